@@ -1,0 +1,227 @@
+//! The error type (layer L1).
+//!
+//! Owns: [`Error`], whose names are plain values, and [`ErrorDetail`], which says more.
+//! Must not know: who raises an error.
+//! Keeps: errors-stick (a [`Fault`] raises the same error again, with its detail).
+
+use crate::invariant::Invariant;
+use std::cell::RefCell;
+use std::{fmt, io};
+
+/// The result of every call that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, as a plain value that can be compared and matched.
+///
+/// Where more is known (the page, the invariant, the limit, the operating system's error),
+/// [`Error::detail`] returns it on the thread that got the error.
+///
+/// ```
+/// use btree_store::{BTree, Error, Options};
+/// let db = Options::new().open_in_memory()?;
+/// db.exec("b", |txn| txn.put(b"k", b"v"))?;
+/// assert_eq!(db.view("b", |txn| txn.get(b"missing")), Err(Error::NotFound));
+/// assert_eq!(db.exec("b", |txn| txn.put(b"", b"v")), Err(Error::Invalid));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key or the bucket does not exist.
+    NotFound,
+    /// The file's bytes break an invariant; [`ErrorDetail::Corruption`] names page and invariant.
+    Corruption,
+    /// A key, a value or a bucket name exceeds its limit; [`ErrorDetail::Limit`] names it.
+    TooLarge,
+    /// A defect of this crate; it should not happen.
+    Internal,
+    /// The disk, or the 32-bit space of page ids, is full. The state is the one before the call.
+    NoSpace,
+    /// The operating system reported an error; [`ErrorDetail::Io`] holds it.
+    IoError,
+    /// The call is not allowed here: an empty key, a write to a read-only store, a write
+    /// transaction inside another of the same thread; [`ErrorDetail::Message`] says which.
+    Invalid,
+    /// The key exists already, where the call wants it absent.
+    Duplicate,
+    /// Another transaction committed first.
+    Conflict,
+    /// Another process, or another store object, has the file open.
+    Busy,
+    /// A sync failed earlier, so that nothing more is acknowledged; reopen the store.
+    Poisoned,
+}
+
+impl Error {
+    /// What is known beyond the name, or `None`.
+    ///
+    /// Details are kept per thread: the answer is the detail of the latest error of this name
+    /// that was raised on the calling thread, so ask right after the call that failed.
+    pub fn detail(self) -> Option<ErrorDetail> {
+        LATEST.with_borrow(|latest| match latest {
+            Some((error, detail)) if *error == self => Some(detail.clone()),
+            _ => None,
+        })
+    }
+
+    /// A corruption error that names the page, the invariant, and what was expected and found.
+    pub(crate) fn corruption(
+        page: Option<u32>,
+        invariant: Invariant,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        Error::Corruption.with(ErrorDetail::Corruption(Corruption {
+            page,
+            invariant,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }))
+    }
+
+    /// An error of a size beyond its limit.
+    pub(crate) fn too_large(what: &'static str, limit: u64, found: u64) -> Error {
+        Error::TooLarge.with(ErrorDetail::Limit { what, limit, found })
+    }
+
+    /// An error of a call that is not allowed.
+    pub(crate) fn invalid(message: &'static str) -> Error {
+        Error::Invalid.with(ErrorDetail::Message(message))
+    }
+
+    /// An error of this crate itself.
+    pub(crate) fn internal(message: &'static str) -> Error {
+        Error::Internal.with(ErrorDetail::Message(message))
+    }
+
+    /// The error of a failed operation of the storage.
+    pub(crate) fn io(operation: &'static str, error: &io::Error) -> Error {
+        let name = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace,
+            _ => Error::IoError,
+        };
+        name.with(ErrorDetail::Io {
+            operation,
+            kind: error.kind(),
+            os_code: error.raw_os_error(),
+            message: error.to_string(),
+        })
+    }
+
+    /// Records `detail` as the latest of this thread.
+    pub(crate) fn with(self, detail: ErrorDetail) -> Error {
+        LATEST.with_borrow_mut(|latest| *latest = Some((self, detail)));
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::NotFound => "the key or the bucket does not exist",
+            Error::Corruption => "the file is corrupted",
+            Error::TooLarge => "a key, value or bucket name exceeds its limit",
+            Error::Internal => "internal error",
+            Error::NoSpace => "no space left",
+            Error::IoError => "I/O error",
+            Error::Invalid => "the call is not allowed here",
+            Error::Duplicate => "the key exists already",
+            Error::Conflict => "another transaction committed first",
+            Error::Busy => "the file is in use",
+            Error::Poisoned => "an earlier sync failed; reopen the store",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What is known about an error beyond its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorDetail {
+    /// Which page broke which invariant.
+    Corruption(Corruption),
+    /// Which limit was exceeded.
+    Limit {
+        /// What is limited: "key", "value", "bucket name", in bytes.
+        what: &'static str,
+        /// The largest size allowed, in bytes.
+        limit: u64,
+        /// The size given, in bytes.
+        found: u64,
+    },
+    /// What the operating system said.
+    Io {
+        /// The operation that failed.
+        operation: &'static str,
+        /// The kind of the error.
+        kind: io::ErrorKind,
+        /// The operating system's code, where there is one.
+        os_code: Option<i32>,
+        /// The operating system's text.
+        message: String,
+    },
+    /// A sentence that says what was wrong with the call.
+    Message(&'static str),
+}
+
+/// A violated invariant in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// The page, where the violation belongs to one.
+    pub page: Option<u32>,
+    /// The invariant that does not hold.
+    pub invariant: Invariant,
+    /// What the invariant asks for.
+    pub expected: String,
+    /// What the file holds.
+    pub found: String,
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(page) = self.page {
+            write!(f, "page {page}: ")?;
+        }
+        write!(f, "{}: expected {}, found {}", self.invariant, self.expected, self.found)
+    }
+}
+
+impl fmt::Display for ErrorDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorDetail::Corruption(corruption) => corruption.fmt(f),
+            ErrorDetail::Limit { what, limit, found } => {
+                write!(f, "{what} of {found} bytes, the limit is {limit}")
+            }
+            ErrorDetail::Io { operation, message, .. } => write!(f, "{operation}: {message}"),
+            ErrorDetail::Message(message) => f.write_str(message),
+        }
+    }
+}
+
+thread_local! {
+    static LATEST: RefCell<Option<(Error, ErrorDetail)>> = const { RefCell::new(None) };
+}
+
+/// An error with its detail, kept so that it can be raised again, on another thread too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    error: Error,
+    detail: Option<ErrorDetail>,
+}
+
+impl Fault {
+    /// Keeps an error that was just raised on this thread.
+    pub(crate) fn keep(error: Error) -> Fault {
+        Fault { error, detail: error.detail() }
+    }
+
+    /// Raises the error again, with its detail, on the calling thread.
+    pub(crate) fn raise(&self) -> Error {
+        match &self.detail {
+            Some(detail) => self.error.with(detail.clone()),
+            None => self.error,
+        }
+    }
+}

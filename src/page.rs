@@ -1,0 +1,201 @@
+//! Pages: their ids, their header, and the seal (layer L2).
+//!
+//! Owns: [`PageId`], [`TxnId`], [`Extent`], [`ChildRef`], the header's fields, the checksum.
+//! Must not know: what the body of a page means, or where pages come from.
+//! Keeps: checksum-covers-page, page-knows-its-id, committed-pages-immutable (nobody can change
+//! a sealed [`Page`]).
+
+use crate::error::{Error, Result};
+use crate::format::{
+    HEADER_CHECKSUM, HEADER_COUNT, HEADER_ID, HEADER_KIND, HEADER_LEVEL, HEADER_TXN,
+};
+use crate::invariant::Invariant;
+use crate::sync::Arc;
+use std::fmt;
+
+/// The number of a page: its offset in the file divided by the page size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PageId(pub u32);
+
+impl PageId {
+    /// No page: the meta slots are never pointed to.
+    pub const NONE: PageId = PageId(0);
+
+    /// The offset of the page in the file, in bytes.
+    pub fn offset(self, page_size: usize) -> u64 {
+        u64::from(self.0) * page_size as u64
+    }
+}
+
+impl fmt::Display for PageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a commit, and of the state it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxnId(pub u64);
+
+impl TxnId {
+    /// The id of the next commit.
+    pub fn next(self) -> TxnId {
+        TxnId(self.0 + 1)
+    }
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Pages that lie side by side. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Extent {
+    /// The first page.
+    pub first: PageId,
+    /// How many pages.
+    pub pages: u32,
+}
+
+impl Extent {
+    /// The extent of one page.
+    pub fn one(page: PageId) -> Extent {
+        Extent { first: page, pages: 1 }
+    }
+
+    /// The page after the last.
+    pub fn end(self) -> u32 {
+        self.first.0 + self.pages
+    }
+}
+
+/// What a parent holds of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChildRef {
+    /// Where the child lies.
+    pub id: PageId,
+    /// The checksum that the child's header must hold.
+    pub checksum: u32,
+}
+
+pub(crate) fn get_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+pub(crate) fn get_u32(bytes: &[u8], at: usize) -> u32 {
+    let field: [u8; 4] = bytes[at..at + 4].try_into().expect("the range has four bytes");
+    u32::from_le_bytes(field)
+}
+
+pub(crate) fn get_u64(bytes: &[u8], at: usize) -> u64 {
+    let field: [u8; 8] = bytes[at..at + 8].try_into().expect("the range has eight bytes");
+    u64::from_le_bytes(field)
+}
+
+pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+pub(crate) fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The checksum of a page: CRC32C of all that follows the checksum field, the id included.
+pub(crate) fn page_checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(&bytes[HEADER_CHECKSUM + 4..])
+}
+
+/// The checksum of an overflow run: CRC32C of its first page's id, then of all its bytes.
+pub(crate) fn run_checksum(first: PageId, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&first.0.to_le_bytes()), bytes)
+}
+
+/// Stamps id and transaction on a page and computes its checksum. Returns the checksum.
+pub(crate) fn seal_bytes(bytes: &mut [u8], id: PageId, txn: TxnId) -> u32 {
+    put_u32(bytes, HEADER_ID, id.0);
+    put_u64(bytes, HEADER_TXN, txn.0);
+    let checksum = page_checksum(bytes);
+    put_u32(bytes, HEADER_CHECKSUM, checksum);
+    checksum
+}
+
+/// A sealed page. Its bytes never change.
+#[derive(Clone)]
+pub(crate) struct Page {
+    bytes: Arc<[u8]>,
+}
+
+impl Page {
+    /// Seals bytes that were built here.
+    pub(crate) fn seal(mut bytes: Box<[u8]>, id: PageId, txn: TxnId) -> Page {
+        seal_bytes(&mut bytes, id, txn);
+        Page { bytes: Arc::from(bytes) }
+    }
+
+    /// Takes bytes read from `id`, after checking their checksum and id.
+    pub(crate) fn from_disk(bytes: &[u8], id: PageId) -> Result<Page> {
+        check_bytes(bytes, id)?;
+        Ok(Page { bytes: Arc::from(bytes) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn id(&self) -> PageId {
+        PageId(get_u32(&self.bytes, HEADER_ID))
+    }
+
+    pub(crate) fn checksum(&self) -> u32 {
+        get_u32(&self.bytes, HEADER_CHECKSUM)
+    }
+
+    pub(crate) fn txn(&self) -> TxnId {
+        TxnId(get_u64(&self.bytes, HEADER_TXN))
+    }
+
+    pub(crate) fn level(&self) -> u8 {
+        self.bytes[HEADER_LEVEL]
+    }
+
+    /// How a parent refers to this page.
+    pub(crate) fn child_ref(&self) -> ChildRef {
+        ChildRef { id: self.id(), checksum: self.checksum() }
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("id", &self.id())
+            .field("txn", &self.txn())
+            .field("kind", &self.bytes[HEADER_KIND])
+            .field("level", &self.level())
+            .field("count", &get_u16(&self.bytes, HEADER_COUNT))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks the checksum and the id of a page read from `id`.
+pub(crate) fn check_bytes(bytes: &[u8], id: PageId) -> Result<()> {
+    let (stored, computed) = (get_u32(bytes, HEADER_CHECKSUM), page_checksum(bytes));
+    if stored != computed {
+        return Err(Error::corruption(
+            Some(id.0),
+            Invariant::ChecksumCoversPage,
+            format_args!("{computed:#010x}"),
+            format_args!("{stored:#010x}"),
+        ));
+    }
+    let found = get_u32(bytes, HEADER_ID);
+    if found != id.0 {
+        return Err(Error::corruption(Some(id.0), Invariant::PageKnowsItsId, id, found));
+    }
+    Ok(())
+}
