@@ -1,0 +1,198 @@
+//! The operating system's files (layer L1).
+//!
+//! Owns: the one place that names `std::fs`. Must not know: what the files hold.
+//! Keeps: nothing is buffered here, so that a write that returned is the system's, and a sync
+//! that returned is the disk's.
+
+use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// The files of the operating system, by way of the standard library.
+///
+/// What differs between systems: on macOS both syncs ask the drive itself to empty its cache
+/// (`F_FULLFSYNC`); on Windows [`Vfs::sync_dir`] does nothing, as a directory cannot be synced
+/// there; outside unix the [`FileId`] comes from the canonical path at the time of the call, so
+/// that two hard links to one file count as two files.
+///
+/// ```
+/// use btree_store::vfs::{OpenMode, OsVfs, Vfs, read_exact_at, write_all_at};
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("numbers");
+/// let file = OsVfs.open(&path, OpenMode::Create)?;
+/// write_all_at(&*file, b"one two", 0)?;
+/// file.sync_all()?;
+/// OsVfs.sync_dir(&path)?;
+/// let mut word = [0; 3];
+/// read_exact_at(&*file, &mut word, 4)?;
+/// assert_eq!(&word, b"two");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsVfs;
+
+impl Vfs for OsVfs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true).truncate(false);
+            }
+        }
+        let file = match options.open(path) {
+            Ok(file) => file,
+            // Some systems call a directory a permission that is missing.
+            Err(_) if path.is_dir() => return Err(directory_refused()),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        // Unix opens a directory for reading and fails only at the first read.
+        if metadata.is_dir() {
+            return Err(directory_refused());
+        }
+        let id = identity(path, &metadata)?;
+        Ok(Box::new(OsFile { file, id }))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        match fs::metadata(path) {
+            Ok(metadata) => identity(path, &metadata).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    #[cfg(not(windows))]
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => path,
+        };
+        File::open(parent)?.sync_all()
+    }
+
+    #[cfg(windows)]
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An open file of the operating system, and its identity since it was opened.
+struct OsFile {
+    file: File,
+    id: FileId,
+}
+
+impl VfsFile for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(&self.file, buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        write_at(&self.file, buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        let outcome = match mode {
+            LockMode::Shared => self.file.try_lock_shared(),
+            LockMode::Exclusive => self.file.try_lock(),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            // Also where the filesystem has no locks: taken for a success, two processes would
+            // write to one file.
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(self.id)
+    }
+}
+
+fn directory_refused() -> io::Error {
+    io::Error::new(ErrorKind::IsADirectory, "the path names a directory, not a file")
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "the other systems' way to an identity can fail")]
+fn identity(_path: &Path, metadata: &Metadata) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path, _metadata: &Metadata) -> io::Result<FileId> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    fs::canonicalize(path)?.hash(&mut hasher);
+    Ok(FileId { device: 0, inode: hasher.finish() })
+}
+
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+
+#[cfg(unix)]
+fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.read_at(buf, offset)
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
+    file.write_at(buf, offset)
+}
+
+#[cfg(windows)]
+use std::os::windows::fs::FileExt;
+
+#[cfg(windows)]
+fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek_read(buf, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
+    file.seek_write(buf, offset)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn read_at(_file: &File, _buf: &mut [u8], _offset: u64) -> io::Result<usize> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(any(unix, windows)))]
+fn write_at(_file: &File, _buf: &[u8], _offset: u64) -> io::Result<usize> {
+    Err(ErrorKind::Unsupported.into())
+}
