@@ -5,8 +5,12 @@ pub mod vfs;
 mod error;
 pub mod format;
 mod invariant;
+#[allow(dead_code)]
+mod node;
 mod page;
 mod sync;
+#[allow(dead_code)]
+mod tree;
 
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;

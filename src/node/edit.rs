@@ -1,0 +1,221 @@
+//! Tree pages: changes in place (layer L3).
+//!
+//! Owns: [`NodeMut`]: insertion, removal, replacement of a child, compaction of the heap.
+//! Must not know: trees; a change that does not fit is refused, and the tree splits.
+//! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
+//! same-calls-same-bytes (bytes that nothing uses are zero).
+
+use super::build::{Entries, write_node};
+use super::{Layout, Node, Payload, head_of};
+use crate::format::{
+    BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,
+    LEAF_CELL_HEADER, OFFSET_LEN,
+};
+use crate::page::{ChildRef, get_u16, put_u16, put_u32};
+
+/// A leaf or a branch of the running transaction.
+pub(crate) struct NodeMut<'a> {
+    bytes: &'a mut [u8],
+}
+
+fn small(value: usize) -> u16 {
+    u16::try_from(value).expect("offsets within a page fit 16 bits")
+}
+
+impl<'a> NodeMut<'a> {
+    pub(crate) fn new(bytes: &'a mut [u8]) -> NodeMut<'a> {
+        NodeMut { bytes }
+    }
+
+    fn node(&self) -> Node<'_> {
+        Node::new(self.bytes)
+    }
+
+    /// Inserts an entry into a leaf at the slot that a search returned. `false`, with nothing
+    /// changed, when it does not fit.
+    pub(crate) fn insert_leaf(&mut self, at: usize, key: &[u8], payload: Payload<'_>) -> bool {
+        if !self.fit_prefix(key) {
+            return false;
+        }
+        let suffix_len = key.len() - self.node().prefix().len();
+        let rest = suffix_len.saturating_sub(HEAD_LEN);
+        let len = LEAF_CELL_HEADER + rest + payload.bytes.len();
+        let Some(cell) = self.make_room(len, HEAD_LEN + OFFSET_LEN) else { return false };
+        put_u16(self.bytes, cell, small(suffix_len));
+        put_u16(self.bytes, cell + 2, payload.tag);
+        let at_rest = cell + LEAF_CELL_HEADER;
+        self.bytes[at_rest..at_rest + rest].copy_from_slice(&key[key.len() - rest..]);
+        self.bytes[at_rest + rest..cell + len].copy_from_slice(payload.bytes);
+        self.open_slot(at, head_of(&key[key.len() - suffix_len..]), cell);
+        put_u16(self.bytes, HEADER_RUN, small(at + 1));
+        true
+    }
+
+    /// Inserts a separator into a branch, with the child on its right. `false`, with nothing
+    /// changed, when it does not fit.
+    pub(crate) fn insert_branch(&mut self, at: usize, separator: &[u8], right: ChildRef) -> bool {
+        if !self.fit_prefix(separator) {
+            return false;
+        }
+        let suffix_len = separator.len() - self.node().prefix().len();
+        let rest = suffix_len.saturating_sub(HEAD_LEN);
+        let len = BRANCH_CELL_HEADER + rest;
+        let slot = HEAD_LEN + OFFSET_LEN + CHILD_LEN;
+        let Some(cell) = self.make_room(len, slot) else { return false };
+        put_u16(self.bytes, cell, small(suffix_len));
+        let at_rest = cell + BRANCH_CELL_HEADER;
+        self.bytes[at_rest..at_rest + rest]
+            .copy_from_slice(&separator[separator.len() - rest..]);
+        self.open_slot(at, head_of(&separator[separator.len() - suffix_len..]), cell);
+        self.set_child(at + 1, right);
+        put_u16(self.bytes, HEADER_RUN, small(at + 1));
+        true
+    }
+
+    /// Removes an entry of a leaf.
+    pub(crate) fn remove_leaf(&mut self, at: usize) {
+        let node = self.node();
+        let cell = node.cell(Layout::of(node.bytes), at);
+        let len = LEAF_CELL_HEADER + node.rest(cell).1.len() + node.payload(at).bytes.len();
+        self.free_cell(cell, len);
+        self.close_slot(at, 0);
+        put_u16(self.bytes, HEADER_RUN, 0);
+    }
+
+    /// Removes a child of a branch, with the separator on its left, or on its right for the first.
+    pub(crate) fn remove_child(&mut self, child: usize) {
+        let separator = child.saturating_sub(1);
+        let node = self.node();
+        let cell = node.cell(Layout::of(node.bytes), separator);
+        let len = BRANCH_CELL_HEADER + node.rest(cell).1.len();
+        self.free_cell(cell, len);
+        self.close_slot(separator, child);
+        put_u16(self.bytes, HEADER_RUN, 0);
+    }
+
+    /// Replaces a child of a branch.
+    pub(crate) fn set_child(&mut self, at: usize, child: ChildRef) {
+        let from = Layout::of(self.bytes).children + at * CHILD_LEN;
+        put_u32(self.bytes, from, child.id.0);
+        put_u32(self.bytes, from + 4, child.checksum);
+    }
+
+    /// Overwrites the payload of a leaf's slot when the new one has the same tag, so the same
+    /// length. `false`, with nothing changed, otherwise.
+    pub(crate) fn overwrite_payload(&mut self, at: usize, payload: Payload<'_>) -> bool {
+        let node = self.node();
+        let cell = node.cell(Layout::of(node.bytes), at);
+        let (_, rest) = node.rest(cell);
+        let from = cell + LEAF_CELL_HEADER + rest.len();
+        if get_u16(self.bytes, cell + 2) != payload.tag {
+            return false;
+        }
+        self.bytes[from..from + payload.bytes.len()].copy_from_slice(payload.bytes);
+        true
+    }
+
+    /// Replaces a payload by one of the same length, whatever its tag.
+    pub(crate) fn retag_payload(&mut self, at: usize, payload: Payload<'_>) {
+        let node = self.node();
+        let cell = node.cell(Layout::of(node.bytes), at);
+        let from = cell + LEAF_CELL_HEADER + node.rest(cell).1.len();
+        put_u16(self.bytes, cell + 2, payload.tag);
+        self.bytes[from..from + payload.bytes.len()].copy_from_slice(payload.bytes);
+    }
+
+    /// Shortens the prefix so that `key` begins with it. `false` when the page has no room for
+    /// the longer cells; nothing is changed then.
+    fn fit_prefix(&mut self, key: &[u8]) -> bool {
+        let node = self.node();
+        if key.starts_with(node.prefix()) {
+            return true;
+        }
+        let common = common_prefix(node.prefix(), key);
+        self.rewrite(common)
+    }
+
+    /// Makes room for a cell and its slot. The cell's offset, or `None` when the page is full.
+    fn make_room(&mut self, cell_len: usize, slot_len: usize) -> Option<usize> {
+        let end = Layout::of(self.bytes).end;
+        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        let dead = usize::from(get_u16(self.bytes, HEADER_DEAD));
+        let need = cell_len + slot_len;
+        if heap - end < need {
+            if heap - end + dead < need {
+                return None;
+            }
+            let prefix_len = self.node().prefix().len();
+            invariant_rewritten(self.rewrite(prefix_len));
+        }
+        let cell = usize::from(get_u16(self.bytes, HEADER_HEAP)) - cell_len;
+        put_u16(self.bytes, HEADER_HEAP, small(cell));
+        Some(cell)
+    }
+
+    /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes.
+    fn rewrite(&mut self, prefix_len: usize) -> bool {
+        let old: Box<[u8]> = Box::from(&*self.bytes);
+        let run = get_u16(&old, HEADER_RUN);
+        let entries = Entries::of(Node::new(&old));
+        if !write_node(self.bytes, &entries.slots(), entries.shape(), prefix_len) {
+            return false;
+        }
+        put_u16(self.bytes, HEADER_RUN, run);
+        true
+    }
+
+    /// Moves the arrays apart and fills slot `at`; of a branch, the place of child `at + 1` too.
+    fn open_slot(&mut self, at: usize, head: u32, cell: usize) {
+        let old = Layout::of(self.bytes);
+        let child = if self.node().is_leaf() { 0 } else { CHILD_LEN };
+        let (head_at, offset_at) = (old.heads + at * HEAD_LEN, old.offsets + at * OFFSET_LEN);
+        let shift = child + HEAD_LEN + OFFSET_LEN;
+        self.bytes.copy_within(offset_at..old.end, offset_at + shift);
+        self.bytes.copy_within(head_at..offset_at, head_at + child + HEAD_LEN);
+        if child > 0 {
+            let child_at = old.children + (at + 1) * CHILD_LEN;
+            self.bytes.copy_within(child_at..head_at, child_at + CHILD_LEN);
+        }
+        put_u16(self.bytes, HEADER_COUNT, small(old.count + 1));
+        put_u32(self.bytes, head_at + child, head);
+        put_u16(self.bytes, offset_at + child + HEAD_LEN, small(cell));
+    }
+
+    /// Moves the arrays together over slot `at`, and over `child` in a branch.
+    fn close_slot(&mut self, at: usize, child: usize) {
+        let old = Layout::of(self.bytes);
+        let child_len = if self.node().is_leaf() { 0 } else { CHILD_LEN };
+        let (head_at, offset_at) = (old.heads + at * HEAD_LEN, old.offsets + at * OFFSET_LEN);
+        if child_len > 0 {
+            let child_at = old.children + child * CHILD_LEN;
+            self.bytes.copy_within(child_at + CHILD_LEN..head_at, child_at);
+        }
+        self.bytes.copy_within(head_at + HEAD_LEN..offset_at, head_at - child_len);
+        self.bytes
+            .copy_within(offset_at + OFFSET_LEN..old.end, offset_at - child_len - HEAD_LEN);
+        let new_end = old.end - child_len - HEAD_LEN - OFFSET_LEN;
+        self.bytes[new_end..old.end].fill(0);
+        put_u16(self.bytes, HEADER_COUNT, small(old.count - 1));
+    }
+
+    /// Gives a cell's bytes back, zeroed.
+    fn free_cell(&mut self, cell: usize, len: usize) {
+        self.bytes[cell..cell + len].fill(0);
+        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        if cell == heap {
+            put_u16(self.bytes, HEADER_HEAP, small(heap + len));
+        } else {
+            let dead = get_u16(self.bytes, HEADER_DEAD);
+            put_u16(self.bytes, HEADER_DEAD, dead + small(len));
+        }
+    }
+}
+
+fn invariant_rewritten(fits: bool) {
+    crate::invariant::invariant!(CellsDisjoint, fits, "a page without dead bytes got larger");
+}
+
+/// Bytes that two keys share at their beginning.
+pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

@@ -1,0 +1,331 @@
+//! Tree pages: reading (layer L3).
+//!
+//! Owns: [`Node`], the view of a leaf or branch whose bytes were checked or built here.
+//! Must not know: where pages come from, or how a tree hangs together.
+//! Keeps: sorted-keys, cells-disjoint (within one page).
+
+mod build;
+mod check;
+mod edit;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use build::{
+    Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
+};
+pub(crate) use check::check_node;
+pub(crate) use edit::NodeMut;
+
+use crate::format::{
+    BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND,
+    HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
+    OVERFLOW_LEN, VALUE_OVERFLOW, VALUE_UNPLACED,
+};
+use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
+use std::cmp::Ordering;
+
+/// An overflow value: where it lies, and what its bytes must hash to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Length of the value in bytes.
+    pub len: u32,
+    /// First page of the run.
+    pub first: PageId,
+    /// Checksum of the run's pages.
+    pub checksum: u32,
+}
+
+impl Run {
+    /// Pages of the run.
+    pub(crate) fn pages(self, page_size: usize) -> u32 {
+        run_pages(self.len, page_size)
+    }
+}
+
+/// Pages that a value of `len` bytes takes in a run.
+pub(crate) fn run_pages(len: u32, page_size: usize) -> u32 {
+    let size = u32::try_from(page_size).expect("a page size fits 32 bits");
+    len.div_ceil(size).max(1)
+}
+
+/// A value as a leaf cell holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// The bytes themselves.
+    Inline(&'a [u8]),
+    /// A reference to a run of pages.
+    Overflow(Run),
+    /// A large value of the running transaction, in memory only.
+    Unplaced {
+        /// Length in bytes.
+        len: u32,
+        /// Its number in the transaction.
+        handle: u32,
+    },
+}
+
+/// The tag and the payload of a leaf cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payload<'a> {
+    pub(crate) tag: u16,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// A value's encoding, which lives as long as the value.
+pub(crate) struct Encoded<'a> {
+    tag: u16,
+    reference: [u8; OVERFLOW_LEN],
+    inline: Option<&'a [u8]>,
+}
+
+impl<'a> Encoded<'a> {
+    pub(crate) fn new(value: Value<'a>) -> Encoded<'a> {
+        let mut reference = [0; OVERFLOW_LEN];
+        match value {
+            Value::Inline(bytes) => {
+                let tag = u16::try_from(bytes.len()).expect("an inline value fits a cell");
+                Encoded { tag, reference, inline: Some(bytes) }
+            }
+            Value::Overflow(run) => {
+                put_u32(&mut reference, 0, run.len);
+                put_u32(&mut reference, 4, run.first.0);
+                put_u32(&mut reference, 8, run.checksum);
+                Encoded { tag: VALUE_OVERFLOW, reference, inline: None }
+            }
+            Value::Unplaced { len, handle } => {
+                put_u32(&mut reference, 0, len);
+                put_u32(&mut reference, 4, handle);
+                Encoded { tag: VALUE_UNPLACED, reference, inline: None }
+            }
+        }
+    }
+
+    pub(crate) fn payload(&self) -> Payload<'_> {
+        Payload { tag: self.tag, bytes: self.inline.unwrap_or(&self.reference) }
+    }
+}
+
+/// Bytes of the payload behind a tag.
+fn payload_len(tag: u16) -> usize {
+    if tag >= VALUE_UNPLACED { OVERFLOW_LEN } else { usize::from(tag) }
+}
+
+/// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
+fn head_of(suffix: &[u8]) -> u32 {
+    if let Some(first) = suffix.first_chunk::<4>() {
+        return u32::from_be_bytes(*first);
+    }
+    let mut padded = [0; 4];
+    padded[..suffix.len()].copy_from_slice(suffix);
+    u32::from_be_bytes(padded)
+}
+
+/// Where the parts of a tree page begin.
+#[derive(Clone, Copy)]
+struct Layout {
+    count: usize,
+    children: usize,
+    heads: usize,
+    offsets: usize,
+    end: usize,
+}
+
+impl Layout {
+    fn of(bytes: &[u8]) -> Layout {
+        let is_leaf = bytes[HEADER_KIND] == KIND_LEAF;
+        let count = usize::from(get_u16(bytes, HEADER_COUNT));
+        let prefix = usize::from(get_u16(bytes, HEADER_PREFIX));
+        Layout::new(is_leaf, count, prefix)
+    }
+
+    fn new(is_leaf: bool, count: usize, prefix: usize) -> Layout {
+        let children = HEADER_LEN + prefix.next_multiple_of(4);
+        let heads = if is_leaf { children } else { children + (count + 1) * CHILD_LEN };
+        let offsets = heads + count * HEAD_LEN;
+        Layout { count, children, heads, offsets, end: offsets + count * OFFSET_LEN }
+    }
+}
+
+/// A leaf or a branch.
+///
+/// The bytes were built by this module, or passed [`check_node`]; so no access fails.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Node<'a> {
+        Node { bytes }
+    }
+
+    pub(crate) fn is_leaf(self) -> bool {
+        self.bytes[HEADER_KIND] == KIND_LEAF
+    }
+
+    pub(crate) fn level(self) -> u8 {
+        self.bytes[HEADER_LEVEL]
+    }
+
+    /// Entries of a leaf, separators of a branch.
+    pub(crate) fn count(self) -> usize {
+        usize::from(get_u16(self.bytes, HEADER_COUNT))
+    }
+
+    /// Children of a branch.
+    pub(crate) fn children(self) -> usize {
+        self.count() + 1
+    }
+
+    pub(crate) fn prefix(self) -> &'a [u8] {
+        &self.bytes[HEADER_LEN..HEADER_LEN + usize::from(get_u16(self.bytes, HEADER_PREFIX))]
+    }
+
+    /// Bytes in use, header and arrays included.
+    pub(crate) fn used(self) -> usize {
+        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        let dead = usize::from(get_u16(self.bytes, HEADER_DEAD));
+        Layout::of(self.bytes).end + self.bytes.len() - heap - dead
+    }
+
+    /// Whether slot `at` continues a run of ascending insertions.
+    pub(crate) fn continues_run(self, at: usize) -> bool {
+        at > 0 && usize::from(get_u16(self.bytes, HEADER_RUN)) == at
+    }
+
+    fn heads(self, layout: Layout) -> &'a [[u8; HEAD_LEN]] {
+        self.bytes[layout.heads..layout.offsets].as_chunks().0
+    }
+
+    fn cell(self, layout: Layout, at: usize) -> usize {
+        usize::from(get_u16(self.bytes, layout.offsets + at * OFFSET_LEN))
+    }
+
+    /// The length of a key after the prefix, and the rest of it after the head.
+    fn rest(self, cell: usize) -> (usize, &'a [u8]) {
+        let len = usize::from(get_u16(self.bytes, cell));
+        let header = if self.is_leaf() { LEAF_CELL_HEADER } else { BRANCH_CELL_HEADER };
+        let at = cell + header;
+        (len, &self.bytes[at..at + len.saturating_sub(HEAD_LEN)])
+    }
+
+    /// Compares a key's part after the prefix with a cell whose head is the same.
+    fn compare_tie(self, suffix: &[u8], cell: usize) -> Ordering {
+        let (len, rest) = self.rest(cell);
+        if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
+            return suffix.len().cmp(&len);
+        }
+        suffix[HEAD_LEN..].cmp(rest)
+    }
+
+    /// The slot that holds `key`, or the slot where it belongs.
+    pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
+        let layout = Layout::of(self.bytes);
+        let prefix = self.prefix();
+        let Some(suffix) = key.strip_prefix(prefix) else {
+            return Err(if key < prefix { 0 } else { layout.count });
+        };
+        let head = head_of(suffix);
+        let heads = self.heads(layout);
+        let first = lower_bound(heads, head);
+        if first == layout.count || u32::from_le_bytes(heads[first]) != head {
+            return Err(first);
+        }
+        match self.compare_tie(suffix, self.cell(layout, first)) {
+            Ordering::Equal => Ok(first),
+            Ordering::Less => Err(first),
+            Ordering::Greater => self.search_tied(layout, suffix, first + 1),
+        }
+    }
+
+    /// Searches the slots from `first` that share the head of `suffix`.
+    fn search_tied(
+        self,
+        layout: Layout,
+        suffix: &[u8],
+        first: usize,
+    ) -> Result<usize, usize> {
+        let heads = self.heads(layout);
+        let head = head_of(suffix);
+        let tied = heads[first..].partition_point(|&slot| u32::from_le_bytes(slot) == head);
+        let (mut low, mut high) = (first, first + tied);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.compare_tie(suffix, self.cell(layout, middle)) {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => high = middle,
+                Ordering::Greater => low = middle + 1,
+            }
+        }
+        Err(low)
+    }
+
+    /// The child of a branch whose keys include `key`.
+    pub(crate) fn child_for(self, key: &[u8]) -> usize {
+        match self.search(key) {
+            Ok(separator) => separator + 1,
+            Err(child) => child,
+        }
+    }
+
+    /// Child `at` of a branch.
+    pub(crate) fn child(self, at: usize) -> ChildRef {
+        let from = Layout::of(self.bytes).children + at * CHILD_LEN;
+        ChildRef { id: PageId(get_u32(self.bytes, from)), checksum: get_u32(self.bytes, from + 4) }
+    }
+
+    /// Appends the key of slot `at` to `out`.
+    pub(crate) fn append_key(self, at: usize, out: &mut Vec<u8>) {
+        let layout = Layout::of(self.bytes);
+        let (len, rest) = self.rest(self.cell(layout, at));
+        let head = u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes();
+        out.extend_from_slice(self.prefix());
+        out.extend_from_slice(&head[..len.min(HEAD_LEN)]);
+        out.extend_from_slice(rest);
+    }
+
+    /// The key of slot `at`.
+    pub(crate) fn key(self, at: usize) -> Vec<u8> {
+        let mut key = Vec::new();
+        self.append_key(at, &mut key);
+        key
+    }
+
+    fn payload(self, at: usize) -> Payload<'a> {
+        let cell = self.cell(Layout::of(self.bytes), at);
+        let (_, rest) = self.rest(cell);
+        let tag = get_u16(self.bytes, cell + 2);
+        let from = cell + LEAF_CELL_HEADER + rest.len();
+        Payload { tag, bytes: &self.bytes[from..from + payload_len(tag)] }
+    }
+
+    /// The value of slot `at` of a leaf.
+    pub(crate) fn value(self, at: usize) -> Value<'a> {
+        let payload = self.payload(at);
+        let field = |from| get_u32(payload.bytes, from);
+        match payload.tag {
+            VALUE_OVERFLOW => Value::Overflow(Run {
+                len: field(0),
+                first: PageId(field(4)),
+                checksum: field(8),
+            }),
+            VALUE_UNPLACED => Value::Unplaced { len: field(0), handle: field(4) },
+            _ => Value::Inline(payload.bytes),
+        }
+    }
+}
+
+/// The first of `heads` that is not below `head`.
+fn lower_bound(heads: &[[u8; HEAD_LEN]], head: u32) -> usize {
+    const LINEAR: usize = 16;
+    let (mut base, mut len) = (0, heads.len());
+    while len > LINEAR {
+        let half = len / 2;
+        if u32::from_le_bytes(heads[base + half - 1]) < head {
+            base += half;
+        }
+        len -= half;
+    }
+    let below = heads[base..base + len].iter().filter(|&&slot| u32::from_le_bytes(slot) < head);
+    base + below.count()
+}

@@ -1,0 +1,313 @@
+//! Trees: state, lookup, and what they ask of the pages below (layer L4).
+//!
+//! Owns: [`Tree`], a persistent value: a clone is a savepoint, and dropping one undoes it.
+//! Must not know: files, page ids to come, transactions.
+//! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
+
+mod cursor;
+mod insert;
+mod release;
+mod remove;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use cursor::Cursor;
+pub(crate) use release::pages_of;
+pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
+
+use crate::error::{Error, Result};
+use crate::format::HEADER_TXN;
+use crate::invariant::Invariant;
+use crate::node::{Node, Run, Value, run_pages};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u64};
+use crate::sync::Arc;
+
+/// Where trees read sealed pages from.
+pub(crate) trait PageRead {
+    /// The page size in bytes.
+    fn page_size(&self) -> usize;
+
+    /// A leaf or branch, checked against what its parent holds of it.
+    ///
+    /// # Errors
+    /// Corruption when bytes and reference disagree; what the storage says.
+    fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page>;
+
+    /// Appends the value of an overflow run to `out`.
+    ///
+    /// # Errors
+    /// Corruption when the run does not hash to its checksum; what the storage says.
+    fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// What a parent knows of a child beside its checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub(crate) level: u8,
+    /// The child was written by this transaction or an earlier one.
+    pub(crate) txn_max: TxnId,
+}
+
+/// A page that a transaction gave up, and the transaction that had written it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed {
+    pub(crate) extent: Extent,
+    /// `TxnId(0)` where it is not known.
+    pub(crate) birth: TxnId,
+}
+
+/// A page that the running transaction owns.
+#[derive(Clone, Debug)]
+pub(crate) struct Dirty {
+    pub(crate) bytes: Box<[u8]>,
+    /// Of a branch: the children that are dirty too; their references in `bytes` are stale.
+    pub(crate) kids: Vec<Option<Arc<Dirty>>>,
+    /// Of a leaf: large values that have no pages yet.
+    pub(crate) values: Vec<(u32, Arc<[u8]>)>,
+}
+
+impl Dirty {
+    fn leaf(bytes: Box<[u8]>) -> Dirty {
+        Dirty { bytes, kids: Vec::new(), values: Vec::new() }
+    }
+
+    fn branch(bytes: Box<[u8]>, kids: Vec<Option<Arc<Dirty>>>) -> Dirty {
+        Dirty { bytes, kids, values: Vec::new() }
+    }
+
+    fn copy_of(page: &Page) -> Dirty {
+        let bytes: Box<[u8]> = page.bytes().into();
+        let node = Node::new(&bytes);
+        let kids = if node.is_leaf() { Vec::new() } else { vec![None; node.children()] };
+        Dirty { bytes, kids, values: Vec::new() }
+    }
+
+    fn node(&self) -> Node<'_> {
+        Node::new(&self.bytes)
+    }
+
+    /// Child `at` of a branch; `base` bounds the age of a sealed one.
+    fn child(&self, pages: &dyn PageRead, at: usize, base: TxnId) -> Result<Held> {
+        if let Some(kid) = &self.kids[at] {
+            return Ok(Held::Dirty(Arc::clone(kid)));
+        }
+        let node = self.node();
+        let expected = Expected { level: node.level() - 1, txn_max: base };
+        pages.read_node(node.child(at), expected).map(Held::Clean)
+    }
+
+    fn value(&self, handle: u32) -> &Arc<[u8]> {
+        let found = self.values.iter().find(|(number, _)| *number == handle);
+        &found.expect("a leaf holds the values of its unplaced cells").1
+    }
+}
+
+/// Where a tree begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Root {
+    /// No entries, no pages.
+    Empty,
+    /// A sealed page at this level.
+    Clean(ChildRef, u8),
+    /// A page of the running transaction.
+    Dirty(Arc<Dirty>),
+}
+
+/// A tree as a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    pub(crate) root: Root,
+    /// Number of entries.
+    pub(crate) entries: u64,
+    /// Pages of overflow runs.
+    pub(crate) overflow_pages: u64,
+    /// No sealed page of the tree is newer.
+    pub(crate) txn: TxnId,
+}
+
+/// A node of either kind, held while it is read.
+#[derive(Clone, Debug)]
+enum Held {
+    Clean(Page),
+    Dirty(Arc<Dirty>),
+}
+
+impl Held {
+    fn node(&self) -> Node<'_> {
+        match self {
+            Held::Clean(page) => Node::new(page.bytes()),
+            Held::Dirty(dirty) => dirty.node(),
+        }
+    }
+
+    /// Reads child `at`; `base` bounds the age of what a dirty page points to.
+    fn child(&self, pages: &dyn PageRead, at: usize, base: TxnId) -> Result<Held> {
+        match self {
+            Held::Dirty(dirty) => dirty.child(pages, at, base),
+            Held::Clean(page) => {
+                let node = Node::new(page.bytes());
+                let expected = Expected { level: node.level() - 1, txn_max: page.txn() };
+                pages.read_node(node.child(at), expected).map(Held::Clean)
+            }
+        }
+    }
+
+    /// Appends the value at `at` of a leaf to `out`.
+    fn append_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
+        match (self.node().value(at), self) {
+            (Value::Inline(bytes), _) => out.extend_from_slice(bytes),
+            (Value::Overflow(run), _) => pages.read_run(run, out)?,
+            (Value::Unplaced { handle, .. }, Held::Dirty(dirty)) => {
+                out.extend_from_slice(dirty.value(handle));
+            }
+            (Value::Unplaced { .. }, Held::Clean(_)) => {
+                return Err(Error::internal("a sealed page holds a value without pages"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tree {
+    /// A tree without entries.
+    pub(crate) fn empty() -> Tree {
+        Tree { root: Root::Empty, entries: 0, overflow_pages: 0, txn: TxnId(0) }
+    }
+
+    /// Whether the running transaction changed a page of the tree.
+    pub(crate) fn is_dirty(&self) -> bool {
+        matches!(self.root, Root::Dirty(_))
+    }
+
+    fn held_root(&self, pages: &dyn PageRead) -> Result<Option<Held>> {
+        match &self.root {
+            Root::Empty => Ok(None),
+            Root::Dirty(dirty) => Ok(Some(Held::Dirty(Arc::clone(dirty)))),
+            Root::Clean(child, level) => {
+                let expected = Expected { level: *level, txn_max: self.txn };
+                pages.read_node(*child, expected).map(|page| Some(Held::Clean(page)))
+            }
+        }
+    }
+
+    /// The leaf and the slot that hold `key`.
+    fn find(&self, pages: &dyn PageRead, key: &[u8]) -> Result<Option<(Held, usize)>> {
+        let Some(mut held) = self.held_root(pages)? else { return Ok(None) };
+        loop {
+            let node = held.node();
+            if node.is_leaf() {
+                let found = node.search(key).ok();
+                return Ok(found.map(|at| (held, at)));
+            }
+            let at = node.child_for(key);
+            held = held.child(pages, at, self.txn)?;
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `NotFound`; what reading pages says.
+    pub(crate) fn get(&self, pages: &dyn PageRead, key: &[u8]) -> Result<Vec<u8>> {
+        let Some((held, at)) = self.find(pages, key)? else { return Err(Error::NotFound) };
+        let mut value = Vec::new();
+        held.append_value(pages, at, &mut value)?;
+        Ok(value)
+    }
+
+    /// Whether the tree holds a key.
+    ///
+    /// # Errors
+    /// What reading pages says.
+    pub(crate) fn contains(&self, pages: &dyn PageRead, key: &[u8]) -> Result<bool> {
+        self.find(pages, key).map(|found| found.is_some())
+    }
+}
+
+/// What a change of a tree needs.
+pub(crate) struct Edit<'a> {
+    pub(crate) pages: &'a dyn PageRead,
+    /// Sealed pages that the tree no longer uses.
+    pub(crate) freed: &'a mut Vec<Freed>,
+    /// Numbers for values without pages.
+    pub(crate) next_handle: &'a mut u32,
+    /// The newest transaction whose pages the tree may hold.
+    pub(crate) base: TxnId,
+}
+
+impl Edit<'_> {
+    /// Makes the root dirty. The tree is not empty.
+    fn dirty_root<'t>(&mut self, tree: &'t mut Tree) -> Result<&'t mut Dirty> {
+        if let Root::Clean(child, level) = tree.root {
+            let expected = Expected { level, txn_max: tree.txn };
+            tree.root = Root::Dirty(self.copy(child, expected)?);
+        }
+        match &mut tree.root {
+            Root::Dirty(dirty) => Ok(Arc::make_mut(dirty)),
+            _ => Err(Error::internal("an empty tree has no root")),
+        }
+    }
+
+    /// Makes child `at` of a branch dirty.
+    fn dirty_child<'n>(&mut self, parent: &'n mut Dirty, at: usize) -> Result<&'n mut Dirty> {
+        if parent.kids[at].is_none() {
+            let node = parent.node();
+            let expected = Expected { level: node.level() - 1, txn_max: self.base };
+            let child = node.child(at);
+            parent.kids[at] = Some(self.copy(child, expected)?);
+        }
+        match &mut parent.kids[at] {
+            Some(kid) => Ok(Arc::make_mut(kid)),
+            None => Err(Error::internal("a child that was made dirty is not")),
+        }
+    }
+
+    fn copy(&mut self, child: ChildRef, expected: Expected) -> Result<Arc<Dirty>> {
+        let page = self.pages.read_node(child, expected)?;
+        self.free_page(&page);
+        Ok(Arc::new(Dirty::copy_of(&page)))
+    }
+
+    fn free_page(&mut self, page: &Page) {
+        self.freed.push(Freed { extent: Extent::one(page.id()), birth: page.txn() });
+    }
+
+    /// Gives up the pages that a leaf's cell refers to. Returns how many there were or would be.
+    fn free_value(&mut self, value: Value<'_>) -> u64 {
+        let page_size = self.pages.page_size();
+        match value {
+            Value::Inline(_) => 0,
+            Value::Overflow(run) => {
+                let extent = Extent { first: run.first, pages: run.pages(page_size) };
+                self.freed.push(Freed { extent, birth: TxnId(0) });
+                u64::from(extent.pages)
+            }
+            Value::Unplaced { len, .. } => u64::from(run_pages(len, page_size)),
+        }
+    }
+}
+
+/// Checks what only the reader of a page can check: that it is the child its parent means.
+pub(crate) fn check_child(page: &Page, child: ChildRef, expected: Expected) -> Result<()> {
+    let id = Some(child.id.0);
+    if page.checksum() != child.checksum {
+        let invariant = Invariant::ParentHoldsChecksum;
+        let (wanted, found) = (child.checksum, page.checksum());
+        let wanted = format_args!("{wanted:#010x}").to_string();
+        return Err(Error::corruption(id, invariant, wanted, format_args!("{found:#010x}")));
+    }
+    if page.level() != expected.level {
+        let invariant = Invariant::UniformDepth;
+        return Err(Error::corruption(id, invariant, expected.level, page.level()));
+    }
+    let txn = TxnId(get_u64(page.bytes(), HEADER_TXN));
+    if txn > expected.txn_max {
+        let expected = format_args!("at most {}", expected.txn_max).to_string();
+        return Err(Error::corruption(id, Invariant::ChildNotNewer, expected, txn));
+    }
+    Ok(())
+}
+
+/// A child reference that a dirty child will fill in when it is sealed.
+const UNSEALED: ChildRef = ChildRef { id: PageId::NONE, checksum: 0 };

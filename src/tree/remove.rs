@@ -1,0 +1,152 @@
+//! Trees: removal (layer L4).
+//!
+//! Owns: removing an entry, merging and rebalancing upwards, the collapse of the root.
+//! Must not know: files.
+//! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
+
+use super::insert::{SplitUp, add_child, share_values};
+use super::{Dirty, Edit, Held, Root, Tree};
+use crate::error::{Error, Result};
+use crate::node::{NodeMut, merge, rebalance};
+use crate::sync::Arc;
+
+/// What a removal did to the node it was in.
+struct Removed {
+    /// A branch may have to split, when a separator was replaced by a longer one.
+    split: Option<SplitUp>,
+    overflow_freed: u64,
+}
+
+impl Tree {
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// `NotFound`, with nothing changed; what reading pages says, and then the tree is to be
+    /// thrown away.
+    pub(crate) fn del(&mut self, edit: &mut Edit<'_>, key: &[u8]) -> Result<()> {
+        if !self.contains(edit.pages, key)? {
+            return Err(Error::NotFound);
+        }
+        let page_size = edit.pages.page_size();
+        let root = edit.dirty_root(self)?;
+        let removed = edit.remove(root, key)?;
+        self.overflow_pages -= removed.overflow_freed.min(self.overflow_pages);
+        self.entries -= 1;
+        if let Some(split) = removed.split {
+            self.grow_root(page_size, split);
+        }
+        self.collapse_root();
+        Ok(())
+    }
+
+    /// Drops an empty root, and roots of a single child.
+    fn collapse_root(&mut self) {
+        while let Root::Dirty(root) = &self.root {
+            let node = root.node();
+            if node.count() > 0 {
+                return;
+            }
+            self.root = if node.is_leaf() {
+                Root::Empty
+            } else {
+                match &root.kids[0] {
+                    Some(kid) => Root::Dirty(Arc::clone(kid)),
+                    None => Root::Clean(node.child(0), node.level() - 1),
+                }
+            };
+        }
+    }
+}
+
+impl Edit<'_> {
+    fn remove(&mut self, node: &mut Dirty, key: &[u8]) -> Result<Removed> {
+        if node.node().is_leaf() {
+            let Ok(at) = node.node().search(key) else { return Err(Error::NotFound) };
+            let overflow_freed = self.give_up_value(node, at);
+            NodeMut::new(&mut node.bytes).remove_leaf(at);
+            return Ok(Removed { split: None, overflow_freed });
+        }
+        let at = node.node().child_for(key);
+        let child = self.dirty_child(node, at)?;
+        let mut removed = self.remove(child, key)?;
+        removed.split = match removed.split.take() {
+            Some(split) => add_child(node, at, split),
+            None => self.mend_child(node, at)?,
+        };
+        Ok(removed)
+    }
+
+    /// Merges or rebalances a dirty child that has become too small.
+    fn mend_child(&mut self, parent: &mut Dirty, at: usize) -> Result<Option<SplitUp>> {
+        let Some(child) = &parent.kids[at] else { return Ok(None) };
+        let node = child.node();
+        let is_empty_leaf = node.is_leaf() && node.count() == 0;
+        if is_empty_leaf && parent.node().count() > 0 {
+            NodeMut::new(&mut parent.bytes).remove_child(at);
+            parent.kids.remove(at);
+            return Ok(None);
+        }
+        if node.used() >= child.bytes.len() / 4 || parent.node().count() == 0 {
+            return Ok(None);
+        }
+        let left_at = if at == parent.node().count() { at - 1 } else { at };
+        self.join(parent, left_at)
+    }
+
+    /// Merges children `left_at` and `left_at + 1`, or shares their slots.
+    fn join(&mut self, parent: &mut Dirty, left_at: usize) -> Result<Option<SplitUp>> {
+        let separator = parent.node().key(left_at);
+        let left = parent.child(self.pages, left_at, self.base)?;
+        let right = parent.child(self.pages, left_at + 1, self.base)?;
+        let (left_bytes, right_bytes) = (bytes_of(&left), bytes_of(&right));
+        if let Some(merged) = merge(left_bytes, &separator, right_bytes) {
+            let mut page = self.adopt(left, merged);
+            let right = self.adopt(right, Box::default());
+            page.values.extend(right.values);
+            page.kids.extend(right.kids);
+            parent.kids[left_at] = Some(Arc::new(page));
+            parent.kids.remove(left_at + 1);
+            NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
+            return Ok(None);
+        }
+        let Some(halves) = rebalance(left_bytes, &separator, right_bytes) else {
+            return Ok(None);
+        };
+        let is_leaf = left.node().is_leaf();
+        let mut new_left = self.adopt(left, halves.left);
+        let mut new_right = self.adopt(right, halves.right);
+        if is_leaf {
+            share_values(&mut new_left, &mut new_right);
+        } else {
+            let mut kids = std::mem::take(&mut new_left.kids);
+            kids.append(&mut new_right.kids);
+            new_right.kids = kids.split_off(halves.left_len);
+            new_left.kids = kids;
+        }
+        parent.kids[left_at] = Some(Arc::new(new_left));
+        parent.kids.remove(left_at + 1);
+        NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
+        let right = Arc::new(new_right);
+        Ok(add_child(parent, left_at, SplitUp { separator: halves.separator, right }))
+    }
+
+    /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.
+    fn adopt(&mut self, old: Held, bytes: Box<[u8]>) -> Dirty {
+        match old {
+            Held::Clean(page) => {
+                self.free_page(&page);
+                Dirty { bytes, ..Dirty::copy_of(&page) }
+            }
+            Held::Dirty(dirty) => {
+                Dirty { bytes, kids: dirty.kids.clone(), values: dirty.values.clone() }
+            }
+        }
+    }
+}
+
+fn bytes_of(held: &Held) -> &[u8] {
+    match held {
+        Held::Clean(page) => page.bytes(),
+        Held::Dirty(dirty) => &dirty.bytes,
+    }
+}

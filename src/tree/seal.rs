@@ -1,0 +1,129 @@
+//! Trees: sealing, bottom up (layer L4).
+//!
+//! Owns: turning the dirty pages of a tree into sealed ones at given places.
+//! Must not know: how places are chosen, or files.
+//! Keeps: parent-holds-checksum (a child is sealed before its parent), committed-pages-immutable.
+
+use super::{Dirty, Root, Tree};
+use crate::invariant::invariant;
+use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, run_checksum};
+use crate::sync::Arc;
+
+/// What the dirty part of a tree will take when it is sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SealedSize {
+    /// Tree pages.
+    pub(crate) nodes: u32,
+    /// Pages of each overflow run, in the order in which they will be asked for.
+    pub(crate) runs: Vec<u32>,
+}
+
+/// Adds what the dirty part of a tree will take.
+pub(crate) fn sealed_size(tree: &Tree, page_size: usize, size: &mut SealedSize) {
+    if let Root::Dirty(dirty) = &tree.root {
+        count(dirty, page_size, size);
+    }
+}
+
+fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
+    for kid in dirty.kids.iter().flatten() {
+        count(kid, page_size, size);
+    }
+    for len in unplaced(dirty).map(|(_, len, _)| len) {
+        size.runs.push(run_pages(len, page_size));
+    }
+    size.nodes += 1;
+}
+
+/// The slots, lengths and handles of a leaf's values without pages.
+fn unplaced(dirty: &Dirty) -> impl Iterator<Item = (usize, u32, u32)> + '_ {
+    let node = dirty.node();
+    let count = if dirty.values.is_empty() { 0 } else { node.count() };
+    (0..count).filter_map(move |at| match node.value(at) {
+        Value::Unplaced { len, handle } => Some((at, len, handle)),
+        _ => None,
+    })
+}
+
+/// A large value that got its pages.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedRun {
+    pub(crate) extent: Extent,
+    pub(crate) checksum: u32,
+    /// The value, without the zeros behind it.
+    pub(crate) value: Arc<[u8]>,
+}
+
+/// Seals trees into pages at given places.
+pub(crate) struct Sealer<'a> {
+    txn: TxnId,
+    page_size: usize,
+    nodes: &'a mut dyn Iterator<Item = PageId>,
+    runs: &'a mut dyn Iterator<Item = Extent>,
+    /// The sealed pages, children first.
+    pub(crate) pages: Vec<Page>,
+    /// The placed values.
+    pub(crate) placed: Vec<PlacedRun>,
+}
+
+impl<'a> Sealer<'a> {
+    /// A sealer that takes places from `nodes` and `runs`, as many as [`sealed_size`] said.
+    pub(crate) fn new(
+        txn: TxnId,
+        page_size: usize,
+        nodes: &'a mut dyn Iterator<Item = PageId>,
+        runs: &'a mut dyn Iterator<Item = Extent>,
+    ) -> Sealer<'a> {
+        Sealer { txn, page_size, nodes, runs, pages: Vec::new(), placed: Vec::new() }
+    }
+
+    /// Seals the dirty part of a tree.
+    pub(crate) fn seal(&mut self, tree: &mut Tree) {
+        if let Root::Dirty(dirty) = std::mem::replace(&mut tree.root, Root::Empty) {
+            let level = dirty.node().level();
+            tree.root = Root::Clean(self.seal_node(dirty), level);
+            tree.txn = self.txn;
+        } else {
+            unreachable!("only a dirty tree is sealed")
+        }
+    }
+
+    fn seal_node(&mut self, dirty: Arc<Dirty>) -> ChildRef {
+        // A cursor may still hold the page; then it is copied.
+        let mut dirty = Arc::try_unwrap(dirty).unwrap_or_else(|shared| (*shared).clone());
+        for at in 0..dirty.kids.len() {
+            if let Some(kid) = dirty.kids[at].take() {
+                let child = self.seal_node(kid);
+                NodeMut::new(&mut dirty.bytes).set_child(at, child);
+            }
+        }
+        self.place_values(&mut dirty);
+        let id = self.nodes.next().expect("a place for every dirty page was asked for");
+        let page = Page::seal(dirty.bytes, id, self.txn);
+        let child = page.child_ref();
+        self.pages.push(page);
+        child
+    }
+
+    fn place_values(&mut self, leaf: &mut Dirty) {
+        let values: Vec<_> = unplaced(leaf).collect();
+        for (at, len, handle) in values {
+            let value = Arc::clone(leaf.value(handle));
+            let extent = self.runs.next().expect("a place for every value was asked for");
+            invariant!(PageOwnedOnce, extent.pages == run_pages(len, self.page_size));
+            let checksum = padded_checksum(extent, &value, self.page_size);
+            let run = Run { len, first: extent.first, checksum };
+            let encoded = Encoded::new(Value::Overflow(run));
+            NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
+            self.placed.push(PlacedRun { extent, checksum, value });
+        }
+    }
+}
+
+/// The checksum of a value's run, the zeros behind the value included.
+fn padded_checksum(extent: Extent, value: &[u8], page_size: usize) -> u32 {
+    let zeros = vec![0; extent.pages as usize * page_size - value.len()];
+    crc32c::crc32c_append(run_checksum(extent.first, value), &zeros)
+}
+
