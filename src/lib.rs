@@ -8,6 +8,8 @@ mod invariant;
 #[allow(dead_code)]
 mod node;
 mod page;
+#[allow(dead_code)]
+mod space;
 mod sync;
 #[allow(dead_code)]
 mod tree;

@@ -1,0 +1,229 @@
+//! Sets of pages kept as extents (part of the space codec, layer L3).
+//!
+//! Owns: [`ExtentSet`], coalesced and ordered by address; [`FreeSet`], which finds a fit too.
+//! Must not know: why a page is in a set, or what the log says.
+//! Keeps: page-owned-once (a page that is in a set is never added to it again).
+
+use crate::invariant::invariant;
+use crate::page::{Extent, PageId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which extent an allocation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// The smallest that fits; the lowest address among equals.
+    BestFit,
+    /// The lowest address that fits; walks the extents.
+    Lowest,
+    /// The lowest address that fits and ends at this page or before; walks the extents.
+    Below(PageId),
+}
+
+/// The extent `from..to`, which is not empty.
+pub(super) fn span(from: u32, to: u32) -> Extent {
+    Extent { first: PageId(from), pages: to - from }
+}
+
+/// A set of pages. Extents that touch are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExtentSet {
+    by_address: BTreeMap<u32, u32>,
+    pages: u64,
+}
+
+impl ExtentSet {
+    /// How many extents.
+    pub fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// How many pages.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Extent> {
+        self.by_address.iter().map(|(&first, &pages)| Extent { first: PageId(first), pages })
+    }
+
+    /// The last extent.
+    pub fn last(&self) -> Option<Extent> {
+        let (&first, &pages) = self.by_address.last_key_value()?;
+        Some(Extent { first: PageId(first), pages })
+    }
+
+    /// The last extent that begins at `page` or before it.
+    fn at_or_before(&self, page: u32) -> Option<Extent> {
+        let (&first, &pages) = self.by_address.range(..=page).next_back()?;
+        Some(Extent { first: PageId(first), pages })
+    }
+
+    /// The parts of the extents that lie at `from` or behind it.
+    pub fn iter_from(&self, from: u32) -> impl Iterator<Item = Extent> {
+        let cut = self.at_or_before(from).filter(|extent| extent.end() > from);
+        let rest =
+            self.by_address.range((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded));
+        cut.map(|extent| span(from, extent.end()))
+            .into_iter()
+            .chain(rest.map(|(&first, &pages)| Extent { first: PageId(first), pages }))
+    }
+
+    /// The parts of the extents that lie in `range`.
+    pub fn iter_within(&self, range: Extent) -> impl Iterator<Item = Extent> {
+        let end = range.end();
+        self.iter_from(range.first.0)
+            .take_while(move |extent| extent.first.0 < end)
+            .map(move |extent| span(extent.first.0, extent.end().min(end)))
+    }
+
+    /// How many pages of `range` are in the set.
+    pub fn pages_within(&self, range: Extent) -> u64 {
+        self.iter_within(range).map(|extent| u64::from(extent.pages)).sum()
+    }
+
+    /// Whether a page of `range` is in the set.
+    pub fn overlaps(&self, range: Extent) -> bool {
+        self.iter_within(range).next().is_some()
+    }
+
+    /// Adds pages that are not in the set. Returns the neighbours that `extent` melts with.
+    pub fn insert(&mut self, extent: Extent) -> [Option<Extent>; 2] {
+        invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is added again");
+        let before =
+            self.at_or_before(extent.first.0).filter(|before| before.end() == extent.first.0);
+        let after = self
+            .by_address
+            .get(&extent.end())
+            .map(|&pages| Extent { first: PageId(extent.end()), pages });
+        if let Some(after) = after {
+            self.by_address.remove(&after.first.0);
+        }
+        let first = before.map_or(extent.first.0, |before| before.first.0);
+        let end = after.map_or(extent.end(), Extent::end);
+        self.by_address.insert(first, end - first);
+        self.pages += u64::from(extent.pages);
+        [before, after]
+    }
+
+    /// Takes out pages that lie in one extent of the set. Returns that extent as it was.
+    pub fn remove(&mut self, extent: Extent) -> Extent {
+        let whole = self.at_or_before(extent.first.0).filter(|whole| whole.end() >= extent.end());
+        invariant!(PageOwnedOnce, whole.is_some(), "{extent:?} is not in the set");
+        let whole = whole.expect("checked above");
+        self.by_address.remove(&whole.first.0);
+        if whole.first < extent.first {
+            self.by_address.insert(whole.first.0, extent.first.0 - whole.first.0);
+        }
+        if extent.end() < whole.end() {
+            self.by_address.insert(extent.end(), whole.end() - extent.end());
+        }
+        self.pages -= u64::from(extent.pages);
+        whole
+    }
+
+    /// Takes out whatever pages of `range` are in the set.
+    pub fn clear_range(&mut self, range: Extent) {
+        loop {
+            let next = self.iter_within(range).next();
+            let Some(extent) = next else { return };
+            self.remove(extent);
+        }
+    }
+
+    /// Adds the pages of `range`, those in the set already included.
+    pub fn cover(&mut self, range: Extent) {
+        self.clear_range(range);
+        self.insert(range);
+    }
+}
+
+/// The free pages: a set with an index by size.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FreeSet {
+    set: ExtentSet,
+    by_size: BTreeSet<(u32, u32)>,
+}
+
+impl FreeSet {
+    /// Indexes a set.
+    pub fn from_set(set: ExtentSet) -> FreeSet {
+        let by_size = set.iter().map(|extent| (extent.pages, extent.first.0)).collect();
+        FreeSet { set, by_size }
+    }
+
+    /// The set itself.
+    pub fn set(&self) -> &ExtentSet {
+        &self.set
+    }
+
+    /// Adds pages that are not free.
+    pub fn insert(&mut self, extent: Extent) {
+        let [before, after] = self.set.insert(extent);
+        let mut merged = extent;
+        if let Some(before) = before {
+            self.by_size.remove(&(before.pages, before.first.0));
+            merged = span(before.first.0, merged.end());
+        }
+        if let Some(after) = after {
+            self.by_size.remove(&(after.pages, after.first.0));
+            merged = span(merged.first.0, after.end());
+        }
+        self.by_size.insert((merged.pages, merged.first.0));
+    }
+
+    /// Takes out pages that are free and lie side by side.
+    pub fn remove(&mut self, extent: Extent) {
+        let whole = self.set.remove(extent);
+        self.by_size.remove(&(whole.pages, whole.first.0));
+        if whole.first < extent.first {
+            self.by_size.insert((extent.first.0 - whole.first.0, whole.first.0));
+        }
+        if extent.end() < whole.end() {
+            self.by_size.insert((whole.end() - extent.end(), extent.end()));
+        }
+    }
+
+    /// Free pages of this number, side by side.
+    pub fn find(&self, pages: u32, placement: Placement) -> Option<Extent> {
+        let first = match placement {
+            Placement::BestFit => self.by_size.range((pages, 0)..).next().map(|&(_, first)| first),
+            Placement::Lowest => {
+                let fits = |extent: &Extent| extent.pages >= pages;
+                self.set.iter().find(fits).map(|extent| extent.first.0)
+            }
+            Placement::Below(limit) => {
+                let fits = |extent: &Extent| extent.pages >= pages;
+                let found = self.set.iter().take_while(|e| e.first < limit).find(fits);
+                found.map(|extent| extent.first.0).filter(|first| limit.0 - first >= pages)
+            }
+        };
+        first.map(|first| Extent { first: PageId(first), pages })
+    }
+
+    /// Free pages of this number at most, side by side: the largest extent, or the lowest.
+    pub fn find_up_to(&self, pages: u32, placement: Placement) -> Option<Extent> {
+        let (extent, room) = match placement {
+            Placement::BestFit => {
+                if let Some(found) = self.find(pages, placement) {
+                    return Some(found);
+                }
+                let &(largest, _) = self.by_size.last()?;
+                let &(pages, first) = self.by_size.range((largest, 0)..).next()?;
+                (Extent { first: PageId(first), pages }, pages)
+            }
+            Placement::Lowest => {
+                let lowest = self.set.iter().next()?;
+                (lowest, lowest.pages)
+            }
+            Placement::Below(limit) => {
+                let lowest = self.set.iter().next().filter(|lowest| lowest.first < limit)?;
+                (lowest, limit.0 - lowest.first.0)
+            }
+        };
+        Some(Extent { first: extent.first, pages: pages.min(extent.pages).min(room) })
+    }
+}

@@ -1,0 +1,436 @@
+//! Free space (layer L3).
+//!
+//! Owns: [`FreeSpace`]: which pages are free or pending, and the log that makes this persistent.
+//! Must not know: the file, the meta page, how log pages are sealed or read.
+//! Keeps: page-owned-once, no-reuse-while-reachable, space-log-replays.
+//!
+//! One commit at a time: [`FreeSpace::begin`], then allocations, releases and resizes, then
+//! [`FreeSpace::log_pages_needed`], the allocation of so many pages, and [`FreeSpace::finish`];
+//! at last [`FreeSpace::installed`], or [`FreeSpace::undo`] at any point after `begin`.
+//!
+//! A commit appends its records to the tail of the log, in the meta page. When the tail is full,
+//! a snapshot of all unused pages replaces the whole log if it is short. Else the tail spills to
+//! log pages, together with a snapshot of the next few addresses, at least a third as long as
+//! what is spilled; old pages whose addresses are all covered again are dropped, a few per
+//! commit. So a commit's work does not grow with the file, and the log is at most about four
+//! times as long as a full snapshot.
+
+mod chain;
+mod extents;
+mod log;
+mod pending;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use crate::format::META_SLOTS;
+use crate::invariant::invariant;
+use crate::page::{Extent, PageId, TxnId};
+use chain::{Chain, ChainPage, Change};
+pub(crate) use extents::Placement;
+use extents::{ExtentSet, FreeSet, span};
+use log::{EXTENT_WORDS, Position, RESIZE_WORDS, SNAPSHOT_WORDS, TXN_WORDS, WASTE_WORDS, Writer};
+use pending::Pending;
+pub(crate) use replay::LogPage;
+
+/// Which pages of the file are unused, and the log of it.
+#[derive(Clone, Debug)]
+pub(crate) struct FreeSpace {
+    /// The latest installed state.
+    txn: TxnId,
+    page_count: u32,
+    free: FreeSet,
+    pending: Pending,
+    chain: Chain,
+    commit: Option<Commit>,
+}
+
+/// What the commit under way did.
+#[derive(Clone, Debug)]
+struct Commit {
+    txn: TxnId,
+    /// The page count at the beginning.
+    count_before: u32,
+    /// The highest page count so far.
+    count_highest: u32,
+    allocated: ExtentSet,
+    freed: ExtentSet,
+    change: Option<Change>,
+}
+
+/// The words of the log pages that a commit writes, oldest first. Some may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogPlan {
+    pub pages: Vec<Vec<u32>>,
+}
+
+/// What becomes of the log.
+enum Step {
+    /// The records go to the tail.
+    Append,
+    /// A full snapshot and the records are the new tail; all log pages are dropped.
+    Checkpoint,
+    /// Tail and records go to this many log pages.
+    Spill(usize),
+}
+
+impl FreeSpace {
+    /// A fresh file of this many pages, all owned: the meta slots, and whatever follows them.
+    pub fn new(page_count: u32) -> FreeSpace {
+        let start = Position::START;
+        let mut writer = Writer::new(&[], start, start, 1, usize::from(u8::MAX));
+        if page_count > META_SLOTS {
+            writer.sweep(std::iter::empty());
+        }
+        let (mut pages, _, cursor) = writer.done();
+        let tail = pages.pop().expect("a writer has a page");
+        FreeSpace {
+            txn: TxnId(0),
+            page_count,
+            free: FreeSet::default(),
+            pending: Pending::default(),
+            chain: Chain::new(tail, start, cursor),
+            commit: None,
+        }
+    }
+
+    /// Pages of the file.
+    pub fn page_count(&self) -> u32 {
+        self.page_count
+    }
+
+    /// Pages that may be allocated.
+    pub fn free_pages(&self) -> u64 {
+        self.free.set().pages()
+    }
+
+    /// Pages that are freed but not yet reusable.
+    pub fn pending_pages(&self) -> u64 {
+        self.pending.pages()
+    }
+
+    /// Extents that may be allocated.
+    pub fn free_extents(&self) -> usize {
+        self.free.set().len()
+    }
+
+    /// The free extents, by address.
+    pub fn iter_free(&self) -> impl Iterator<Item = Extent> {
+        self.free.set().iter()
+    }
+
+    /// The pending extents, by address. Neighbours are not merged.
+    pub fn iter_pending(&self) -> impl Iterator<Item = Extent> {
+        self.pending.iter()
+    }
+
+    /// Free pages at the very end of the file.
+    pub fn tail_free(&self) -> u32 {
+        let last = self.free.set().last().filter(|last| last.end() == self.page_count);
+        last.map_or(0, |last| last.pages)
+    }
+
+    /// Begins the commit of `txn`. `pinned` are the snapshots that may be read, ascending.
+    pub fn begin(&mut self, txn: TxnId, pinned: &[TxnId]) {
+        invariant!(OneWriter, self.commit.is_none(), "a commit is under way");
+        invariant!(TxnIdsIncrease, txn > self.txn, "commit {txn} after {}", self.txn);
+        self.pending.mature(txn, pinned, |extent| self.free.insert(extent));
+        self.commit = Some(Commit {
+            txn,
+            count_before: self.page_count,
+            count_highest: self.page_count,
+            allocated: ExtentSet::default(),
+            freed: ExtentSet::default(),
+            change: None,
+        });
+    }
+
+    /// Allocates pages that lie side by side, or none.
+    pub fn allocate(&mut self, pages: u32, placement: Placement) -> Option<Extent> {
+        let extent = self.free.find(pages, placement)?;
+        Some(self.take(extent))
+    }
+
+    /// Allocates `pages` side by side, or fewer: the largest extent (`BestFit`), else the lowest.
+    pub fn allocate_up_to(&mut self, pages: u32, placement: Placement) -> Option<Extent> {
+        let extent = self.free.find_up_to(pages, placement)?;
+        Some(self.take(extent))
+    }
+
+    fn take(&mut self, extent: Extent) -> Extent {
+        self.free.remove(extent);
+        self.open_commit().allocated.insert(extent);
+        extent
+    }
+
+    /// Lengthens the file. The new pages are free.
+    pub fn grow(&mut self, page_count: u32) {
+        invariant!(PageOwnedOnce, page_count > self.page_count, "growth to {page_count}");
+        self.free.insert(span(self.page_count, page_count));
+        self.page_count = page_count;
+        let commit = self.open_commit();
+        commit.count_highest = commit.count_highest.max(page_count);
+    }
+
+    /// Shortens the file. All pages beyond `page_count` are free.
+    pub fn cut(&mut self, page_count: u32) {
+        invariant!(PageOwnedOnce, page_count >= META_SLOTS, "cut to {page_count}");
+        invariant!(PageOwnedOnce, page_count < self.page_count, "cut to {page_count}");
+        invariant!(
+            PageOwnedOnce,
+            self.page_count - page_count <= self.tail_free(),
+            "cut to {page_count} of {}, of which {} free",
+            self.page_count,
+            self.tail_free()
+        );
+        self.free.remove(span(page_count, self.page_count));
+        self.page_count = page_count;
+        self.open_commit();
+    }
+
+    /// Frees pages that the state before this commit has, from state `birth` on.
+    pub fn release(&mut self, extent: Extent, birth: TxnId) {
+        let inside = extent.first.0 >= META_SLOTS
+            && extent.pages > 0
+            && extent.first.0.checked_add(extent.pages).is_some_and(|end| end <= self.page_count);
+        invariant!(PageOwnedOnce, inside, "{extent:?} of {} pages is freed", self.page_count);
+        invariant!(PageOwnedOnce, !self.free.set().overlaps(extent), "{extent:?} is freed again");
+        let txn = self.open_commit().txn;
+        self.pending.insert(extent, txn, birth);
+        self.open_commit().freed.insert(extent);
+    }
+
+    /// How many log pages the commit must allocate before `finish`; nothing else may change in
+    /// between but the allocation of them, one extent a page at most, and growth for it.
+    pub fn log_pages_needed(&self, tail_words_max: usize, page_words_max: usize) -> u32 {
+        match self.step(tail_words_max, page_words_max) {
+            Step::Append | Step::Checkpoint => 0,
+            Step::Spill(pages) => u32::try_from(pages).expect("there are fewer pages than ids"),
+        }
+    }
+
+    /// Ends the commit's changes. The caller seals the pages, oldest first: each points to what
+    /// `log_head` says at that moment, and is then announced by `log_page_sealed`.
+    pub fn finish(
+        &mut self,
+        tail_words_max: usize,
+        page_words_max: usize,
+        log_pages: &[PageId],
+    ) -> LogPlan {
+        let step = match log_pages.len() {
+            0 => self.step(tail_words_max, page_words_max),
+            pages => Step::Spill(pages),
+        };
+        let (change, plan) = match step {
+            Step::Append => (self.append(tail_words_max), Vec::new()),
+            Step::Checkpoint => (self.checkpoint(tail_words_max), Vec::new()),
+            Step::Spill(pages) => {
+                invariant!(SpaceLogReplays, pages == log_pages.len(), "{pages} log pages needed");
+                self.spill(page_words_max, log_pages)
+            }
+        };
+        let commit = self.open_commit();
+        invariant!(OneWriter, commit.change.is_none(), "the commit is finished twice");
+        commit.change = Some(change);
+        LogPlan { pages: plan }
+    }
+
+    /// Records the checksum of the next page of the plan.
+    pub fn log_page_sealed(&mut self, id: PageId, checksum: u32) {
+        let change = self.open_commit().change.as_mut().expect("finish comes first");
+        let page = &mut change.pages[change.sealed];
+        invariant!(SpaceLogReplays, page.id == id, "log page {id} is sealed out of order");
+        page.checksum = checksum;
+        change.sealed += 1;
+    }
+
+    /// The newest log page and its checksum.
+    pub fn log_head(&self) -> Option<(PageId, u32)> {
+        self.chain.head(self.change())
+    }
+
+    /// Log pages that the state retains; the oldest of them points to a page that is not part of
+    /// the log any more.
+    pub fn log_page_count(&self) -> u32 {
+        let added = self.change().map_or(0, |change| change.sealed);
+        let dropped = self.change().map_or(0, |change| change.dropped);
+        let pages = self.chain.pages.len() + added - dropped;
+        u32::try_from(pages).expect("there are fewer pages than ids")
+    }
+
+    /// The words of the log's tail.
+    pub fn tail(&self) -> &[u32] {
+        self.change().map_or(&self.chain.tail, |change| &change.tail)
+    }
+
+    /// The commit is durable.
+    pub fn installed(&mut self) {
+        let commit = self.commit.take().expect("a commit is under way");
+        self.chain.install(commit.change.expect("finish comes first"));
+        self.txn = commit.txn;
+    }
+
+    /// Takes back what the commit did. Pages that `begin` found reusable stay free.
+    pub fn undo(&mut self) {
+        let commit = self.commit.take().expect("a commit is under way");
+        self.pending.take_back(commit.txn);
+        for extent in commit.allocated.iter() {
+            self.free.insert(extent);
+        }
+        let (now, before) = (self.page_count, commit.count_before);
+        if now > before {
+            self.free.remove(span(before, now));
+        } else if now < before {
+            self.free.insert(span(now, before));
+        }
+        self.page_count = before;
+    }
+
+    fn open_commit(&mut self) -> &mut Commit {
+        self.commit.as_mut().expect("a commit is under way")
+    }
+
+    fn change(&self) -> Option<&Change> {
+        self.commit.as_ref()?.change.as_ref()
+    }
+
+    /// Pages from `from` on that are free or pending.
+    fn unused_from(&self, from: u32) -> impl Iterator<Item = Extent> {
+        merged(self.free.set().iter_from(from), self.pending.iter_from(from))
+    }
+
+    fn step(&self, tail_words_max: usize, page_words_max: usize) -> Step {
+        let commit = self.commit.as_ref().expect("a commit is under way");
+        let words = self.chain.tail.len() + commit.words(self.page_count);
+        if words <= tail_words_max {
+            return Step::Append;
+        }
+        // Dropping all log pages adds an extent for each to both records at most.
+        let dropped = EXTENT_WORDS * self.chain.pages.len();
+        let fixed = commit.txn_words() + SNAPSHOT_WORDS + 2 * dropped;
+        if let Some(room) = (tail_words_max / 2).checked_sub(fixed) {
+            let fits = room / EXTENT_WORDS;
+            if self.unused_from(META_SLOTS).take(fits + 1).count() <= fits {
+                return Step::Checkpoint;
+            }
+        }
+        invariant!(SpaceLogReplays, page_words_max >= tail_words_max, "a tail fills a page");
+        let needed = |pages: usize| {
+            let dropped = self.chain.droppable(dropped_max(pages));
+            // The pages' own extents, the dropped ones', and one more growth of the file.
+            let spilled = words + EXTENT_WORDS * (pages + dropped) + TXN_WORDS + RESIZE_WORDS;
+            spilled + spilled.div_ceil(3) + SNAPSHOT_WORDS + EXTENT_WORDS
+        };
+        let mut pages = 1;
+        while pages * (page_words_max - WASTE_WORDS) < needed(pages) {
+            pages += 1;
+        }
+        Step::Spill(pages)
+    }
+
+    fn append(&self, tail_words_max: usize) -> Change {
+        let Chain { tail, tail_start, cursor, .. } = &self.chain;
+        let mut writer = Writer::new(tail, *tail_start, *cursor, 1, tail_words_max);
+        self.write_records(&mut writer);
+        Change::of_tail(0, *tail_start, writer)
+    }
+
+    fn checkpoint(&mut self, tail_words_max: usize) -> Change {
+        let dropped = self.drop_oldest(self.chain.pages.len());
+        let start = Position { address: META_SLOTS, ..self.chain.cursor.next_lap() };
+        let mut writer = Writer::new(&[], start, start, 1, tail_words_max);
+        let commit = self.commit.as_ref().expect("a commit is under way");
+        writer.txn(commit.txn, &commit.allocated, &commit.freed);
+        writer.sweep(self.unused_from(META_SLOTS));
+        let change = Change::of_tail(dropped, start, writer);
+        invariant!(SpaceLogReplays, change.cursor == start.next_lap(), "a checkpoint is cut short");
+        change
+    }
+
+    fn spill(&mut self, words_max: usize, log_pages: &[PageId]) -> (Change, Vec<Vec<u32>>) {
+        let dropped = self.drop_oldest(self.chain.droppable(dropped_max(log_pages.len())));
+        let Chain { tail, tail_start, cursor, .. } = &self.chain;
+        let mut writer = Writer::new(tail, *tail_start, *cursor, log_pages.len(), words_max);
+        self.write_records(&mut writer);
+        writer.sweep(self.unused_from(cursor.address));
+        let (words, starts, cursor) = writer.done();
+        let birth = self.commit.as_ref().expect("a commit is under way").txn;
+        let page = |(&id, start)| ChainPage { id, checksum: 0, start, birth };
+        let pages = log_pages.iter().zip(starts).map(page).collect();
+        let tail = Vec::new();
+        (Change { dropped, pages, sealed: 0, tail, tail_start: cursor, cursor }, words)
+    }
+
+    fn write_records(&self, writer: &mut Writer) {
+        let commit = self.commit.as_ref().expect("a commit is under way");
+        if commit.count_highest > commit.count_before {
+            writer.resize(commit.count_before, commit.count_highest);
+        }
+        writer.txn(commit.txn, &commit.allocated, &commit.freed);
+        if self.page_count < commit.count_highest {
+            writer.resize(commit.count_highest, self.page_count);
+        }
+    }
+
+    /// Frees the oldest log pages. Returns their number.
+    fn drop_oldest(&mut self, count: usize) -> usize {
+        for at in 0..count {
+            let ChainPage { id, birth, .. } = self.chain.pages[at];
+            self.release(Extent::one(id), birth);
+        }
+        count
+    }
+}
+
+/// Log pages dropped at most by a commit that writes `pages`: more than it adds.
+fn dropped_max(pages: usize) -> usize {
+    pages + 2
+}
+
+impl Commit {
+    fn txn_words(&self) -> usize {
+        TXN_WORDS + EXTENT_WORDS * (self.allocated.len() + self.freed.len())
+    }
+
+    /// The words of the commit's records.
+    fn words(&self, page_count: u32) -> usize {
+        let txn = match self.allocated.is_empty() && self.freed.is_empty() {
+            true => 0,
+            false => self.txn_words(),
+        };
+        let grown = usize::from(self.count_highest > self.count_before);
+        let cut = usize::from(page_count < self.count_highest);
+        txn + RESIZE_WORDS * (grown + cut)
+    }
+}
+
+impl Change {
+    fn of_tail(dropped: usize, tail_start: Position, writer: Writer) -> Change {
+        let (mut pages, _, cursor) = writer.done();
+        let tail = pages.pop().expect("a writer has a page");
+        Change { dropped, pages: Vec::new(), sealed: 0, tail, tail_start, cursor }
+    }
+}
+
+/// Two ascending disjoint lists as one, neighbours melted.
+fn merged(
+    left: impl Iterator<Item = Extent>,
+    right: impl Iterator<Item = Extent>,
+) -> impl Iterator<Item = Extent> {
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    let mut next = move || match (left.peek(), right.peek()) {
+        (Some(l), Some(r)) if l.first < r.first => left.next(),
+        (_, Some(_)) => right.next(),
+        _ => left.next(),
+    };
+    let mut held = next();
+    std::iter::from_fn(move || {
+        let mut extent = held?;
+        held = next();
+        while let Some(neighbour) = held.filter(|neighbour| neighbour.first.0 == extent.end()) {
+            extent.pages += neighbour.pages;
+            held = next();
+        }
+        Some(extent)
+    })
+}

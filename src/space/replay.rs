@@ -1,0 +1,267 @@
+//! Reading the space log back (part of the space codec, layer L3).
+//!
+//! Owns: [`FreeSpace::replay`] and what makes a stream of records believable.
+//! Must not know: how log pages are found and read.
+//! Keeps: space-log-replays, bytes-never-panic.
+//!
+//! Older records may have been dropped, so that nothing is known of any page at first. A page is
+//! known once a record has spoken of it; from then on every record must agree with what is
+//! known, and at the end every page of the file must be known.
+
+use super::FreeSpace;
+use super::chain::{Chain, ChainPage};
+use super::extents::{ExtentSet, FreeSet, span};
+use super::log::{Extents, Position, Record, Records};
+use super::pending::Pending;
+use crate::error::{Error, Result};
+use crate::format::META_SLOTS;
+use crate::invariant::Invariant;
+use crate::page::{Extent, PageId, TxnId};
+use std::fmt;
+
+/// A log page that was read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogPage {
+    pub id: PageId,
+    pub checksum: u32,
+    pub words: Vec<u32>,
+}
+
+impl FreeSpace {
+    /// Rebuilds the free space of state `txn` from its log: the pages, oldest first, and the
+    /// tail.
+    ///
+    /// The sweep's position is the end of the newest snapshot record. A page began where the
+    /// first snapshot record in it or behind it begins.
+    pub fn replay(
+        txn: TxnId,
+        page_count: u32,
+        pages: &[LogPage],
+        tail: &[u32],
+    ) -> Result<FreeSpace> {
+        let parts =
+            || pages.iter().map(Records::of_page).chain([Records { page: None, words: tail }]);
+        let mut replay = Replay::new(txn, page_count, parts())?;
+        let mut starts = Vec::new();
+        for mut records in parts() {
+            starts.push(replay.cursor);
+            while let Some(record) = records.next()? {
+                replay.apply(&records, record)?;
+            }
+        }
+        let cursor = replay.cursor;
+        let (free, freed) = replay.end(page_count)?;
+        for page in pages {
+            let one = Extent::one(page.id);
+            let inside = page.id.0 >= META_SLOTS && page.id.0 < page_count;
+            if !inside || free.overlaps(one) || freed.overlaps(one) {
+                return Err(broken(Some(page.id.0), "a page that is in use", "one that is not"));
+            }
+        }
+        let mut pending = Pending::default();
+        for extent in freed.iter() {
+            pending.insert(extent, txn, TxnId(0));
+        }
+        let tail_start = starts.pop().expect("the tail is the last part");
+        let mut chain = Chain::new(tail.to_vec(), tail_start, cursor);
+        chain.pages.extend(pages.iter().zip(starts).map(|(page, start)| ChainPage {
+            id: page.id,
+            checksum: page.checksum,
+            start,
+            birth: TxnId(0),
+        }));
+        let free = FreeSet::from_set(free);
+        Ok(FreeSpace { txn, page_count, free, pending, chain, commit: None })
+    }
+}
+
+impl<'a> Records<'a> {
+    fn of_page(page: &'a LogPage) -> Records<'a> {
+        Records { page: Some(page.id.0), words: &page.words }
+    }
+}
+
+struct Replay {
+    /// The state's own transaction.
+    txn: TxnId,
+    /// The transaction of the newest record so far.
+    latest: TxnId,
+    page_count: u32,
+    /// Pages that some record has spoken of.
+    known: ExtentSet,
+    /// Known pages that nobody owns.
+    unused: ExtentSet,
+    /// What `txn` freed.
+    freed: Vec<Extent>,
+    /// Where the sweep stands.
+    cursor: Position,
+}
+
+impl Replay {
+    /// Looks ahead for what was true before the first record.
+    fn new<'a>(
+        txn: TxnId,
+        page_count: u32,
+        parts: impl Iterator<Item = Records<'a>>,
+    ) -> Result<Replay> {
+        let (mut first_count, mut first_from) = (None, None);
+        for mut records in parts {
+            while let Some(record) = records.next()? {
+                match record {
+                    Record::Resize { old, .. } => first_count = first_count.or(Some(old)),
+                    Record::Snapshot { from, .. } => first_from = first_from.or(Some(from)),
+                    Record::Txn { .. } => {}
+                }
+            }
+        }
+        Ok(Replay {
+            txn,
+            latest: TxnId(0),
+            page_count: first_count.unwrap_or(page_count),
+            known: ExtentSet::default(),
+            unused: ExtentSet::default(),
+            freed: Vec::new(),
+            cursor: Position { lap: 0, address: first_from.unwrap_or(META_SLOTS) },
+        })
+    }
+
+    fn apply(&mut self, from: &Records<'_>, record: Record<'_>) -> Result<()> {
+        match record {
+            Record::Txn { txn, allocated, freed } => {
+                if txn < self.latest || txn > self.txn {
+                    let expected = format_args!("{} to {}", self.latest, self.txn);
+                    return Err(from.broken(format_args!("a transaction from {expected}"), txn));
+                }
+                self.latest = txn;
+                self.allocate(from, allocated)?;
+                self.free(from, freed)
+            }
+            Record::Snapshot { from: first, to, unused } => self.snapshot(from, first, to, unused),
+            Record::Resize { old, new } => self.resize(from, old, new),
+        }
+    }
+
+    fn allocate(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
+        for extent in extents.iter() {
+            self.check_inside(from, extent)?;
+            if self.known.pages_within(extent) != self.unused.pages_within(extent) {
+                return Err(from.broken("unused pages allocated", format_args!("{extent:?}")));
+            }
+            self.unused.clear_range(extent);
+            self.known.cover(extent);
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
+        for extent in extents.iter() {
+            self.check_inside(from, extent)?;
+            if self.unused.overlaps(extent) {
+                return Err(from.broken("owned pages freed", format_args!("{extent:?}")));
+            }
+            self.unused.insert(extent);
+            self.known.cover(extent);
+            if self.latest == self.txn {
+                self.freed.push(extent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every known page of the range must be what the snapshot says.
+    fn snapshot(
+        &mut self,
+        records: &Records<'_>,
+        from: u32,
+        to: u32,
+        unused: Extents<'_>,
+    ) -> Result<()> {
+        if from != self.cursor.address || from < META_SLOTS || from >= to {
+            let expected = format_args!("a range from {}", self.cursor.address);
+            return Err(records.broken(expected, format_args!("{from} to {to}")));
+        }
+        let range = span(from, to);
+        let mut agreed = 0;
+        for extent in unused.iter() {
+            self.check_inside(records, extent)?;
+            let known = self.known.pages_within(extent);
+            if extent.first.0 < from || extent.end() > to {
+                let expected = format_args!("pages within {from} to {to}");
+                return Err(records.broken(expected, format_args!("{extent:?}")));
+            }
+            if known != self.unused.pages_within(extent) {
+                return Err(records.broken("unused pages", format_args!("{extent:?}")));
+            }
+            agreed += known;
+        }
+        let had = self.unused.pages_within(range);
+        if had != agreed {
+            return Err(records.broken(format_args!("{had} pages known as unused"), agreed));
+        }
+        self.unused.clear_range(range);
+        for extent in unused.iter() {
+            self.unused.insert(extent);
+        }
+        self.known.cover(range);
+        self.cursor = self.cursor.behind(to);
+        Ok(())
+    }
+
+    fn resize(&mut self, from: &Records<'_>, old: u32, new: u32) -> Result<()> {
+        if old != self.page_count || new < META_SLOTS || old < META_SLOTS || new == old {
+            let expected = format_args!("a change of {} pages", self.page_count);
+            return Err(from.broken(expected, format_args!("{old} to {new}")));
+        }
+        if new > old {
+            // What is known beyond the end is that there are no pages.
+            let added = span(old, new);
+            self.unused.insert(added);
+            self.known.cover(added);
+        } else {
+            let lost = span(new, old);
+            if self.known.pages_within(lost) != self.unused.pages_within(lost) {
+                return Err(from.broken("unused pages cut off", format_args!("{lost:?}")));
+            }
+            self.unused.clear_range(lost);
+        }
+        self.page_count = new;
+        Ok(())
+    }
+
+    fn check_inside(&self, from: &Records<'_>, extent: Extent) -> Result<()> {
+        if extent.end() <= self.page_count {
+            return Ok(());
+        }
+        let expected = format_args!("pages below {}", self.page_count);
+        Err(from.broken(expected, format_args!("{extent:?}")))
+    }
+
+    /// Checks that all is known. Returns the free pages and those that `txn` freed.
+    fn end(mut self, page_count: u32) -> Result<(ExtentSet, ExtentSet)> {
+        if self.page_count != page_count || page_count < META_SLOTS {
+            return Err(broken(None, page_count, self.page_count));
+        }
+        let all = u64::from(page_count - META_SLOTS);
+        let known = match all {
+            0 => 0,
+            _ => self.known.pages_within(span(META_SLOTS, page_count)),
+        };
+        if known != all {
+            return Err(broken(None, format_args!("{all} pages to be known"), known));
+        }
+        let mut freed = ExtentSet::default();
+        for &extent in &self.freed {
+            if self.unused.pages_within(extent) != u64::from(extent.pages) {
+                let found = format_args!("{extent:?} in use");
+                return Err(broken(None, "pages to stay unused after they are freed", found));
+            }
+            self.unused.clear_range(extent);
+            freed.insert(extent);
+        }
+        Ok((self.unused, freed))
+    }
+}
+
+fn broken(page: Option<u32>, expected: impl fmt::Display, found: impl fmt::Display) -> Error {
+    Error::corruption(page, Invariant::SpaceLogReplays, expected, found)
+}
