@@ -1,0 +1,60 @@
+//! The project's hygiene: what `docs/architecture.md` and the style promise of the sources.
+//!
+//! Reads the sources with the standard library alone. One test judges the project and reports
+//! everything at once; the tests in `tidy/planted.rs` give each check a violation to find, since a
+//! check that cannot fail is worth nothing.
+
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/planted.rs"]
+mod planted;
+#[path = "tidy/shape.rs"]
+mod shape;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/tree.rs"]
+mod tree;
+#[path = "tidy/words.rs"]
+mod words;
+
+use std::path::Path;
+use tree::{Tree, Violation};
+use words::Discard;
+
+/// Values that are right to discard, each with its reason.
+const DISCARDS: &[Discard] = &[];
+
+/// The command that the README tells a reader to type, and that `.ci/run` ends with.
+const TEST_COMMAND: &str = "cargo test --release --features ffi,sim";
+
+/// The README's command is the one that is run.
+fn check_command(tree: &Tree) -> Vec<Violation> {
+    let places = ["README.md", ".ci/run"];
+    let lacks = |path: &&str| !tree.text(path).lines().any(|line| line.trim() == TEST_COMMAND);
+    let report = |path| Violation::new(path, 1, format!("has no line `{TEST_COMMAND}`"));
+    places.into_iter().filter(lacks).map(report).collect()
+}
+
+#[test]
+fn the_project_is_tidy() {
+    let tree = Tree::read(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(tree.engine().count() >= 8, "the sources were not found");
+    assert!(tree.texts.contains_key(".ci/run"), "the scripts were not found");
+    let checks = [
+        layers::check(&tree),
+        shape::check_sizes(&tree),
+        shape::check_heads(&tree),
+        shape::check_leftovers(&tree),
+        words::check_locks(&tree),
+        words::check_files(&tree),
+        words::check_determinism(&tree),
+        words::check_unsafe(&tree),
+        words::check_errors(&tree, DISCARDS),
+        words::check_casts(&tree),
+        check_command(&tree),
+    ];
+    let mut found: Vec<Violation> = checks.into_iter().flatten().collect();
+    found.sort();
+    let report: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{} violations:\n{}", found.len(), report.join("\n"));
+}
