@@ -3,6 +3,8 @@
 //! Reads the sources with the standard library alone. One test judges the project and reports
 //! everything at once; the tests in `tidy/planted.rs` give each check a violation to find, since a
 //! check that cannot fail is worth nothing.
+//!
+//! Attacks: same-calls-same-bytes (no clock, no chance, no hash order in the engine).
 
 #[path = "tidy/layers.rs"]
 mod layers;

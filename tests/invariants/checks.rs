@@ -118,9 +118,17 @@ fn citation(source: &Source, named: &Named) -> Citation {
     }
 }
 
-/// Whether `place`, a file or a directory with `/` at its end, holds `path`.
+/// Whether `place` holds `path`: it is the file, or the file whose modules lie in a directory of
+/// the same name, or a directory with `/` at its end.
 fn holds(place: &str, path: &str) -> bool {
-    place == path || (place.ends_with('/') && path.starts_with(place))
+    let Some(rest) = path.strip_prefix(place.trim_end_matches(".rs").trim_end_matches('/')) else {
+        return false;
+    };
+    if place.ends_with('/') {
+        rest.starts_with('/')
+    } else {
+        rest == ".rs" || rest.starts_with('/')
+    }
 }
 
 fn section<'a>(document: &'a Document, named: &Named) -> Option<&'a Section> {

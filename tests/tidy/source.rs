@@ -42,6 +42,7 @@ pub struct Source {
     /// Names of the modules that this file declares under `#[cfg(test)]` in files of their own.
     pub test_modules: Vec<String>,
     test_lines: BTreeSet<usize>,
+    is_test_file: bool,
 }
 
 impl Source {
@@ -52,6 +53,7 @@ impl Source {
             tokens: tokens(&mask(text)),
             test_modules: Vec::new(),
             test_lines: BTreeSet::new(),
+            is_test_file: false,
         };
         source.mark_tests();
         source
@@ -70,6 +72,7 @@ impl Source {
 
     /// Declares the whole file a test.
     pub fn mark_all_as_test(&mut self) {
+        self.is_test_file = true;
         self.test_lines = (1..=self.text.lines().count()).collect();
         for token in &mut self.tokens {
             token.test = true;
@@ -77,7 +80,7 @@ impl Source {
     }
 
     pub fn is_test_file(&self) -> bool {
-        !self.tokens.is_empty() && self.tokens.iter().all(|token| token.test)
+        self.is_test_file
     }
 
     /// The text of the token at `at`, or nothing behind the end.
