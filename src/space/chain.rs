@@ -8,10 +8,10 @@
 //! The log is swept in a circle: each spill writes a snapshot of the next addresses. A page may
 //! be dropped when the sweep has come once around since the page after it was begun.
 
-use super::log::Position;
+use super::log::{Position, Tail};
 use crate::invariant::invariant;
-use crate::page::{PageId, TxnId};
-use std::collections::VecDeque;
+use crate::page::{Extent, PageId, TxnId};
+use std::collections::{BTreeSet, VecDeque};
 
 /// A page of the log.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,8 @@ pub(super) struct ChainPage {
 pub(super) struct Chain {
     /// Oldest first.
     pub pages: VecDeque<ChainPage>,
-    pub tail: Vec<u32>,
-    /// Where the sweep stood when the tail was begun.
-    pub tail_start: Position,
-    /// Where the sweep stands.
-    pub cursor: Position,
+    ids: BTreeSet<PageId>,
+    pub tail: Tail,
 }
 
 /// What a commit makes of the chain.
@@ -43,24 +40,33 @@ pub(super) struct Change {
     pub pages: Vec<ChainPage>,
     /// How many of `pages` have their checksum.
     pub sealed: usize,
-    pub tail: Vec<u32>,
-    pub tail_start: Position,
-    pub cursor: Position,
+    pub tail: Tail,
 }
 
 impl Chain {
-    pub fn new(tail: Vec<u32>, tail_start: Position, cursor: Position) -> Chain {
-        Chain { pages: VecDeque::new(), tail, tail_start, cursor }
+    pub fn new(tail: Tail) -> Chain {
+        Chain { pages: VecDeque::new(), ids: BTreeSet::new(), tail }
+    }
+
+    /// Adds a page, newer than all. Returns whether it was not there before.
+    pub fn push(&mut self, page: ChainPage) -> bool {
+        self.pages.push_back(page);
+        self.ids.insert(page.id)
+    }
+
+    /// Whether a page of `range` is of the log.
+    pub fn overlaps(&self, range: Extent) -> bool {
+        self.ids.range(range.first..PageId(range.end())).next().is_some()
     }
 
     /// How many of the oldest pages newer records make superfluous, `max` at most.
     pub fn droppable(&self, max: usize) -> usize {
         let later = self.pages.iter().skip(1).map(|page| page.start);
         later
-            .chain([self.tail_start])
+            .chain([self.tail.start])
             .take(self.pages.len())
             .take(max)
-            .take_while(|start| start.next_lap() <= self.cursor)
+            .take_while(|start| start.next_lap() <= self.tail.cursor)
             .count()
     }
 
@@ -79,10 +85,13 @@ impl Chain {
             change.sealed == change.pages.len(),
             "a log page is not sealed"
         );
-        self.pages.drain(..change.dropped);
-        self.pages.extend(change.pages);
+        for page in self.pages.drain(..change.dropped) {
+            self.ids.remove(&page.id);
+        }
+        for page in change.pages {
+            let is_new = self.push(page);
+            invariant!(PageOwnedOnce, is_new, "log page {} is there already", page.id);
+        }
         self.tail = change.tail;
-        self.tail_start = change.tail_start;
-        self.cursor = change.cursor;
     }
 }

@@ -47,6 +47,31 @@ impl Position {
     }
 }
 
+/// The newest records of a log, which have no page of their own yet.
+#[derive(Clone, Debug)]
+pub(super) struct Tail {
+    pub words: Vec<u32>,
+    /// Where the sweep stood before them.
+    pub start: Position,
+    /// Where it stands after them.
+    pub cursor: Position,
+}
+
+impl Tail {
+    /// No records.
+    pub fn empty(at: Position) -> Tail {
+        Tail { words: Vec::new(), start: at, cursor: at }
+    }
+}
+
+/// How much a [`Writer`] may write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub pages: usize,
+    /// Words of each page.
+    pub words: usize,
+}
+
 /// Extents as they lie in a record: ascending, with a gap between any two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extents<'a>(&'a [u32]);
@@ -135,30 +160,23 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Packs records into a given number of pages, or into a tail.
+/// Packs records into a given number of pages, or into one tail.
 #[derive(Debug)]
 pub(super) struct Writer {
     pages: Vec<Vec<u32>>,
     /// Where the sweep stood when each page was begun.
     starts: Vec<Position>,
-    pages_max: usize,
-    words_max: usize,
+    room: Room,
     cursor: Position,
 }
 
 impl Writer {
-    /// Begins with the words of a tail. The sweep stood at `start` before them.
-    pub fn new(
-        tail: &[u32],
-        start: Position,
-        cursor: Position,
-        pages_max: usize,
-        words_max: usize,
-    ) -> Writer {
-        invariant!(SpaceLogReplays, tail.len() <= words_max, "a tail is longer than a page");
-        let mut first = Vec::with_capacity(words_max);
-        first.extend_from_slice(tail);
-        Writer { pages: vec![first], starts: vec![start], pages_max, words_max, cursor }
+    /// Begins with the records of a tail.
+    pub fn new(tail: &Tail, room: Room) -> Writer {
+        invariant!(SpaceLogReplays, tail.words.len() <= room.words, "a tail exceeds a page");
+        let mut first = Vec::with_capacity(room.words);
+        first.extend_from_slice(&tail.words);
+        Writer { pages: vec![first], starts: vec![tail.start], room, cursor: tail.cursor }
     }
 
     pub fn resize(&mut self, old: u32, new: u32) {
@@ -191,8 +209,8 @@ impl Writer {
                 Some(_) => SNAPSHOT_WORDS + EXTENT_WORDS,
                 None => SNAPSHOT_WORDS,
             };
-            if self.room() < least {
-                if self.pages.len() == self.pages_max {
+            if self.words_left() < least {
+                if self.pages.len() == self.room.pages {
                     return;
                 }
                 self.add_page();
@@ -216,18 +234,25 @@ impl Writer {
         }
     }
 
-    /// The pages, padded to their number, where each began, and where the sweep stands.
-    pub fn done(mut self) -> (Vec<Vec<u32>>, Vec<Position>, Position) {
-        while self.pages.len() < self.pages_max {
+    /// The pages, as many as there is room for, where each began, and where the sweep stands.
+    pub fn into_pages(mut self) -> (Vec<Vec<u32>>, Vec<Position>, Position) {
+        while self.pages.len() < self.room.pages {
             self.add_page();
         }
         (self.pages, self.starts, self.cursor)
     }
 
+    /// All of it as a tail.
+    pub fn into_tail(mut self) -> Tail {
+        invariant!(SpaceLogReplays, self.pages.len() == 1, "a tail is one page");
+        let words = self.pages.pop().expect("there is a first page");
+        Tail { words, start: self.starts[0], cursor: self.cursor }
+    }
+
     /// Writes as many extents as there is room for. Returns how many.
     fn extents(&mut self, extents: &mut impl Iterator<Item = Extent>) -> u32 {
         let mut count = 0;
-        while self.room() >= EXTENT_WORDS
+        while self.words_left() >= EXTENT_WORDS
             && let Some(extent) = extents.next()
         {
             self.page().extend([extent.first.0, extent.pages]);
@@ -240,19 +265,19 @@ impl Writer {
         self.pages.last_mut().expect("there is a first page")
     }
 
-    fn room(&mut self) -> usize {
-        self.words_max - self.page().len()
+    fn words_left(&mut self) -> usize {
+        self.room.words - self.page().len()
     }
 
     fn make_room(&mut self, words: usize) {
-        if self.room() < words {
+        if self.words_left() < words {
             self.add_page();
         }
     }
 
     fn add_page(&mut self) {
-        invariant!(SpaceLogReplays, self.pages.len() < self.pages_max, "too few log pages");
-        self.pages.push(Vec::with_capacity(self.words_max));
+        invariant!(SpaceLogReplays, self.pages.len() < self.room.pages, "too few log pages");
+        self.pages.push(Vec::with_capacity(self.room.words));
         self.starts.push(self.cursor);
     }
 }

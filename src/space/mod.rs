@@ -19,21 +19,24 @@ mod chain;
 mod extents;
 mod log;
 mod pending;
+mod plan;
 mod replay;
 #[cfg(test)]
 mod tests;
 
+use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
-use crate::invariant::invariant;
+use crate::invariant::{Invariant, invariant};
 use crate::page::{Extent, PageId, TxnId};
-use chain::{Chain, ChainPage, Change};
+use chain::{Chain, Change};
 pub(crate) use extents::Placement;
 use extents::{ExtentSet, FreeSet, span};
-use log::{EXTENT_WORDS, Position, RESIZE_WORDS, SNAPSHOT_WORDS, TXN_WORDS, WASTE_WORDS, Writer};
+use log::{Position, Room, SNAPSHOT_WORDS, Tail, Writer};
 use pending::Pending;
+use plan::Step;
 pub(crate) use replay::LogPage;
 
-/// Which pages of the file are unused, and the log of it.
+/// Which pages of the file are unused, and the log of that.
 #[derive(Clone, Debug)]
 pub(crate) struct FreeSpace {
     /// The latest installed state.
@@ -64,32 +67,20 @@ pub(crate) struct LogPlan {
     pub pages: Vec<Vec<u32>>,
 }
 
-/// What becomes of the log.
-enum Step {
-    /// The records go to the tail.
-    Append,
-    /// A full snapshot and the records are the new tail; all log pages are dropped.
-    Checkpoint,
-    /// Tail and records go to this many log pages.
-    Spill(usize),
-}
-
 impl FreeSpace {
     /// A fresh file of this many pages, all owned: the meta slots, and whatever follows them.
     pub fn new(page_count: u32) -> FreeSpace {
-        let start = Position::START;
-        let mut writer = Writer::new(&[], start, start, 1, usize::from(u8::MAX));
+        let room = Room { pages: 1, words: SNAPSHOT_WORDS };
+        let mut writer = Writer::new(&Tail::empty(Position::START), room);
         if page_count > META_SLOTS {
             writer.sweep(std::iter::empty());
         }
-        let (mut pages, _, cursor) = writer.done();
-        let tail = pages.pop().expect("a writer has a page");
         FreeSpace {
             txn: TxnId(0),
             page_count,
             free: FreeSet::default(),
             pending: Pending::default(),
-            chain: Chain::new(tail, start, cursor),
+            chain: Chain::new(writer.into_tail()),
             commit: None,
         }
     }
@@ -188,13 +179,28 @@ impl FreeSpace {
         self.open_commit();
     }
 
-    /// Frees pages that the state before this commit has, from state `birth` on.
-    pub fn release(&mut self, extent: Extent, birth: TxnId) {
-        let inside = extent.first.0 >= META_SLOTS
-            && extent.pages > 0
-            && extent.first.0.checked_add(extent.pages).is_some_and(|end| end <= self.page_count);
-        invariant!(PageOwnedOnce, inside, "{extent:?} of {} pages is freed", self.page_count);
-        invariant!(PageOwnedOnce, !self.free.set().overlaps(extent), "{extent:?} is freed again");
+    /// Frees pages that a state has, from state `birth` on.
+    ///
+    /// # Errors
+    /// `Corruption` when the pages are not those of a tree: the file's trees and its log
+    /// contradict each other. Nothing is freed then.
+    pub fn release(&mut self, extent: Extent, birth: TxnId) -> Result<()> {
+        let end = extent.first.0.checked_add(extent.pages).filter(|&end| end <= self.page_count);
+        let is_inside = extent.first.0 >= META_SLOTS && extent.pages > 0 && end.is_some();
+        let is_owned = is_inside
+            && !self.free.set().overlaps(extent)
+            && !self.pending.overlaps(extent)
+            && !self.chain.overlaps(extent);
+        if !is_owned {
+            let page = Some(extent.first.0);
+            let found = format_args!("{} that are not", extent.pages);
+            return Err(Error::corruption(page, Invariant::PageOwnedOnce, "pages in use", found));
+        }
+        self.add_pending(extent, birth);
+        Ok(())
+    }
+
+    fn add_pending(&mut self, extent: Extent, birth: TxnId) {
         let txn = self.open_commit().txn;
         self.pending.insert(extent, txn, birth);
         self.open_commit().freed.insert(extent);
@@ -217,22 +223,16 @@ impl FreeSpace {
         page_words_max: usize,
         log_pages: &[PageId],
     ) -> LogPlan {
-        let step = match log_pages.len() {
-            0 => self.step(tail_words_max, page_words_max),
-            pages => Step::Spill(pages),
-        };
-        let (change, plan) = match step {
+        let (change, pages) = match self.step(tail_words_max, page_words_max) {
+            _ if !log_pages.is_empty() => self.spill(page_words_max, log_pages),
             Step::Append => (self.append(tail_words_max), Vec::new()),
             Step::Checkpoint => (self.checkpoint(tail_words_max), Vec::new()),
-            Step::Spill(pages) => {
-                invariant!(SpaceLogReplays, pages == log_pages.len(), "{pages} log pages needed");
-                self.spill(page_words_max, log_pages)
-            }
+            Step::Spill(pages) => unreachable!("{pages} log pages are needed, none is given"),
         };
         let commit = self.open_commit();
         invariant!(OneWriter, commit.change.is_none(), "the commit is finished twice");
         commit.change = Some(change);
-        LogPlan { pages: plan }
+        LogPlan { pages }
     }
 
     /// Records the checksum of the next page of the plan.
@@ -260,7 +260,7 @@ impl FreeSpace {
 
     /// The words of the log's tail.
     pub fn tail(&self) -> &[u32] {
-        self.change().map_or(&self.chain.tail, |change| &change.tail)
+        &self.change().map_or(&self.chain.tail, |change| &change.tail).words
     }
 
     /// The commit is durable.
@@ -286,6 +286,7 @@ impl FreeSpace {
         self.page_count = before;
     }
 
+    /// The commit under way.
     fn open_commit(&mut self) -> &mut Commit {
         self.commit.as_mut().expect("a commit is under way")
     }
@@ -293,144 +294,4 @@ impl FreeSpace {
     fn change(&self) -> Option<&Change> {
         self.commit.as_ref()?.change.as_ref()
     }
-
-    /// Pages from `from` on that are free or pending.
-    fn unused_from(&self, from: u32) -> impl Iterator<Item = Extent> {
-        merged(self.free.set().iter_from(from), self.pending.iter_from(from))
-    }
-
-    fn step(&self, tail_words_max: usize, page_words_max: usize) -> Step {
-        let commit = self.commit.as_ref().expect("a commit is under way");
-        let words = self.chain.tail.len() + commit.words(self.page_count);
-        if words <= tail_words_max {
-            return Step::Append;
-        }
-        // Dropping all log pages adds an extent for each to both records at most.
-        let dropped = EXTENT_WORDS * self.chain.pages.len();
-        let fixed = commit.txn_words() + SNAPSHOT_WORDS + 2 * dropped;
-        if let Some(room) = (tail_words_max / 2).checked_sub(fixed) {
-            let fits = room / EXTENT_WORDS;
-            if self.unused_from(META_SLOTS).take(fits + 1).count() <= fits {
-                return Step::Checkpoint;
-            }
-        }
-        invariant!(SpaceLogReplays, page_words_max >= tail_words_max, "a tail fills a page");
-        let needed = |pages: usize| {
-            let dropped = self.chain.droppable(dropped_max(pages));
-            // The pages' own extents, the dropped ones', and one more growth of the file.
-            let spilled = words + EXTENT_WORDS * (pages + dropped) + TXN_WORDS + RESIZE_WORDS;
-            spilled + spilled.div_ceil(3) + SNAPSHOT_WORDS + EXTENT_WORDS
-        };
-        let mut pages = 1;
-        while pages * (page_words_max - WASTE_WORDS) < needed(pages) {
-            pages += 1;
-        }
-        Step::Spill(pages)
-    }
-
-    fn append(&self, tail_words_max: usize) -> Change {
-        let Chain { tail, tail_start, cursor, .. } = &self.chain;
-        let mut writer = Writer::new(tail, *tail_start, *cursor, 1, tail_words_max);
-        self.write_records(&mut writer);
-        Change::of_tail(0, *tail_start, writer)
-    }
-
-    fn checkpoint(&mut self, tail_words_max: usize) -> Change {
-        let dropped = self.drop_oldest(self.chain.pages.len());
-        let start = Position { address: META_SLOTS, ..self.chain.cursor.next_lap() };
-        let mut writer = Writer::new(&[], start, start, 1, tail_words_max);
-        let commit = self.commit.as_ref().expect("a commit is under way");
-        writer.txn(commit.txn, &commit.allocated, &commit.freed);
-        writer.sweep(self.unused_from(META_SLOTS));
-        let change = Change::of_tail(dropped, start, writer);
-        invariant!(SpaceLogReplays, change.cursor == start.next_lap(), "a checkpoint is cut short");
-        change
-    }
-
-    fn spill(&mut self, words_max: usize, log_pages: &[PageId]) -> (Change, Vec<Vec<u32>>) {
-        let dropped = self.drop_oldest(self.chain.droppable(dropped_max(log_pages.len())));
-        let Chain { tail, tail_start, cursor, .. } = &self.chain;
-        let mut writer = Writer::new(tail, *tail_start, *cursor, log_pages.len(), words_max);
-        self.write_records(&mut writer);
-        writer.sweep(self.unused_from(cursor.address));
-        let (words, starts, cursor) = writer.done();
-        let birth = self.commit.as_ref().expect("a commit is under way").txn;
-        let page = |(&id, start)| ChainPage { id, checksum: 0, start, birth };
-        let pages = log_pages.iter().zip(starts).map(page).collect();
-        let tail = Vec::new();
-        (Change { dropped, pages, sealed: 0, tail, tail_start: cursor, cursor }, words)
-    }
-
-    fn write_records(&self, writer: &mut Writer) {
-        let commit = self.commit.as_ref().expect("a commit is under way");
-        if commit.count_highest > commit.count_before {
-            writer.resize(commit.count_before, commit.count_highest);
-        }
-        writer.txn(commit.txn, &commit.allocated, &commit.freed);
-        if self.page_count < commit.count_highest {
-            writer.resize(commit.count_highest, self.page_count);
-        }
-    }
-
-    /// Frees the oldest log pages. Returns their number.
-    fn drop_oldest(&mut self, count: usize) -> usize {
-        for at in 0..count {
-            let ChainPage { id, birth, .. } = self.chain.pages[at];
-            self.release(Extent::one(id), birth);
-        }
-        count
-    }
-}
-
-/// Log pages dropped at most by a commit that writes `pages`: more than it adds.
-fn dropped_max(pages: usize) -> usize {
-    pages + 2
-}
-
-impl Commit {
-    fn txn_words(&self) -> usize {
-        TXN_WORDS + EXTENT_WORDS * (self.allocated.len() + self.freed.len())
-    }
-
-    /// The words of the commit's records.
-    fn words(&self, page_count: u32) -> usize {
-        let txn = match self.allocated.is_empty() && self.freed.is_empty() {
-            true => 0,
-            false => self.txn_words(),
-        };
-        let grown = usize::from(self.count_highest > self.count_before);
-        let cut = usize::from(page_count < self.count_highest);
-        txn + RESIZE_WORDS * (grown + cut)
-    }
-}
-
-impl Change {
-    fn of_tail(dropped: usize, tail_start: Position, writer: Writer) -> Change {
-        let (mut pages, _, cursor) = writer.done();
-        let tail = pages.pop().expect("a writer has a page");
-        Change { dropped, pages: Vec::new(), sealed: 0, tail, tail_start, cursor }
-    }
-}
-
-/// Two ascending disjoint lists as one, neighbours melted.
-fn merged(
-    left: impl Iterator<Item = Extent>,
-    right: impl Iterator<Item = Extent>,
-) -> impl Iterator<Item = Extent> {
-    let (mut left, mut right) = (left.peekable(), right.peekable());
-    let mut next = move || match (left.peek(), right.peek()) {
-        (Some(l), Some(r)) if l.first < r.first => left.next(),
-        (_, Some(_)) => right.next(),
-        _ => left.next(),
-    };
-    let mut held = next();
-    std::iter::from_fn(move || {
-        let mut extent = held?;
-        held = next();
-        while let Some(neighbour) = held.filter(|neighbour| neighbour.first.0 == extent.end()) {
-            extent.pages += neighbour.pages;
-            held = next();
-        }
-        Some(extent)
-    })
 }

@@ -67,11 +67,14 @@ impl Pending {
             .chain(rest.map(|(&first, f)| Extent { first: PageId(first), pages: f.pages }))
     }
 
+    /// Whether a page of `range`, which is not empty, is pending.
+    pub fn overlaps(&self, range: Extent) -> bool {
+        self.at_or_before(range.end() - 1).is_some_and(|below| below.end() > range.first.0)
+    }
+
     /// Adds an extent. `freed` is never lower than that of an earlier call.
     pub fn insert(&mut self, extent: Extent, freed: TxnId, birth: TxnId) {
-        let below = self.at_or_before(extent.end() - 1);
-        let apart = below.is_none_or(|below| below.end() <= extent.first.0);
-        invariant!(PageOwnedOnce, apart, "{extent:?} is freed again");
+        invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is freed again");
         self.by_address.insert(extent.first.0, Freed { pages: extent.pages, freed, birth });
         self.pages += u64::from(extent.pages);
         self.queue.push_back(extent.first.0);

@@ -11,7 +11,7 @@
 use super::FreeSpace;
 use super::chain::{Chain, ChainPage};
 use super::extents::{ExtentSet, FreeSet, span};
-use super::log::{Extents, Position, Record, Records};
+use super::log::{Extents, Position, Record, Records, Tail};
 use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
@@ -51,25 +51,21 @@ impl FreeSpace {
         }
         let cursor = replay.cursor;
         let (free, freed) = replay.end(page_count)?;
-        for page in pages {
-            let one = Extent::one(page.id);
-            let inside = page.id.0 >= META_SLOTS && page.id.0 < page_count;
-            if !inside || free.overlaps(one) || freed.overlaps(one) {
-                return Err(broken(Some(page.id.0), "a page that is in use", "one that is not"));
-            }
-        }
         let mut pending = Pending::default();
         for extent in freed.iter() {
             pending.insert(extent, txn, TxnId(0));
         }
-        let tail_start = starts.pop().expect("the tail is the last part");
-        let mut chain = Chain::new(tail.to_vec(), tail_start, cursor);
-        chain.pages.extend(pages.iter().zip(starts).map(|(page, start)| ChainPage {
-            id: page.id,
-            checksum: page.checksum,
-            start,
-            birth: TxnId(0),
-        }));
+        let start = starts.pop().expect("the tail is the last part");
+        let mut chain = Chain::new(Tail { words: tail.to_vec(), start, cursor });
+        let birth = TxnId(0);
+        for (&LogPage { id, checksum, .. }, start) in pages.iter().zip(starts) {
+            let is_inside = id.0 >= META_SLOTS && id.0 < page_count;
+            let is_owned =
+                is_inside && ![&free, &freed].iter().any(|s| s.overlaps(Extent::one(id)));
+            if !chain.push(ChainPage { id, checksum, start, birth }) || !is_owned {
+                return Err(broken(Some(id.0), "a log page in use, once", "another"));
+            }
+        }
         let free = FreeSet::from_set(free);
         Ok(FreeSpace { txn, page_count, free, pending, chain, commit: None })
     }
