@@ -5,6 +5,7 @@ use crate::document::{DOCUMENT, Document, FIELDS, Section};
 use crate::source::Source;
 use crate::tree::{Tree, Violation};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 pub const LOCK: &str = "tests/invariants.lock";
 
@@ -231,7 +232,7 @@ pub fn cited(tree: &Tree, document: &Document, named: &[Named]) -> Vec<Violation
             };
             let is_named =
                 |label: &&str| section.files(label).iter().any(|file| holds(file, &source.path));
-            if !wanted.iter().any(|label| is_named(&label)) {
+            if !wanted.iter().any(is_named) {
                 let (name, label) = (&named.name, wanted[0]);
                 let message = format!("cites {name}, but `{label}` there does not name this file");
                 found.push(Violation::new(&source.path, 1, message));
@@ -268,7 +269,8 @@ pub fn lock(tree: &Tree, document: &Document, named: &[Named]) -> String {
         let statement = section(document, named).map_or("", |section| section.text("Statement"));
         let words: Vec<&str> = statement.split_whitespace().collect();
         let (hash, count) = (fnv(&words.join(" ")), citations(tree, named).len());
-        lines.push_str(&format!("{} {hash:016x} {count}\n", named.name));
+        writeln!(lines, "{} {hash:016x} {count}", named.name)
+            .expect("a string takes what is written");
     }
     lines
 }

@@ -59,12 +59,12 @@ pub fn check(tree: &Tree) -> Vec<Violation> {
     found.extend(unknown);
     let layer = |module: &str| layers.0.get(group(module)).map(|(layer, _)| *layer);
     for edge in &edges {
-        if let (Some(from), Some(to)) = (layer(&edge.from), layer(&edge.to)) {
-            if to > from {
-                let (name, target) = (&edge.from, &edge.to);
-                let message = format!("{name} (layer L{from}) imports {target} (layer L{to})");
-                found.push(Violation::new(edge.path, edge.line, message));
-            }
+        if let (Some(from), Some(to)) = (layer(&edge.from), layer(&edge.to))
+            && to > from
+        {
+            let (name, target) = (&edge.from, &edge.to);
+            let message = format!("{name} (layer L{from}) imports {target} (layer L{to})");
+            found.push(Violation::new(edge.path, edge.line, message));
         }
     }
     let level: Vec<_> = edges.iter().filter(|e| layer(&e.from) == layer(&e.to)).collect();

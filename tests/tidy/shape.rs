@@ -50,9 +50,7 @@ fn head(source: &Source, layers: &Layers) -> Option<Violation> {
         return violation("does not begin with a `//!` head".to_owned());
     }
     // The root's head is the crate's documentation, a test's head says what it attacks.
-    let Some(module) = module_of(&source.path).filter(|_| !source.is_test_file()) else {
-        return None;
-    };
+    let module = module_of(&source.path).filter(|_| !source.is_test_file())?;
     if !head.contains("Owns:") {
         return violation("its head does not say what it owns (`Owns: ...`)".to_owned());
     }
