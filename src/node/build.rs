@@ -125,16 +125,21 @@ fn small(value: usize) -> u16 {
     u16::try_from(value).expect("offsets within a page fit 16 bits")
 }
 
-/// Writes a page of these slots, all of whose keys share `prefix_len` bytes. `false`, with
-/// nothing changed, when they do not fit.
-pub(super) fn write_node(
-    out: &mut [u8],
-    slots: &[Slot<'_>],
-    shape: Shape,
-    prefix_len: usize,
-) -> bool {
-    let prefix_len = if slots.is_empty() { 0 } else { prefix_len };
-    if built_len(slots, shape, prefix_len) > out.len() {
+/// How a page is written.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) shape: Shape,
+    /// All keys share that many bytes; no key, no prefix.
+    pub(super) prefix_len: usize,
+    /// Bytes to be left free.
+    pub(super) room: usize,
+}
+
+/// Writes a page of these slots. `false`, with nothing changed, when they do not fit.
+pub(super) fn write_node(out: &mut [u8], slots: &[Slot<'_>], form: Form) -> bool {
+    let shape = form.shape;
+    let prefix_len = if slots.is_empty() { 0 } else { form.prefix_len };
+    if built_len(slots, shape, prefix_len) + form.room > out.len() {
         return false;
     }
     out.fill(0);
@@ -199,7 +204,8 @@ fn new_page(page_size: usize) -> Box<[u8]> {
 
 fn built(page_size: usize, slots: &[Slot<'_>], shape: Shape) -> Option<Box<[u8]>> {
     let mut page = new_page(page_size);
-    write_node(&mut page, slots, shape, shared_prefix(slots)).then_some(page)
+    let form = Form { shape, prefix_len: shared_prefix(slots), room: 0 };
+    write_node(&mut page, slots, form).then_some(page)
 }
 
 /// A leaf of one entry.
@@ -342,11 +348,8 @@ fn split_branch_slots(
         }
         let Content::Branch(first) = slots[at].content else { return None };
         let left = built(page_size, &slots[..at], shape)?;
-        let right = built(
-            page_size,
-            &slots[at + 1..],
-            Shape { level: shape.level, first: Some(first) },
-        )?;
+        let right =
+            built(page_size, &slots[at + 1..], Shape { level: shape.level, first: Some(first) })?;
         Some(Split { left, separator: slots[at].key.to_vec(), right, left_len: at + 1 })
     };
     wanted

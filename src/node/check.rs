@@ -1,21 +1,26 @@
 //! Tree pages: the check when bytes come from outside (layer L3).
 //!
 //! Owns: [`check_node`], after which no access through [`super::Node`] can fail.
-//! Must not know: trees. Keeps: bytes-never-panic, sorted-keys, cells-disjoint (bounds; that no
-//! two cells overlap is `verify`'s to check, since no access needs it).
+//! Must not know: trees. Keeps: bytes-never-panic (reading and changing an accepted page cannot
+//! fail), sorted-keys, cells-disjoint.
 
 use super::{Layout, Node, payload_len};
 use crate::error::{Error, Result};
 use crate::format::{
     BRANCH_CELL_HEADER, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND, HEADER_LEN,
     HEADER_LEVEL, HEADER_PREFIX, KIND_BRANCH, KIND_LEAF, LEAF_CELL_HEADER, LEVELS_MAX, META_SLOTS,
-    OFFSET_LEN, VALUE_OVERFLOW, VALUE_UNPLACED, key_len_max,
+    OFFSET_LEN, PAGE_SIZE_MAX, VALUE_OVERFLOW, VALUE_UNPLACED, key_len_max, leaf_cell_max,
 };
 use crate::invariant::Invariant;
 use crate::page::{PageId, get_u16, get_u32};
 use std::cmp::Ordering;
 
-fn broken(id: PageId, invariant: Invariant, expected: &str, found: impl std::fmt::Display) -> Error {
+fn broken(
+    id: PageId,
+    invariant: Invariant,
+    expected: &str,
+    found: impl std::fmt::Display,
+) -> Error {
     Error::corruption(Some(id.0), invariant, expected, found)
 }
 
@@ -43,8 +48,8 @@ fn check_bounds(bytes: &[u8], id: PageId) -> Result<()> {
         return Err(broken(id, disjoint, "a prefix no longer than a key", prefix));
     }
     let count = usize::from(get_u16(bytes, HEADER_COUNT));
-    if count == 0 && bytes[HEADER_KIND] == KIND_LEAF {
-        return Err(broken(id, disjoint, "at least one entry", count));
+    if count == 0 {
+        return Err(broken(id, disjoint, "at least one key", count));
     }
     let heap = usize::from(get_u16(bytes, HEADER_HEAP));
     let dead = usize::from(get_u16(bytes, HEADER_DEAD));
@@ -62,9 +67,17 @@ fn check_cells(bytes: &[u8], id: PageId, page_count: u32) -> Result<()> {
     let heap = usize::from(get_u16(bytes, HEADER_HEAP));
     let prefix = node.prefix().len();
     let mut total = 0;
+    let mut taken = Taken::default();
     for at in 0..layout.count {
         let cell = usize::from(get_u16(bytes, layout.offsets + at * OFFSET_LEN));
-        total += check_cell(bytes, id, cell, CellLimits { heap, prefix, page_count })?;
+        let len = check_cell(bytes, id, cell, CellLimits { heap, prefix, page_count })?;
+        if !taken.take(cell, cell + len) {
+            return Err(broken(id, Invariant::CellsDisjoint, "cells that do not overlap", cell));
+        }
+        total += len;
+        if !head_is_padded(node, layout, at) {
+            return Err(broken(id, Invariant::SortedKeys, "a head padded with zeros", at));
+        }
         if at > 0 && order(node, layout, at) != Ordering::Less {
             return Err(broken(id, Invariant::SortedKeys, "ascending keys", at));
         }
@@ -100,6 +113,38 @@ fn order(node: Node<'_>, layout: Layout, at: usize) -> Ordering {
     })
 }
 
+/// Whether a head shows nothing but its key; keys would be found at other places otherwise.
+fn head_is_padded(node: Node<'_>, layout: Layout, at: usize) -> bool {
+    let (len, _) = node.rest(node.cell(layout, at));
+    let head = u32::from_le_bytes(node.heads(layout)[at]).to_be_bytes();
+    head.iter().skip(len).all(|&byte| byte == 0)
+}
+
+/// Which bytes of a page belong to cells, one bit each.
+struct Taken([u64; PAGE_SIZE_MAX as usize / 64]);
+
+impl Default for Taken {
+    fn default() -> Taken {
+        Taken([0; PAGE_SIZE_MAX as usize / 64])
+    }
+}
+
+impl Taken {
+    /// Takes the bytes `from..to`. `false` when one of them was taken before.
+    fn take(&mut self, mut from: usize, to: usize) -> bool {
+        let mut were_free = true;
+        while from < to {
+            let (word, bit) = (&mut self.0[from / 64], from % 64);
+            let len = (64 - bit).min(to - from);
+            let mask = (u64::MAX >> (64 - len)) << bit;
+            were_free &= *word & mask == 0;
+            *word |= mask;
+            from += len;
+        }
+        were_free
+    }
+}
+
 #[derive(Clone, Copy)]
 struct CellLimits {
     heap: usize,
@@ -126,6 +171,11 @@ fn check_cell(bytes: &[u8], id: PageId, cell: usize, limits: CellLimits) -> Resu
         end += payload_len(tag);
         if end > bytes.len() || tag == VALUE_UNPLACED {
             return Err(broken(id, disjoint, "a value in the page", tag));
+        }
+        let rest = (limits.prefix + len).saturating_sub(HEAD_LEN);
+        let whole = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + payload_len(tag);
+        if whole > leaf_cell_max(bytes.len()) {
+            return Err(broken(id, disjoint, "a cell of at most half a page", whole));
         }
         if tag == VALUE_OVERFLOW {
             check_run(bytes, id, payload, limits.page_count)?;

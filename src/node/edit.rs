@@ -5,7 +5,7 @@
 //! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-use super::build::{Entries, write_node};
+use super::build::{Entries, Form, write_node};
 use super::{Layout, Node, Payload, head_of};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,
@@ -16,6 +16,13 @@ use crate::page::{ChildRef, get_u16, put_u16, put_u32};
 /// A leaf or a branch of the running transaction.
 pub(crate) struct NodeMut<'a> {
     bytes: &'a mut [u8],
+}
+
+/// A place for a cell.
+struct Room<'k> {
+    cell: usize,
+    /// The key's part after the prefix that the page has now.
+    suffix: &'k [u8],
 }
 
 fn small(value: usize) -> u16 {
@@ -34,19 +41,17 @@ impl<'a> NodeMut<'a> {
     /// Inserts an entry into a leaf at the slot that a search returned. `false`, with nothing
     /// changed, when it does not fit.
     pub(crate) fn insert_leaf(&mut self, at: usize, key: &[u8], payload: Payload<'_>) -> bool {
-        if !self.fit_prefix(key) {
-            return false;
-        }
-        let suffix_len = key.len() - self.node().prefix().len();
-        let rest = suffix_len.saturating_sub(HEAD_LEN);
-        let len = LEAF_CELL_HEADER + rest + payload.bytes.len();
-        let Some(cell) = self.make_room(len, HEAD_LEN + OFFSET_LEN) else { return false };
-        put_u16(self.bytes, cell, small(suffix_len));
+        let len = LEAF_CELL_HEADER + payload.bytes.len();
+        let Some(room) = self.make_room(key, len, HEAD_LEN + OFFSET_LEN) else { return false };
+        let Room { cell, suffix } = room;
+        let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
+        put_u16(self.bytes, cell, small(suffix.len()));
         put_u16(self.bytes, cell + 2, payload.tag);
         let at_rest = cell + LEAF_CELL_HEADER;
-        self.bytes[at_rest..at_rest + rest].copy_from_slice(&key[key.len() - rest..]);
-        self.bytes[at_rest + rest..cell + len].copy_from_slice(payload.bytes);
-        self.open_slot(at, head_of(&key[key.len() - suffix_len..]), cell);
+        let at_payload = at_rest + rest.len();
+        self.bytes[at_rest..at_payload].copy_from_slice(rest);
+        self.bytes[at_payload..cell + len + rest.len()].copy_from_slice(payload.bytes);
+        self.open_slot(at, head_of(suffix), cell);
         put_u16(self.bytes, HEADER_RUN, small(at + 1));
         true
     }
@@ -54,19 +59,16 @@ impl<'a> NodeMut<'a> {
     /// Inserts a separator into a branch, with the child on its right. `false`, with nothing
     /// changed, when it does not fit.
     pub(crate) fn insert_branch(&mut self, at: usize, separator: &[u8], right: ChildRef) -> bool {
-        if !self.fit_prefix(separator) {
+        let slot_len = HEAD_LEN + OFFSET_LEN + CHILD_LEN;
+        let Some(room) = self.make_room(separator, BRANCH_CELL_HEADER, slot_len) else {
             return false;
-        }
-        let suffix_len = separator.len() - self.node().prefix().len();
-        let rest = suffix_len.saturating_sub(HEAD_LEN);
-        let len = BRANCH_CELL_HEADER + rest;
-        let slot = HEAD_LEN + OFFSET_LEN + CHILD_LEN;
-        let Some(cell) = self.make_room(len, slot) else { return false };
-        put_u16(self.bytes, cell, small(suffix_len));
+        };
+        let Room { cell, suffix } = room;
+        let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
+        put_u16(self.bytes, cell, small(suffix.len()));
         let at_rest = cell + BRANCH_CELL_HEADER;
-        self.bytes[at_rest..at_rest + rest]
-            .copy_from_slice(&separator[separator.len() - rest..]);
-        self.open_slot(at, head_of(&separator[separator.len() - suffix_len..]), cell);
+        self.bytes[at_rest..at_rest + rest.len()].copy_from_slice(rest);
+        self.open_slot(at, head_of(suffix), cell);
         self.set_child(at + 1, right);
         put_u16(self.bytes, HEADER_RUN, small(at + 1));
         true
@@ -123,41 +125,45 @@ impl<'a> NodeMut<'a> {
         self.bytes[from..from + payload.bytes.len()].copy_from_slice(payload.bytes);
     }
 
-    /// Shortens the prefix so that `key` begins with it. `false` when the page has no room for
-    /// the longer cells; nothing is changed then.
-    fn fit_prefix(&mut self, key: &[u8]) -> bool {
-        let node = self.node();
-        if key.starts_with(node.prefix()) {
-            return true;
-        }
-        let common = common_prefix(node.prefix(), key);
-        self.rewrite(common)
-    }
-
-    /// Makes room for a cell and its slot. The cell's offset, or `None` when the page is full.
-    fn make_room(&mut self, cell_len: usize, slot_len: usize) -> Option<usize> {
-        let end = Layout::of(self.bytes).end;
-        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
-        let dead = usize::from(get_u16(self.bytes, HEADER_DEAD));
+    /// Takes bytes from the heap for the cell of `key`, which has `cell_len` bytes beside the
+    /// key's rest, so that `slot_len` more are left for the arrays. Shortens the prefix, and
+    /// compacts the heap, where that is needed. `None`, with nothing changed, when there is no room.
+    fn make_room<'k>(
+        &mut self,
+        key: &'k [u8],
+        cell_len: usize,
+        slot_len: usize,
+    ) -> Option<Room<'k>> {
+        let prefix = self.node().prefix();
+        // A page that is written without keys has no prefix.
+        let kept = if self.node().count() == 0 { 0 } else { common_prefix(prefix, key) };
+        let suffix = &key[kept..];
+        let cell_len = cell_len + suffix.len().saturating_sub(HEAD_LEN);
         let need = cell_len + slot_len;
-        if heap - end < need {
-            if heap - end + dead < need {
+        let gap = usize::from(get_u16(self.bytes, HEADER_HEAP)) - Layout::of(self.bytes).end;
+        if kept < prefix.len() {
+            if !self.rewrite(kept, need) {
                 return None;
             }
-            let prefix_len = self.node().prefix().len();
-            invariant_rewritten(self.rewrite(prefix_len));
+        } else if gap < need {
+            let dead = usize::from(get_u16(self.bytes, HEADER_DEAD));
+            if gap + dead < need || !self.rewrite(kept, need) {
+                return None;
+            }
         }
         let cell = usize::from(get_u16(self.bytes, HEADER_HEAP)) - cell_len;
         put_u16(self.bytes, HEADER_HEAP, small(cell));
-        Some(cell)
+        Some(Room { cell, suffix })
     }
 
-    /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes.
-    fn rewrite(&mut self, prefix_len: usize) -> bool {
+    /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes. `false`, with
+    /// nothing changed, when that would not leave `room` bytes.
+    fn rewrite(&mut self, prefix_len: usize, room: usize) -> bool {
         let old: Box<[u8]> = Box::from(&*self.bytes);
         let run = get_u16(&old, HEADER_RUN);
         let entries = Entries::of(Node::new(&old));
-        if !write_node(self.bytes, &entries.slots(), entries.shape(), prefix_len) {
+        let slots = entries.slots();
+        if !write_node(self.bytes, &slots, Form { shape: entries.shape(), prefix_len, room }) {
             return false;
         }
         put_u16(self.bytes, HEADER_RUN, run);
@@ -191,8 +197,7 @@ impl<'a> NodeMut<'a> {
             self.bytes.copy_within(child_at + CHILD_LEN..head_at, child_at);
         }
         self.bytes.copy_within(head_at + HEAD_LEN..offset_at, head_at - child_len);
-        self.bytes
-            .copy_within(offset_at + OFFSET_LEN..old.end, offset_at - child_len - HEAD_LEN);
+        self.bytes.copy_within(offset_at + OFFSET_LEN..old.end, offset_at - child_len - HEAD_LEN);
         let new_end = old.end - child_len - HEAD_LEN - OFFSET_LEN;
         self.bytes[new_end..old.end].fill(0);
         put_u16(self.bytes, HEADER_COUNT, small(old.count - 1));
@@ -209,10 +214,6 @@ impl<'a> NodeMut<'a> {
             put_u16(self.bytes, HEADER_DEAD, dead + small(len));
         }
     }
-}
-
-fn invariant_rewritten(fits: bool) {
-    crate::invariant::invariant!(CellsDisjoint, fits, "a page without dead bytes got larger");
 }
 
 /// Bytes that two keys share at their beginning.

@@ -8,7 +8,7 @@ mod build;
 mod check;
 mod edit;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use build::{
     Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
@@ -239,12 +239,7 @@ impl<'a> Node<'a> {
     }
 
     /// Searches the slots from `first` that share the head of `suffix`.
-    fn search_tied(
-        self,
-        layout: Layout,
-        suffix: &[u8],
-        first: usize,
-    ) -> Result<usize, usize> {
+    fn search_tied(self, layout: Layout, suffix: &[u8], first: usize) -> Result<usize, usize> {
         let heads = self.heads(layout);
         let head = head_of(suffix);
         let tied = heads[first..].partition_point(|&slot| u32::from_le_bytes(slot) == head);
@@ -304,11 +299,9 @@ impl<'a> Node<'a> {
         let payload = self.payload(at);
         let field = |from| get_u32(payload.bytes, from);
         match payload.tag {
-            VALUE_OVERFLOW => Value::Overflow(Run {
-                len: field(0),
-                first: PageId(field(4)),
-                checksum: field(8),
-            }),
+            VALUE_OVERFLOW => {
+                Value::Overflow(Run { len: field(0), first: PageId(field(4)), checksum: field(8) })
+            }
             VALUE_UNPLACED => Value::Unplaced { len: field(0), handle: field(4) },
             _ => Value::Inline(payload.bytes),
         }

@@ -1,0 +1,12 @@
+//! Tree pages against simple twins.
+//!
+//! Attack: sorted-keys, cells-disjoint, separators-bound-children, bytes-never-panic,
+//! same-calls-same-bytes (bytes that nothing uses are zero).
+
+mod anatomy;
+mod dense;
+mod hostile;
+pub(crate) mod keys;
+mod row;
+mod twin;
+mod units;

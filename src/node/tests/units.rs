@@ -1,0 +1,180 @@
+//! Single claims on tree pages, each with the smallest case that shows it.
+//!
+//! Attack: sorted-keys, cells-disjoint, separators-bound-children, same-calls-same-bytes.
+
+use super::anatomy::dissect;
+use super::keys::inline_len_max;
+use super::twin::{Content, Twin};
+use crate::format::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, VALUE_OVERFLOW, key_len_max};
+use crate::node::{
+    Encoded, Insertion, Node, NodeMut, Run, Value, merge, run_pages, single_branch, single_leaf,
+    split_leaf,
+};
+use crate::page::{ChildRef, PageId};
+use std::collections::BTreeMap;
+
+const SIZE: usize = PAGE_SIZE_MIN as usize;
+
+fn leaf_of(entries: &[(&[u8], &[u8])]) -> Twin {
+    let (key, value) = entries[0];
+    let content = |value: &[u8]| Content::Inline(value.to_vec());
+    let page = single_leaf(SIZE, key, Encoded::new(Value::Inline(value)).payload());
+    let slots = BTreeMap::from([(key.to_vec(), content(value))]);
+    let mut twin = Twin::built(page, None, slots, 0);
+    for (key, value) in &entries[1..] {
+        assert!(twin.insert(key, &content(value)));
+    }
+    twin.check();
+    twin
+}
+
+#[test]
+fn keys_that_differ_in_trailing_zeros_stay_apart() {
+    let zeros: [&[u8]; 8] =
+        [b"a", b"a\0", b"a\0\0", b"a\0\0\0", b"a\0\0\0\0", b"a\0\0\0\0\0", b"\0", b"\0\0"];
+    let entries = zeros.map(|key| (key, key));
+    for start in 0..entries.len() {
+        let mut rotated = entries;
+        rotated.rotate_left(start);
+        leaf_of(&rotated);
+        rotated.reverse();
+        leaf_of(&rotated);
+    }
+}
+
+#[test]
+fn every_length_of_an_inline_value_fits_beside_every_length_of_a_key() {
+    for key_len in [1, 3, 4, 5, 64, key_len_max(SIZE)] {
+        let key = vec![b'k'; key_len];
+        for len in 0..=inline_len_max(SIZE, &key) {
+            let value = vec![0xa5; len];
+            leaf_of(&[(&key, &value), (b"a", &value)]);
+        }
+    }
+}
+
+#[test]
+fn two_of_the_largest_cells_share_every_size_of_page() {
+    let mut size = PAGE_SIZE_MIN;
+    while size <= PAGE_SIZE_MAX {
+        let page_size = size as usize;
+        let (left, right) = (vec![b'a'; key_len_max(page_size)], vec![b'b'; 2]);
+        let value = vec![1; inline_len_max(page_size, &left)];
+        let mut page = single_leaf(page_size, &left, Encoded::new(Value::Inline(&value)).payload());
+        let value = vec![2; inline_len_max(page_size, &right)];
+        let encoded = Encoded::new(Value::Inline(&value));
+        assert!(NodeMut::new(&mut page).insert_leaf(1, &right, encoded.payload()));
+        assert_eq!(dissect(&page).keys, [left, right]);
+        size *= 2;
+    }
+}
+
+#[test]
+fn three_of_the_longest_separators_share_a_branch() {
+    let child = |i: u32| ChildRef { id: PageId(10 + i), checksum: i };
+    let key = |byte: u8| vec![byte; key_len_max(SIZE)];
+    let mut page = single_branch(SIZE, 1, [child(0), child(1)], &key(1));
+    assert!(NodeMut::new(&mut page).insert_branch(1, &key(2), child(2)));
+    assert!(NodeMut::new(&mut page).insert_branch(2, &key(3), child(3)));
+    assert_eq!(dissect(&page).keys, [key(1), key(2), key(3)]);
+}
+
+#[test]
+fn a_value_without_pages_becomes_a_reference_in_place() {
+    let encoded = Encoded::new(Value::Unplaced { len: 70_000, handle: 5 });
+    let mut page = single_leaf(SIZE, b"key", encoded.payload());
+    let other = Encoded::new(Value::Unplaced { len: 9, handle: 6 });
+    assert!(NodeMut::new(&mut page).insert_leaf(0, b"a", other.payload()));
+    assert_eq!(Node::new(&page).value(1), Value::Unplaced { len: 70_000, handle: 5 });
+    let run = Run { len: 70_000, first: PageId(9), checksum: 77 };
+    NodeMut::new(&mut page).retag_payload(1, Encoded::new(Value::Overflow(run)).payload());
+    assert_eq!(Node::new(&page).value(0), Value::Unplaced { len: 9, handle: 6 });
+    assert_eq!(Node::new(&page).value(1), Value::Overflow(run));
+    assert_eq!(dissect(&page).keys, [b"a".to_vec(), b"key".to_vec()]);
+    assert_eq!(Encoded::new(Value::Overflow(run)).payload().tag, VALUE_OVERFLOW);
+}
+
+#[test]
+fn a_run_has_as_many_pages_as_its_bytes_need() {
+    for (len, pages) in [(0, 1), (1, 1), (511, 1), (512, 1), (513, 2), (u32::MAX, 1 << 23)] {
+        assert_eq!(run_pages(len, 512), pages, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_removal_between_two_insertions_ends_the_run() {
+    let mut leaf = leaf_of(&[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]);
+    assert!(Node::new(&leaf.page).continues_run(3));
+    leaf.remove_leaf(b"a");
+    leaf.check();
+    assert!((0..4).all(|at| !Node::new(&leaf.page).continues_run(at)));
+}
+
+#[test]
+fn an_insertion_at_slot_0_continues_no_run() {
+    let leaf = leaf_of(&[(b"b", b"1"), (b"a", b"2")]);
+    assert!(!Node::new(&leaf.page).continues_run(0));
+    assert!(Node::new(&leaf.page).continues_run(1));
+}
+
+#[test]
+fn a_page_emptied_and_filled_again_equals_a_new_one() {
+    let mut used = leaf_of(&[(b"abcdefgh", b"1"), (b"abcdefgi", b"2")]);
+    used.remove_leaf(b"abcdefgi");
+    used.remove_leaf(b"abcdefgh");
+    used.check();
+    assert!(used.insert(b"zz", &Content::Inline(b"3".to_vec())));
+    used.check();
+    let mut new = leaf_of(&[(b"a", b"1")]);
+    new.remove_leaf(b"a");
+    assert!(new.insert(b"zz", &Content::Inline(b"3".to_vec())));
+    assert_eq!(used.page, new.page);
+}
+
+#[test]
+fn an_emptied_page_of_dead_bytes_takes_a_key_of_its_old_prefix_whole() {
+    let value = vec![1; inline_len_max(SIZE, b"prefix1")];
+    let halves = [leaf_of(&[(b"prefix1", &value)]), leaf_of(&[(b"prefix2", &value)])];
+    let page = merge(&halves[0].page, b"prefix2", &halves[1].page).expect("both fit");
+    let [mut slots, right] = halves.map(|half| half.slots);
+    slots.extend(right);
+    let mut leaf = Twin::built(page, None, slots, 0);
+    leaf.check();
+    leaf.remove_leaf(b"prefix1");
+    leaf.remove_leaf(b"prefix2");
+    assert!(leaf.insert(b"prefix1", &Content::Inline(value)));
+    leaf.check();
+}
+
+#[test]
+fn a_split_whose_smallest_key_has_another_prefix_keeps_both_halves_within_their_pages() {
+    let prefix = [b'q'; 100];
+    let mut leaf = leaf_of(&[(&[&prefix[..], b"000"].concat(), b"v")]);
+    for i in 1..1000 {
+        let key = [&prefix[..], format!("{i:03}").as_bytes()].concat();
+        if !leaf.insert(&key, &Content::Inline(b"v".to_vec())) {
+            break;
+        }
+    }
+    let count = leaf.slots.len();
+    for (key, at) in [(b"a".as_slice(), 0), (b"qz", count)] {
+        let encoded = Encoded::new(Value::Inline(b"new"));
+        let insertion = Insertion { at, key, payload: encoded.payload(), ascending: false };
+        let split = split_leaf(&leaf.page, insertion);
+        let keys = [dissect(&split.left).keys, dissect(&split.right).keys].concat();
+        assert_eq!((keys.len(), keys[at].as_slice()), (count + 1, key));
+    }
+}
+
+#[test]
+fn two_pages_merge_into_the_page_that_the_same_entries_build() {
+    let (left, right) = (leaf_of(&[(b"a", b"1"), (b"b", b"2")]), leaf_of(&[(b"c", b"3")]));
+    let merged = merge(&left.page, b"c", &right.page).expect("three entries fit");
+    let mut direct = leaf_of(&[(b"c", b"3")]);
+    for (key, value) in [(b"b", b"2"), (b"a", b"1")] {
+        assert!(direct.insert(key, &Content::Inline(value.to_vec())));
+    }
+    let alone = merge(&direct.page, b"d", &leaf_of(&[(b"d", b"4")]).page).expect("they fit");
+    assert_eq!(dissect(&alone).keys.len(), 4);
+    assert_eq!(dissect(&merged).keys, dissect(&direct.page).keys);
+}
