@@ -85,7 +85,7 @@ pub const META_VERSION: usize = 40;
 pub const META_PAGE_SIZE: usize = 44;
 /// Pages of the file, u32: each is a meta page, reachable, free or pending.
 pub const META_PAGE_COUNT: usize = 48;
-/// Bit 0: the bucket catalog is a tree, not inline. All others are zero. u32.
+/// `META_FLAG_*`, all others zero, u32.
 pub const META_FLAGS: usize = 52;
 /// Newest page of the space log, u32; 0 for none.
 pub const META_LOG_HEAD: usize = 56;
@@ -113,6 +113,10 @@ pub const META_SPARE: usize = 96;
 pub const META_BODY: usize = 104;
 /// Flag: the catalog is a tree.
 pub const META_FLAG_CATALOG_TREE: u32 = 1;
+/// Flag: a copy of the other slot's state, written when that one was durable already.
+pub const META_FLAG_MIRROR: u32 = 2;
+/// Set in the pages field of an item that is an overflow run.
+pub const META_ITEM_RUN: u32 = 1 << 31;
 /// Bytes of an item of the commit list: first page u32, pages u32, checksum u32.
 pub const META_ITEM_LEN: usize = 12;
 
@@ -157,6 +161,9 @@ pub const fn leaf_cell_max(page_size: usize) -> usize {
 pub const fn meta_catalog_max(page_size: usize) -> usize {
     (page_size - META_BODY) / 4
 }
+
+/// Pages of a commit that uses one barrier, at most: recovery reads them all.
+pub const ONE_BARRIER_PAGES_MAX: u32 = 256;
 
 /// Items of the commit list at most; a larger commit uses two barriers and lists nothing.
 pub const fn meta_items_max(page_size: usize) -> usize {

@@ -1,18 +1,32 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
 
+pub mod format;
 pub mod vfs;
 
+mod cache;
+mod catalog;
+mod commit;
+mod compact;
+mod db;
 mod error;
-pub mod format;
 mod invariant;
-#[allow(dead_code)]
+mod meta;
 mod node;
+mod options;
 mod page;
-#[allow(dead_code)]
+mod pager;
+mod readers;
+mod recover;
+mod registry;
 mod space;
 mod sync;
-#[allow(dead_code)]
 mod tree;
+mod txn;
 
+pub use commit::Barriers;
+pub use compact::CompactStats;
+pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
+pub use options::Options;
+pub use txn::{Iter, MultiTxn, ReadOnlyTxn, Txn};

@@ -7,8 +7,8 @@
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-    pub use std::sync::Arc;
     pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub use std::sync::{Arc, Weak};
 }
 
 #[cfg(loom)]

@@ -1,0 +1,244 @@
+//! The bucket catalog: names to trees (layer L4).
+//!
+//! Owns: [`Catalog`], kept in the meta page while it is small and in a tree of its own after
+//! that. Must not know: transactions, files. Keeps: entry-count (of buckets).
+
+use crate::error::{Error, Result};
+use crate::format::{BUCKET_LEN, LEVELS_MAX, META_SLOTS, meta_catalog_max};
+use crate::invariant::Invariant;
+use crate::meta::CatalogPart;
+use crate::page::{ChildRef, PageId, TxnId, get_u16, get_u32, get_u64, put_u32, put_u64};
+use crate::sync::Arc;
+use crate::tree::{Cursor, Edit, PageRead, Root, Tree};
+use std::collections::BTreeMap;
+
+/// What the catalog holds of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The root and its level; `None` for an empty bucket.
+    pub(crate) root: Option<(ChildRef, u8)>,
+    pub(crate) entries: u64,
+    pub(crate) overflow_pages: u64,
+}
+
+impl Record {
+    /// The record of a bucket without entries, which is also what a dirty one has until it is
+    /// sealed.
+    pub(crate) const EMPTY: Record = Record { root: None, entries: 0, overflow_pages: 0 };
+
+    /// The record of a sealed tree.
+    pub(crate) fn of(tree: &Tree) -> Record {
+        let root = match tree.root {
+            Root::Clean(child, level) => Some((child, level)),
+            Root::Empty | Root::Dirty(_) => None,
+        };
+        Record { root, entries: tree.entries, overflow_pages: tree.overflow_pages }
+    }
+
+    /// The tree, in a state of transaction `txn`.
+    pub(crate) fn tree(self, txn: TxnId) -> Tree {
+        let root = self.root.map_or(Root::Empty, |(child, level)| Root::Clean(child, level));
+        Tree { root, entries: self.entries, overflow_pages: self.overflow_pages, txn }
+    }
+
+    pub(crate) fn encode(self) -> [u8; BUCKET_LEN] {
+        let mut out = [0; BUCKET_LEN];
+        if let Some((child, level)) = self.root {
+            put_u32(&mut out, 0, child.id.0);
+            put_u32(&mut out, 4, child.checksum);
+            put_u32(&mut out, 8, u32::from(level));
+        }
+        put_u64(&mut out, 12, self.entries);
+        put_u64(&mut out, 20, self.overflow_pages);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Record> {
+        let broken = |found: &dyn std::fmt::Display| {
+            Error::corruption(None, Invariant::EntryCount, "a bucket's record", found)
+        };
+        if bytes.len() != BUCKET_LEN {
+            return Err(broken(&bytes.len()));
+        }
+        let id = PageId(get_u32(bytes, 0));
+        let level = get_u32(bytes, 8);
+        let (entries, overflow_pages) = (get_u64(bytes, 12), get_u64(bytes, 20));
+        let root = match u8::try_from(level) {
+            Ok(level) if id.0 >= META_SLOTS && level < LEVELS_MAX => {
+                Some((ChildRef { id, checksum: get_u32(bytes, 4) }, level))
+            }
+            Ok(0) if id == PageId::NONE && entries == 0 => None,
+            _ => return Err(broken(&format_args!("root {id} at level {level}"))),
+        };
+        Ok(Record { root, entries, overflow_pages })
+    }
+}
+
+/// The buckets of a state.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog {
+    pub(crate) buckets: u32,
+    pub(crate) names: Names,
+}
+
+/// Where the names are.
+#[derive(Clone, Debug)]
+pub(crate) enum Names {
+    Inline(Arc<BTreeMap<Vec<u8>, Record>>),
+    Tree(Tree),
+}
+
+/// Bytes of one bucket in the inline catalog.
+fn inline_len(name: &[u8]) -> usize {
+    2 + name.len() + BUCKET_LEN
+}
+
+impl Catalog {
+    pub(crate) fn empty() -> Catalog {
+        Catalog { buckets: 0, names: Names::Inline(Arc::default()) }
+    }
+
+    /// The bucket's tree, in a state of transaction `txn`.
+    pub(crate) fn find(
+        &self,
+        pages: &dyn PageRead,
+        name: &[u8],
+        txn: TxnId,
+    ) -> Result<Option<Tree>> {
+        let record = match &self.names {
+            Names::Inline(map) => map.get(name).copied(),
+            Names::Tree(tree) => match tree.get(pages, name) {
+                Ok(bytes) => Some(Record::decode(&bytes)?),
+                Err(Error::NotFound) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(record.map(|record| record.tree(txn)))
+    }
+
+    /// All buckets by name.
+    pub(crate) fn list(&self, pages: &dyn PageRead) -> Result<Vec<(Vec<u8>, Record)>> {
+        match &self.names {
+            Names::Inline(map) => Ok(map.iter().map(|(n, r)| (n.clone(), *r)).collect()),
+            Names::Tree(tree) => {
+                let mut cursor = Cursor::new(tree.clone());
+                let (mut name, mut bytes) = (Vec::new(), Vec::new());
+                let mut all = Vec::new();
+                while cursor.next(pages, &mut name, &mut bytes)? {
+                    all.push((name.clone(), Record::decode(&bytes)?));
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    /// Adds or replaces a bucket.
+    pub(crate) fn put(&mut self, edit: &mut Edit<'_>, name: &[u8], record: Record) -> Result<()> {
+        match &mut self.names {
+            Names::Inline(map) => {
+                Arc::make_mut(map).insert(name.to_vec(), record);
+                let bytes: usize = map.keys().map(|name| inline_len(name)).sum();
+                if bytes.next_multiple_of(4) > meta_catalog_max(edit.pages.page_size()) {
+                    let mut tree = Tree::empty();
+                    for (name, record) in map.iter() {
+                        tree.put(edit, name, &record.encode())?;
+                    }
+                    self.names = Names::Tree(tree);
+                }
+            }
+            Names::Tree(tree) => tree.put(edit, name, &record.encode())?,
+        }
+        self.recount()
+    }
+
+    /// Removes a bucket.
+    pub(crate) fn remove(&mut self, edit: &mut Edit<'_>, name: &[u8]) -> Result<()> {
+        match &mut self.names {
+            Names::Inline(map) => {
+                Arc::make_mut(map).remove(name);
+            }
+            Names::Tree(tree) => {
+                tree.del(edit, name)?;
+                if tree.entries == 0 {
+                    self.names = Names::Inline(Arc::default());
+                }
+            }
+        }
+        self.recount()
+    }
+
+    fn recount(&mut self) -> Result<()> {
+        let buckets = match &self.names {
+            Names::Inline(map) => map.len() as u64,
+            Names::Tree(tree) => tree.entries,
+        };
+        self.buckets = u32::try_from(buckets).map_err(|_| Error::NoSpace)?;
+        Ok(())
+    }
+}
+
+/// The inline form: for each bucket its name's length u16, its name, its record; padded to 4.
+pub(crate) fn encode_inline(map: &BTreeMap<Vec<u8>, Record>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, record) in map {
+        let len = u16::try_from(name.len()).expect("a name is as short as a key");
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(name);
+        out.extend_from_slice(&record.encode());
+    }
+    out.resize(out.len().next_multiple_of(4), 0);
+    out
+}
+
+/// Reads the inline form of `buckets` buckets.
+pub(crate) fn decode_inline(bytes: &[u8], buckets: u32) -> Result<BTreeMap<Vec<u8>, Record>> {
+    let broken =
+        || Error::corruption(None, Invariant::EntryCount, "an inline catalog", bytes.len());
+    let mut map = BTreeMap::new();
+    let mut rest = bytes;
+    for _ in 0..buckets {
+        if rest.len() < 2 {
+            return Err(broken());
+        }
+        let len = usize::from(get_u16(rest, 0));
+        let record = rest.get(2 + len..2 + len + BUCKET_LEN).ok_or_else(broken)?;
+        let name = rest[2..2 + len].to_vec();
+        let is_new = map.last_key_value().is_none_or(|(last, _)| *last < name);
+        if len == 0 || !is_new {
+            return Err(broken());
+        }
+        map.insert(name, Record::decode(record)?);
+        rest = &rest[2 + len + BUCKET_LEN..];
+    }
+    if rest.len() >= 4 || rest.iter().any(|&byte| byte != 0) {
+        return Err(broken());
+    }
+    Ok(map)
+}
+
+impl Catalog {
+    /// The part that the meta page holds. The catalog is sealed.
+    pub(crate) fn to_part(&self) -> CatalogPart {
+        match &self.names {
+            Names::Inline(map) => CatalogPart::Inline(encode_inline(map)),
+            Names::Tree(tree) => match tree.root {
+                Root::Clean(child, level) => CatalogPart::Tree(child, level),
+                Root::Empty | Root::Dirty(_) => unreachable!("a catalog tree is sealed, not empty"),
+            },
+        }
+    }
+
+    /// The catalog of a meta page of transaction `txn`.
+    pub(crate) fn from_part(part: &CatalogPart, buckets: u32, txn: TxnId) -> Result<Catalog> {
+        let names = match part {
+            CatalogPart::Inline(bytes) => Names::Inline(Arc::new(decode_inline(bytes, buckets)?)),
+            CatalogPart::Tree(child, level) => Names::Tree(Tree {
+                root: Root::Clean(*child, *level),
+                entries: u64::from(buckets),
+                overflow_pages: 0,
+                txn,
+            }),
+        };
+        Ok(Catalog { buckets, names })
+    }
+}

@@ -1,0 +1,113 @@
+//! The open batch: write transactions that no flush has taken yet (part of commit, layer L5).
+//!
+//! Owns: [`Batch`], the buckets that its transactions changed, on top of the newest sealed state.
+//! Must not know: page ids to come, files, threads.
+//! Keeps: commit-atomic (a transaction that fails is undone by putting old values back).
+
+use crate::error::Result;
+use crate::page::TxnId;
+use crate::readers::State;
+use crate::sync::Arc;
+use crate::tree::{Edit, Freed, PageRead, Tree};
+use std::collections::BTreeMap;
+
+/// A bucket that the batch changed.
+#[derive(Clone, Debug)]
+pub(crate) enum Bucket {
+    Live(Tree),
+    Dropped,
+}
+
+/// Changes on top of a sealed state.
+pub(crate) struct Batch {
+    /// The newest sealed state; it is durable, or its flush is under way.
+    pub(crate) base: Arc<State>,
+    /// Batches are numbered; a number is not used again when a batch fails.
+    pub(super) number: u64,
+    /// The batch that made `base`.
+    pub(super) after: u64,
+    pub(super) buckets: BTreeMap<Vec<u8>, Bucket>,
+    /// Transactions that changed something.
+    pub(super) changes: u64,
+    pub(crate) freed: Vec<Freed>,
+    pub(crate) next_handle: u32,
+    undo: Vec<(Vec<u8>, Option<Bucket>)>,
+}
+
+/// A point to which a batch can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    undo: usize,
+    freed: usize,
+}
+
+impl Batch {
+    pub(super) fn new(base: Arc<State>, number: u64, after: u64) -> Batch {
+        Batch {
+            base,
+            number,
+            after,
+            buckets: BTreeMap::new(),
+            changes: 0,
+            freed: Vec::new(),
+            next_handle: 0,
+            undo: Vec::new(),
+        }
+    }
+
+    /// The present point.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { undo: self.undo.len(), freed: self.freed.len() }
+    }
+
+    /// Pages and runs freed since a mark.
+    pub(crate) fn freed_since(&self, mark: Mark) -> u64 {
+        (self.freed.len() - mark.freed) as u64
+    }
+
+    /// Takes back all that happened since a mark.
+    pub(crate) fn roll_back(&mut self, mark: Mark) {
+        for (name, old) in self.undo.drain(mark.undo..).rev() {
+            match old {
+                Some(bucket) => self.buckets.insert(name, bucket),
+                None => self.buckets.remove(&name),
+            };
+        }
+        self.freed.truncate(mark.freed);
+    }
+
+    /// Ends the transaction; it cannot be taken back alone any more.
+    pub(super) fn settle(&mut self) {
+        self.undo.clear();
+    }
+
+    /// A bucket as the batch has it.
+    pub(crate) fn bucket(&self, pages: &dyn PageRead, name: &[u8]) -> Result<Option<Tree>> {
+        match self.buckets.get(name) {
+            Some(Bucket::Live(tree)) => Ok(Some(tree.clone())),
+            Some(Bucket::Dropped) => Ok(None),
+            None => self.base.catalog.find(pages, name, self.base.txn),
+        }
+    }
+
+    /// Replaces a bucket.
+    pub(crate) fn install(&mut self, name: &[u8], bucket: Bucket) {
+        let old = self.buckets.insert(name.to_vec(), bucket);
+        self.undo.push((name.to_vec(), old));
+    }
+
+    /// What a change of a tree needs.
+    pub(crate) fn edit<'a>(&'a mut self, pages: &'a dyn PageRead) -> Edit<'a> {
+        Edit {
+            pages,
+            base: self.base.txn,
+            freed: &mut self.freed,
+            next_handle: &mut self.next_handle,
+        }
+    }
+
+    /// The state that the batch will make.
+    pub(super) fn txn(&self) -> TxnId {
+        self.base.txn.next()
+    }
+}

@@ -1,0 +1,80 @@
+//! The flush: a sealed batch goes to the disk (part of commit, layer L5).
+//!
+//! Owns: the order of writes and barriers. The only caller of sync, and the only writer of the
+//! meta slots, beside recovery. Must not know: what pages mean.
+//! Keeps: meta-last, slots-alternate, durable-before-ok, failed-sync-poisons.
+
+use super::seal::Job;
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Slot};
+use crate::pager::Pager;
+use crate::vfs::VfsFile;
+
+/// What became of a flush that failed.
+pub(super) enum Failed {
+    /// Nothing that recovery looks at was touched; the state before holds.
+    Before(Error),
+    /// Nobody knows what is durable.
+    Unknown(Error),
+}
+
+/// How a barrier is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// The file grew since the last barrier, so its length must be fenced too.
+    Grew,
+    Same,
+}
+
+fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
+    let synced = match growth {
+        Growth::Grew => file.sync_all(),
+        Growth::Same => file.sync_data(),
+    };
+    synced.map_err(|error| Error::io("sync", &error))
+}
+
+/// Writes a job and makes it durable. `file_len` is the file's length in bytes, kept up to date.
+pub(super) fn flush(pager: &Pager, job: &Job, file_len: &mut u64) -> std::result::Result<(), Failed> {
+    let wanted = u64::from(job.meta.page_count) * job.meta.page_size as u64;
+    let mut growth = Growth::Same;
+    if wanted > *file_len {
+        let grown = pager.file().set_len(wanted);
+        grown.map_err(|error| Failed::Before(Error::io("grow the file", &error)))?;
+        *file_len = wanted;
+        growth = Growth::Grew;
+    }
+    pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;
+    if job.data_barrier && !job.pages.is_empty() {
+        barrier(pager.file(), growth).map_err(Failed::Unknown)?;
+        growth = Growth::Same;
+        if job.meta.items.is_empty() {
+            // A device may report a failure one sync late. Recovery does not write large
+            // commits again, so their data must be known to be durable before the meta page is.
+            barrier(pager.file(), growth).map_err(Failed::Unknown)?;
+        }
+    }
+    let bytes = job.meta.encode(job.slot);
+    pager.write_bytes(job.slot.page(), &bytes).map_err(Failed::Unknown)?;
+    barrier(pager.file(), growth).map_err(Failed::Unknown)
+}
+
+/// Writes a second copy of a durable state into the other slot, so that a file at rest survives
+/// the loss of either slot, and the next open has nothing to mend.
+pub(super) fn write_mirror(pager: &Pager, meta: &Meta, slot: Slot) -> Result<()> {
+    // A failure that the device reports late belongs to the commit, not to the copy.
+    barrier(pager.file(), Growth::Same)?;
+    let mirror = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
+    pager.write_bytes(slot.page(), &mirror.encode(slot))?;
+    barrier(pager.file(), Growth::Same)
+}
+
+/// Cuts the file off behind its last page, after both slots say so.
+pub(super) fn shorten(pager: &Pager, meta: &Meta, file_len: &mut u64) -> Result<()> {
+    let wanted = u64::from(meta.page_count) * meta.page_size as u64;
+    if *file_len > wanted {
+        pager.file().set_len(wanted).map_err(|error| Error::io("shorten the file", &error))?;
+        *file_len = wanted;
+    }
+    Ok(())
+}

@@ -1,0 +1,422 @@
+//! Commit: one writer at a time, one flush for all who wait (layer L5).
+//!
+//! Owns: [`Core`], the store behind all handles: the writer's lock, the hand-over from leader to
+//! leader, the publication of durable states, poisoning, closing.
+//! Must not know: buckets' contents, handles.
+//! Keeps: one-writer, durable-before-ok, publish-after-durable, failed-sync-poisons.
+//!
+//! A transaction runs under the writer's lock and leaves its changes in the open batch. Its
+//! thread then waits; one of those who wait leads: it seals the batch, lets the next transactions
+//! run on the sealed state, and flushes. Whoever's batch was flushed returns.
+//! Lock order: `writer`, then `flush`, then the readers' table. The leader holds none of them
+//! while it writes and syncs.
+
+mod batch;
+mod flush;
+mod seal;
+
+pub(crate) use batch::{Batch, Bucket, Mark};
+
+use crate::error::{Error, Fault, Result};
+use crate::meta::{Meta, Slot};
+use crate::pager::Pager;
+use crate::readers::{Readers, State};
+use crate::space::{FreeSpace, Placement};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
+use crate::tree::PageRead;
+use flush::{Failed, flush, shorten, write_mirror};
+use seal::{Job, Surroundings, seal};
+use std::cell::RefCell;
+use std::ops::RangeInclusive;
+
+/// How many barriers a commit uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Barriers {
+    /// One: the meta page lists what the commit wrote, and recovery checks the list. A commit
+    /// too large for the list uses two.
+    #[default]
+    One,
+    /// Two: the data is durable before the meta page is written.
+    Two,
+}
+
+/// What only the running write transaction, or the leader while it seals, may touch.
+pub(crate) struct Writer {
+    pub(crate) batch: Batch,
+    pub(crate) space: FreeSpace,
+    next_slot: Slot,
+    /// A sealed batch whose outcome the free space has not been told.
+    in_flight: bool,
+    placement: Placement,
+    /// The page count that the next commit shortens the file to.
+    cut_to: Option<u32>,
+}
+
+impl Writer {
+    /// Takes note that the last flush succeeded. A failed one was undone before.
+    fn catch_up(&mut self) {
+        if std::mem::take(&mut self.in_flight) {
+            self.space.installed();
+            self.next_slot = self.next_slot.other();
+        }
+    }
+}
+
+/// The outcomes of flushes.
+struct Flush {
+    leading: bool,
+    /// The newest batch that is durable.
+    durable: u64,
+    /// Batches that failed, kept until nobody waits.
+    failed: Vec<(RangeInclusive<u64>, Fault)>,
+    waiting: u64,
+    poisoned: Option<Fault>,
+    file_len: u64,
+    /// The newest durable meta page.
+    meta: Meta,
+    /// Both slots hold it.
+    is_mirrored: bool,
+}
+
+/// What recovery found, or what a new file begins with.
+pub(crate) struct Start {
+    pub(crate) meta: Meta,
+    pub(crate) state: State,
+    pub(crate) space: FreeSpace,
+    pub(crate) next_slot: Slot,
+    pub(crate) is_mirrored: bool,
+    pub(crate) file_len: u64,
+}
+
+/// A store: one file, its cache, its readers and its writer.
+pub(crate) struct Core {
+    pub(crate) pager: Pager,
+    pub(crate) readers: Readers,
+    writer: Mutex<Writer>,
+    flush: Mutex<Flush>,
+    flushed: Condvar,
+    is_poisoned: AtomicBool,
+    barriers: Barriers,
+    is_read_only: bool,
+    /// Of the running transaction: pages it made dirty, pages it freed.
+    pub(crate) running: (AtomicU64, AtomicU64),
+    /// What must outlive the file; fields are dropped in this order.
+    _keeper: Keeper,
+}
+
+/// Something that is dropped after the file of a store was closed.
+pub(crate) type Keeper = Option<Box<dyn std::any::Any + Send + Sync>>;
+
+/// How a store is used.
+pub(crate) struct Usage {
+    pub(crate) barriers: Barriers,
+    pub(crate) is_read_only: bool,
+    pub(crate) keeper: Keeper,
+}
+
+thread_local! {
+    /// The stores in whose write transaction this thread is.
+    static WRITING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Core {
+    pub(crate) fn new(pager: Pager, start: Start, usage: Usage) -> Core {
+        pager.set_page_count(start.state.page_count);
+        let state = Arc::new(start.state);
+        let writer = Writer {
+            batch: Batch::new(Arc::clone(&state), 1, 0),
+            space: start.space,
+            next_slot: start.next_slot,
+            in_flight: false,
+            placement: Placement::BestFit,
+            cut_to: None,
+        };
+        let flush = Flush {
+            leading: false,
+            durable: 0,
+            failed: Vec::new(),
+            waiting: 0,
+            poisoned: None,
+            file_len: start.file_len,
+            meta: start.meta,
+            is_mirrored: start.is_mirrored,
+        };
+        Core {
+            pager,
+            readers: Readers::new(state),
+            writer: Mutex::new(writer),
+            flush: Mutex::new(flush),
+            flushed: Condvar::new(),
+            is_poisoned: AtomicBool::new(false),
+            barriers: usage.barriers,
+            is_read_only: usage.is_read_only,
+            running: (AtomicU64::new(0), AtomicU64::new(0)),
+            _keeper: usage.keeper,
+        }
+    }
+
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Begins a write transaction; waits for the one that runs.
+    ///
+    /// # Errors
+    /// `Invalid` on a read-only store and inside another write transaction of this thread;
+    /// `Poisoned` after a failed sync.
+    pub(crate) fn begin(&self) -> Result<WriteGuard<'_>> {
+        if self.is_read_only {
+            return Err(Error::invalid("the store is open for reading only"));
+        }
+        let identity = self.identity();
+        if WRITING.with_borrow(|stores| stores.contains(&identity)) {
+            return Err(Error::invalid("this thread is in a write transaction of this store"));
+        }
+        let writer = self.writer.lock();
+        self.check_poison()?;
+        WRITING.with_borrow_mut(|stores| stores.push(identity));
+        let mark = writer.batch.mark();
+        Ok(WriteGuard { core: self, writer: Some(writer), mark })
+    }
+
+    /// The calling thread's transaction ends; it still holds the writer.
+    fn leave(&self) {
+        self.running.0.store(0, Ordering::Relaxed);
+        self.running.1.store(0, Ordering::Relaxed);
+        let identity = self.identity();
+        WRITING.with_borrow_mut(|stores| stores.retain(|&store| store != identity));
+    }
+
+    /// Whether a failed sync ended all writing.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        if self.is_poisoned.load(Ordering::Acquire) { Err(Error::Poisoned) } else { Ok(()) }
+    }
+
+    /// Waits until a batch is durable; leads when nobody does.
+    fn wait(&self, ticket: u64) -> Result<()> {
+        let mut flush = self.flush.lock();
+        let result = loop {
+            if let Some(fault) = flush.failure_of(ticket) {
+                break Err(fault.raise());
+            }
+            if flush.durable >= ticket {
+                break Ok(());
+            }
+            if flush.leading {
+                self.flushed.wait(&mut flush);
+                continue;
+            }
+            flush.leading = true;
+            drop(flush);
+            let leader = Leader { core: self };
+            leader.core.lead();
+            drop(leader);
+            flush = self.flush.lock();
+        };
+        flush.waiting -= 1;
+        if flush.waiting == 0 {
+            flush.failed.clear();
+        }
+        result
+    }
+
+    /// Seals the open batch and flushes it.
+    fn lead(&self) {
+        let mut writer = self.writer.lock();
+        writer.catch_up();
+        if let Some(fault) = self.flush.lock().poisoned.clone() {
+            self.fail(&mut writer, &fault);
+            return;
+        }
+        let around = Surroundings {
+            pages: &self.pager,
+            pinned: self.readers.pinned(),
+            barriers: self.barriers,
+        };
+        let job = match seal(&mut writer, &around) {
+            Ok(job) => job,
+            Err(error) => return self.fail(&mut writer, &Fault::keep(error)),
+        };
+        writer.in_flight = true;
+        let number = writer.batch.number;
+        writer.batch = Batch::new(Arc::clone(&job.state), number + 1, number);
+        self.pager.begin_flight(&job.pages, &job.runs);
+        self.pager.set_page_count(job.state.page_count);
+        drop(writer);
+        self.flush_job(job);
+    }
+
+    /// Writes a sealed batch, and publishes it or takes it back.
+    fn flush_job(&self, job: Job) {
+        // Only the leader touches the length, and there is one leader.
+        let mut file_len = self.flush.lock().file_len;
+        let outcome = flush(&self.pager, &job, &mut file_len);
+        let mut flush = self.flush.lock();
+        flush.file_len = file_len;
+        match outcome {
+            Ok(()) => {
+                flush.is_mirrored = false;
+                flush.meta = job.meta;
+                self.readers.publish(job.state);
+                self.pager.land_flight();
+                flush.durable = job.number;
+            }
+            Err(Failed::Before(error)) => {
+                let fault = Fault::keep(error);
+                drop(flush);
+                let mut writer = self.writer.lock();
+                writer.in_flight = false;
+                writer.space.undo();
+                self.pager.drop_flight();
+                self.fail_from(&mut writer, job.number, &fault);
+            }
+            Err(Failed::Unknown(error)) => {
+                let fault = Fault::keep(error);
+                flush.poisoned = Some(fault.clone());
+                self.is_poisoned.store(true, Ordering::Release);
+                drop(flush);
+                let mut writer = self.writer.lock();
+                writer.in_flight = false;
+                self.fail_from(&mut writer, job.number, &fault);
+            }
+        }
+    }
+
+    /// Fails the open batch.
+    fn fail(&self, writer: &mut Writer, fault: &Fault) {
+        let number = writer.batch.number;
+        self.fail_from(writer, number, fault);
+    }
+
+    /// Fails the batches from `first` to the open one, and begins anew on the durable state.
+    fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault) {
+        let mut flush = self.flush.lock();
+        let last = writer.batch.number;
+        flush.failed.push((first..=last, fault.clone()));
+        let base = self.readers.newest();
+        self.pager.set_page_count(base.page_count);
+        writer.batch = Batch::new(base, last + 1, flush.durable);
+        writer.cut_to = None;
+    }
+
+    /// The pages that are free and those that will be, for statistics.
+    pub(crate) fn space_pages(&self) -> (u64, u64) {
+        let writer = self.writer.lock();
+        (writer.space.free_pages(), writer.space.pending_pages())
+    }
+
+    /// Writes the newest durable state into both slots.
+    fn mirror(&self, flush: &mut Flush, slot: Slot) -> Result<()> {
+        write_mirror(&self.pager, &flush.meta, slot)?;
+        flush.is_mirrored = true;
+        Ok(())
+    }
+
+    /// Whether the calling thread is in a write transaction of this store.
+    pub(crate) fn is_writing(&self) -> bool {
+        let identity = self.identity();
+        WRITING.with_borrow(|stores| stores.contains(&identity))
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("pages", &self.pager.page_count()).finish_non_exhaustive()
+    }
+}
+
+impl Flush {
+    fn failure_of(&self, ticket: u64) -> Option<&Fault> {
+        self.failed.iter().find(|(numbers, _)| numbers.contains(&ticket)).map(|(_, fault)| fault)
+    }
+}
+
+/// Gives the lead up, also when the leader panics; then nobody knows what is durable.
+struct Leader<'a> {
+    core: &'a Core,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        let mut flush = self.core.flush.lock();
+        flush.leading = false;
+        if std::thread::panicking() {
+            let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
+            let first = flush.durable + 1;
+            flush.failed.push((first..=u64::MAX, fault.clone()));
+            flush.poisoned = Some(fault);
+            self.core.is_poisoned.store(true, Ordering::Release);
+        }
+        self.core.flushed.notify_all();
+    }
+}
+
+/// The running write transaction's hold on the writer. Dropped, it undoes the transaction.
+pub(crate) struct WriteGuard<'a> {
+    core: &'a Core,
+    writer: Option<MutexGuard<'a, Writer>>,
+    mark: Mark,
+}
+
+impl WriteGuard<'_> {
+    /// The open batch, and where to read pages.
+    pub(crate) fn batch(&mut self) -> (&mut Batch, &dyn PageRead) {
+        let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
+        (&mut writer.batch, &self.core.pager)
+    }
+
+    /// Leaves the transaction's changes in the batch, and waits until they are durable, and with
+    /// them all that the transaction may have seen.
+    ///
+    /// # Errors
+    /// What the flush says. The state is then the one before, or, after a failed sync, nobody
+    /// knows which of the two a reopened store will find.
+    pub(crate) fn finish(mut self, outcome: Outcome) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::internal("a transaction ended twice"));
+        };
+        writer.batch.settle();
+        if outcome == Outcome::Changed {
+            writer.batch.changes += 1;
+        }
+        let ticket =
+            if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
+        self.core.flush.lock().waiting += 1;
+        self.core.leave();
+        drop(writer);
+        self.core.wait(ticket)
+    }
+}
+
+/// Whether a transaction has changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Changed,
+    Same,
+}
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.batch.roll_back(self.mark);
+            self.core.leave();
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.is_read_only || self.check_poison().is_err() {
+            return;
+        }
+        let mut writer = self.writer.lock();
+        writer.catch_up();
+        let slot = writer.next_slot;
+        drop(writer);
+        let mut flush = self.flush.lock();
+        if !flush.is_mirrored && self.mirror(&mut flush, slot).is_err() {
+            // Every acknowledged commit is durable already; the next open mends the slots.
+        }
+    }
+}

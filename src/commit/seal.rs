@@ -1,0 +1,290 @@
+//! Sealing a batch: pages get their ids and checksums (part of commit, layer L5).
+//!
+//! Owns: [`seal`], which turns the open batch into a [`Job`] for the flush.
+//! Must not know: when anything is written or synced.
+//! Keeps: parent-holds-checksum (bottom up), no-reuse-while-reachable and page-owned-once (all
+//! places come from the free space), meta-lists-pages, txn-ids-increase.
+
+use super::batch::{Batch, Bucket};
+use super::{Barriers, Writer};
+use crate::catalog::{Catalog, Names, Record};
+use crate::error::{Error, Result};
+use crate::format::{
+    HEADER_COUNT, HEADER_KIND, KIND_SPACE_LOG, LOG_BODY, LOG_PREVIOUS, LOG_PREVIOUS_CHECKSUM,
+    ONE_BARRIER_PAGES_MAX, PAGE_COUNT_MAX, log_page_words_max, meta_items_max,
+    meta_tail_words_max,
+};
+use crate::invariant::invariant;
+use crate::meta::{Item, Meta, Slot};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, put_u16, put_u32};
+use crate::readers::State;
+use crate::space::{FreeSpace, Placement};
+use crate::sync::Arc;
+use crate::tree::{PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
+use std::collections::BTreeMap;
+
+/// Commits of more pages do not insist on lying side by side.
+const CONTIGUOUS_PAGES_MAX: u32 = 1024;
+/// The file grows by a sixteenth, within these bounds, in pages.
+const GROWTH_MIN: u32 = 8;
+const GROWTH_MAX: u32 = 4096;
+
+/// A sealed batch on its way to the disk.
+pub(super) struct Job {
+    pub(super) number: u64,
+    pub(super) state: Arc<State>,
+    pub(super) pages: Vec<Page>,
+    pub(super) runs: Vec<PlacedRun>,
+    pub(super) meta: Meta,
+    pub(super) slot: Slot,
+    /// A barrier between the data and the meta page.
+    pub(super) data_barrier: bool,
+}
+
+/// What sealing needs to know beside the writer.
+pub(super) struct Surroundings<'a> {
+    pub(super) pages: &'a dyn PageRead,
+    pub(super) pinned: Vec<TxnId>,
+    pub(super) barriers: Barriers,
+}
+
+/// Where the pages of a commit will lie.
+struct Places {
+    nodes: Vec<PageId>,
+    runs: Vec<Extent>,
+    log: Vec<PageId>,
+}
+
+/// Seals the open batch. On an error nothing has happened to the free space.
+pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job> {
+    let mut catalog = writer.batch.base.catalog.clone();
+    enter_buckets(&mut writer.batch, &mut catalog, around.pages)?;
+    let page_size = around.pages.page_size();
+    let mut size = SealedSize::default();
+    for bucket in writer.batch.buckets.values() {
+        if let Bucket::Live(tree) = bucket {
+            sealed_size(tree, page_size, &mut size);
+        }
+    }
+    if let Names::Tree(tree) = &catalog.names {
+        sealed_size(tree, page_size, &mut size);
+    }
+    let txn = writer.batch.txn();
+    writer.space.begin(txn, &around.pinned);
+    let sealed = find_places(writer, &size, page_size)
+        .and_then(|places| seal_at(writer, catalog, places, around));
+    if sealed.is_err() {
+        writer.space.undo();
+    }
+    sealed
+}
+
+/// Gives every changed bucket its entry in the catalog, with the root still to come.
+fn enter_buckets(batch: &mut Batch, catalog: &mut Catalog, pages: &dyn PageRead) -> Result<()> {
+    let buckets = std::mem::take(&mut batch.buckets);
+    let base = batch.base.txn;
+    let mut edit = batch.edit(pages);
+    let entered = buckets.iter().try_for_each(|(name, bucket)| match bucket {
+        Bucket::Live(tree) => catalog.put(&mut edit, name, Record::of(tree)),
+        Bucket::Dropped if catalog.find(pages, name, base)?.is_none() => Ok(()),
+        Bucket::Dropped => catalog.remove(&mut edit, name),
+    });
+    batch.buckets = buckets;
+    entered
+}
+
+/// Releases what the batch freed and allocates what it needs.
+fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Result<Places> {
+    let (space, placement) = (&mut writer.space, writer.placement);
+    for freed in &writer.batch.freed {
+        space.release(freed.extent, freed.birth)?;
+    }
+    let mut runs = Vec::with_capacity(size.runs.len());
+    let mut nodes = Vec::with_capacity(size.nodes as usize);
+    let total = size.runs.iter().try_fold(size.nodes, |sum, &pages| sum.checked_add(pages));
+    let together = total
+        .filter(|&total| total > 0 && total <= CONTIGUOUS_PAGES_MAX)
+        .and_then(|total| space.allocate(total, placement));
+    if let Some(extent) = together {
+        let mut first = extent.first.0;
+        for &pages in &size.runs {
+            runs.push(Extent { first: PageId(first), pages });
+            first += pages;
+        }
+        nodes.extend((first..extent.end()).map(PageId));
+    } else {
+        for &pages in &size.runs {
+            runs.push(allocate_run(space, pages, placement)?);
+        }
+        allocate_pages(space, size.nodes, placement, &mut nodes)?;
+    }
+    if let Some(page_count) = writer.cut_to {
+        space.cut(page_count);
+    }
+    let mut log = Vec::new();
+    let needed =
+        space.log_pages_needed(meta_tail_words_max(page_size), log_page_words_max(page_size));
+    allocate_pages(space, needed, placement, &mut log)?;
+    Ok(Places { nodes, runs, log })
+}
+
+/// Allocates pages that lie side by side, at the end of the file if need be.
+fn allocate_run(space: &mut FreeSpace, pages: u32, placement: Placement) -> Result<Extent> {
+    if let Some(extent) = space.allocate(pages, placement) {
+        return Ok(extent);
+    }
+    grow(space, pages)?;
+    space.allocate(pages, placement).ok_or(Error::NoSpace)
+}
+
+/// Allocates pages, side by side where that is possible.
+fn allocate_pages(
+    space: &mut FreeSpace,
+    mut pages: u32,
+    placement: Placement,
+    out: &mut Vec<PageId>,
+) -> Result<()> {
+    while pages > 0 {
+        let found = space.allocate(pages, placement);
+        let Some(extent) = found.or_else(|| space.allocate_up_to(pages, placement)) else {
+            grow(space, pages)?;
+            continue;
+        };
+        pages -= extent.pages;
+        out.extend((extent.first.0..extent.end()).map(PageId));
+    }
+    Ok(())
+}
+
+/// Lengthens the file so that it ends in at least `pages` free pages.
+fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
+    let step = (space.page_count() / 16).clamp(GROWTH_MIN, GROWTH_MAX);
+    let missing = pages.saturating_sub(space.tail_free()).max(1);
+    let room = PAGE_COUNT_MAX - space.page_count();
+    if missing > room {
+        return Err(Error::NoSpace);
+    }
+    space.grow(space.page_count() + missing.max(step).min(room));
+    Ok(())
+}
+
+fn seal_at(
+    writer: &mut Writer,
+    mut catalog: Catalog,
+    places: Places,
+    around: &Surroundings<'_>,
+) -> Result<Job> {
+    let (txn, page_size) = (writer.batch.txn(), around.pages.page_size());
+    let (tail_max, log_max) = (meta_tail_words_max(page_size), log_page_words_max(page_size));
+    let plan = writer.space.finish(tail_max, log_max, &places.log);
+    let (mut nodes, mut runs) = (places.nodes.into_iter(), places.runs.into_iter());
+    let mut sealer = Sealer::new(txn, page_size, &mut nodes, &mut runs);
+    let freed = writer.batch.freed.len();
+    let CatalogEdit { buckets, mut edit } = writer.batch.edit_catalog(around.pages);
+    for (name, bucket) in buckets {
+        if let Bucket::Live(tree) = bucket
+            && tree.is_dirty()
+        {
+            sealer.seal(tree);
+            catalog.put(&mut edit, name, Record::of(tree))?;
+        }
+    }
+    if let Names::Tree(tree) = &mut catalog.names
+        && tree.is_dirty()
+    {
+        sealer.seal(tree);
+    }
+    let (mut pages, placed) = (sealer.pages, sealer.placed);
+    invariant!(PageOwnedOnce, freed == writer.batch.freed.len(), "pages are freed after the count");
+    seal_log(&mut writer.space, &plan.pages, &places.log, txn, page_size, &mut pages);
+    let items = items_of(&pages, &placed);
+    let page_total = items.iter().map(|item| u64::from(item.extent.pages)).sum::<u64>();
+    let is_listed = items.len() <= meta_items_max(page_size)
+        && page_total <= u64::from(ONE_BARRIER_PAGES_MAX);
+    let state = State { txn, page_count: writer.space.page_count(), catalog };
+    let meta = Meta {
+        txn,
+        page_size,
+        page_count: state.page_count,
+        is_mirror: false,
+        buckets: state.catalog.buckets,
+        catalog: state.catalog.to_part(),
+        log_head: writer.space.log_head().map(|(id, checksum)| ChildRef { id, checksum }),
+        log_pages: writer.space.log_page_count(),
+        items: if is_listed { items } else { Vec::new() },
+        tail: writer.space.tail().to_vec(),
+    };
+    Ok(Job {
+        number: writer.batch.number,
+        state: Arc::new(state),
+        pages,
+        runs: placed,
+        meta,
+        slot: writer.next_slot,
+        data_barrier: !is_listed || around.barriers == Barriers::Two,
+    })
+}
+
+/// Seals the pages of the space log, each pointing to the one before.
+fn seal_log(
+    space: &mut FreeSpace,
+    plan: &[Vec<u32>],
+    places: &[PageId],
+    txn: TxnId,
+    page_size: usize,
+    pages: &mut Vec<Page>,
+) {
+    for (words, &id) in plan.iter().zip(places) {
+        let mut bytes = vec![0; page_size].into_boxed_slice();
+        bytes[HEADER_KIND] = KIND_SPACE_LOG;
+        let count = u16::try_from(words.len()).expect("a page holds fewer words");
+        put_u16(&mut bytes, HEADER_COUNT, count);
+        if let Some((previous, checksum)) = space.log_head() {
+            put_u32(&mut bytes, LOG_PREVIOUS, previous.0);
+            put_u32(&mut bytes, LOG_PREVIOUS_CHECKSUM, checksum);
+        }
+        for (at, &word) in words.iter().enumerate() {
+            put_u32(&mut bytes, LOG_BODY + at * 4, word);
+        }
+        let page = Page::seal(bytes, id, txn);
+        space.log_page_sealed(id, page.checksum());
+        pages.push(page);
+    }
+}
+
+/// What the meta page lists of these pages and runs.
+fn items_of(pages: &[Page], runs: &[PlacedRun]) -> Vec<Item> {
+    let page_items = pages.iter().map(|page| Item {
+        extent: Extent::one(page.id()),
+        checksum: page.checksum(),
+        is_run: false,
+    });
+    let run_items = runs.iter().map(|run| Item {
+        extent: run.extent,
+        checksum: run.checksum,
+        is_run: true,
+    });
+    let mut items: Vec<Item> = page_items.chain(run_items).collect();
+    items.sort_unstable_by_key(|item| item.extent);
+    items
+}
+
+/// The buckets of a batch, and an edit for the catalog, borrowed together.
+pub(super) struct CatalogEdit<'a> {
+    buckets: &'a mut BTreeMap<Vec<u8>, Bucket>,
+    edit: crate::tree::Edit<'a>,
+}
+
+impl Batch {
+    fn edit_catalog<'a>(&'a mut self, pages: &'a dyn PageRead) -> CatalogEdit<'a> {
+        CatalogEdit {
+            buckets: &mut self.buckets,
+            edit: crate::tree::Edit {
+                pages,
+                base: self.base.txn,
+                freed: &mut self.freed,
+                next_handle: &mut self.next_handle,
+            },
+        }
+    }
+}

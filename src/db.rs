@@ -1,0 +1,207 @@
+//! The store as its users see it (layer L7).
+//!
+//! Owns: [`BTree`] and its statistics. Must not know: pages.
+//! Keeps: nothing of its own; each call goes to the layer that does.
+
+use crate::commit::{Core, Outcome};
+use crate::compact::{CompactStats, compact};
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::sync::{Arc, Ordering};
+use crate::tree::PageRead;
+use crate::txn::{MultiTxn, ReadOnlyTxn, Txn, run_exec, run_multi, run_view};
+use std::path::Path;
+
+/// A handle to a store: buckets of ordered entries in one file.
+///
+/// Clones share the store, and so do handles that one process opens on the same file. A handle
+/// may be used by any number of threads. Write transactions run one after another; threads that
+/// commit at the same time share one flush. Readers see the newest durable state as it was when
+/// they began; they wait for nobody and nobody waits for them.
+///
+/// The file is closed with the last handle and the last cursor.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.db");
+/// use btree_store::{BTree, Error};
+/// let db = BTree::open(&path)?;
+/// db.exec("users", |txn| txn.put("id:100", "Alice"))?;
+/// assert_eq!(db.view("users", |txn| txn.get("id:100"))?, b"Alice");
+/// assert_eq!(db.view("users", |txn| txn.get("id:101")), Err(Error::NotFound));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BTree {
+    core: Arc<Core>,
+}
+
+impl std::fmt::Debug for BTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BTree").field("seq", &self.current_seq()).finish_non_exhaustive()
+    }
+}
+
+/// Sizes of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Pages of the file, the two meta pages included.
+    pub page_count: u32,
+    /// Pages that hold nothing.
+    pub free_pages: u64,
+    /// Pages that hold what an older state still needs.
+    pub pending_pages: u64,
+    /// Pages in memory now.
+    pub cached_pages: usize,
+    /// Pages read from the file since it was opened.
+    pub pages_read: u64,
+    /// Buckets.
+    pub buckets: u32,
+    /// The newest durable state.
+    pub seq: u64,
+}
+
+impl BTree {
+    pub(crate) fn new(core: Arc<Core>) -> BTree {
+        BTree { core }
+    }
+
+    /// Opens a store, and creates it when there is no file.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<BTree> {
+        Options::new().open(path)
+    }
+
+    /// Runs a write transaction on a bucket, which is made when it is missing. When the closure
+    /// returns `Ok`, the changes are durable before this returns; when it returns an error or
+    /// panics, nothing has changed.
+    ///
+    /// # Errors
+    /// What the closure returns; [`Error::Invalid`] inside another write transaction of the same
+    /// thread, on a read-only store and for an empty name; [`Error::TooLarge`] for a name beyond
+    /// the limit; [`Error::NoSpace`] when the disk is full: the state before holds;
+    /// [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a failed sync;
+    /// [`Error::Corruption`].
+    pub fn exec<R>(
+        &self,
+        bucket: impl AsRef<str>,
+        closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
+    ) -> Result<R> {
+        run_exec(&self.core, bucket.as_ref(), closure)
+    }
+
+    /// Runs a read transaction on a bucket of the newest durable state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such bucket; what the closure returns; an error that
+    /// the transaction or one of its cursors met, even when the closure returns `Ok`.
+    pub fn view<R>(
+        &self,
+        bucket: impl AsRef<str>,
+        closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R>,
+    ) -> Result<R> {
+        run_view(&self.core, bucket.as_ref(), closure)
+    }
+
+    /// Runs a write transaction over several buckets, with one flush for all of them.
+    ///
+    /// # Errors
+    /// Those of [`BTree::exec`].
+    pub fn exec_multi<R>(
+        &self,
+        closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
+    ) -> Result<R> {
+        run_multi(&self.core, closure)
+    }
+
+    /// Removes a bucket and all that it holds.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such bucket; those of [`BTree::exec`].
+    pub fn del_bucket(&self, name: impl AsRef<str>) -> Result<()> {
+        self.exec_multi(|multi| multi.del_bucket(name))
+    }
+
+    /// The names of all buckets of the newest durable state, in ascending order.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`].
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        let state = self.core.readers.pin_newest();
+        let list = state.catalog.list(&self.core.pager);
+        self.core.readers.unpin(state.txn);
+        let name = |(name, _)| {
+            String::from_utf8(name).map_err(|_| {
+                let invariant = crate::Invariant::BytesNeverPanic;
+                Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
+            })
+        };
+        list?.into_iter().map(name).collect()
+    }
+
+    /// Makes all that was written so far durable. Every transaction does so itself before it
+    /// returns; so this only reports whether the store still can.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] after a failed sync.
+    pub fn commit(&self) -> Result<()> {
+        self.core.check_poison()?;
+        if self.core.is_writing() {
+            return Err(Error::invalid("a transaction commits when its closure returns"));
+        }
+        self.core.begin()?.finish(Outcome::Same)
+    }
+
+    /// Moves pages from the end of the file to free places, and shortens the file by
+    /// `target_bytes` if it can; 0 asks for all that is free. Works beside readers; pages that
+    /// an older state still needs stay. The file never grows by it.
+    ///
+    /// # Errors
+    /// Those of [`BTree::exec`].
+    pub fn compact(&self, target_bytes: u64) -> Result<CompactStats> {
+        compact(&self.core, target_bytes)
+    }
+
+    /// The number of the newest durable state: it grows with every commit that changed
+    /// something, and with nothing else. Commits that share a flush share a number.
+    pub fn current_seq(&self) -> u64 {
+        self.core.readers.newest().txn.0
+    }
+
+    /// Of the write transaction that runs: how many pages it has made anew, and how many it has
+    /// given up. `(0, 0)` between transactions.
+    pub fn pending_pages(&self) -> (usize, usize) {
+        let load = |count: &crate::sync::AtomicU64| {
+            usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+        };
+        (load(&self.core.running.0), load(&self.core.running.1))
+    }
+
+    /// Sizes of the store now. Not to be called inside a write transaction.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] inside a write transaction of the same thread.
+    pub fn stats(&self) -> Result<Stats> {
+        if self.core.is_writing() {
+            return Err(Error::invalid("statistics wait for the running transaction to end"));
+        }
+        let (free_pages, pending_pages) = self.core.space_pages();
+        let state = self.core.readers.newest();
+        let page_size = self.core.pager.page_size();
+        Ok(Stats {
+            page_size: u32::try_from(page_size).expect("a page size fits 32 bits"),
+            page_count: state.page_count,
+            free_pages,
+            pending_pages,
+            cached_pages: self.core.pager.cached_pages(),
+            pages_read: self.core.pager.pages_read(),
+            buckets: state.catalog.buckets,
+            seq: state.txn.0,
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! How a store is opened (layer L7).
+//!
+//! Owns: [`Options`], the creation of files, the registry through which one process shares a
+//! file. Must not know: transactions.
+//! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
+//! file's own lock).
+
+use crate::commit::{Barriers, Core, Keeper, Usage};
+use crate::db::BTree;
+use crate::error::{Error, Result};
+use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
+use crate::pager::Pager;
+use crate::recover::{Access, initial_bytes, recover};
+use crate::registry;
+use crate::sync::Arc;
+use crate::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, write_all_at};
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Bytes of pages that a store keeps in memory unless told otherwise.
+const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+/// The name of the file that is being created, behind the name that it will get.
+const CREATING_SUFFIX: &str = "-create";
+
+/// How a store is opened, and created when it is missing.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data.db");
+/// use btree_store::{Barriers, Options};
+/// let db = Options::new().cache_bytes(1 << 20).barriers(Barriers::Two).open(&path)?;
+/// db.exec("b", |txn| txn.put("k", "v"))?;
+/// drop(db);
+/// let db = Options::new().read_only().open(&path)?;
+/// assert_eq!(db.view("b", |txn| txn.get("k"))?, b"v");
+/// # Ok::<(), btree_store::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Options {
+    page_size: u32,
+    cache_bytes: u64,
+    barriers: Barriers,
+    missing: Missing,
+    access: Access,
+    vfs: Option<Arc<dyn Vfs>>,
+}
+
+/// What happens when there is no file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Fail,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("page_size", &self.page_size)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("barriers", &self.barriers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Pages of 4,096 bytes, 64 MiB of cache, one barrier, created when missing.
+    pub fn new() -> Options {
+        Options {
+            page_size: PAGE_SIZE_DEFAULT,
+            cache_bytes: CACHE_BYTES_DEFAULT,
+            barriers: Barriers::One,
+            missing: Missing::Create,
+            access: Access::ReadWrite,
+            vfs: None,
+        }
+    }
+
+    /// The page size of a file that is created, in bytes: a power of two from 512 to 32,768. A
+    /// file that exists keeps its own.
+    pub fn page_size(mut self, bytes: u32) -> Options {
+        self.page_size = bytes;
+        self
+    }
+
+    /// How many bytes of pages the store keeps in memory at most; 0 keeps none. Pages of a
+    /// running transaction, and those that a commit is writing, are not counted.
+    pub fn cache_bytes(mut self, bytes: u64) -> Options {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How many barriers a commit uses.
+    pub fn barriers(mut self, barriers: Barriers) -> Options {
+        self.barriers = barriers;
+        self
+    }
+
+    /// A missing file is an error, not created.
+    pub fn must_exist(mut self) -> Options {
+        self.missing = Missing::Fail;
+        self
+    }
+
+    /// Nothing is written, not even by recovery; several processes may read at once.
+    pub fn read_only(mut self) -> Options {
+        self.access = Access::ReadOnly;
+        self
+    }
+
+    /// Where the file lives, instead of the operating system's files. Stores opened this way are
+    /// not shared by path: a second open of the same file is [`Error::Busy`].
+    pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Options {
+        self.vfs = Some(vfs);
+        self
+    }
+
+    /// Opens a store. Opening a file that this process has open already returns the open store,
+    /// whatever the options say.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process has it open; [`Error::Corruption`] when it is no
+    /// database, or one whose state cannot be recovered: the file is left as it is;
+    /// [`Error::Invalid`] for a page size that is not allowed; [`Error::IoError`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
+        let is_allowed = self.page_size.is_power_of_two()
+            && (PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&self.page_size);
+        if !is_allowed {
+            return Err(Error::invalid("a page size is a power of two from 512 to 32,768"));
+        }
+        let path = path.as_ref();
+        match self.vfs.clone() {
+            Some(vfs) => self.open_new(&*vfs, path, None).map(BTree::new),
+            None => registry::open(path, |keeper| self.open_new(&OsVfs, path, keeper)),
+        }
+    }
+
+    /// Opens a store that lives in memory and goes away with its last handle.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open_in_memory(self) -> Result<BTree> {
+        self.vfs(Arc::new(MemVfs::default())).open("memory")
+    }
+
+    fn open_new(&self, vfs: &dyn Vfs, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
+        let file = self.open_file(vfs, path)?;
+        let start = recover(&*file, self.access)?;
+        let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
+        let is_read_only = self.access == Access::ReadOnly;
+        let usage = Usage { barriers: self.barriers, is_read_only, keeper };
+        Ok(Arc::new(Core::new(pager, start, usage)))
+    }
+
+    /// Opens and locks the file, and creates it first when it is missing or empty.
+    fn open_file(&self, vfs: &dyn Vfs, path: &Path) -> Result<Box<dyn VfsFile>> {
+        let (mode, lock) = match self.access {
+            Access::ReadOnly => (OpenMode::Read, LockMode::Shared),
+            Access::ReadWrite => (OpenMode::ReadWrite, LockMode::Exclusive),
+        };
+        let may_create = self.access == Access::ReadWrite && self.missing == Missing::Create;
+        loop {
+            let file = match vfs.open(path, mode) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound && may_create => {
+                    match self.create(vfs, path)? {
+                        Some(file) => return Ok(file),
+                        None => continue,
+                    }
+                }
+                Err(error) => return Err(Error::io("open", &error)),
+            };
+            lock_file(&*file, lock)?;
+            if !is_named(vfs, path, &*file)? {
+                // It was renamed or removed between the opening and the lock.
+                continue;
+            }
+            if file.size().map_err(|error| Error::io("ask for the size", &error))? > 0
+                || !may_create
+            {
+                return Ok(file);
+            }
+            if let Some(created) = self.create(vfs, path)? {
+                return Ok(created);
+            }
+        }
+    }
+
+    /// Creates the file under a temporary name, makes it durable, and gives it its name. `None`
+    /// when somebody else was first.
+    fn create(&self, vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
+        let io = |operation| move |error: std::io::Error| Error::io(operation, &error);
+        let creating = creating_path(path);
+        let file = vfs.open(&creating, OpenMode::Create).map_err(io("create"))?;
+        lock_file(&*file, LockMode::Exclusive)?;
+        if !is_named(vfs, &creating, &*file)? || !is_missing_or_empty(vfs, path)? {
+            return Ok(None);
+        }
+        file.set_len(0).map_err(io("empty the new file"))?;
+        let bytes = initial_bytes(self.page_size as usize);
+        write_all_at(&*file, &bytes, 0).map_err(io("write the new file"))?;
+        file.sync_all().map_err(io("sync the new file"))?;
+        vfs.rename(&creating, path).map_err(io("name the new file"))?;
+        vfs.sync_dir(path).map_err(io("sync the directory"))?;
+        Ok(Some(file))
+    }
+}
+
+fn creating_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(CREATING_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn lock_file(file: &dyn VfsFile, mode: LockMode) -> Result<()> {
+    match file.try_lock(mode) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Busy),
+        Err(error) => Err(Error::io("lock", &error)),
+    }
+}
+
+/// Whether a path still names this file.
+fn is_named(vfs: &dyn Vfs, path: &Path, file: &dyn VfsFile) -> Result<bool> {
+    let named = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
+    let own = file.id().map_err(|error| Error::io("identify", &error))?;
+    Ok(named == Some(own))
+}
+
+fn is_missing_or_empty(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
+    match vfs.open(path, OpenMode::Read) {
+        Ok(file) => Ok(file.size().map_err(|error| Error::io("ask for the size", &error))? == 0),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("open", &error)),
+    }
+}

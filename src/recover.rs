@@ -1,0 +1,269 @@
+//! Recovery: choosing a state when a file is opened (layer L5).
+//!
+//! Owns: the choice between the slots, the check of what a commit wrote, the re-writing of what
+//! may not be durable, and the bytes of a new file.
+//! Must not know: transactions, handles. Reads a number of pages that does not depend on the
+//! number of keys: two slots, the items of one commit or two, and the space log.
+//! Keeps: valid-meta-whole, slots-alternate, bytes-never-panic, failed-sync-poisons (what an
+//! earlier process failed to sync is written and fenced again before anything builds on it).
+
+use crate::catalog::Catalog;
+use crate::commit::Start;
+use crate::error::{Error, Result};
+use crate::format::{
+    HEADER_COUNT, HEADER_KIND, HEADER_TXN, KIND_SPACE_LOG, LOG_BODY, LOG_PREVIOUS,
+    LOG_PREVIOUS_CHECKSUM, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN,
+    log_page_words_max,
+};
+use crate::invariant::Invariant;
+use crate::meta::{CatalogPart, Item, Meta, Slot, page_size_of};
+use crate::page::{
+    ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum,
+};
+use crate::readers::State;
+use crate::space::{FreeSpace, LogPage};
+use crate::vfs::{VfsFile, read_exact_at, write_all_at};
+use std::collections::BTreeSet;
+
+/// Whether recovery may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// A slot that was read: its meta page, and the bytes it came from.
+struct Found {
+    slot: Slot,
+    meta: Meta,
+    bytes: Vec<u8>,
+}
+
+/// The bytes of a new file: both slots hold the empty state 0.
+pub(crate) fn initial_bytes(page_size: usize) -> Vec<u8> {
+    let mut meta = Meta {
+        txn: TxnId(0),
+        page_size,
+        page_count: META_SLOTS,
+        is_mirror: false,
+        buckets: 0,
+        catalog: CatalogPart::Inline(Vec::new()),
+        log_head: None,
+        log_pages: 0,
+        items: Vec::new(),
+        tail: FreeSpace::new(META_SLOTS).tail().to_vec(),
+    };
+    let mut out = meta.encode(Slot::Zero);
+    meta.is_mirror = true;
+    out.extend(meta.encode(Slot::One));
+    out
+}
+
+/// Chooses the state of a file and, with write access, makes sure that it is durable.
+///
+/// # Errors
+/// Corruption when no slot holds a state that is whole; what the storage says.
+pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
+    let file_len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
+    let found = read_slots(file, file_len)?;
+    let chosen = choose(file, file_len, &found)?;
+    let accepted = &found[chosen];
+    let other = found.iter().find(|other| other.slot != accepted.slot);
+    let (space, catalog) = load(file, &accepted.meta)?;
+    let twin = other.filter(|other| other.meta.txn == accepted.meta.txn);
+    let is_clean = twin.is_some_and(|twin| twin.meta.is_mirror != accepted.meta.is_mirror);
+    let mut is_mirrored = twin.is_some();
+    // The copy is overwritten next: the original is durable for sure.
+    let next_slot = match twin {
+        Some(_) if is_clean && accepted.meta.is_mirror => accepted.slot,
+        _ => accepted.slot.other(),
+    };
+    if access == Access::ReadWrite && !is_clean {
+        fence(file, accepted, other)?;
+        let is_older = other.is_some_and(|other| other.meta.txn <= accepted.meta.txn);
+        if !is_older {
+            // A slot that was refused must not come to life when its missing pages are written
+            // again by chance.
+            mirror(file, &accepted.meta, accepted.slot.other())?;
+            is_mirrored = true;
+        }
+    }
+    let meta = accepted.meta.clone();
+    let state = State { txn: meta.txn, page_count: meta.page_count, catalog };
+    Ok(Start { state, space, next_slot, is_mirrored, file_len, meta })
+}
+
+/// Reads the slots that hold a meta page; at least one does.
+fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
+    let first = read_slot(file, file_len, Slot::Zero, None);
+    let sizes: Vec<usize> = match &first {
+        Ok(found) => vec![found.meta.page_size],
+        // Slot 0 may be torn. Its size is still the file's, unless it is damaged.
+        Err(_) => std::iter::successors(Some(PAGE_SIZE_MIN), |size| Some(size * 2))
+            .take_while(|size| *size <= PAGE_SIZE_MAX)
+            .map(|size| size as usize)
+            .collect(),
+    };
+    let mut second = Err(Error::Corruption);
+    for size in sizes {
+        second = read_slot(file, file_len, Slot::One, Some(size));
+        if second.is_ok() {
+            break;
+        }
+    }
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(vec![first, second]),
+        (Ok(first), Err(Error::Corruption)) => Ok(vec![first]),
+        (Err(Error::Corruption), Ok(second)) => Ok(vec![second]),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// Reads one slot of a file whose page size is known, or stated by the slot itself.
+fn read_slot(
+    file: &dyn VfsFile,
+    file_len: u64,
+    slot: Slot,
+    page_size: Option<usize>,
+) -> Result<Found> {
+    let read = |offset: u64, len: usize| {
+        let mut bytes = vec![0; len];
+        if offset + len as u64 > file_len {
+            let expected = format!("{} bytes", offset + len as u64);
+            return Err(Error::corruption(None, Invariant::ValidMetaWhole, expected, file_len));
+        }
+        read_exact_at(file, &mut bytes, offset)
+            .map_err(|error| Error::io("read a meta page", &error))?;
+        Ok(bytes)
+    };
+    let size = match page_size {
+        Some(size) => size,
+        None => page_size_of(&read(0, META_BODY)?)?,
+    };
+    let bytes = read(slot.page().offset(size), size)?;
+    let meta = Meta::decode(&bytes, slot)?;
+    Ok(Found { slot, meta, bytes })
+}
+
+/// The newest slot whose commit is whole.
+fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse(found[at].meta.txn));
+    let mut refusal = Error::Corruption;
+    for &at in &order {
+        match check_whole(file, file_len, &found[at].meta) {
+            Ok(()) => return Ok(at),
+            Err(Error::Corruption) => refusal = Error::Corruption,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refusal)
+}
+
+/// Checks that a file holds what a meta page says its commit wrote, item by item.
+fn check_whole(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<()> {
+    let wanted = u64::from(meta.page_count) * meta.page_size as u64;
+    if file_len < wanted {
+        let (invariant, wanted) = (Invariant::ValidMetaWhole, format!("{wanted} bytes"));
+        return Err(Error::corruption(None, invariant, wanted, file_len));
+    }
+    meta.items.iter().try_for_each(|item| read_item(file, meta.page_size, *item).map(drop))
+}
+
+/// Reads an item's pages, if they are what was written.
+fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; item.extent.pages as usize * page_size];
+    read_exact_at(file, &mut bytes, item.extent.first.offset(page_size))
+        .map_err(|error| Error::io("read pages of the last commit", &error))?;
+    let found = if item.is_run {
+        run_checksum(item.extent.first, &bytes)
+    } else {
+        check_bytes(&bytes, item.extent.first)?;
+        get_u32(&bytes, 0)
+    };
+    if found == item.checksum {
+        return Ok(bytes);
+    }
+    let page = Some(item.extent.first.0);
+    let expected = format!("{:#010x}", item.checksum);
+    Err(Error::corruption(page, Invariant::ValidMetaWhole, expected, format!("{found:#010x}")))
+}
+
+/// Writes and fences what the accepted state relies on: an earlier process may have seen its
+/// sync fail and left it in the system's cache only.
+fn fence(file: &dyn VfsFile, accepted: &Found, other: Option<&Found>) -> Result<()> {
+    let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
+    for found in older.into_iter().chain([accepted]) {
+        for item in &found.meta.items {
+            // What an older commit wrote may have been freed since; it is then not needed.
+            let bytes = match read_item(file, found.meta.page_size, *item) {
+                Ok(bytes) => bytes,
+                Err(Error::Corruption) => continue,
+                Err(error) => return Err(error),
+            };
+            write(file, &bytes, item.extent.first.offset(found.meta.page_size))?;
+        }
+        write(file, &found.bytes, found.slot.page().offset(found.meta.page_size))?;
+    }
+    sync(file)
+}
+
+/// Writes a copy of an accepted, fenced state into the other slot.
+fn mirror(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
+    let copy = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
+    write(file, &copy.encode(slot), slot.page().offset(meta.page_size))?;
+    sync(file)
+}
+
+fn write(file: &dyn VfsFile, bytes: &[u8], offset: u64) -> Result<()> {
+    write_all_at(file, bytes, offset).map_err(|error| Error::io("write while recovering", &error))
+}
+
+fn sync(file: &dyn VfsFile) -> Result<()> {
+    file.sync_all().map_err(|error| Error::io("sync while recovering", &error))
+}
+
+/// Reads what a state keeps in memory: its free space and its catalog.
+fn load(file: &dyn VfsFile, meta: &Meta) -> Result<(FreeSpace, Catalog)> {
+    let log = read_log(file, meta)?;
+    let space = FreeSpace::replay(meta.txn, meta.page_count, &log, &meta.tail)?;
+    let catalog = Catalog::from_part(&meta.catalog, meta.buckets, meta.txn)?;
+    Ok((space, catalog))
+}
+
+/// Reads the space log, oldest page first.
+fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
+    let mut log = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut next = meta.log_head;
+    for _ in 0..meta.log_pages {
+        let broken = |found: &dyn std::fmt::Display| {
+            let page = next.map(|next| next.id.0);
+            Error::corruption(page, Invariant::SpaceLogReplays, "a page of the space log", found)
+        };
+        let Some(page) = next else { return Err(broken(&"the end")) };
+        let in_file = page.id.0 >= META_SLOTS && page.id.0 < meta.page_count;
+        if !in_file || !seen.insert(page.id) {
+            return Err(broken(&page.id));
+        }
+        let mut bytes = vec![0; meta.page_size];
+        read_exact_at(file, &mut bytes, page.id.offset(meta.page_size))
+            .map_err(|error| Error::io("read the space log", &error))?;
+        check_bytes(&bytes, page.id)?;
+        let count = usize::from(get_u16(&bytes, HEADER_COUNT));
+        let is_sound = bytes[HEADER_KIND] == KIND_SPACE_LOG
+            && get_u32(&bytes, 0) == page.checksum
+            && get_u64(&bytes, HEADER_TXN) <= meta.txn.0
+            && count <= log_page_words_max(meta.page_size);
+        if !is_sound {
+            return Err(broken(&"another page"));
+        }
+        let words = (0..count).map(|at| get_u32(&bytes, LOG_BODY + at * 4)).collect();
+        log.push(LogPage { id: page.id, checksum: page.checksum, words });
+        let previous = PageId(get_u32(&bytes, LOG_PREVIOUS));
+        let checksum = get_u32(&bytes, LOG_PREVIOUS_CHECKSUM);
+        next = (previous != PageId::NONE).then_some(ChildRef { id: previous, checksum });
+    }
+    log.reverse();
+    Ok(log)
+}

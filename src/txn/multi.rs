@@ -1,0 +1,95 @@
+//! Write transactions over several buckets (part of txn, layer L6).
+//!
+//! Owns: [`MultiTxn`]. Must not know: when its changes reach the disk.
+//! Keeps: commit-atomic: an inner closure that fails is undone alone, the outer one as a whole.
+
+use super::write::{Txn, check_name, run_in_bucket};
+use crate::commit::{Batch, Bucket, Core, Outcome};
+use crate::error::{Error, Result};
+use crate::sync::Arc;
+
+/// A write transaction over several buckets, with one sync for all of them.
+pub struct MultiTxn<'t> {
+    core: &'t Arc<Core>,
+    batch: &'t mut Batch,
+    outcome: Outcome,
+}
+
+/// Runs a closure in a write transaction of its own, and waits until it is durable.
+pub(crate) fn run_multi<R>(
+    core: &Arc<Core>,
+    closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
+) -> Result<R> {
+    let mut guard = core.begin()?;
+    let (batch, _) = guard.batch();
+    let mut multi = MultiTxn { core, batch, outcome: Outcome::Same };
+    let value = closure(&mut multi)?;
+    let outcome = multi.outcome;
+    guard.finish(outcome)?;
+    Ok(value)
+}
+
+impl MultiTxn<'_> {
+    /// Runs a closure on a bucket, which is made when it is missing. The same bucket may be
+    /// named again; it then holds what was written to it before.
+    ///
+    /// When the closure fails, its own changes are undone; what came before stays, and the
+    /// transaction may go on.
+    ///
+    /// ```
+    /// # use btree_store::Error;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec_multi(|multi| {
+    ///     multi.exec("kept", |txn| txn.put("key", "value"))?;
+    ///     let failed = multi.exec("undone", |txn| {
+    ///         txn.put("key", "value")?;
+    ///         txn.get("missing")
+    ///     });
+    ///     assert_eq!(failed, Err(Error::NotFound));
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(db.buckets()?, ["kept"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure returns; [`Error::Invalid`] and [`Error::TooLarge`] for the name.
+    pub fn exec<R>(
+        &mut self,
+        bucket: impl AsRef<str>,
+        closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
+    ) -> Result<R> {
+        check_name(self.core, bucket.as_ref())?;
+        let (value, outcome) = run_in_bucket(self.core, self.batch, bucket.as_ref(), closure)?;
+        if outcome == Outcome::Changed {
+            self.outcome = Outcome::Changed;
+        }
+        Ok(value)
+    }
+
+    /// Removes a bucket and all that it holds.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], with nothing changed; [`Error::Corruption`] and [`Error::IoError`].
+    pub fn del_bucket(&mut self, name: impl AsRef<str>) -> Result<()> {
+        let name = name.as_ref();
+        check_name(self.core, name)?;
+        let pages = &self.core.pager;
+        let found = self.batch.bucket(pages, name.as_bytes())?;
+        let Some(mut tree) = found else { return Err(Error::NotFound) };
+        let mark = self.batch.mark();
+        if let Err(error) = tree.clear(&mut self.batch.edit(pages)) {
+            self.batch.roll_back(mark);
+            return Err(error);
+        }
+        self.batch.install(name.as_bytes(), Bucket::Dropped);
+        self.outcome = Outcome::Changed;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for MultiTxn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MultiTxn").finish_non_exhaustive()
+    }
+}

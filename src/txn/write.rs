@@ -1,0 +1,282 @@
+//! Write transactions on one bucket (part of txn, layer L6).
+//!
+//! Owns: [`Txn`]. Must not know: when its changes reach the disk.
+//! Keeps: commit-atomic (undone when dropped before it is settled), errors-stick.
+
+use super::read::edge_entry;
+use super::{Iter, Sticky, check_key, check_value};
+use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
+use crate::error::{Error, Result};
+use crate::format::bucket_name_len_max;
+use crate::sync::{Arc, Ordering};
+use crate::tree::{Cursor, PageRead, Tree};
+use std::ops::{Bound, RangeBounds};
+
+/// A bucket in a write transaction: reads see what the transaction wrote.
+///
+/// Nothing is visible to others, or durable, before the closure has returned `Ok`.
+pub struct Txn<'t> {
+    core: &'t Arc<Core>,
+    batch: &'t mut Batch,
+    /// The bucket, with the changes made so far.
+    tree: Tree,
+    mark: Mark,
+    outcome: Outcome,
+    is_settled: bool,
+    sticky: Sticky,
+}
+
+/// Refuses bucket names that are empty or too long.
+pub(crate) fn check_name(core: &Core, name: &str) -> Result<()> {
+    let limit = bucket_name_len_max(core.pager.page_size());
+    if name.is_empty() {
+        return Err(Error::invalid("a bucket's name has at least one byte"));
+    }
+    if name.len() > limit {
+        return Err(Error::too_large("bucket name", limit as u64, name.len() as u64));
+    }
+    Ok(())
+}
+
+/// Runs a closure in a write transaction of its own, and waits until it is durable.
+pub(crate) fn run_exec<R>(
+    core: &Arc<Core>,
+    bucket: &str,
+    closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
+) -> Result<R> {
+    check_name(core, bucket)?;
+    let mut guard = core.begin()?;
+    let (batch, _) = guard.batch();
+    let (value, outcome) = run_in_bucket(core, batch, bucket, closure)?;
+    guard.finish(outcome)?;
+    Ok(value)
+}
+
+/// Runs a closure on a bucket of the running transaction. When it fails, only its own changes
+/// are undone.
+pub(super) fn run_in_bucket<R>(
+    core: &Arc<Core>,
+    batch: &mut Batch,
+    bucket: &str,
+    closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
+) -> Result<(R, Outcome)> {
+    let found = batch.bucket(&core.pager, bucket.as_bytes())?;
+    // Touching a bucket that does not exist makes it.
+    let outcome = if found.is_some() { Outcome::Same } else { Outcome::Changed };
+    let base = batch.base.txn;
+    let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
+    let mark = batch.mark();
+    let sticky = Sticky::new();
+    let mut txn = Txn { core, batch, tree, mark, outcome, is_settled: false, sticky };
+    let value = closure(&mut txn)?;
+    txn.sticky.check()?;
+    txn.is_settled = true;
+    let outcome = txn.outcome;
+    if outcome == Outcome::Changed {
+        let tree = std::mem::replace(&mut txn.tree, Tree::empty());
+        txn.batch.install(bucket.as_bytes(), Bucket::Live(tree));
+    }
+    Ok((value, outcome))
+}
+
+impl Txn<'_> {
+    fn page_size(&self) -> usize {
+        self.core.pager.page_size()
+    }
+
+    fn check(&self, key: &[u8]) -> Result<()> {
+        self.sticky.check()?;
+        check_key(self.page_size(), key)
+    }
+
+    /// Changes the tree. A failure sticks: the tree may be half changed.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Tree, &mut crate::tree::Edit<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let result = change(&mut self.tree, &mut self.batch.edit(&self.core.pager));
+        if result.is_ok() {
+            self.outcome = Outcome::Changed;
+            let freed = self.batch.freed_since(self.mark);
+            self.core.running.1.store(freed, Ordering::Relaxed);
+            self.core.running.0.store(freed.max(1), Ordering::Relaxed);
+        }
+        self.sticky.note(result)
+    }
+
+    /// Inserts an entry, or replaces its value.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key or a value beyond its
+    /// limit: nothing is changed then. [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.check(key)?;
+        check_value(value)?;
+        self.change(|tree, edit| tree.put(edit, key, value))
+    }
+
+    /// Inserts an entry whose key is absent.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] when the key exists; those of [`Txn::put`].
+    pub fn insert(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        if self.contains(key.as_ref())? {
+            return Err(Error::Duplicate);
+        }
+        self.put(key, value)
+    }
+
+    /// Replaces the value of a key that exists. `false`, with nothing changed, when it does not.
+    ///
+    /// # Errors
+    /// Those of [`Txn::put`].
+    pub fn update(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
+        check_value(value.as_ref())?;
+        if !self.contains(key.as_ref())? {
+            return Ok(false);
+        }
+        self.put(key, value)?;
+        Ok(true)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], with nothing changed; [`Error::Invalid`] for an empty key,
+    /// [`Error::TooLarge`] for one beyond the limit; [`Error::Corruption`] and
+    /// [`Error::IoError`], which stick.
+    pub fn del(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        let key = key.as_ref();
+        self.check(key)?;
+        self.change(|tree, edit| tree.del(edit, key))
+    }
+
+    /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
+    /// range that ends before it begins.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// # use std::ops::Bound;
+    /// db.exec("b", |txn| {
+    ///     for key in ["a", "b", "c", "d"] {
+    ///         txn.put(key, "")?;
+    ///     }
+    ///     assert_eq!(txn.delete_range::<[u8]>(b"b".as_slice()..b"d".as_slice())?, 2);
+    ///     assert_eq!(txn.len(), 2);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn delete_range<'k, K: AsRef<[u8]> + ?Sized + 'k>(
+        &mut self,
+        range: impl RangeBounds<&'k K>,
+    ) -> Result<u64> {
+        self.sticky.check()?;
+        let mut cursor = Cursor::new(self.tree.clone());
+        let start = match range.start_bound() {
+            Bound::Included(key) | Bound::Excluded(key) => key.as_ref(),
+            Bound::Unbounded => &[],
+        };
+        let placed = cursor.seek(&self.core.pager, start);
+        self.sticky.note(placed)?;
+        let (mut key, mut value, mut removed) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let step = cursor.next(&self.core.pager, &mut key, &mut value);
+            let is_behind = match range.end_bound() {
+                Bound::Included(end) => key.as_slice() > end.as_ref(),
+                Bound::Excluded(end) => key.as_slice() >= end.as_ref(),
+                Bound::Unbounded => false,
+            };
+            if !self.sticky.note(step)? || is_behind {
+                return Ok(removed);
+            }
+            if matches!(range.start_bound(), Bound::Excluded(start) if start.as_ref() == key) {
+                continue;
+            }
+            self.change(|tree, edit| tree.del(edit, &key))?;
+            removed += 1;
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for one
+    /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let key = key.as_ref();
+        self.check(key)?;
+        self.sticky.note(self.tree.get(&self.core.pager, key))
+    }
+
+    /// Whether the bucket holds a key.
+    ///
+    /// # Errors
+    /// Those of [`Txn::get`], but for `NotFound`.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        self.check(key)?;
+        self.sticky.note(self.tree.contains(&self.core.pager, key))
+    }
+
+    /// The number of entries of the bucket, known without a scan.
+    pub fn len(&self) -> u64 {
+        self.tree.entries
+    }
+
+    /// Whether the bucket has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.tree.entries == 0
+    }
+
+    /// The entry with the lowest key, or `None` in an empty bucket.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.sticky.check()?;
+        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::next))
+    }
+
+    /// The entry with the highest key, or `None` in an empty bucket.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.sticky.check()?;
+        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::previous))
+    }
+
+    /// A cursor over the bucket as it is now; later writes do not change what it yields.
+    pub fn iter(&self) -> Iter {
+        Iter::new(self.core, self.tree.clone(), self.batch.base.txn, self.sticky.clone())
+    }
+
+    /// A cursor in front of the first entry whose key is not below `key`.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn iter_from(&self, key: impl AsRef<[u8]>) -> Result<Iter> {
+        let mut iter = self.iter();
+        iter.seek(key)?;
+        Ok(iter)
+    }
+}
+
+impl Drop for Txn<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.batch.roll_back(self.mark);
+        }
+    }
+}
+
+impl std::fmt::Debug for Txn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn").field("entries", &self.tree.entries).finish_non_exhaustive()
+    }
+}
