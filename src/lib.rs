@@ -1,6 +1,8 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
 
 pub mod format;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod vfs;
 
 mod cache;

@@ -1,0 +1,245 @@
+//! Where the simulated disk's choices come from.
+//!
+//! Owns: [`Choose`] and its sources: every vector of choices in turn ([`Exhaustive`]), a seed
+//! ([`Seeded`]), a fuzzer's bytes ([`Bytes`]), a recorded vector ([`Script`]).
+//! Must not know: what is chosen.
+//! Keeps: one vector of choices is one run.
+
+/// What a choice is about. It serves stories and custom sources; the standard ones ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Choice {
+    /// Which version of a sector survived a crash; 0 is the newest.
+    Sector {
+        /// The file's number on the disk.
+        file: u32,
+        /// The sector's number in the file.
+        sector: u32,
+    },
+    /// Which size of a file survived a crash; 0 is the newest.
+    Size {
+        /// The file's number on the disk.
+        file: u32,
+    },
+    /// Whether a directory kept the creation, renaming or removal of a name; 0 means that it did.
+    Name {
+        /// The operation that changed the name.
+        operation: u64,
+    },
+    /// Whether an operation fails, see [`When::Chosen`](super::When::Chosen); 0 means no.
+    Fault {
+        /// The operation.
+        operation: u64,
+    },
+    /// At which crash point a sampled run loses power.
+    CrashPoint,
+    /// Asked by the user's own code, through [`SimDisk::choose`](super::SimDisk::choose).
+    User,
+}
+
+/// A source of choices.
+///
+/// Everything that a run on a [`SimDisk`](super::SimDisk) leaves open is asked here, in order.
+/// The same answers to the same questions give the same run.
+pub trait Choose {
+    /// Picks one of `alternatives`, which are at least two. An answer beyond the last one is
+    /// taken as the last one.
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32;
+}
+
+/// Always the first alternative: whatever was written has survived, nothing fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Newest;
+
+impl Choose for Newest {
+    fn choose(&mut self, _alternatives: u32, _what: Choice) -> u32 {
+        0
+    }
+}
+
+/// Depth-first search over all vectors of choices.
+///
+/// The first run answers 0 to every question. [`Exhaustive::advance`] moves to the next vector:
+/// the last answer that can still grow grows by one, and what follows it is forgotten.
+///
+/// ```
+/// use btree_store::sim::{Choice, Choose, Exhaustive};
+/// let mut search = Exhaustive::new();
+/// let mut seen = Vec::new();
+/// loop {
+///     let first = search.choose(2, Choice::User);
+///     let second = if first == 0 { search.choose(3, Choice::User) } else { 0 };
+///     seen.push((first, second));
+///     if !search.advance() {
+///         break;
+///     }
+/// }
+/// assert_eq!(seen, [(0, 0), (0, 1), (0, 2), (1, 0)]);
+/// assert_eq!(search.executions(), 4);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Exhaustive {
+    trail: Vec<Step>,
+    at: usize,
+    changed: Option<usize>,
+    executions: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    chosen: u32,
+    alternatives: u32,
+}
+
+impl Exhaustive {
+    /// A search that has not run yet.
+    pub fn new() -> Exhaustive {
+        Exhaustive::default()
+    }
+
+    /// Ends a run and moves to the next vector; `false` when all were run.
+    pub fn advance(&mut self) -> bool {
+        self.executions += 1;
+        // What a run did not ask is no part of its vector.
+        self.trail.truncate(self.at);
+        self.at = 0;
+        while let Some(last) = self.trail.last_mut() {
+            if last.chosen + 1 < last.alternatives {
+                last.chosen += 1;
+                self.changed = Some(self.trail.len() - 1);
+                return true;
+            }
+            self.trail.pop();
+        }
+        self.changed = None;
+        false
+    }
+
+    /// The runs that have ended.
+    pub fn executions(&self) -> u64 {
+        self.executions
+    }
+
+    /// The answers of the current run so far.
+    pub fn choices(&self) -> Vec<u32> {
+        self.trail[..self.at].iter().map(|step| step.chosen).collect()
+    }
+
+    /// Whether the current run has asked all that a run with these answers asked before.
+    pub fn asked_all(&self) -> bool {
+        self.at == self.trail.len()
+    }
+
+    /// Whether no run before the current one began with the same answers as this one so far.
+    pub fn is_new(&self) -> bool {
+        self.changed.is_none_or(|changed| self.at > changed)
+    }
+}
+
+impl Choose for Exhaustive {
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        if let Some(step) = self.trail.get(self.at) {
+            assert_eq!(
+                step.alternatives, alternatives,
+                "the run is not deterministic: {what:?} is not what was asked here before"
+            );
+        } else {
+            self.trail.push(Step { chosen: 0, alternatives });
+        }
+        self.at += 1;
+        self.trail[self.at - 1].chosen
+    }
+}
+
+/// Choices drawn from a seed, always the same for the same seed.
+///
+/// Half of the answers are 0, the newest: a sampled crash then loses some of what was written,
+/// not nearly all of it.
+#[derive(Clone, Debug)]
+pub struct Seeded {
+    state: u64,
+}
+
+impl Seeded {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Seeded {
+        Seeded { state: seed }
+    }
+
+    /// The next number, each of the 2^64 equally likely (`SplitMix64`).
+    pub fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 if the bound is 0.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        let scaled = ((self.next_u64() >> 32) * u64::from(bound)) >> 32;
+        u32::try_from(scaled).unwrap_or(0)
+    }
+}
+
+impl Choose for Seeded {
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        let even = matches!(what, Choice::User | Choice::CrashPoint);
+        if !even && self.next_u64() & 1 == 0 {
+            return 0;
+        }
+        self.below(alternatives)
+    }
+}
+
+/// Choices read from a fuzzer's bytes; 0 to every question after the last byte.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Bytes {
+    /// The choices that these bytes stand for: one byte a choice, two where one does not reach.
+    pub fn new(bytes: &[u8]) -> Bytes {
+        Bytes { bytes: bytes.to_vec(), at: 0 }
+    }
+
+    fn next_byte(&mut self) -> u32 {
+        let byte = self.bytes.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        u32::from(byte)
+    }
+}
+
+impl Choose for Bytes {
+    fn choose(&mut self, alternatives: u32, _what: Choice) -> u32 {
+        let mut value = self.next_byte();
+        if alternatives > 256 {
+            value = value << 8 | self.next_byte();
+        }
+        value % alternatives
+    }
+}
+
+/// A recorded vector of choices; 0 to every question after its end.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    choices: Vec<u32>,
+    at: usize,
+}
+
+impl Script {
+    /// The run that had these answers.
+    pub fn new(choices: Vec<u32>) -> Script {
+        Script { choices, at: 0 }
+    }
+}
+
+impl Choose for Script {
+    fn choose(&mut self, alternatives: u32, _what: Choice) -> u32 {
+        let chosen = self.choices.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        chosen.min(alternatives - 1)
+    }
+}

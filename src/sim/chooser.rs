@@ -1,0 +1,87 @@
+//! The source of choices that a machine asks, and the record of its answers.
+//!
+//! Owns: [`Chooser`]. Must not know: what the answers are used for.
+//! Keeps: an answer is one of the alternatives.
+
+use super::choose::{Choice, Choose, Exhaustive, Newest};
+
+/// An answer that was given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) what: Choice,
+    pub(super) alternatives: u32,
+    pub(super) chosen: u32,
+}
+
+enum Source {
+    Search(Exhaustive),
+    Given(Box<dyn Choose + Send>),
+}
+
+/// A source of choices with a record.
+pub(super) struct Chooser {
+    source: Source,
+    answers: Option<Vec<Answer>>,
+}
+
+impl Chooser {
+    pub(super) fn newest() -> Chooser {
+        Chooser::given(Box::new(Newest))
+    }
+
+    pub(super) fn given(source: Box<dyn Choose + Send>) -> Chooser {
+        Chooser { source: Source::Given(source), answers: None }
+    }
+
+    pub(super) fn search(search: Exhaustive) -> Chooser {
+        Chooser { source: Source::Search(search), answers: None }
+    }
+
+    /// Keeps the answers from now on.
+    pub(super) fn keep_answers(mut self) -> Chooser {
+        self.answers = Some(Vec::new());
+        self
+    }
+
+    /// The answers kept.
+    pub(super) fn answers(&self) -> &[Answer] {
+        self.answers.as_deref().unwrap_or_default()
+    }
+
+    /// Takes the answers kept, those that pick a crash point left out: a path names it.
+    pub(super) fn take_choices(&mut self) -> Vec<u32> {
+        let answers = self.answers.as_mut().map(std::mem::take).unwrap_or_default();
+        let kept = answers.iter().filter(|answer| answer.what != Choice::CrashPoint);
+        kept.map(|answer| answer.chosen).collect()
+    }
+
+    /// Whether no earlier run began with the same answers.
+    pub(super) fn is_new(&self) -> bool {
+        match &self.source {
+            Source::Search(search) => search.is_new(),
+            Source::Given(_) => true,
+        }
+    }
+
+    /// The search, if the source is one.
+    pub(super) fn into_search(self) -> Option<Exhaustive> {
+        match self.source {
+            Source::Search(search) => Some(search),
+            Source::Given(_) => None,
+        }
+    }
+}
+
+impl Choose for Chooser {
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        let answer = match &mut self.source {
+            Source::Search(search) => search.choose(alternatives, what),
+            Source::Given(source) => source.choose(alternatives, what),
+        };
+        let chosen = answer.min(alternatives - 1);
+        if let Some(answers) = &mut self.answers {
+            answers.push(Answer { what, alternatives, chosen });
+        }
+        chosen
+    }
+}

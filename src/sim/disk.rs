@@ -1,0 +1,361 @@
+//! The simulated disk as its users hold it.
+//!
+//! Owns: [`SimDisk`], a handle on a machine that others share, and the files opened on it.
+//! Must not know: how the machine works, who explores it.
+//! Keeps: the machine's lock is held inside single calls only, and never across a user's code but
+//! a monitor's.
+
+use super::choose::{Choice, Choose};
+use super::chooser::Chooser;
+use super::fault::Fault;
+use super::file::Fence;
+use super::machine::{Handle, Machine};
+use super::monitor::Monitor;
+use super::points::Mark;
+use super::profile::Profile;
+use super::state::{Held, Snapshot};
+use super::trace::{OpKind, Trace};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A simulated disk: files in memory that lose power the way real ones do.
+///
+/// It is a [`Vfs`], so a store opens files on it as it does on the real system. A clone is
+/// another handle on the same disk.
+///
+/// What was written and not yet made durable by a sync may or may not survive
+/// [`SimDisk::crash`], sector by sector. What did is decided when it is read for the first time,
+/// by the disk's source of choices: without one, everything survives.
+///
+/// ```
+/// use btree_store::sim::{Seeded, SimDisk};
+/// use btree_store::vfs::{OpenMode, Vfs, VfsFile};
+/// use std::path::Path;
+///
+/// let disk = SimDisk::new();
+/// disk.choose_from(Seeded::new(1));
+/// let path = Path::new("file");
+/// let file = disk.open(path, OpenMode::Create)?;
+/// file.write_at(b"durable", 0)?;
+/// file.sync_all()?;
+/// disk.sync_dir(path)?;
+/// file.write_at(b"perhaps", 0)?;
+/// disk.crash();
+///
+/// assert!(file.size().is_err(), "the process that held it is gone");
+/// let mut found = [0; 7];
+/// disk.open(path, OpenMode::Read)?.read_at(&mut found, 0)?;
+/// assert!(found == *b"durable" || found == *b"perhaps");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SimDisk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    machine: Mutex<Machine>,
+    /// Told apart from every other disk of the process.
+    number: u64,
+}
+
+static DISKS: AtomicU64 = AtomicU64::new(1);
+
+impl SimDisk {
+    /// An empty disk of the default kind.
+    pub fn new() -> SimDisk {
+        SimDisk::with_profile(Profile::default())
+    }
+
+    /// An empty disk.
+    pub fn with_profile(profile: Profile) -> SimDisk {
+        let machine = Mutex::new(Machine::new(profile));
+        let number = DISKS.fetch_add(1, Ordering::Relaxed);
+        SimDisk { shared: Arc::new(Shared { machine, number }) }
+    }
+
+    /// A disk that begins as `snapshot`.
+    pub fn from_snapshot(snapshot: &Snapshot) -> SimDisk {
+        let disk = SimDisk::with_profile(snapshot.held.profile);
+        disk.machine().restore(snapshot);
+        disk
+    }
+
+    /// The disk's state as it is, what is not durable included.
+    pub fn snapshot(&self) -> Snapshot {
+        let machine = self.machine();
+        let (mut state, mut arena) = (machine.state.clone(), machine.arena.clone());
+        state.compact(&mut arena);
+        let paths = machine.paths.clone();
+        Snapshot { held: Arc::new(Held { profile: machine.profile, arena, paths, state }) }
+    }
+
+    /// The disk as an argument for whoever opens files on it.
+    pub fn vfs(&self) -> Arc<dyn Vfs> {
+        Arc::new(self.clone())
+    }
+
+    pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.shared.machine.lock()
+    }
+
+    /// Sets the source of the disk's choices.
+    pub fn choose_from(&self, source: impl Choose + Send + 'static) {
+        self.machine().chooser = Chooser::given(Box::new(source));
+    }
+
+    /// Asks the source of choices for one of `alternatives`, on behalf of the caller: an
+    /// exploration tries each, so that a workload can leave its own order or sizes open.
+    pub fn choose(&self, alternatives: u32) -> u32 {
+        if alternatives < 2 {
+            return 0;
+        }
+        self.machine().chooser.choose(alternatives, Choice::User)
+    }
+
+    /// Leaves a mark, which [`Crash::marks`](super::Crash::marks) shows after a crash.
+    pub fn mark(&self, mark: Mark) {
+        let mut machine = self.machine();
+        if machine.powered {
+            machine.marks.push(mark);
+        }
+    }
+
+    /// Marks that step `n` has begun: its effect may be found from here on.
+    pub fn started(&self, n: u64) {
+        self.mark(Mark::Started(n));
+    }
+
+    /// Marks that step `n` was acknowledged: its effect must be found from here on.
+    pub fn acknowledged(&self, n: u64) {
+        self.mark(Mark::Acknowledged(n));
+    }
+
+    /// Adds a fault to those that the disk follows.
+    pub fn inject(&self, fault: Fault) {
+        self.machine().plan.add(fault);
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.machine().plan.clear();
+    }
+
+    /// Loses power and starts again: handles are dead, locks are free, faults are over, the page
+    /// cache is gone, and what was not durable may be.
+    pub fn crash(&self) {
+        self.machine().crash();
+    }
+
+    /// Ends the process without losing power: handles are dead, locks are free; the page cache
+    /// stays, and with it whatever a failed sync left there.
+    pub fn kill(&self) {
+        self.machine().restart();
+    }
+
+    /// Switches the power off. All calls fail until [`SimDisk::crash`]. An exploration takes
+    /// this moment for a crash point and records none after it.
+    pub fn power_off(&self) {
+        self.machine().power_off(None);
+    }
+
+    /// Memory pressure: what a failed sync left in the page cache as clean is dropped, and reads
+    /// see what the medium holds.
+    pub fn evict(&self) {
+        for file in &mut self.machine().state.files {
+            file.evict();
+        }
+    }
+
+    /// Makes everything durable, as if it had been synced long ago. The result is what initial
+    /// states are made of.
+    pub fn settle(&self) {
+        self.machine().settle();
+    }
+
+    /// The names of all files, in no particular order.
+    pub fn names(&self) -> Vec<PathBuf> {
+        let mut machine = self.machine();
+        let names = machine.state.names.all();
+        let held = names.into_iter().filter(|name| machine.find(*name).is_some());
+        let held: Vec<_> = held.collect();
+        held.into_iter().map(|name| machine.paths.path(name).to_path_buf()).collect()
+    }
+
+    /// The bytes of a file as a process would read them; `None` if there is no such file. It is
+    /// no operation: it is not counted, not traced, and does not fail.
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let mut machine = self.machine();
+        let path = machine.paths.id(path.as_ref());
+        let file = machine.find(path)?;
+        Some(machine.with_file(file, |file, scope| {
+            let mut bytes = vec![0; usize::try_from(file.size(scope)).unwrap_or(0)];
+            file.read(scope, &mut bytes, 0);
+            bytes
+        }))
+    }
+
+    /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file
+    /// brought from elsewhere. It is no operation.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
+        let mut machine = self.machine();
+        let path = machine.paths.id(path.as_ref());
+        let found = machine.find(path);
+        let file = found.unwrap_or_else(|| machine.create(path));
+        machine.state.names.settle();
+        machine.with_file(file, |file, scope| {
+            *file = super::file::FileState::new();
+            file.write(scope, bytes, 0);
+            file.fence(Fence::All);
+        });
+    }
+
+    /// How many operations of a kind were asked for since the disk was made, or since the run of
+    /// an exploration began.
+    pub fn count(&self, kind: OpKind) -> u64 {
+        self.machine().counts[kind as usize]
+    }
+
+    /// The number of the latest operation.
+    pub fn operations(&self) -> u64 {
+        self.machine().operation
+    }
+
+    /// Starts to keep a trace, from now on.
+    pub fn keep_trace(&self) {
+        self.machine().trace = Some(Trace::default());
+    }
+
+    /// The operations since [`SimDisk::keep_trace`], or since the run of an exploration began.
+    pub fn trace(&self) -> Trace {
+        self.machine().trace.clone().unwrap_or_default()
+    }
+
+    /// Has a monitor check each write from now on.
+    pub fn watch(&self, monitor: Box<dyn Monitor>) {
+        self.machine().monitor = Some(monitor);
+    }
+
+    /// Ends the watch.
+    pub fn unwatch(&self) -> Option<Box<dyn Monitor>> {
+        self.machine().monitor.take()
+    }
+
+    /// The first thing that a monitor objected to.
+    pub fn violation(&self) -> Option<String> {
+        self.machine().violation.clone()
+    }
+
+    /// How many images the latest crash left open, as a base-two logarithm: the sum over all
+    /// sectors, sizes and names that nobody has looked at yet.
+    pub fn log2_images(&self) -> f64 {
+        let machine = self.machine();
+        machine.state.log2_images(&machine.arena)
+    }
+
+    fn path_id(&self, path: &Path) -> (MutexGuard<'_, Machine>, super::names::PathId) {
+        let mut machine = self.machine();
+        let path = machine.paths.id(path);
+        (machine, path)
+    }
+
+    fn file_id_of(&self, machine: &Machine, file: u32) -> FileId {
+        // A restarted machine is another device: nothing can take its files for those from
+        // before.
+        FileId { device: self.shared.number << 32 | machine.generation, inode: u64::from(file) + 1 }
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> SimDisk {
+        SimDisk::new()
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").field("number", &self.shared.number).finish_non_exhaustive()
+    }
+}
+
+impl Vfs for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        let (mut machine, path) = self.path_id(path);
+        let handle = machine.open(path, mode)?;
+        drop(machine);
+        Ok(Box::new(SimFile { disk: self.clone(), handle }))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        let (mut machine, path) = self.path_id(path);
+        let file = machine.file_of(path)?;
+        Ok(file.map(|file| self.file_id_of(&machine, file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (mut machine, from) = self.path_id(from);
+        let to = machine.paths.id(to);
+        machine.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (mut machine, path) = self.path_id(path);
+        machine.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let (mut machine, path) = self.path_id(path);
+        machine.sync_dir(path)
+    }
+}
+
+/// A file opened on a simulated disk.
+struct SimFile {
+    disk: SimDisk,
+    handle: Handle,
+}
+
+impl VfsFile for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.machine().read(&self.handle, buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.disk.machine().write(&self.handle, buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.machine().set_len(&self.handle, len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.disk.machine().size(&self.handle)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.machine().sync(&self.handle, OpKind::SyncData)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.disk.machine().sync(&self.handle, OpKind::SyncAll)
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        self.disk.machine().try_lock(&self.handle, mode)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        let mut machine = self.disk.machine();
+        let file = machine.id(&self.handle)?;
+        Ok(self.disk.file_id_of(&machine, file))
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.machine().close(&self.handle);
+    }
+}

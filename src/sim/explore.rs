@@ -1,0 +1,168 @@
+//! The crash explorer.
+//!
+//! Owns: [`Explorer`], which runs a workload, lets the power fail at every crash point, and runs
+//! a check on every image that the check can tell from another.
+//! Must not know: what is checked.
+//! Keeps: nothing; the run does.
+
+use super::choose::Choose;
+use super::crash::{Checked, Crash};
+use super::disk::SimDisk;
+use super::points::{CrashPoints, Images};
+use super::profile::Profile;
+use super::report::{Report, Violation};
+use super::run::{Run, Settings};
+use super::state::Snapshot;
+use super::token::{Path, TokenError};
+
+/// A crash exploration: its workload's name, its disk, its limits.
+///
+/// [`Explorer::explore`] runs the workload once and lets the power fail before each sync and at
+/// the end. For each of these crash points it runs the check on the crashed disk, again and
+/// again, until every way in which sectors, sizes and names can have survived was seen by the
+/// check. What the check does not read does not count: that makes it feasible.
+///
+/// ```
+/// use btree_store::sim::{Explorer, SimDisk};
+/// use btree_store::vfs::{OpenMode, Vfs, VfsFile};
+/// use std::path::Path;
+///
+/// let path = Path::new("value");
+/// let report = Explorer::new("one value").explore(
+///     // The workload: a value that is replaced as a whole, or so it hopes.
+///     |disk: &SimDisk| {
+///         let file = disk.open(path, OpenMode::Create)?;
+///         disk.started(1);
+///         file.write_at(&[7; 1024], 0)?;
+///         file.sync_all()?;
+///         disk.sync_dir(path)?;
+///         disk.acknowledged(1);
+///         Ok(())
+///     },
+///     // The check: the value is there as a whole, or, before it was acknowledged, not at all.
+///     |disk, crash| match disk.read_file(path) {
+///         Some(found) if found == [7; 1024] => Ok(()),
+///         None if crash.acknowledged() == 0 => Ok(()),
+///         found => Err(format!("found {found:?}").into()),
+///     },
+/// );
+/// // Two sectors do not reach the disk together.
+/// assert!(!report.is_verified());
+/// println!("{report}");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Explorer {
+    settings: Settings,
+}
+
+impl Explorer {
+    /// An exploration of one crash, on an empty disk of the default kind, of ten million runs at
+    /// most. The name stands in the report and in replay tokens.
+    pub fn new(name: impl Into<String>) -> Explorer {
+        let settings = Settings {
+            name: name.into(),
+            profile: Profile::default(),
+            start: None,
+            nested: 0,
+            executions_max: 10_000_000,
+            at: CrashPoints::Fences,
+            images: Images::Lazy,
+            shard: (0, 1),
+        };
+        Explorer { settings }
+    }
+
+    /// The kind of disk.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Explorer {
+        self.settings.profile = profile;
+        self
+    }
+
+    /// What is on the disk before the workload runs; the disk is of the snapshot's kind.
+    #[must_use]
+    pub fn start(mut self, start: &Snapshot) -> Explorer {
+        self.settings.profile = start.held.profile;
+        self.settings.start = Some(start.clone());
+        self
+    }
+
+    /// Lets the power fail again while the check runs, this many times after the first.
+    #[must_use]
+    pub fn nested(mut self, crashes: u32) -> Explorer {
+        self.settings.nested = crashes;
+        self
+    }
+
+    /// Ends the search after this many checks; it is then unverified.
+    #[must_use]
+    pub fn executions_max(mut self, executions: u64) -> Explorer {
+        self.settings.executions_max = executions;
+        self
+    }
+
+    /// Where the power fails.
+    #[must_use]
+    pub fn crash_points(mut self, at: CrashPoints) -> Explorer {
+        self.settings.at = at;
+        self
+    }
+
+    /// When the images of a crash are told apart.
+    #[must_use]
+    pub fn images(mut self, images: Images) -> Explorer {
+        self.settings.images = images;
+        self
+    }
+
+    /// Takes only the crash points whose number leaves the rest `part` when divided by `parts`,
+    /// so that several explorers can share the work.
+    #[must_use]
+    pub fn shard(mut self, part: u32, parts: u32) -> Explorer {
+        self.settings.shard = (part, parts.max(1));
+        self
+    }
+
+    /// Runs every outcome of every crash.
+    ///
+    /// Workload and check run many times; given the same disk they must do the same. They end
+    /// with what they opened closed. A panic in either is a failure.
+    pub fn explore(
+        &self,
+        mut workload: impl FnMut(&SimDisk) -> Checked,
+        mut check: impl FnMut(&SimDisk, &Crash) -> Checked,
+    ) -> Report {
+        let mut run = Run::new(&self.settings, &mut workload, &mut check);
+        run.explore();
+        run.finish()
+    }
+
+    /// Runs one outcome of one crash, and perhaps of nested ones, all picked by `source`. The
+    /// verdict is never `Verified`.
+    pub fn sample(
+        &self,
+        source: impl Choose + Send + 'static,
+        mut workload: impl FnMut(&SimDisk) -> Checked,
+        mut check: impl FnMut(&SimDisk, &Crash) -> Checked,
+    ) -> Report {
+        let mut run = Run::new(&self.settings, &mut workload, &mut check);
+        run.sample(Box::new(source));
+        run.finish()
+    }
+
+    /// Runs what a token stands for. The violation, if it still fails.
+    ///
+    /// # Errors
+    /// The text is no token, or does not belong to this workload.
+    pub fn replay(
+        &self,
+        token: &str,
+        mut workload: impl FnMut(&SimDisk) -> Checked,
+        mut check: impl FnMut(&SimDisk, &Crash) -> Checked,
+    ) -> Result<Option<Violation>, TokenError> {
+        let path = Path::parse(&self.settings.name, token)?;
+        let mut run = Run::new(&self.settings, &mut workload, &mut check);
+        let story = run.replay(&path)?;
+        Ok(story.violation(path.to_token(&self.settings.name)))
+    }
+}

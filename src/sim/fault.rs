@@ -1,0 +1,191 @@
+//! Faults that the disk reports while it runs.
+//!
+//! Owns: [`Fault`] (which operation fails, when, how) and the plan that a disk follows.
+//! Must not know: how an operation is carried out.
+//! Keeps: a plan and a source of choices decide every fault.
+
+use super::choose::{Choice, Choose};
+use super::trace::OpKind;
+use std::io;
+
+/// The error that a failed operation reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Errno {
+    /// The device failed.
+    Eio,
+    /// No space is left.
+    Enospc,
+    /// A signal came first; nothing was done, and the caller may try again.
+    Eintr,
+}
+
+impl Errno {
+    /// The error as the standard library reports it.
+    pub fn error(self) -> io::Error {
+        match self {
+            Errno::Eio => io::Error::other("simulated EIO"),
+            Errno::Enospc => io::ErrorKind::StorageFull.into(),
+            Errno::Eintr => io::ErrorKind::Interrupted.into(),
+        }
+    }
+}
+
+/// What a failed sync leaves behind. On other operations each of these is a plain EIO.
+///
+/// The first three are what ext4, XFS and Btrfs were found to do ("Can Applications Recover from
+/// fsync Failures?", USENIX ATC 2020).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SyncFailure {
+    /// EIO. Any subset of the sectors landed; the others are clean in the cache all the same, so
+    /// that reads still see them and later syncs succeed without writing them.
+    Drop,
+    /// EIO. Everything stays dirty; a further sync may succeed.
+    Keep,
+    /// EIO. Any subset of the sectors landed, and reads see the medium at once.
+    Revert,
+    /// The sync reports success although it dropped what it should have written; the next sync
+    /// of the file fails.
+    Late,
+    /// As `Drop`, with ENOSPC: every write was accepted, but no room was left for it.
+    NoSpace,
+}
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It reports an error and does nothing.
+    Error(Errno),
+    /// A read or a write transfers this many bytes at most; other operations do not fail.
+    Short(usize),
+    /// A sync fails in one of the ways that syncs fail.
+    Sync(SyncFailure),
+    /// The power fails inside the operation. Whatever is called after it fails until
+    /// [`SimDisk::crash`](super::SimDisk::crash) brings the machine back.
+    PowerOff,
+}
+
+/// Which operations a fault concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpSet(u32);
+
+impl OpSet {
+    /// Every operation.
+    pub const ALL: OpSet = OpSet(u32::MAX);
+    /// Reading bytes.
+    pub const READS: OpSet = OpSet::of(&[OpKind::Read]);
+    /// Writing bytes and setting the length.
+    pub const WRITES: OpSet = OpSet::of(&[OpKind::Write, OpKind::SetLen]);
+    /// Making data durable: `sync_data` and `sync_all`.
+    pub const SYNCS: OpSet = OpSet::of(&[OpKind::SyncData, OpKind::SyncAll]);
+    /// Changing names and making them durable.
+    pub const NAMES: OpSet = OpSet::of(&[OpKind::Rename, OpKind::Remove, OpKind::SyncDir]);
+
+    /// The set of these operations.
+    pub const fn of(kinds: &[OpKind]) -> OpSet {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < kinds.len() {
+            bits |= 1 << kinds[at] as usize;
+            at += 1;
+        }
+        OpSet(bits)
+    }
+
+    /// Whether the set holds a kind of operation.
+    pub const fn contains(self, kind: OpKind) -> bool {
+        self.0 & (1 << kind as usize) != 0
+    }
+}
+
+/// When a fault strikes, counted in operations that its [`OpSet`] holds, from 0, beginning when
+/// the fault is injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum When {
+    /// At this one.
+    Once(u64),
+    /// At this one and all that follow.
+    From(u64),
+    /// Wherever the source of choices says so, this many times at most.
+    Chosen(u32),
+}
+
+/// A fault: which operations, when, how.
+///
+/// ```
+/// use btree_store::sim::{Errno, Failure, Fault, OpSet, SimDisk, When};
+/// let disk = SimDisk::new();
+/// // The disk is full from the third write on.
+/// disk.inject(Fault::new(OpSet::WRITES, When::From(2), Failure::Error(Errno::Enospc)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    ops: OpSet,
+    when: When,
+    failure: Failure,
+    seen: u64,
+}
+
+impl Fault {
+    /// A fault that has not struck yet.
+    pub const fn new(ops: OpSet, when: When, failure: Failure) -> Fault {
+        Fault { ops, when, failure, seen: 0 }
+    }
+
+    /// Counts an operation, and says how it fails if it does.
+    fn strike(&mut self, kind: OpKind, operation: u64, choose: &mut dyn Choose) -> Option<Failure> {
+        if !self.ops.contains(kind) {
+            return None;
+        }
+        let seen = self.seen;
+        self.seen += 1;
+        let strikes = match &mut self.when {
+            When::Once(at) => seen == *at,
+            When::From(first) => seen >= *first,
+            When::Chosen(0) => false,
+            When::Chosen(left) => {
+                let strikes = choose.choose(2, Choice::Fault { operation }) != 0;
+                *left -= u32::from(strikes);
+                strikes
+            }
+        };
+        strikes.then_some(self.failure)
+    }
+}
+
+/// The faults that a disk follows; of several that strike one operation, the first counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    faults: Vec<Fault>,
+}
+
+impl Plan {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.faults.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    pub(super) fn strike(
+        &mut self,
+        kind: OpKind,
+        operation: u64,
+        choose: &mut dyn Choose,
+    ) -> Option<Failure> {
+        let mut first = None;
+        for fault in &mut self.faults {
+            let failure = fault.strike(kind, operation, choose);
+            first = first.or(failure);
+        }
+        first
+    }
+}

@@ -1,0 +1,446 @@
+//! One file of the simulated disk: what the medium holds, and what the page cache holds over it.
+//!
+//! Owns: [`FileState`]: per sector its content on the medium (perhaps still open after a crash),
+//! the newer content in the cache, and the versions since the last fence; likewise the size.
+//! Must not know: names, handles, faults, or who asks.
+//! Keeps: a crash leaves each sector at one of its versions, and the size at one of its values,
+//! independently; nothing is decided before it is read.
+
+use super::arena::{Arena, Candidates, Content, Mover};
+use super::choose::{Choice, Choose};
+use super::{count, index};
+
+/// What an operation on a file works with.
+pub(super) struct Scope<'a> {
+    pub(super) arena: &'a mut Arena,
+    pub(super) choose: &'a mut dyn Choose,
+    /// The file's number.
+    pub(super) file: u32,
+    /// The operation's number, kept as the origin of what it writes.
+    pub(super) operation: u64,
+}
+
+impl Scope<'_> {
+    fn ask(&mut self, alternatives: u32, what: Choice) -> u32 {
+        self.choose.choose(alternatives, what).min(alternatives - 1)
+    }
+}
+
+/// What the cache holds of a sector: nothing, or a content, dirty or clean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cached {
+    /// The medium's content is what is read.
+    Not,
+    /// Written since the last fence.
+    Dirty(Content),
+    /// Read as this, and believed to be on the medium, which may not have it: a sync failed.
+    Lost(Content),
+}
+
+impl Cached {
+    fn content(self) -> Option<Content> {
+        match self {
+            Cached::Not => None,
+            Cached::Dirty(content) | Cached::Lost(content) => Some(content),
+        }
+    }
+}
+
+/// A version of a sector written since the last fence.
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    sector: u32,
+    content: Content,
+}
+
+/// A file's size.
+#[derive(Debug, Default)]
+struct Size {
+    /// What the medium may hold, the newest first; one value once it is decided.
+    durable: Vec<u64>,
+    /// The values since the last fence, in order.
+    pending: Vec<u64>,
+    /// What the process sees; `None` while the medium's is open.
+    now: Option<u64>,
+}
+
+/// The state of a file.
+#[derive(Debug, Default)]
+pub(super) struct FileState {
+    durable: Vec<Candidates>,
+    cached: Vec<Cached>,
+    pending: Vec<Version>,
+    size: Size,
+    /// The next sync reports a failure that an earlier one met.
+    pub(super) fails_late: bool,
+}
+
+/// What a failed or successful sync does about the size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// Data and size.
+    All,
+    /// Data only.
+    Data,
+}
+
+impl FileState {
+    pub(super) fn new() -> FileState {
+        let size = Size { durable: vec![0], pending: Vec::new(), now: Some(0) };
+        FileState { size, ..FileState::default() }
+    }
+
+    pub(super) fn copy_from(&mut self, other: &FileState) {
+        self.durable.clone_from(&other.durable);
+        self.cached.clone_from(&other.cached);
+        self.pending.clone_from(&other.pending);
+        self.size.durable.clone_from(&other.size.durable);
+        self.size.pending.clone_from(&other.size.pending);
+        self.size.now = other.size.now;
+        self.fails_late = other.fails_late;
+    }
+
+    /// The size that the process sees.
+    pub(super) fn size(&mut self, scope: &mut Scope<'_>) -> u64 {
+        if let Some(now) = self.size.now {
+            return now;
+        }
+        let alternatives = count(self.size.durable.len());
+        let chosen = scope.ask(alternatives, Choice::Size { file: scope.file });
+        let now = self.size.durable[index(chosen)];
+        self.size.durable.clear();
+        self.size.durable.push(now);
+        self.size.now = Some(now);
+        self.cut_medium(scope.arena, now);
+        now
+    }
+
+    /// Bytes that can be read at `offset`, at most `len`; the size stays open if all its values
+    /// reach that far.
+    fn readable(&mut self, scope: &mut Scope<'_>, offset: u64, len: usize) -> usize {
+        let end = offset + len as u64;
+        let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
+        if self.size.now.is_none() && end <= smallest {
+            return len;
+        }
+        let left = self.size(scope).saturating_sub(offset);
+        len.min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// What lies beyond the size is not part of the file: it reads as zeros if the file grows.
+    fn cut_medium(&mut self, arena: &mut Arena, size: u64) {
+        let sector_bytes = arena.sector_bytes();
+        let (whole, rest) = (sector_of(size, sector_bytes), within(size, sector_bytes));
+        self.durable.truncate(whole + usize::from(rest > 0));
+        if rest > 0
+            && let Some(last) = self.durable.get(whole).copied()
+        {
+            self.durable[whole] =
+                arena.map(last, |arena, held| arena.join(held, rest, Content::ZERO));
+        }
+    }
+
+    /// The content of a sector as the process sees it.
+    fn content(&mut self, scope: &mut Scope<'_>, sector: usize) -> Content {
+        if let Some(content) = self.cached.get(sector).and_then(|cached| cached.content()) {
+            return content;
+        }
+        let Some(candidates) = self.durable.get(sector).copied() else { return Content::ZERO };
+        if let Some(content) = candidates.decided() {
+            return content;
+        }
+        let what = Choice::Sector { file: scope.file, sector: count(sector) };
+        let chosen = scope.ask(scope.arena.alternatives(candidates), what);
+        let content = scope.arena.pick(candidates, chosen);
+        self.durable[sector] = content.into();
+        content
+    }
+
+    /// The content of a sector, if reading it decides nothing.
+    fn known_content(&self, sector: usize) -> Option<Content> {
+        let cached = self.cached.get(sector).and_then(|cached| cached.content());
+        let durable = self.durable.get(sector).map_or(Some(Content::ZERO), |held| held.decided());
+        cached.or(durable)
+    }
+
+    pub(super) fn read(&mut self, scope: &mut Scope<'_>, buf: &mut [u8], offset: u64) -> usize {
+        let len = self.readable(scope, offset, buf.len());
+        let sector_bytes = scope.arena.sector_bytes();
+        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
+        let mut left = &mut buf[..len];
+        while !left.is_empty() {
+            let content = self.content(scope, sector);
+            let (piece, rest) = left.split_at_mut(left.len().min(sector_bytes - at));
+            piece.copy_from_slice(&scope.arena.get(content)[at..at + piece.len()]);
+            left = rest;
+            sector += 1;
+            at = 0;
+        }
+        len
+    }
+
+    /// The bytes at `offset`, as far as the file reaches; `None` if reading them decides anything.
+    pub(super) fn peek(&self, arena: &Arena, len: usize, offset: u64) -> Option<Vec<u8>> {
+        let left = self.size.now?.saturating_sub(offset);
+        let mut left = len.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let sector_bytes = arena.sector_bytes();
+        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
+        let mut bytes = Vec::with_capacity(left);
+        while left > 0 {
+            let piece = left.min(sector_bytes - at);
+            bytes.extend_from_slice(&arena.get(self.known_content(sector)?)[at..at + piece]);
+            left -= piece;
+            sector += 1;
+            at = 0;
+        }
+        Some(bytes)
+    }
+
+    /// Writes, growing the file if the end lies beyond its size.
+    pub(super) fn write(&mut self, scope: &mut Scope<'_>, mut bytes: &[u8], offset: u64) {
+        if bytes.is_empty() {
+            return;
+        }
+        let size = self.size(scope);
+        let end = offset + bytes.len() as u64;
+        let sector_bytes = scope.arena.sector_bytes();
+        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
+        while !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(bytes.len().min(sector_bytes - at));
+            self.write_sector(scope, sector, at, piece);
+            bytes = rest;
+            sector += 1;
+            at = 0;
+        }
+        if end > size {
+            self.set_size(end);
+        }
+    }
+
+    fn write_sector(&mut self, scope: &mut Scope<'_>, sector: usize, at: usize, piece: &[u8]) {
+        let whole = piece.len() == scope.arena.sector_bytes();
+        let base = if whole { Content::ZERO } else { self.content(scope, sector) };
+        let content = scope.arena.overlay(base, at, piece, scope.operation);
+        let lost = matches!(self.cached.get(sector), Some(Cached::Lost(_)));
+        let unchanged =
+            self.known_content(sector).is_some_and(|held| scope.arena.same(held, content));
+        // A sector that a failed sync lost is dirty again even when its bytes stay the same.
+        if unchanged && !lost {
+            scope.arena.drop_last();
+            return;
+        }
+        self.add_version(sector, content);
+    }
+
+    fn add_version(&mut self, sector: usize, content: Content) {
+        if self.cached.len() <= sector {
+            self.cached.resize(sector + 1, Cached::Not);
+        }
+        self.cached[sector] = Cached::Dirty(content);
+        self.pending.push(Version { sector: count(sector), content });
+    }
+
+    fn set_size(&mut self, size: u64) {
+        self.size.now = Some(size);
+        self.size.pending.push(size);
+    }
+
+    /// Sets the length; what is cut off reads as zeros if the file grows again.
+    pub(super) fn set_len(&mut self, scope: &mut Scope<'_>, len: u64) {
+        let size = self.size(scope);
+        if len == size {
+            return;
+        }
+        if len < size {
+            self.zero_from(scope, len);
+        }
+        self.set_size(len);
+    }
+
+    fn zero_from(&mut self, scope: &mut Scope<'_>, len: u64) {
+        let sector_bytes = scope.arena.sector_bytes();
+        let (mut sector, at) = (sector_of(len, sector_bytes), within(len, sector_bytes));
+        if at > 0 {
+            let zeros = vec![0; sector_bytes - at];
+            self.write_sector(scope, sector, at, &zeros);
+            sector += 1;
+        }
+        for sector in sector..self.durable.len().max(self.cached.len()) {
+            let lost = matches!(self.cached.get(sector), Some(Cached::Lost(_)));
+            let zero = self
+                .known_content(sector)
+                .is_some_and(|held| scope.arena.same(held, Content::ZERO));
+            if lost || !zero {
+                self.add_version(sector, Content::ZERO);
+            }
+        }
+    }
+
+    /// A sync that works: the newest versions are on the medium.
+    pub(super) fn fence(&mut self, fence: Fence) {
+        for version in self.pending.drain(..) {
+            let sector = index(version.sector);
+            if self.durable.len() <= sector {
+                self.durable.resize(sector + 1, Candidates::ZERO);
+            }
+            self.durable[sector] = version.content.into();
+            self.cached[sector] = Cached::Not;
+        }
+        if fence == Fence::All && !self.size.pending.is_empty() {
+            self.size.pending.clear();
+            self.size.durable.clear();
+            self.size.durable.extend(self.size.now);
+        }
+    }
+
+    /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
+    pub(super) fn lose(&mut self, arena: &mut Arena, stale: bool) {
+        self.land_anywhere(arena, stale);
+        for cached in &mut self.cached {
+            if let Cached::Dirty(content) = *cached {
+                *cached = Cached::Lost(content);
+            }
+        }
+    }
+
+    /// A sync that fails and drops what it could not write: reads see the medium at once.
+    pub(super) fn revert(&mut self, arena: &mut Arena, stale: bool) {
+        self.land_anywhere(arena, stale);
+        self.forget_cache(arena);
+    }
+
+    /// Memory pressure: what is clean leaves the cache, and with it what a failed sync lost.
+    pub(super) fn evict(&mut self) {
+        for cached in &mut self.cached {
+            if matches!(cached, Cached::Lost(_)) {
+                *cached = Cached::Not;
+            }
+        }
+    }
+
+    /// A power failure: each sector stops at one of its versions, the size at one of its values.
+    pub(super) fn crash(&mut self, arena: &mut Arena, stale: bool) {
+        self.land_anywhere(arena, stale);
+        self.forget_cache(arena);
+        self.fails_late = false;
+    }
+
+    fn forget_cache(&mut self, arena: &mut Arena) {
+        self.cached.clear();
+        let sizes = &self.size.durable;
+        self.size.now = if sizes.len() == 1 { sizes.first().copied() } else { None };
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        self.cut_medium(arena, largest);
+    }
+
+    /// Opens the medium to every version since the last fence.
+    fn land_anywhere(&mut self, arena: &mut Arena, stale: bool) {
+        let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
+        let largest = self.size.pending.iter().copied().max().unwrap_or(0);
+        if stale && largest > smallest {
+            self.expose_stale(arena, smallest, largest);
+        }
+        self.pending.sort_by_key(|version| version.sector);
+        for group in self.pending.chunk_by(|one, other| one.sector == other.sector) {
+            let sector = index(group[0].sector);
+            if self.durable.len() <= sector {
+                self.durable.resize(sector + 1, Candidates::ZERO);
+            }
+            let mut open: Vec<Content> =
+                group.iter().rev().map(|version| version.content).collect();
+            open.extend(arena.contents(self.durable[sector]));
+            self.durable[sector] = arena.set_of(open.into_iter());
+        }
+        self.pending.clear();
+        let before = std::mem::take(&mut self.size.durable);
+        for size in self.size.pending.drain(..).rev().chain(before) {
+            if !self.size.durable.contains(&size) {
+                self.size.durable.push(size);
+            }
+        }
+    }
+
+    /// Between the size that is certain and a larger one that may survive, the medium may show
+    /// what it held before.
+    fn expose_stale(&mut self, arena: &mut Arena, from: u64, to: u64) {
+        let sector_bytes = arena.sector_bytes();
+        let (first, last) = (sector_of(from, sector_bytes), sector_of(to - 1, sector_bytes));
+        if self.durable.len() <= last {
+            self.durable.resize(last + 1, Candidates::ZERO);
+        }
+        for sector in first..=last {
+            let keep = if sector == first { within(from, sector_bytes) } else { 0 };
+            let mut open: Vec<Content> = arena.contents(self.durable[sector]).collect();
+            for held in 0..open.len() {
+                open.push(arena.join(open[held], keep, Content::STALE));
+            }
+            self.durable[sector] = arena.set_of(open.into_iter());
+        }
+    }
+
+    /// Puts on the medium what the process sees; nothing may be open.
+    pub(super) fn settle(&mut self) {
+        self.fence(Fence::All);
+        for (sector, cached) in self.cached.iter_mut().enumerate() {
+            if let Some(content) = cached.content() {
+                self.durable[sector] = content.into();
+            }
+            *cached = Cached::Not;
+        }
+        self.size.durable.clear();
+        self.size.durable.extend(self.size.now);
+    }
+
+    /// The operation that wrote one of the contents that a sector may have.
+    pub(super) fn origin(&self, arena: &Arena, sector: u32, chosen: u32) -> Option<u64> {
+        let candidates = self.durable.get(index(sector)).copied()?;
+        let content = arena.contents(candidates).nth(index(chosen))?;
+        Some(arena.origin(content))
+    }
+
+    /// One of the sizes that the file may have.
+    pub(super) fn open_size(&self, chosen: u32) -> Option<u64> {
+        self.size.durable.get(index(chosen)).copied()
+    }
+
+    /// Decides whatever is open.
+    pub(super) fn decide_all(&mut self, scope: &mut Scope<'_>) {
+        self.size(scope);
+        for sector in 0..self.durable.len() {
+            if self.cached.get(sector).is_none_or(|cached| *cached == Cached::Not) {
+                self.content(scope, sector);
+            }
+        }
+    }
+
+    /// How many images are open, as a base-two logarithm.
+    pub(super) fn log2_images(&self, arena: &Arena) -> f64 {
+        let sectors = self.durable.iter().map(|held| arena.alternatives(*held));
+        let sizes = count(self.size.durable.len());
+        sectors.chain([sizes]).filter(|held| *held > 1).map(|held| f64::from(held).log2()).sum()
+    }
+
+    pub(super) fn move_contents(&mut self, mover: &mut Mover) {
+        for held in &mut self.durable {
+            *held = mover.candidates(*held);
+        }
+        for cached in &mut self.cached {
+            *cached = match *cached {
+                Cached::Not => Cached::Not,
+                Cached::Dirty(content) => Cached::Dirty(mover.content(content)),
+                Cached::Lost(content) => Cached::Lost(mover.content(content)),
+            };
+        }
+        for version in &mut self.pending {
+            version.content = mover.content(version.content);
+        }
+    }
+}
+
+fn sector_of(offset: u64, sector_bytes: usize) -> usize {
+    usize::try_from(offset / sector_bytes as u64).expect("a simulated file fits into memory")
+}
+
+fn within(offset: u64, sector_bytes: usize) -> usize {
+    usize::try_from(offset % sector_bytes as u64).expect("the rest is below the sector size")
+}

@@ -1,0 +1,324 @@
+//! The machine behind a simulated disk: it carries out operations and loses power.
+//!
+//! Owns: [`Machine`]: the state, the source of choices, the fault plan, the locks, the recording
+//! of crash points, the trace, the marks; and the operations on names.
+//! Must not know: who explores.
+//! Keeps: state, choices and plan decide every answer.
+
+use super::arena::{Arena, Mark as ArenaMark};
+use super::chooser::Chooser;
+use super::fault::{Errno, Failure, Plan};
+use super::file::{FileState, Scope};
+use super::monitor::Monitor;
+use super::names::{PathId, Paths};
+use super::points::{Mark, Moment, Recorder};
+use super::profile::{Flush, Growth, Profile};
+use super::state::{DiskState, Snapshot};
+use super::trace::{Op, OpKind, Outcome, Trace};
+use super::{count, index};
+use crate::vfs::{LockMode, OpenMode};
+use std::io;
+
+/// Contents are cleared up when they exceed this many bytes, or twice what is in use.
+pub(super) const CLEAR_UP_BYTES: usize = 64 << 20;
+
+/// A lock on a file.
+#[derive(Debug)]
+pub(super) struct Lock {
+    pub(super) file: u32,
+    pub(super) handle: u64,
+    pub(super) mode: LockMode,
+}
+
+/// An open file, as its handle knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handle {
+    pub(super) file: u32,
+    pub(super) number: u64,
+    pub(super) path: PathId,
+    pub(super) writable: bool,
+    pub(super) generation: u64,
+}
+
+/// Everything behind a disk.
+pub(super) struct Machine {
+    pub(super) profile: Profile,
+    pub(super) arena: Arena,
+    pub(super) paths: Paths,
+    pub(super) state: DiskState,
+    pub(super) chooser: Chooser,
+    pub(super) plan: Plan,
+    pub(super) trace: Option<Trace>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) recorder: Recorder,
+    pub(super) monitor: Option<Box<dyn Monitor>>,
+    pub(super) violation: Option<String>,
+    pub(super) counts: [u64; OpKind::COUNT],
+    /// The number of the latest operation.
+    pub(super) operation: u64,
+    /// Counts restarts; handles of an earlier one are dead.
+    pub(super) generation: u64,
+    pub(super) powered: bool,
+    /// Whether contents may be renumbered: nobody outside holds a state.
+    pub(super) clears_up: bool,
+    pub(super) clear_up_at: usize,
+    pub(super) locks: Vec<Lock>,
+    handles: u64,
+}
+
+impl Machine {
+    pub(super) fn new(profile: Profile) -> Machine {
+        Machine {
+            profile,
+            arena: Arena::new(index(profile.sector_bytes)),
+            paths: Paths::default(),
+            state: DiskState::default(),
+            chooser: Chooser::newest(),
+            plan: Plan::default(),
+            trace: None,
+            marks: Vec::new(),
+            recorder: Recorder::default(),
+            monitor: None,
+            violation: None,
+            counts: [0; OpKind::COUNT],
+            operation: 0,
+            generation: 0,
+            powered: true,
+            clears_up: true,
+            clear_up_at: CLEAR_UP_BYTES,
+            locks: Vec::new(),
+            handles: 0,
+        }
+    }
+
+    /// Starts over from `state` after operation number `operation`, without a process.
+    pub(super) fn load(&mut self, state: &DiskState, operation: u64) {
+        self.state.copy_from(state);
+        self.operation = operation;
+        self.restart();
+        self.powered = true;
+        self.plan.clear();
+        self.marks.clear();
+        self.violation = None;
+        self.counts = [0; OpKind::COUNT];
+        if let Some(trace) = &mut self.trace {
+            trace.clear();
+        }
+    }
+
+    /// Becomes a snapshot's disk.
+    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
+        self.profile = snapshot.held.profile;
+        self.arena.copy_from(&snapshot.held.arena);
+        self.paths = snapshot.held.paths.clone();
+        self.load(&snapshot.held.state, 0);
+    }
+
+    /// Decides whatever is open.
+    pub(super) fn decide_all(&mut self) {
+        for number in 0..self.state.files.len() {
+            self.with_file(count(number), FileState::decide_all);
+        }
+        self.state.names.decide_all(&mut self.chooser);
+    }
+
+    /// Makes everything durable, as the process sees it.
+    pub(super) fn settle(&mut self) {
+        self.decide_all();
+        for file in &mut self.state.files {
+            file.settle();
+        }
+        self.state.names.settle();
+    }
+
+    /// Ends the process: its handles are dead, its locks are free. The page cache stays.
+    pub(super) fn restart(&mut self) {
+        self.generation += 1;
+        self.locks.clear();
+    }
+
+    /// Loses power and starts again.
+    pub(super) fn crash(&mut self) {
+        let stale = self.profile.growth == Growth::Stale;
+        self.state.crash(&mut self.arena, stale);
+        self.restart();
+        self.powered = true;
+        self.plan.clear();
+    }
+
+    pub(super) fn arena_mark(&self) -> ArenaMark {
+        self.arena.mark()
+    }
+
+    /// Counts an operation, keeps a crash point if one is wanted here, and asks for a fault.
+    pub(super) fn begin(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
+        self.operation += 1;
+        self.counts[kind as usize] += 1;
+        if !self.powered {
+            return Err(power_is_off());
+        }
+        if self.recorder.wants(kind) {
+            self.record(Some(kind));
+        }
+        if self.plan.is_empty() {
+            return Ok(None);
+        }
+        match self.plan.strike(kind, self.operation, &mut self.chooser) {
+            Some(Failure::Error(errno)) => Err(errno.error()),
+            Some(Failure::PowerOff) => {
+                self.power_off(Some(kind));
+                Err(power_is_off())
+            }
+            failure => Ok(failure),
+        }
+    }
+
+    /// Switches the power off; what is called from now on fails.
+    pub(super) fn power_off(&mut self, kind: Option<OpKind>) {
+        if self.powered && !kind.is_some_and(|kind| self.recorder.wants(kind)) {
+            self.record(kind);
+        }
+        self.powered = false;
+    }
+
+    /// Keeps the present moment as a crash point.
+    pub(super) fn record(&mut self, before: Option<OpKind>) {
+        let moment = Moment {
+            before,
+            operation: self.operation,
+            state: &self.state,
+            marks: self.marks.len(),
+        };
+        self.recorder.record(&moment, &mut self.chooser);
+    }
+
+    /// Notes an operation that ended.
+    pub(super) fn end<T>(&mut self, op: Op, result: &io::Result<T>, done: impl FnOnce(&T) -> u64) {
+        if let Some(trace) = &mut self.trace {
+            let outcome = match result {
+                Ok(value) => Outcome::Done(done(value)),
+                Err(error) => Outcome::Failed(error.kind()),
+            };
+            trace.push(Op { number: self.operation, outcome, ..op });
+        }
+    }
+
+    pub(super) fn alive(&self, handle: &Handle) -> io::Result<()> {
+        if handle.generation == self.generation {
+            return Ok(());
+        }
+        Err(io::Error::other("the simulated machine was restarted since this file was opened"))
+    }
+
+    /// Runs `act` on a file with all it needs.
+    pub(super) fn with_file<R>(
+        &mut self,
+        file: u32,
+        act: impl FnOnce(&mut FileState, &mut Scope<'_>) -> R,
+    ) -> R {
+        let mut scope = Scope {
+            arena: &mut self.arena,
+            choose: &mut self.chooser,
+            file,
+            operation: self.operation,
+        };
+        act(&mut self.state.files[index(file)], &mut scope)
+    }
+
+    pub(super) fn find(&mut self, path: PathId) -> Option<u32> {
+        self.state.names.find(&mut self.chooser, path)
+    }
+
+    pub(super) fn open(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
+        let result = self.begin(OpKind::Open).and_then(|_| self.open_file(path, mode));
+        let op = self.name_op(OpKind::Open, path, result.as_ref().ok().map(|handle| handle.file));
+        self.end(op, &result, |_| 0);
+        result
+    }
+
+    fn open_file(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
+        let file = match (self.find(path), mode) {
+            (Some(file), _) => file,
+            (None, OpenMode::Create) => self.create(path),
+            (None, OpenMode::Read | OpenMode::ReadWrite) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        };
+        self.handles += 1;
+        Ok(Handle {
+            file,
+            number: self.handles,
+            path,
+            writable: mode != OpenMode::Read,
+            generation: self.generation,
+        })
+    }
+
+    /// Makes an empty file with a name that is not fenced yet.
+    pub(super) fn create(&mut self, path: PathId) -> u32 {
+        let file = count(self.state.files.len());
+        self.state.files.push(FileState::new());
+        self.state.names.link(path, file, self.operation);
+        file
+    }
+
+    pub(super) fn file_of(&mut self, path: PathId) -> io::Result<Option<u32>> {
+        let result = self.begin(OpKind::FileId).map(|_| self.find(path));
+        let op = self.name_op(OpKind::FileId, path, result.as_ref().ok().copied().flatten());
+        self.end(op, &result, |_| 0);
+        result
+    }
+
+    pub(super) fn rename(&mut self, from: PathId, to: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::Rename).and_then(|_| {
+            let file = self.find(from).ok_or(io::ErrorKind::NotFound)?;
+            if from != to {
+                self.state.names.rename(from, to, file, self.operation);
+            }
+            Ok(())
+        });
+        let op = self.name_op(OpKind::Rename, to, None);
+        self.end(op, &result, |()| 0);
+        result
+    }
+
+    pub(super) fn remove(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::Remove).and_then(|_| {
+            self.find(path).ok_or(io::ErrorKind::NotFound)?;
+            self.state.names.unlink(path, self.operation);
+            Ok(())
+        });
+        let op = self.name_op(OpKind::Remove, path, None);
+        self.end(op, &result, |()| 0);
+        result
+    }
+
+    pub(super) fn sync_dir(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::SyncDir).and_then(|failure| {
+            if matches!(failure, Some(Failure::Sync(_))) {
+                return Err(Errno::Eio.error());
+            }
+            if self.profile.flush == Flush::Honest {
+                self.state.names.fence(&self.paths, path);
+            }
+            Ok(())
+        });
+        let op = self.name_op(OpKind::SyncDir, path, None);
+        self.end(op, &result, |()| 0);
+        result
+    }
+
+    fn name_op(&self, kind: OpKind, path: PathId, file: Option<u32>) -> Op {
+        let path = self.trace.is_some().then(|| self.paths.path(path).as_os_str());
+        let checksum = path.map_or(0, |path| crc32c::crc32c(path.as_encoded_bytes()));
+        Op { checksum, ..file_op(kind, file, 0, 0) }
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the simulated machine has no power")
+}
+
+pub(super) fn file_op(kind: OpKind, file: Option<u32>, offset: u64, len: u64) -> Op {
+    Op { number: 0, kind, file, offset, len, checksum: 0, outcome: Outcome::Done(0) }
+}

@@ -1,0 +1,354 @@
+//! An exploration under way.
+//!
+//! Owns: [`Run`]: it loads the disk, runs workload and check, crashes, and goes on to the next
+//! vector of choices; [`Settings`], what it is told to do.
+//! Must not know: what is checked.
+//! Keeps: a search that did not end is never a pass; a failure comes with what repeats it.
+
+use super::arena::Mark as ArenaMark;
+use super::choose::{Choose, Exhaustive, Script};
+use super::chooser::Chooser;
+use super::crash::{Checked, Crash, Level};
+use super::disk::SimDisk;
+use super::points::{CrashPoints, Images, Keep, Point};
+use super::profile::{Growth, Profile};
+use super::report::{PointReport, Report, Verdict, Violation};
+use super::state::{DiskState, Snapshot};
+use super::story::Story;
+use super::token::{Path, Step, TokenError};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+type Workload<'a> = &'a mut dyn FnMut(&SimDisk) -> Checked;
+type Check<'a> = &'a mut dyn FnMut(&SimDisk, &Crash) -> Checked;
+
+/// What an exploration is told to do.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) name: String,
+    pub(super) profile: Profile,
+    pub(super) start: Option<Snapshot>,
+    /// Crashes after the first.
+    pub(super) nested: u32,
+    pub(super) executions_max: u64,
+    pub(super) at: CrashPoints,
+    pub(super) images: Images,
+    /// Part, parts: the crash points that this exploration takes.
+    pub(super) shard: (u32, u32),
+}
+
+/// An exploration under way.
+pub(super) struct Run<'a> {
+    settings: &'a Settings,
+    disk: SimDisk,
+    workload: Workload<'a>,
+    check: Check<'a>,
+    report: Report,
+    crash: Crash,
+    path: Path,
+    /// Crash points of each level, kept for their memory.
+    pools: Vec<Vec<Point>>,
+    failed: Option<(String, Path)>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(settings: &'a Settings, workload: Workload<'a>, check: Check<'a>) -> Run<'a> {
+        Run {
+            settings,
+            disk: SimDisk::with_profile(settings.profile),
+            workload,
+            check,
+            report: Report::new(&settings.name),
+            crash: Crash::default(),
+            path: Path::default(),
+            pools: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Puts the disk into its first state, and returns that.
+    fn begin(&mut self) -> DiskState {
+        let mut machine = self.disk.machine();
+        if let Some(start) = &self.settings.start {
+            machine.restore(start);
+        }
+        machine.clears_up = false;
+        machine.state.clone()
+    }
+
+    /// Runs everything.
+    pub(super) fn explore(&mut self) {
+        let start = self.begin();
+        let flow = self.level(0, &start, 0);
+        debug_assert_eq!(flow.is_break(), self.report.verdict != Verdict::Verified);
+    }
+
+    /// Runs everything that can follow `start`.
+    fn level(&mut self, level: usize, start: &DiskState, operation: u64) -> ControlFlow<()> {
+        let floor = self.disk.machine().arena_mark();
+        let mut search = Exhaustive::new();
+        loop {
+            if level > 0 && self.report.executions >= self.settings.executions_max {
+                self.report.verdict = Verdict::Unverified;
+                return ControlFlow::Break(());
+            }
+            self.load(level, start, operation, Chooser::search(search));
+            let outcome = self.run(level);
+            let points = self.take_points(level);
+            search = self.take_search();
+            self.note_choices(level, search.choices());
+            if let Some(message) = outcome.err().or_else(|| not_repeated(&search)) {
+                return self.fail(message);
+            }
+            let flow = self.crash_at_each(level, &points);
+            self.give_points_back(level, points);
+            flow?;
+            self.disk.machine().arena.truncate(floor);
+            if !search.advance() {
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+
+    fn load(&mut self, level: usize, start: &DiskState, operation: u64, chooser: Chooser) {
+        let keep = if level <= self.nested() { Keep::New } else { Keep::Nothing };
+        let pool = self.pools.get_mut(level).map(std::mem::take).unwrap_or_default();
+        let mut machine = self.disk.machine();
+        machine.load(start, operation);
+        machine.chooser = chooser;
+        machine.recorder.start(keep, self.settings.at, pool);
+        if level > 0 && self.settings.images == Images::Eager {
+            machine.decide_all();
+        }
+    }
+
+    fn nested(&self) -> usize {
+        super::index(self.settings.nested)
+    }
+
+    /// Runs the workload, or the check after the `level`-th crash.
+    fn run(&mut self, level: usize) -> Result<(), String> {
+        let (disk, crash) = (&self.disk, &self.crash);
+        let (workload, check) = (&mut self.workload, &mut self.check);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if level == 0 { workload(disk) } else { check(disk, crash) }
+        }));
+        if level == 0 {
+            self.report.workload_runs += 1;
+        } else {
+            self.report.executions += 1;
+        }
+        if let Some(violation) = self.disk.machine().violation.take() {
+            return Err(violation);
+        }
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(format!("panic: {}", panic_text(panic.as_ref()))),
+        }
+    }
+
+    /// The crash points of the run that just ended, its end included.
+    fn take_points(&mut self, level: usize) -> Vec<Point> {
+        let mut machine = self.disk.machine();
+        if machine.powered && level <= self.nested() {
+            machine.record(None);
+        }
+        machine.recorder.take()
+    }
+
+    fn give_points_back(&mut self, level: usize, points: Vec<Point>) {
+        while self.pools.len() <= level {
+            self.pools.push(Vec::new());
+        }
+        self.pools[level] = points;
+    }
+
+    fn take_search(&mut self) -> Exhaustive {
+        let chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
+        chooser.into_search().unwrap_or_default()
+    }
+
+    fn note_choices(&mut self, level: usize, choices: Vec<u32>) {
+        match level.checked_sub(1) {
+            None => self.path.workload = choices,
+            Some(step) => self.path.steps[step].choices = choices,
+        }
+    }
+
+    fn fail(&mut self, message: String) -> ControlFlow<()> {
+        self.report.verdict = Verdict::Violated;
+        self.failed = Some((message, self.path.clone()));
+        ControlFlow::Break(())
+    }
+
+    /// Lets the power fail at each of the points, and runs everything that can follow.
+    fn crash_at_each(&mut self, level: usize, points: &[Point]) -> ControlFlow<()> {
+        let marks = std::mem::take(&mut self.disk.machine().marks);
+        for point in points.iter().filter(|point| point.kept) {
+            let (part, parts) = self.settings.shard;
+            if level == 0 && point.number % parts != part {
+                continue;
+            }
+            let (crashed, floor) = self.crashed(point);
+            let executions_before = self.report.executions;
+            self.crash
+                .levels
+                .push(Level { operation: point.operation, marks: marks[..point.marks].to_vec() });
+            self.path.steps.push(Step { point: point.number, choices: Vec::new() });
+            let flow = self.level(level + 1, &crashed, point.operation);
+            self.path.steps.pop();
+            self.crash.levels.pop();
+            if level == 0 {
+                self.report_point(point, &crashed, executions_before);
+            }
+            flow?;
+            self.disk.machine().arena.truncate(floor);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The disk after a crash at `point`, and where the arena ended before.
+    fn crashed(&self, point: &Point) -> (DiskState, ArenaMark) {
+        let mut machine = self.disk.machine();
+        let floor = machine.arena_mark();
+        let mut crashed = point.state.clone();
+        let stale = machine.profile.growth == Growth::Stale;
+        crashed.crash(&mut machine.arena, stale);
+        (crashed, floor)
+    }
+
+    fn report_point(&mut self, point: &Point, crashed: &DiskState, executions_before: u64) {
+        let log2_images = crashed.log2_images(&self.disk.machine().arena);
+        self.report.points.push(PointReport {
+            number: point.number,
+            operation: point.operation,
+            before: point.before,
+            executions: self.report.executions - executions_before,
+            log2_images,
+        });
+    }
+
+    /// One run of the workload, one crash, one check; perhaps further crashes.
+    pub(super) fn sample(&mut self, source: Box<dyn Choose + Send>) {
+        self.report.verdict = Verdict::Unverified;
+        let mut state = self.begin();
+        let mut operation = 0;
+        let mut chooser = Chooser::given(source).keep_answers();
+        for level in 0.. {
+            self.load(level, &state, operation, chooser);
+            let keep = if level <= self.nested() { Keep::Sampled } else { Keep::Nothing };
+            self.disk.machine().recorder.start(keep, self.settings.at, Vec::new());
+            let outcome = self.run(level);
+            let points = self.take_points(level);
+            chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
+            self.note_choices(level, chooser.take_choices());
+            if let Err(message) = outcome {
+                self.report.verdict = Verdict::Violated;
+                self.failed = Some((message, self.path.clone()));
+                return;
+            }
+            let Some(point) = points.iter().find(|point| point.kept) else { return };
+            let (crashed, _) = self.crashed(point);
+            if level == 0 {
+                self.report_point(point, &crashed, self.report.executions);
+            }
+            let marks = std::mem::take(&mut self.disk.machine().marks);
+            let marks = marks[..point.marks].to_vec();
+            self.crash.levels.push(Level { operation: point.operation, marks });
+            self.path.steps.push(Step { point: point.number, choices: Vec::new() });
+            state = crashed;
+            operation = point.operation;
+        }
+    }
+
+    /// Runs one path, and tells what happened.
+    pub(super) fn replay(&mut self, path: &Path) -> Result<Story, TokenError> {
+        self.crash = Crash::default();
+        self.disk = SimDisk::with_profile(self.settings.profile);
+        let mut state = self.begin();
+        self.disk.keep_trace();
+        let mut story = Story::new(&self.settings.name);
+        let mut operation = 0;
+        let mut choices = &path.workload;
+        for level in 0..=path.steps.len() {
+            let script = Script::new(choices.clone());
+            let chooser = Chooser::given(Box::new(script)).keep_answers();
+            self.load(level, &state, operation, chooser);
+            let next = path.steps.get(level);
+            let keep = next.map_or(Keep::Nothing, |step| Keep::One(step.point));
+            self.disk.machine().recorder.start(keep, self.settings.at, Vec::new());
+            let outcome = self.run(level);
+            let mut machine = self.disk.machine();
+            if machine.powered {
+                machine.record(None);
+            }
+            let points = machine.recorder.take();
+            let point = points.iter().find(|point| point.kept);
+            story.add_level(&machine, &state, point, outcome.as_ref().err());
+            drop(machine);
+            let (Ok(()), Some(step)) = (outcome, next) else { break };
+            let Some(point) = point else { return Err(TokenError::NoSuchPoint) };
+            let marks = self.disk.machine().marks[..point.marks].to_vec();
+            self.crash.levels.push(Level { operation: point.operation, marks });
+            state = self.crashed(point).0;
+            operation = point.operation;
+            choices = &step.choices;
+        }
+        Ok(story)
+    }
+
+    /// Tells the story of the failure, if there is one, after making it simpler.
+    pub(super) fn finish(mut self) -> Report {
+        let Some((message, path)) = self.failed.take() else { return self.report };
+        let mut report = self.report.clone();
+        let path = self.simplify(path);
+        let token = path.to_token(&self.settings.name);
+        let told = self.replay(&path).ok().and_then(|story| story.violation(token.clone()));
+        report.violation = Some(told.unwrap_or_else(|| Violation {
+            message,
+            token,
+            story: "it did not fail again: the run is not deterministic".to_owned(),
+        }));
+        report
+    }
+
+    /// Takes the newest version wherever the failure does not need an older one.
+    fn simplify(&mut self, path: Path) -> Path {
+        const REPLAYS_MAX: usize = 300;
+        let mut held = path;
+        let mut replays = 0;
+        for level in (0..=held.steps.len()).rev() {
+            let len = choices_of(&mut held, level).len();
+            for at in (0..len).rev() {
+                let before = choices_of(&mut held, level)[at];
+                if before == 0 || replays == REPLAYS_MAX {
+                    continue;
+                }
+                replays += 1;
+                choices_of(&mut held, level)[at] = 0;
+                let fails = self.replay(&held).is_ok_and(|story| story.fails_at(held.steps.len()));
+                if !fails {
+                    choices_of(&mut held, level)[at] = before;
+                }
+            }
+        }
+        held
+    }
+}
+
+fn choices_of(path: &mut Path, level: usize) -> &mut Vec<u32> {
+    match level.checked_sub(1) {
+        None => &mut path.workload,
+        Some(step) => &mut path.steps[step].choices,
+    }
+}
+
+fn not_repeated(search: &Exhaustive) -> Option<String> {
+    (!search.asked_all()).then(|| "the run is not deterministic: it asked less than before".into())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}

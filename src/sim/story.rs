@@ -1,0 +1,131 @@
+//! The short story of a run.
+//!
+//! Owns: [`Story`]: the operations, where the power failed, what survived, what was found.
+//! Must not know: how the run was chosen. Keeps: nothing.
+
+use super::choose::Choice;
+use super::chooser::Answer;
+use super::index;
+use super::machine::Machine;
+use super::points::Point;
+use super::report::Violation;
+use super::state::DiskState;
+use super::trace::{Op, OpKind};
+use std::fmt::Write;
+
+/// The operations shown of each run, the last ones.
+const OPS_MAX: usize = 16;
+/// The choices shown of each run.
+const ANSWERS_MAX: usize = 16;
+
+/// The story of one run.
+pub(super) struct Story {
+    text: String,
+    levels: usize,
+    message: Option<String>,
+}
+
+impl Story {
+    pub(super) fn new(name: &str) -> Story {
+        Story { text: format!("{name}: the workload runs"), levels: 0, message: None }
+    }
+
+    /// Whether the run after this many crashes failed.
+    pub(super) fn fails_at(&self, crashes: usize) -> bool {
+        self.message.is_some() && self.levels == crashes + 1
+    }
+
+    pub(super) fn violation(self, token: String) -> Option<Violation> {
+        let message = self.message?;
+        Some(Violation { message, token, story: self.text })
+    }
+
+    /// Tells of one run: what it began with, its operations, how it ended.
+    pub(super) fn add_level(
+        &mut self,
+        machine: &Machine,
+        start: &DiskState,
+        point: Option<&Point>,
+        message: Option<&String>,
+    ) {
+        if self.levels > 0 {
+            self.line("the power is back, and the check runs");
+        }
+        self.levels += 1;
+        let answers = machine.chooser.answers();
+        // A newest version needs no word.
+        let told: Vec<&Answer> = answers.iter().filter(|answer| answer.chosen > 0).collect();
+        for answer in told.iter().take(ANSWERS_MAX) {
+            self.line(&format!("  {}", answer_text(machine, start, answer)));
+        }
+        if told.len() > ANSWERS_MAX {
+            self.line(&format!("  and {} further choices", told.len() - ANSWERS_MAX));
+        } else if answers.is_empty() {
+            self.line("  nothing was left open");
+        }
+        let ops = machine.trace.as_ref().map_or(&[][..], |trace| trace.ops());
+        let ends = point.map_or(u64::MAX, |point| match point.before {
+            Some(_) => point.operation,
+            None => u64::MAX,
+        });
+        self.add_ops(ops, ends);
+        match (message, point) {
+            (Some(message), _) => {
+                self.line(&format!("  it fails: {message}"));
+                self.message = Some(message.clone());
+            }
+            (None, Some(point)) => match point.before {
+                Some(_) => self.line(&format!("the power fails before #{}", point.operation)),
+                None => self.line("the power fails at its end"),
+            },
+            (None, None) => self.line("  it passes"),
+        }
+    }
+
+    fn add_ops(&mut self, ops: &[Op], ends: u64) {
+        let shown: Vec<&Op> = ops
+            .iter()
+            .filter(|op| op.number < ends && !matches!(op.kind, OpKind::Size | OpKind::Id))
+            .collect();
+        if shown.len() > OPS_MAX {
+            self.line(&format!("  {} operations, then", shown.len() - OPS_MAX));
+        }
+        for op in shown.iter().skip(shown.len().saturating_sub(OPS_MAX)) {
+            self.line(&format!("  {op}"));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        write!(self.text, "\n{line}").expect("a string takes all text");
+    }
+}
+
+fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String {
+    let which = format!("({} of {})", answer.chosen + 1, answer.alternatives);
+    match answer.what {
+        Choice::Sector { file, sector } => {
+            let sector_bytes = u64::from(machine.profile.sector_bytes);
+            let from = u64::from(sector) * sector_bytes;
+            let state = start.files.get(index(file));
+            let origin =
+                state.and_then(|state| state.origin(&machine.arena, sector, answer.chosen));
+            let origin = match origin {
+                Some(0) => "what was there at first".to_owned(),
+                Some(operation) => format!("what #{operation} wrote"),
+                None => "an older version".to_owned(),
+            };
+            format!("file {file} bytes {from}..{}: {origin} {which}", from + sector_bytes)
+        }
+        Choice::Size { file } => {
+            let state = start.files.get(index(file));
+            match state.and_then(|state| state.open_size(answer.chosen)) {
+                Some(size) => format!("file {file} size: {size} {which}"),
+                None => format!("file {file} size: an older one {which}"),
+            }
+        }
+        Choice::Name { operation } => format!("the name changed by #{operation}: lost"),
+        Choice::Fault { operation } => format!("#{operation} fails"),
+        Choice::CrashPoint => format!("crash point {}", answer.chosen),
+        Choice::User => format!("the caller's choice: {}", answer.chosen),
+    }
+}

@@ -1,0 +1,164 @@
+//! The record of what was asked of the disk.
+//!
+//! Owns: [`Op`] and [`Trace`], a list of operations and a number that sums it up.
+//! Must not know: how operations are carried out.
+//! Keeps: equal runs have equal [`Trace::hash`]es, whatever the platform.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The kind of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpKind {
+    /// A file was opened, or made and opened.
+    Open,
+    /// The identity of a path was asked for.
+    FileId,
+    /// A name was changed.
+    Rename,
+    /// A name was removed.
+    Remove,
+    /// Names were made durable.
+    SyncDir,
+    /// Bytes were read.
+    Read,
+    /// Bytes were written.
+    Write,
+    /// The length was set.
+    SetLen,
+    /// The length was asked for.
+    Size,
+    /// Data was made durable.
+    SyncData,
+    /// Data and length were made durable.
+    SyncAll,
+    /// A lock was asked for.
+    Lock,
+    /// The identity of an open file was asked for.
+    Id,
+    /// A file was closed.
+    Close,
+}
+
+impl OpKind {
+    /// The number of kinds.
+    pub(super) const COUNT: usize = OpKind::Close as usize + 1;
+
+    fn name(self) -> &'static str {
+        match self {
+            OpKind::Open => "open",
+            OpKind::FileId => "file_id",
+            OpKind::Rename => "rename",
+            OpKind::Remove => "remove",
+            OpKind::SyncDir => "sync_dir",
+            OpKind::Read => "read",
+            OpKind::Write => "write",
+            OpKind::SetLen => "set_len",
+            OpKind::Size => "size",
+            OpKind::SyncData => "sync_data",
+            OpKind::SyncAll => "sync_all",
+            OpKind::Lock => "lock",
+            OpKind::Id => "id",
+            OpKind::Close => "close",
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It worked; the number of bytes transferred, or the number asked for.
+    Done(u64),
+    /// It failed with an error of this kind.
+    Failed(std::io::ErrorKind),
+}
+
+/// One operation, as it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Op {
+    /// Its number; the first operation of a disk is 1.
+    pub number: u64,
+    /// What was asked.
+    pub kind: OpKind,
+    /// The number of the file, if the operation concerns one that exists.
+    pub file: Option<u32>,
+    /// The offset in bytes, where there is one.
+    pub offset: u64,
+    /// The length in bytes, where there is one.
+    pub len: u64,
+    /// CRC32C of the bytes written or read, or of the path named; 0 where there are none.
+    pub checksum: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{} {}", self.number, self.kind.name())?;
+        if let Some(file) = self.file {
+            write!(f, " file {file}")?;
+        }
+        match self.kind {
+            OpKind::Read | OpKind::Write => {
+                write!(f, " at {} len {} crc {:08x}", self.offset, self.len, self.checksum)?;
+            }
+            OpKind::SetLen => write!(f, " to {}", self.len)?,
+            _ => {}
+        }
+        match self.outcome {
+            Outcome::Done(done) if matches!(self.kind, OpKind::Read | OpKind::Write) => {
+                if done < self.len {
+                    write!(f, ": only {done}")?;
+                }
+                Ok(())
+            }
+            Outcome::Done(_) => Ok(()),
+            Outcome::Failed(kind) => write!(f, ": {kind:?}"),
+        }
+    }
+}
+
+/// The operations of a run, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    ops: Vec<Op>,
+}
+
+impl Trace {
+    /// The operations, in order.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// A number that two traces share only if they are, in all likelihood, the same.
+    pub fn hash(&self) -> u64 {
+        let mut mixer = Mixer(0xCBF2_9CE4_8422_2325);
+        self.ops.hash(&mut mixer);
+        mixer.finish()
+    }
+
+    pub(super) fn push(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.ops.clear();
+    }
+}
+
+/// FNV-1a with a rotation: the same value on every run, unlike the standard library's hasher.
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let mixed = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+            self.0 = mixed.rotate_left(23);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

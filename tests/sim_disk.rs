@@ -1,0 +1,405 @@
+//! Does the simulated disk do what its documentation says, rule by rule?
+#![cfg(feature = "sim")]
+
+use btree_store::sim::{
+    Choice, Choose, DataSync, Errno, Failure, Fault, Flush, Growth, Monitor, OpKind, OpSet,
+    Profile, Script, Seeded, SimDisk, SyncFailure, When, WriteEvent,
+};
+use btree_store::vfs::{LockMode, OpenMode, Vfs, VfsFile, read_exact_at, write_all_at};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+const PATH: &str = "dir/file";
+
+fn create(disk: &SimDisk) -> Box<dyn VfsFile> {
+    disk.open(Path::new(PATH), OpenMode::Create).expect("the disk has room")
+}
+
+/// A disk with a durable file of these bytes.
+fn disk_with(profile: Profile, bytes: &[u8]) -> SimDisk {
+    let disk = SimDisk::with_profile(profile);
+    disk.write_file(PATH, bytes);
+    disk
+}
+
+/// What a file holds after the crash of a disk, over many seeds.
+fn survivors(make: impl Fn() -> SimDisk) -> BTreeSet<Option<Vec<u8>>> {
+    let crash = |seed| {
+        let disk = make();
+        disk.choose_from(Seeded::new(seed));
+        disk.crash();
+        disk.read_file(PATH)
+    };
+    (0..200).map(crash).collect()
+}
+
+fn set(values: &[&[u8]]) -> BTreeSet<Option<Vec<u8>>> {
+    values.iter().map(|value| Some(value.to_vec())).collect()
+}
+
+#[test]
+fn each_sector_stops_at_one_of_its_versions() {
+    let found = survivors(|| {
+        let disk = disk_with(Profile { sector_bytes: 4, ..Profile::default() }, b"aaaabbbb");
+        let file = create(&disk);
+        file.write_at(b"AAAA", 0).expect("written");
+        file.write_at(b"1111BBBB", 0).expect("written");
+        disk
+    });
+    let wanted: [&[u8]; 6] =
+        [b"aaaabbbb", b"AAAAbbbb", b"1111bbbb", b"aaaaBBBB", b"AAAABBBB", b"1111BBBB"];
+    assert_eq!(found, set(&wanted));
+}
+
+#[test]
+fn what_was_synced_survives() {
+    for all in [false, true] {
+        let found = survivors(|| {
+            let disk = disk_with(Profile::default(), b"");
+            let file = create(&disk);
+            file.write_at(&[7; 2000], 0).expect("written");
+            if all { file.sync_all() } else { file.sync_data() }.expect("synced");
+            disk
+        });
+        assert_eq!(found, set(&[&[7; 2000]]));
+    }
+}
+
+#[test]
+fn the_size_stops_at_one_of_its_values() {
+    let found = survivors(|| {
+        let disk = disk_with(Profile::default(), b"12");
+        let file = create(&disk);
+        file.set_len(5).expect("grown");
+        file.set_len(1).expect("shrunk");
+        disk
+    });
+    // The shrinking may have zeroed the tail of the sector, the size notwithstanding.
+    assert_eq!(found, set(&[b"1", b"12", b"1\0", b"12\0\0\0", b"1\0\0\0\0"]));
+}
+
+#[test]
+fn stale_bytes_show_only_where_the_file_grew() {
+    let profile = Profile { sector_bytes: 4, growth: Growth::Stale, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"abcdef");
+        create(&disk).set_len(12).expect("grown");
+        disk
+    });
+    assert!(found.iter().flatten().all(|bytes| bytes.starts_with(b"abcdef")));
+    assert_eq!(found.len(), 5, "the old size, or two stale or zero sectors: {found:?}");
+}
+
+#[test]
+fn sync_data_loses_the_size_if_the_profile_says_so() {
+    let profile = Profile { data_sync: DataSync::LosesSize, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"one");
+        let file = create(&disk);
+        file.write_at(b"ONE more", 0).expect("written");
+        file.sync_data().expect("synced");
+        disk
+    });
+    assert_eq!(found, set(&[b"ONE", b"ONE more"]));
+}
+
+#[test]
+fn a_lying_flush_fences_nothing() {
+    let profile = Profile { flush: Flush::Lying, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"one");
+        let file = create(&disk);
+        file.write_at(b"two", 0).expect("written");
+        file.sync_all().expect("the sync lies");
+        disk
+    });
+    assert_eq!(found, set(&[b"one", b"two"]));
+}
+
+#[test]
+fn a_name_survives_only_a_directory_sync() {
+    let other = Path::new("dir/other");
+    let renamed = |sync: bool| {
+        survivors(|| {
+            let disk = disk_with(Profile::default(), b"old");
+            let file = disk.open(other, OpenMode::Create).expect("created");
+            file.write_at(b"new", 0).expect("written");
+            file.sync_all().expect("synced");
+            disk.rename(other, Path::new(PATH)).expect("renamed");
+            if sync {
+                disk.sync_dir(Path::new(PATH)).expect("synced");
+            }
+            disk
+        })
+    };
+    assert_eq!(renamed(false), set(&[b"old", b"new"]));
+    assert_eq!(renamed(true), set(&[b"new"]));
+    let removed = survivors(|| {
+        let disk = disk_with(Profile::default(), b"old");
+        disk.remove(Path::new(PATH)).expect("removed");
+        disk
+    });
+    assert_eq!(removed, [None, Some(b"old".to_vec())].into());
+}
+
+/// A durable `old`, then `new` written and a sync that fails.
+fn after_failed_sync(failure: SyncFailure) -> (SimDisk, Box<dyn VfsFile>, bool) {
+    let disk = disk_with(Profile::default(), b"old");
+    // The older version is the one that landed.
+    disk.choose_from(Script::new(vec![1; 100]));
+    let file = create(&disk);
+    file.write_at(b"new", 0).expect("written");
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), Failure::Sync(failure)));
+    let succeeded = file.sync_all().is_ok();
+    (disk, file, succeeded)
+}
+
+#[test]
+fn a_failed_sync_leaves_what_its_kind_says() {
+    let (disk, file, succeeded) = after_failed_sync(SyncFailure::Drop);
+    assert!(!succeeded);
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+    file.sync_all().expect("the retry believes that nothing is dirty");
+    disk.evict();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+
+    let (disk, file, succeeded) = after_failed_sync(SyncFailure::Keep);
+    assert!(!succeeded);
+    file.sync_all().expect("the retry writes it");
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+
+    let (disk, _file, succeeded) = after_failed_sync(SyncFailure::Revert);
+    assert!(!succeeded);
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+
+    let (disk, file, succeeded) = after_failed_sync(SyncFailure::Late);
+    assert!(succeeded);
+    assert!(file.sync_all().is_err(), "the next sync reports it");
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+}
+
+#[test]
+fn a_lost_sector_is_durable_once_it_is_written_again() {
+    let (disk, file, _) = after_failed_sync(SyncFailure::Drop);
+    file.write_at(b"new", 0).expect("written");
+    file.sync_all().expect("synced");
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn a_killed_process_leaves_its_writes_in_the_page_cache() {
+    let (disk, file, _) = after_failed_sync(SyncFailure::Drop);
+    assert!(file.try_lock(LockMode::Exclusive).expect("asked"));
+    disk.kill();
+    assert!(file.write_at(b"x", 0).is_err(), "the handle is dead");
+    assert!(create(&disk).try_lock(LockMode::Exclusive).expect("asked"), "the lock is free");
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+}
+
+#[test]
+fn locks_exclude_each_other_until_the_file_is_closed() {
+    let disk = disk_with(Profile::default(), b"");
+    let (one, two) = (create(&disk), create(&disk));
+    assert!(one.try_lock(LockMode::Shared).expect("asked"));
+    assert!(two.try_lock(LockMode::Shared).expect("asked"));
+    assert!(!two.try_lock(LockMode::Exclusive).expect("asked"));
+    drop(one);
+    assert!(two.try_lock(LockMode::Exclusive).expect("asked"));
+    assert!(!create(&disk).try_lock(LockMode::Shared).expect("asked"));
+}
+
+#[test]
+fn faults_strike_where_they_are_told() {
+    let disk = disk_with(Profile::default(), b"0123456789");
+    let file = create(&disk);
+    let eintr = Failure::Error(Errno::Eintr);
+    disk.inject(Fault::new(OpSet::READS, When::Once(1), eintr));
+    disk.inject(Fault::new(OpSet::WRITES, When::From(1), Failure::Short(0)));
+    let mut buf = [0; 4];
+    assert_eq!(file.read_at(&mut buf, 0).expect("the first read works"), 4);
+    assert_eq!(file.read_at(&mut buf, 0).map_err(|e| e.kind()), Err(ErrorKind::Interrupted));
+    read_exact_at(&*file, &mut buf, 0).expect("the third read works");
+    write_all_at(&*file, b"x", 0).expect("the first write works");
+    let nothing = write_all_at(&*file, b"y", 0).map_err(|error| error.kind());
+    assert_eq!(nothing, Err(ErrorKind::WriteZero));
+    disk.clear_faults();
+    write_all_at(&*file, b"z", 0).expect("the faults are over");
+}
+
+#[test]
+fn short_transfers_move_a_part() {
+    let disk = disk_with(Profile::default(), b"0123456789");
+    let file = create(&disk);
+    disk.inject(Fault::new(OpSet::ALL, When::From(0), Failure::Short(3)));
+    let mut buf = [0; 10];
+    assert_eq!(file.read_at(&mut buf, 0).expect("read"), 3);
+    read_exact_at(&*file, &mut buf, 0).expect("the rest follows");
+    assert_eq!(&buf, b"0123456789");
+    assert_eq!(file.write_at(b"abcdef", 0).expect("written"), 3);
+    write_all_at(&*file, b"abcdef", 0).expect("the rest follows");
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"abcdef6789"[..]));
+}
+
+#[test]
+fn without_power_nothing_works_until_the_crash() {
+    let disk = disk_with(Profile::default(), b"old");
+    let file = create(&disk);
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), Failure::PowerOff));
+    file.write_at(b"new", 0).expect("written");
+    assert!(file.sync_all().is_err());
+    disk.clear_faults();
+    disk.kill();
+    assert!(disk.open(Path::new(PATH), OpenMode::Read).is_err(), "a restart needs power");
+    disk.crash();
+    let found = disk.read_file(PATH).expect("the file is there");
+    assert!(found == b"old" || found == b"new");
+}
+
+#[test]
+fn a_longest_file_is_a_full_disk() {
+    let disk = disk_with(Profile { file_bytes_max: 1000, ..Profile::default() }, b"");
+    let file = create(&disk);
+    file.write_at(&[1; 1000], 0).expect("there is room");
+    let full = file.write_at(&[1], 1000).map_err(|error| error.kind());
+    assert_eq!(full, Err(ErrorKind::StorageFull));
+    assert!(file.write_at(&[1], u64::MAX).is_err());
+    assert!(file.set_len(u64::MAX).is_err());
+}
+
+#[test]
+fn a_read_only_handle_writes_nothing() {
+    let disk = disk_with(Profile::default(), b"x");
+    let file = disk.open(Path::new(PATH), OpenMode::Read).expect("it exists");
+    assert!(file.write_at(b"y", 0).is_err());
+    assert!(file.set_len(0).is_err());
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"x"[..]));
+}
+
+/// Refuses writes of a byte that the file holds already.
+struct NoRepetition {
+    writes: u64,
+}
+
+impl Monitor for NoRepetition {
+    fn write(&mut self, event: &WriteEvent<'_>) -> Result<(), String> {
+        self.writes += 1;
+        match event.old {
+            Some(old) if old == event.new => Err(format!("{old:?} again")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_monitor_sees_old_and_new_bytes() {
+    let disk = disk_with(Profile::default(), b"abc");
+    disk.watch(Box::new(NoRepetition { writes: 0 }));
+    let file = create(&disk);
+    file.write_at(b"x", 0).expect("written");
+    assert_eq!(disk.violation(), None);
+    file.write_at(b"bc", 1).expect("written");
+    file.write_at(b"bc", 1).expect("written");
+    assert_eq!(disk.violation().as_deref(), Some("operation #3: [98, 99] again"));
+}
+
+/// Fails if a choice is asked for.
+struct Never;
+
+impl Choose for Never {
+    fn choose(&mut self, _alternatives: u32, what: Choice) -> u32 {
+        panic!("{what:?} is decided")
+    }
+}
+
+#[test]
+fn what_nobody_reads_is_not_decided() {
+    let disk = disk_with(Profile { sector_bytes: 4, ..Profile::default() }, &[0; 64]);
+    let file = create(&disk);
+    file.write_at(&[1; 32], 0).expect("written");
+    disk.crash();
+    disk.choose_from(Never);
+    assert!((disk.log2_images() - 8.0).abs() < 1e-9);
+    let file = create(&disk);
+    let mut buf = [0; 32];
+    file.read_at(&mut buf, 32).expect("read");
+    // Overwriting decides nothing either, and a further crash keeps the old versions open.
+    file.write_at(&[2; 4], 0).expect("written");
+    disk.crash();
+    assert!((disk.log2_images() - 7.0 - 3_f64.log2()).abs() < 1e-9);
+}
+
+#[test]
+fn a_snapshot_starts_other_disks() {
+    let disk = disk_with(Profile::default(), b"first");
+    create(&disk).write_at(b"dirty", 0).expect("written");
+    let snapshot = disk.snapshot();
+    create(&disk).write_at(b"later", 0).expect("written");
+    let other = SimDisk::from_snapshot(&snapshot);
+    assert_eq!(other.read_file(PATH).as_deref(), Some(&b"dirty"[..]));
+    other.choose_from(Script::new(vec![1]));
+    other.crash();
+    assert_eq!(other.read_file(PATH).as_deref(), Some(&b"first"[..]));
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"later"[..]));
+}
+
+#[test]
+fn a_settled_disk_loses_nothing() {
+    let (disk, _file, _) = after_failed_sync(SyncFailure::Drop);
+    disk.settle();
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn equal_runs_have_equal_traces() {
+    let run = |last: &[u8]| {
+        let disk = disk_with(Profile::default(), b"abc");
+        disk.keep_trace();
+        let file = create(&disk);
+        file.write_at(last, 1).expect("written");
+        file.sync_data().expect("synced");
+        disk.trace()
+    };
+    assert_eq!(run(b"x").hash(), run(b"x").hash());
+    assert_ne!(run(b"x").hash(), run(b"y").hash());
+    let lines: Vec<String> = run(b"x").ops().iter().map(ToString::to_string).collect();
+    assert_eq!(lines[0], "#1 open file 0");
+    assert!(lines[1].starts_with("#2 write file 0 at 1 len 1 crc "), "{lines:?}");
+    assert_eq!(lines[2], "#3 sync_data file 0");
+}
+
+#[test]
+fn operations_are_counted() {
+    let disk = disk_with(Profile::default(), b"abc");
+    let file = create(&disk);
+    for _ in 0..3 {
+        file.size().expect("asked");
+    }
+    assert_eq!((disk.count(OpKind::Size), disk.count(OpKind::Write)), (3, 0));
+}
+
+#[test]
+fn long_runs_do_not_keep_old_versions() {
+    let disk = disk_with(Profile { sector_bytes: 4096, ..Profile::default() }, b"");
+    let file = create(&disk);
+    let mut page = vec![0; 1 << 20];
+    for round in 0..200_u64 {
+        page.fill(round.to_le_bytes()[0]);
+        file.write_at(&page, 0).expect("written");
+        file.sync_data().expect("synced");
+    }
+    assert_eq!(disk.read_file(PATH), Some(page));
+    assert!(resident_bytes() < 400 << 20, "200 MiB were written over one");
+}
+
+/// The memory of this process, or 0 where it cannot be told.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}

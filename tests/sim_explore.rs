@@ -1,0 +1,207 @@
+//! Does the explorer find every mistake that a store can make with its disk, and nothing in a
+//! store that makes none?
+#![cfg(feature = "sim")]
+
+mod sim_toys;
+
+use btree_store::sim::{
+    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, OpSet, Profile, Report,
+    Seeded, SimDisk, SyncFailure, Verdict, When,
+};
+use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
+use std::collections::BTreeSet;
+
+/// The profiles in which a store has to be right.
+fn profiles() -> [Profile; 4] {
+    let plain = Profile::default();
+    [
+        plain,
+        Profile { growth: Growth::Stale, ..plain },
+        Profile { data_sync: DataSync::LosesSize, ..plain },
+        Profile { sector_bytes: 4096, growth: Growth::Stale, ..plain },
+    ]
+}
+
+/// Two commits under any single fault of a kind at any place; after an error the process starts
+/// again without a reboot, under memory pressure or not, and commits once more.
+fn commits_under_faults(
+    mistake: Mistake,
+    ops: OpSet,
+    failure: Failure,
+) -> impl FnMut(&SimDisk) -> btree_store::sim::Checked {
+    move |disk| {
+        let mut toy = Toy::open(disk, mistake)?;
+        disk.inject(Fault::new(ops, When::Chosen(1), failure));
+        let mut healthy = true;
+        for _ in 0..2 {
+            healthy = healthy && toy.commit(disk).is_ok();
+        }
+        drop(toy);
+        disk.clear_faults();
+        if !healthy {
+            disk.kill();
+            if disk.choose(2) == 1 {
+                disk.evict();
+            }
+            let mut again = Toy::open(disk, mistake)?;
+            disk.acknowledged(again.seq);
+            again.commit(disk)?;
+        }
+        Ok(())
+    }
+}
+
+/// The failures of a sync after which nothing acknowledged may be lost.
+const SYNC_FAILURES: [SyncFailure; 4] =
+    [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::Revert, SyncFailure::NoSpace];
+
+/// Explores everything that finds one of the mistakes; returns the first violation, or the last
+/// report.
+fn explore_all(mistake: Mistake) -> Report {
+    let mut last = None;
+    for profile in profiles() {
+        let explorer = Explorer::new(format!("{mistake:?}")).profile(profile).nested(1);
+        let report = explorer.explore(commits(mistake, 2), check(mistake));
+        if report.verdict != Verdict::Verified {
+            return report;
+        }
+        last = Some(report);
+    }
+    let explorer = Explorer::new(format!("{mistake:?}"));
+    for failure in SYNC_FAILURES {
+        let workload = commits_under_faults(mistake, OpSet::SYNCS, Failure::Sync(failure));
+        let report = explorer.explore(workload, check(mistake));
+        if report.verdict != Verdict::Verified {
+            return report;
+        }
+    }
+    let workload = commits_under_faults(mistake, OpSet::WRITES, Failure::Short(700));
+    let report = explorer.explore(workload, check(mistake));
+    if report.verdict == Verdict::Verified { last.expect("there are profiles") } else { report }
+}
+
+#[test]
+fn a_store_without_mistake_is_verified() {
+    let report = explore_all(Mistake::None);
+    assert!(report.is_verified(), "{report}");
+    assert!(report.executions > 100, "{report}");
+    println!("{report}");
+}
+
+#[test]
+fn every_mistake_is_found_and_its_token_repeats_it() {
+    for mistake in MISTAKES {
+        let report = explore_all(mistake);
+        let violation = report.violation.unwrap_or_else(|| panic!("{mistake:?} was not found"));
+        println!("{mistake:?}: {violation}\n");
+        assert!(violation.token.len() <= 300, "{mistake:?}: {}", violation.token);
+        assert!(violation.story.lines().count() > 3, "{mistake:?}: {violation}");
+    }
+}
+
+#[test]
+fn a_token_repeats_its_failure() {
+    let mistake = Mistake::HalfChecksum;
+    let explorer = Explorer::new("half");
+    let report = explorer.explore(commits(mistake, 2), check(mistake));
+    let found = report.violation.expect("the mistake is found");
+    let again = explorer.replay(&found.token, commits(mistake, 2), check(mistake));
+    assert_eq!(again, Ok(Some(found.clone())));
+    let right = explorer.replay(&found.token, commits(Mistake::None, 2), check(Mistake::None));
+    assert_eq!(right, Ok(None));
+}
+
+/// The states seen by a check, with what was acknowledged, over all runs.
+fn outcomes(explorer: &Explorer, mistake: Mistake, number: u64) -> (BTreeSet<String>, Report) {
+    let mut seen = BTreeSet::new();
+    let report = explorer.explore(commits(mistake, number), |disk, _| {
+        let outcome = match Toy::open(disk, mistake) {
+            Ok(toy) => match toy.read() {
+                Ok(value) => format!("{} {:08x}", toy.seq, crc32c::crc32c(&value)),
+                Err(error) => format!("{} {error}", toy.seq),
+            },
+            Err(error) => error.to_string(),
+        };
+        seen.insert(outcome);
+        Ok(())
+    });
+    (seen, report)
+}
+
+#[test]
+fn lazy_images_at_fences_show_what_all_images_at_all_operations_show() {
+    for mistake in [Mistake::None].into_iter().chain(MISTAKES) {
+        for profile in profiles() {
+            let lazy = Explorer::new("lazy").profile(profile);
+            let eager =
+                lazy.clone().images(Images::Eager).crash_points(CrashPoints::EveryOperation);
+            let (few, few_report) = outcomes(&lazy, mistake, 1);
+            let (all, all_report) = outcomes(&eager, mistake, 1);
+            assert!(few_report.is_verified() && all_report.is_verified());
+            assert_eq!(few, all, "{mistake:?} {profile:?}");
+            assert!(few_report.executions < all_report.executions);
+        }
+    }
+}
+
+#[test]
+fn a_search_that_is_cut_off_is_not_verified() {
+    let explorer = Explorer::new("cut").executions_max(5);
+    let report = explorer.explore(commits(Mistake::None, 2), check(Mistake::None));
+    assert_eq!(report.verdict, Verdict::Unverified);
+    assert_eq!(report.executions, 5);
+}
+
+#[test]
+fn a_panic_in_the_check_is_a_violation() {
+    let report = Explorer::new("panic").explore(|_| Ok(()), |_, _| panic!("the check panics"));
+    assert_eq!(report.verdict, Verdict::Violated);
+    let violation = report.violation.expect("there is one");
+    assert_eq!(violation.message, "panic: the check panics");
+}
+
+#[test]
+fn a_workload_that_is_not_deterministic_is_a_violation() {
+    let mut runs = 0;
+    let report = Explorer::new("random").explore(
+        |disk| {
+            runs += 1;
+            disk.choose(runs + 1);
+            disk.choose(2);
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    assert_eq!(report.verdict, Verdict::Violated);
+    assert!(report.to_string().contains("not deterministic"), "{report}");
+}
+
+#[test]
+fn samples_find_what_the_search_finds() {
+    let mistake = Mistake::HalfChecksum;
+    let explorer = Explorer::new("sampled").nested(2);
+    let found = (0..1000).find_map(|seed| {
+        explorer.sample(Seeded::new(seed), commits(mistake, 3), check(mistake)).violation
+    });
+    let found = found.expect("a thousand samples find a torn meta");
+    let again = explorer.replay(&found.token, commits(mistake, 3), check(mistake));
+    assert_eq!(again, Ok(Some(found)));
+    for seed in 0..1000 {
+        let right = Mistake::None;
+        let report = explorer.sample(Seeded::new(seed), commits(right, 3), check(right));
+        assert_eq!(report.verdict, Verdict::Unverified, "seed {seed}: {report}");
+    }
+}
+
+#[test]
+fn shards_share_the_crash_points() {
+    let whole = Explorer::new("whole").explore(commits(Mistake::None, 2), check(Mistake::None));
+    let mut executions = 0;
+    for part in 0..3 {
+        let explorer = Explorer::new("part").shard(part, 3);
+        let report = explorer.explore(commits(Mistake::None, 2), check(Mistake::None));
+        assert!(report.is_verified());
+        executions += report.executions;
+    }
+    assert_eq!(executions, whole.executions);
+}
