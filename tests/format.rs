@@ -27,7 +27,10 @@ const CONSTANTS: &str = include_str!("../src/format.rs");
 
 macro_rules! values {
     ($($name:ident)*) => {
-        [$((stringify!($name), u64::try_from(constants::$name).expect("no constant is negative"))),*]
+        [$((
+            stringify!($name),
+            u64::try_from(constants::$name).expect("no constant is negative"),
+        )),*]
     };
 }
 

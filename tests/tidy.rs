@@ -49,6 +49,7 @@ fn the_project_is_tidy() {
         shape::check_leftovers(&tree),
         words::check_locks(&tree),
         words::check_files(&tree),
+        words::check_fences(&tree),
         words::check_determinism(&tree),
         words::check_unsafe(&tree),
         words::check_errors(&tree, DISCARDS),
