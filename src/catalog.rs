@@ -22,10 +22,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The record of a bucket without entries, which is also what a dirty one has until it is
-    /// sealed.
-    pub(crate) const EMPTY: Record = Record { root: None, entries: 0, overflow_pages: 0 };
-
     /// The record of a sealed tree.
     pub(crate) fn of(tree: &Tree) -> Record {
         let root = match tree.root {
@@ -94,10 +90,6 @@ fn inline_len(name: &[u8]) -> usize {
 }
 
 impl Catalog {
-    pub(crate) fn empty() -> Catalog {
-        Catalog { buckets: 0, names: Names::Inline(Arc::default()) }
-    }
-
     /// The bucket's tree, in a state of transaction `txn`.
     pub(crate) fn find(
         &self,

@@ -24,8 +24,6 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    pub(crate) const BOTH: [Slot; 2] = [Slot::Zero, Slot::One];
-
     pub(crate) fn other(self) -> Slot {
         match self {
             Slot::Zero => Slot::One,
@@ -79,6 +77,11 @@ fn word(value: usize) -> u32 {
 }
 
 impl Meta {
+    /// The length that the file has at least, in bytes.
+    pub(crate) fn file_len(&self) -> u64 {
+        u64::from(self.page_count) * self.page_size as u64
+    }
+
     /// The page for a slot, sealed.
     pub(crate) fn encode(&self, slot: Slot) -> Vec<u8> {
         let mut out = vec![0; self.page_size];

@@ -162,7 +162,7 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
 
 /// Checks that a file holds what a meta page says its commit wrote, item by item.
 fn check_whole(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<()> {
-    let wanted = u64::from(meta.page_count) * meta.page_size as u64;
+    let wanted = meta.file_len();
     if file_len < wanted {
         let (invariant, wanted) = (Invariant::ValidMetaWhole, format!("{wanted} bytes"));
         return Err(Error::corruption(None, invariant, wanted, file_len));

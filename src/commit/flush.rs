@@ -36,7 +36,7 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
 
 /// Writes a job and makes it durable. `file_len` is the file's length in bytes, kept up to date.
 pub(super) fn flush(pager: &Pager, job: &Job, file_len: &mut u64) -> std::result::Result<(), Failed> {
-    let wanted = u64::from(job.meta.page_count) * job.meta.page_size as u64;
+    let wanted = job.meta.file_len();
     let mut growth = Growth::Same;
     if wanted > *file_len {
         let grown = pager.file().set_len(wanted);
@@ -67,14 +67,4 @@ pub(super) fn write_mirror(pager: &Pager, meta: &Meta, slot: Slot) -> Result<()>
     let mirror = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
     pager.write_bytes(slot.page(), &mirror.encode(slot))?;
     barrier(pager.file(), Growth::Same)
-}
-
-/// Cuts the file off behind its last page, after both slots say so.
-pub(super) fn shorten(pager: &Pager, meta: &Meta, file_len: &mut u64) -> Result<()> {
-    let wanted = u64::from(meta.page_count) * meta.page_size as u64;
-    if *file_len > wanted {
-        pager.file().set_len(wanted).map_err(|error| Error::io("shorten the file", &error))?;
-        *file_len = wanted;
-    }
-    Ok(())
 }

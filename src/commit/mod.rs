@@ -21,10 +21,11 @@ use crate::error::{Error, Fault, Result};
 use crate::meta::{Meta, Slot};
 use crate::pager::Pager;
 use crate::readers::{Readers, State};
-use crate::space::{FreeSpace, Placement};
+use crate::page::{Extent, PageId};
+use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::tree::PageRead;
-use flush::{Failed, flush, shorten, write_mirror};
+use flush::{Failed, flush, write_mirror};
 use seal::{Job, Surroundings, seal};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -48,9 +49,17 @@ pub(crate) struct Writer {
     next_slot: Slot,
     /// A sealed batch whose outcome the free space has not been told.
     in_flight: bool,
-    placement: Placement,
-    /// The page count that the next commit shortens the file to.
-    cut_to: Option<u32>,
+    /// What the next commit does for a compaction.
+    packing: Option<Packing>,
+}
+
+/// What a commit does for a compaction, beside its transactions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packing {
+    /// New pages come to lie in front of it, where there is room.
+    pub(crate) limit: PageId,
+    /// Pages of the catalog that may be moved.
+    pub(crate) catalog_budget: u32,
 }
 
 impl Writer {
@@ -129,8 +138,7 @@ impl Core {
             space: start.space,
             next_slot: start.next_slot,
             in_flight: false,
-            placement: Placement::BestFit,
-            cut_to: None,
+            packing: None,
         };
         let flush = Flush {
             leading: false,
@@ -210,7 +218,7 @@ impl Core {
             flush.leading = true;
             drop(flush);
             let leader = Leader { core: self };
-            leader.core.lead();
+            self.lead();
             drop(leader);
             flush = self.flush.lock();
         };
@@ -239,6 +247,7 @@ impl Core {
             Err(error) => return self.fail(&mut writer, &Fault::keep(error)),
         };
         writer.in_flight = true;
+        writer.packing = None;
         let number = writer.batch.number;
         writer.batch = Batch::new(Arc::clone(&job.state), number + 1, number);
         self.pager.begin_flight(&job.pages, &job.runs);
@@ -297,13 +306,49 @@ impl Core {
         let base = self.readers.newest();
         self.pager.set_page_count(base.page_count);
         writer.batch = Batch::new(base, last + 1, flush.durable);
-        writer.cut_to = None;
+        writer.packing = None;
     }
 
     /// The pages that are free and those that will be, for statistics.
     pub(crate) fn space_pages(&self) -> (u64, u64) {
         let writer = self.writer.lock();
         (writer.space.free_pages(), writer.space.pending_pages())
+    }
+
+    /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
+    /// for the flush under way.
+    ///
+    /// # Errors
+    /// What the storage says; a failed sync poisons the store.
+    pub(crate) fn shorten_file(&self) -> Result<()> {
+        let mut flush = self.flush.lock();
+        while flush.leading {
+            self.flushed.wait(&mut flush);
+        }
+        flush.leading = true;
+        drop(flush);
+        let _leader = Leader { core: self };
+        let mut writer = self.writer.lock();
+        writer.catch_up();
+        let slot = writer.next_slot;
+        drop(writer);
+        let mut flush = self.flush.lock();
+        let wanted = flush.meta.file_len();
+        if wanted >= flush.file_len || flush.poisoned.is_some() {
+            return Ok(());
+        }
+        // Either slot may be the one that the next recovery accepts.
+        if !flush.is_mirrored
+            && let Err(error) = self.mirror(&mut flush, slot)
+        {
+            flush.poisoned = Some(Fault::keep(error));
+            self.is_poisoned.store(true, Ordering::Release);
+            return Err(error);
+        }
+        let shortened = self.pager.file().set_len(wanted);
+        shortened.map_err(|error| Error::io("shorten the file", &error))?;
+        flush.file_len = wanted;
+        Ok(())
     }
 
     /// Writes the newest durable state into both slots.
@@ -364,6 +409,24 @@ impl WriteGuard<'_> {
     pub(crate) fn batch(&mut self) -> (&mut Batch, &dyn PageRead) {
         let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
         (&mut writer.batch, &self.core.pager)
+    }
+
+    /// The free extents, by address, and the pages of the file.
+    pub(crate) fn free_extents(&self) -> (Vec<Extent>, u32) {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        (writer.space.iter_free().collect(), writer.space.page_count())
+    }
+
+    /// Pages that will be free when no state needs them any more.
+    pub(crate) fn pending_pages(&self) -> u64 {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        writer.space.pending_pages()
+    }
+
+    /// Lets the next commit work for a compaction.
+    pub(crate) fn pack(&mut self, packing: Packing) {
+        let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
+        writer.packing = Some(packing);
     }
 
     /// Leaves the transaction's changes in the batch, and waits until they are durable, and with

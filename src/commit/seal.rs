@@ -20,7 +20,7 @@ use crate::page::{ChildRef, Extent, Page, PageId, TxnId, put_u16, put_u32};
 use crate::readers::State;
 use crate::space::{FreeSpace, Placement};
 use crate::sync::Arc;
-use crate::tree::{PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
+use crate::tree::{Move, PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
 use std::collections::BTreeMap;
 
 /// Commits of more pages do not insist on lying side by side.
@@ -59,6 +59,10 @@ struct Places {
 pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job> {
     let mut catalog = writer.batch.base.catalog.clone();
     enter_buckets(&mut writer.batch, &mut catalog, around.pages)?;
+    if let (Some(packing), Names::Tree(tree)) = (writer.packing, &mut catalog.names) {
+        let mut goal = Move::new(packing.limit, packing.catalog_budget);
+        tree.relocate(&mut writer.batch.edit(around.pages), &mut goal)?;
+    }
     let page_size = around.pages.page_size();
     let mut size = SealedSize::default();
     for bucket in writer.batch.buckets.values() {
@@ -95,7 +99,12 @@ fn enter_buckets(batch: &mut Batch, catalog: &mut Catalog, pages: &dyn PageRead)
 
 /// Releases what the batch freed and allocates what it needs.
 fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Result<Places> {
-    let (space, placement) = (&mut writer.space, writer.placement);
+    let space = &mut writer.space;
+    let mut placement = Placement::BestFit;
+    if let Some(packing) = writer.packing {
+        placement = Placement::Below(packing.limit);
+        space.want_checkpoint();
+    }
     for freed in &writer.batch.freed {
         space.release(freed.extent, freed.birth)?;
     }
@@ -118,8 +127,11 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
         }
         allocate_pages(space, size.nodes, placement, &mut nodes)?;
     }
-    if let Some(page_count) = writer.cut_to {
-        space.cut(page_count);
+    if let Some(packing) = writer.packing {
+        let kept = (space.page_count() - space.tail_free()).max(packing.limit.0);
+        if kept < space.page_count() {
+            space.cut(kept);
+        }
     }
     let mut log = Vec::new();
     let needed =
@@ -130,11 +142,12 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
 
 /// Allocates pages that lie side by side, at the end of the file if need be.
 fn allocate_run(space: &mut FreeSpace, pages: u32, placement: Placement) -> Result<Extent> {
-    if let Some(extent) = space.allocate(pages, placement) {
+    let found = space.allocate(pages, placement);
+    if let Some(extent) = found.or_else(|| space.allocate(pages, Placement::BestFit)) {
         return Ok(extent);
     }
     grow(space, pages)?;
-    space.allocate(pages, placement).ok_or(Error::NoSpace)
+    space.allocate(pages, Placement::BestFit).ok_or(Error::NoSpace)
 }
 
 /// Allocates pages, side by side where that is possible.
@@ -145,8 +158,11 @@ fn allocate_pages(
     out: &mut Vec<PageId>,
 ) -> Result<()> {
     while pages > 0 {
-        let found = space.allocate(pages, placement);
-        let Some(extent) = found.or_else(|| space.allocate_up_to(pages, placement)) else {
+        let found = space
+            .allocate(pages, placement)
+            .or_else(|| space.allocate_up_to(pages, placement))
+            .or_else(|| space.allocate_up_to(pages, Placement::BestFit));
+        let Some(extent) = found else {
             grow(space, pages)?;
             continue;
         };

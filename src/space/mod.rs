@@ -58,6 +58,8 @@ struct Commit {
     count_highest: u32,
     allocated: ExtentSet,
     freed: ExtentSet,
+    /// All log pages are dropped if a checkpoint fits the tail.
+    wants_checkpoint: bool,
     change: Option<Change>,
 }
 
@@ -132,8 +134,15 @@ impl FreeSpace {
             count_highest: self.page_count,
             allocated: ExtentSet::default(),
             freed: ExtentSet::default(),
+            wants_checkpoint: false,
             change: None,
         });
+    }
+
+    /// Asks for a checkpoint in this commit, though the tail has room: it drops all log pages,
+    /// which may lie in the way of a cut. It is made if it fits the tail.
+    pub fn want_checkpoint(&mut self) {
+        self.open_commit().wants_checkpoint = true;
     }
 
     /// Allocates pages that lie side by side, or none.

@@ -51,7 +51,10 @@ impl FreeSpace {
     pub(super) fn step(&self, tail_words_max: usize, page_words_max: usize) -> Step {
         let commit = self.commit.as_ref().expect("a commit is under way");
         let words = self.chain.tail.words.len() + commit.words(self.page_count);
-        if words <= tail_words_max {
+        let is_wanted = commit.wants_checkpoint && !self.chain.pages.is_empty();
+        if is_wanted && self.fits_checkpoint(commit, tail_words_max / 2) {
+            Step::Checkpoint
+        } else if words <= tail_words_max {
             Step::Append
         } else if self.fits_checkpoint(commit, tail_words_max / 2) {
             Step::Checkpoint

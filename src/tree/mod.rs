@@ -7,13 +7,14 @@
 mod cursor;
 mod insert;
 mod release;
+mod relocate;
 mod remove;
 mod seal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use cursor::Cursor;
-pub(crate) use release::pages_of;
+pub(crate) use relocate::Move;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
 use crate::error::{Error, Result};

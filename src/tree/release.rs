@@ -1,12 +1,12 @@
-//! Trees: giving up a whole tree, and listing its pages (layer L4).
+//! Trees: giving up a whole tree (layer L4).
 //!
 //! Owns: the walk that reads branch pages only, unless leaves refer to overflow runs.
 //! Must not know: files. Keeps: page-owned-once (each page is given up once).
 
-use super::{Dirty, Edit, Expected, Freed, PageRead, Root, Tree};
+use super::{Dirty, Edit, Expected, Freed, Root, Tree};
 use crate::error::Result;
-use crate::node::{Node, Value};
-use crate::page::{ChildRef, Extent, PageId, TxnId};
+use crate::node::Node;
+use crate::page::{ChildRef, Extent, TxnId};
 
 impl Tree {
     /// Gives up all pages of the tree, which becomes empty.
@@ -68,57 +68,4 @@ impl Edit<'_> {
             None => self.clear_sealed(node.child(at), below, with_leaves),
         })
     }
-}
-
-/// One page or run of a sealed tree, as a walk meets it.
-pub(crate) struct Met<'a> {
-    pub(crate) extent: Extent,
-    /// The lowest key of the subtree's parent path that leads here, to come back by a search.
-    pub(crate) node: Option<Node<'a>>,
-}
-
-/// Visits every page and run of a sealed tree, parents first.
-///
-/// # Errors
-/// What reading pages says, or what `visit` returns.
-pub(crate) fn pages_of(
-    pages: &dyn PageRead,
-    tree: &Tree,
-    visit: &mut dyn FnMut(Met<'_>) -> Result<()>,
-) -> Result<()> {
-    let Root::Clean(child, level) = tree.root else { return Ok(()) };
-    walk(pages, child, Expected { level, txn_max: tree.txn }, visit)
-}
-
-fn walk(
-    pages: &dyn PageRead,
-    child: ChildRef,
-    expected: Expected,
-    visit: &mut dyn FnMut(Met<'_>) -> Result<()>,
-) -> Result<()> {
-    let page = pages.read_node(child, expected)?;
-    let node = Node::new(page.bytes());
-    visit(Met { extent: Extent::one(page.id()), node: Some(node) })?;
-    if node.is_leaf() {
-        for at in 0..node.count() {
-            if let Value::Overflow(run) = node.value(at) {
-                let extent = Extent { first: run.first, pages: run.pages(pages.page_size()) };
-                visit(Met { extent, node: None })?;
-            }
-        }
-        return Ok(());
-    }
-    let below = Expected { level: expected.level - 1, txn_max: page.txn() };
-    (0..node.children()).try_for_each(|at| walk(pages, node.child(at), below, visit))
-}
-
-/// The page with the highest number that a sealed tree owns, by reading branches only, unless
-/// the tree has overflow runs.
-pub(crate) fn last_page(pages: &dyn PageRead, tree: &Tree) -> Result<PageId> {
-    let mut last = PageId::NONE;
-    pages_of(pages, tree, &mut |met| {
-        last = last.max(PageId(met.extent.end() - 1));
-        Ok(())
-    })?;
-    Ok(last)
 }

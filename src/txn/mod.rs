@@ -16,7 +16,7 @@ pub use write::Txn;
 
 pub(crate) use multi::run_multi;
 pub(crate) use read::run_view;
-pub(crate) use write::{check_name, run_exec};
+pub(crate) use write::run_exec;
 
 use crate::error::{Error, Fault, Result};
 use crate::format::{VALUE_LEN_MAX, key_len_max};

@@ -1,0 +1,165 @@
+//! Trees: moving pages away from the end of the file (layer L4).
+//!
+//! Owns: making dirty what lies behind a limit, with its ancestors; the commit gives new places.
+//! Must not know: which places. Keeps: parent-holds-checksum (ancestors are written anew too).
+
+use super::{Dirty, Edit, Expected, Root, Tree};
+use crate::error::Result;
+use crate::node::{Encoded, Node, NodeMut, Run, Value};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId};
+use crate::sync::Arc;
+
+/// What is to be moved, and what was.
+#[derive(Clone, Debug)]
+pub(crate) struct Move {
+    /// Pages from here on are moved.
+    pub(crate) limit: PageId,
+    /// How many more pages may be moved.
+    pub(crate) budget: u32,
+    /// The free extents in front of the limit, in pages: an overflow run needs one to itself.
+    pub(crate) holes: Vec<u32>,
+    /// Pages that were made dirty because they lie behind the limit.
+    pub(crate) moved: u32,
+    /// Pages that lie behind the limit and stay.
+    pub(crate) remaining: u32,
+}
+
+impl Move {
+    /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages.
+    pub(crate) fn new(limit: PageId, budget: u32) -> Move {
+        Move { limit, budget, holes: Vec::new(), moved: 0, remaining: 0 }
+    }
+
+    fn takes(&mut self, extent: Extent) -> bool {
+        if extent.end() <= self.limit.0 {
+            return false;
+        }
+        let hole = self.holes.iter_mut().find(|hole| **hole >= extent.pages);
+        let fits = extent.pages == 1 || hole.is_some();
+        if !fits || extent.pages > self.budget {
+            self.remaining = self.remaining.saturating_add(extent.pages);
+            return false;
+        }
+        if let Some(hole) = hole {
+            *hole -= extent.pages;
+        }
+        self.budget -= extent.pages;
+        self.moved += extent.pages;
+        true
+    }
+}
+
+impl Tree {
+    /// Makes dirty what lies behind the limit, as far as the budget goes.
+    ///
+    /// # Errors
+    /// What reading pages says; the tree is then to be thrown away.
+    pub(crate) fn relocate(&mut self, edit: &mut Edit<'_>, goal: &mut Move) -> Result<()> {
+        let with_runs = self.overflow_pages > 0;
+        match &mut self.root {
+            Root::Empty => Ok(()),
+            Root::Dirty(dirty) => edit.relocate_dirty(Arc::make_mut(dirty), with_runs, goal),
+            Root::Clean(child, level) => {
+                let expected = Expected { level: *level, txn_max: self.txn };
+                if let Some(dirty) = edit.relocate_sealed(*child, expected, with_runs, goal)? {
+                    self.root = Root::Dirty(dirty);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Edit<'_> {
+    fn relocate_dirty(
+        &mut self,
+        dirty: &mut Dirty,
+        with_runs: bool,
+        goal: &mut Move,
+    ) -> Result<()> {
+        for at in 0..dirty.kids.len() {
+            if let Some(kid) = &mut dirty.kids[at] {
+                self.relocate_dirty(Arc::make_mut(kid), with_runs, goal)?;
+                continue;
+            }
+            let expected = Expected { level: dirty.node().level() - 1, txn_max: self.base };
+            let child = dirty.node().child(at);
+            dirty.kids[at] = self.relocate_sealed(child, expected, with_runs, goal)?;
+        }
+        if dirty.node().is_leaf() && with_runs {
+            self.relocate_runs(dirty, goal)?;
+        }
+        Ok(())
+    }
+
+    /// A dirty copy of a sealed page, if it or something below it is to be moved.
+    fn relocate_sealed(
+        &mut self,
+        child: ChildRef,
+        expected: Expected,
+        with_runs: bool,
+        goal: &mut Move,
+    ) -> Result<Option<Arc<Dirty>>> {
+        let moves = goal.takes(Extent::one(child.id));
+        if expected.level == 0 && !with_runs && !moves {
+            return Ok(None);
+        }
+        let page = self.pages.read_node(child, expected)?;
+        let mut dirty = Dirty::copy_of(&page);
+        let is_changed = if expected.level == 0 {
+            with_runs && self.relocate_runs(&mut dirty, goal)?
+        } else {
+            self.relocate_children(&mut dirty, &page, with_runs, goal)?
+        };
+        if !moves && !is_changed {
+            return Ok(None);
+        }
+        self.free_page(&page);
+        Ok(Some(Arc::new(dirty)))
+    }
+
+    fn relocate_children(
+        &mut self,
+        dirty: &mut Dirty,
+        page: &Page,
+        with_runs: bool,
+        goal: &mut Move,
+    ) -> Result<bool> {
+        let node = Node::new(page.bytes());
+        let below = Expected { level: node.level() - 1, txn_max: page.txn() };
+        let mut is_changed = false;
+        for at in 0..node.children() {
+            dirty.kids[at] = self.relocate_sealed(node.child(at), below, with_runs, goal)?;
+            is_changed |= dirty.kids[at].is_some();
+        }
+        Ok(is_changed)
+    }
+
+    /// Reads the runs of a leaf that are to be moved, so that they get new places.
+    fn relocate_runs(&mut self, leaf: &mut Dirty, goal: &mut Move) -> Result<bool> {
+        let page_size = self.pages.page_size();
+        let mut is_changed = false;
+        for at in 0..leaf.node().count() {
+            let Value::Overflow(run) = leaf.node().value(at) else { continue };
+            let extent = Extent { first: run.first, pages: run.pages(page_size) };
+            if goal.takes(extent) {
+                self.unplace(leaf, at, run)?;
+                is_changed = true;
+            }
+        }
+        Ok(is_changed)
+    }
+
+    fn unplace(&mut self, leaf: &mut Dirty, at: usize, run: Run) -> Result<()> {
+        let mut value = Vec::new();
+        self.pages.read_run(run, &mut value)?;
+        let handle = *self.next_handle;
+        *self.next_handle += 1;
+        leaf.values.push((handle, Arc::from(value)));
+        let encoded = Encoded::new(Value::Unplaced { len: run.len, handle });
+        NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
+        let extent = Extent { first: run.first, pages: run.pages(self.pages.page_size()) };
+        self.freed.push(super::Freed { extent, birth: TxnId(0) });
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Compaction: the file shrinks, nothing is lost, readers live on.
+//! Attacks: page-owned-once, no-reuse-while-reachable, snapshot-stable.
+use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Options};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn open(vfs: &MemVfs, page_size: u32) -> BTree {
+    Options::new().page_size(page_size).vfs(Arc::new(vfs.clone())).open("f").unwrap()
+}
+
+fn file_len(vfs: &MemVfs) -> usize {
+    vfs.read_file("f").unwrap().len()
+}
+
+fn assert_holds(db: &BTree, twin: &BTreeMap<String, Vec<u8>>) {
+    db.view("b", |txn| {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut iter = txn.iter();
+        for (wanted, wanted_value) in twin {
+            assert!(iter.next_ref(&mut key, &mut value));
+            assert_eq!((wanted.as_bytes(), wanted_value), (&key[..], &value));
+        }
+        assert!(!iter.next_ref(&mut key, &mut value));
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// A store with holes all over: two thirds of its entries are removed again.
+fn holed(vfs: &MemVfs, page_size: u32, value_len: usize) -> (BTree, BTreeMap<String, Vec<u8>>) {
+    let db = open(vfs, page_size);
+    let mut twin = BTreeMap::new();
+    for part in 0..20_u32 {
+        db.exec("b", |txn| {
+            for i in 0..100_u32 {
+                let key = format!("key_{:05}", (part * 100 + i) * 7919 % 2000);
+                let value = vec![(i % 251) as u8; value_len];
+                txn.put(&key, &value)?;
+                twin.insert(key, value);
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+    let doomed: Vec<String> =
+        twin.keys().enumerate().filter(|(i, _)| i / 200 % 3 < 2).map(|(_, k)| k.clone()).collect();
+    for chunk in doomed.chunks(50) {
+        db.exec("b", |txn| chunk.iter().try_for_each(|key| txn.del(key))).unwrap();
+        chunk.iter().for_each(|key| drop(twin.remove(key)));
+    }
+    (db, twin)
+}
+
+#[test]
+fn the_file_shrinks_to_what_is_used_and_nothing_is_lost() {
+    for page_size in [512, 4096] {
+        for value_len in [20, 3000] {
+            let vfs = MemVfs::default();
+            let (db, twin) = holed(&vfs, page_size, value_len);
+            let before = file_len(&vfs);
+            let stats = db.compact(0).unwrap();
+            let after = file_len(&vfs);
+            println!("{page_size} {value_len}: {before} -> {after} {stats:?} {:?}", db.stats());
+            assert!(stats.moved_pages > 0);
+            assert!(after < before * 6 / 10, "{before} -> {after}");
+            assert_holds(&db, &twin);
+            drop(db);
+            assert_holds(&open(&vfs, page_size), &twin);
+        }
+    }
+}
+
+#[test]
+fn a_target_is_not_exceeded() {
+    let vfs = MemVfs::default();
+    let (db, twin) = holed(&vfs, 4096, 100);
+    let before = file_len(&vfs);
+    db.compact(40_960).unwrap();
+    let after = file_len(&vfs);
+    assert!(before - after <= 40_960, "{before} -> {after}");
+    assert!(after < before);
+    assert_holds(&db, &twin);
+}
+
+#[test]
+fn a_reader_keeps_its_state_through_a_compaction() {
+    let vfs = MemVfs::default();
+    let (db, twin) = holed(&vfs, 512, 50);
+    let other = db.clone();
+    db.view("b", |txn| {
+        let mut iter = txn.iter();
+        other.compact(0)?;
+        other.exec("b", |txn| txn.put("key_99999", "new"))?;
+        other.compact(u64::MAX)?;
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for wanted in twin.keys() {
+            assert!(iter.next_ref(&mut key, &mut value));
+            assert_eq!(wanted.as_bytes(), key);
+        }
+        assert!(!iter.next_ref(&mut key, &mut value));
+        Ok(())
+    })
+    .unwrap();
+    let before = file_len(&vfs);
+    db.compact(0).unwrap();
+    assert!(file_len(&vfs) <= before);
+}
+
+#[test]
+fn a_full_file_does_not_grow() {
+    let vfs = MemVfs::default();
+    let db = open(&vfs, 4096);
+    db.exec("b", |txn| (0..20_000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 40])))
+        .unwrap();
+    db.compact(0).unwrap();
+    let before = file_len(&vfs);
+    for _ in 0..5 {
+        db.compact(u64::MAX).unwrap();
+        assert!(file_len(&vfs) <= before);
+    }
+}
