@@ -90,7 +90,9 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     }
     let meta = accepted.meta.clone();
     let state = State { txn: meta.txn, page_count: meta.page_count, catalog };
-    Ok(Start { state, space, next_slot, is_mirrored, file_len, meta })
+    // Whatever lies behind, an earlier process may have added without making it durable.
+    let fenced_len = meta.file_len();
+    Ok(Start { state, space, next_slot, is_mirrored, fenced_len, meta })
 }
 
 /// Reads the slots that hold a meta page; at least one does.

@@ -34,14 +34,18 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
     synced.map_err(|error| Error::io("sync", &error))
 }
 
-/// Writes a job and makes it durable. `file_len` is the file's length in bytes, kept up to date.
-pub(super) fn flush(pager: &Pager, job: &Job, file_len: &mut u64) -> std::result::Result<(), Failed> {
+/// Writes a job and makes it durable. The file's length is durable up to `fenced_len` bytes; what
+/// a flush that failed, or a process that was killed, has added to it is not.
+pub(super) fn flush(
+    pager: &Pager,
+    job: &Job,
+    fenced_len: u64,
+) -> std::result::Result<(), Failed> {
     let wanted = job.meta.file_len();
     let mut growth = Growth::Same;
-    if wanted > *file_len {
+    if wanted > fenced_len {
         let grown = pager.file().set_len(wanted);
         grown.map_err(|error| Failed::Before(Error::io("grow the file", &error)))?;
-        *file_len = wanted;
         growth = Growth::Grew;
     }
     pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;

@@ -81,7 +81,8 @@ struct Flush {
     failed: Vec<(RangeInclusive<u64>, Fault)>,
     waiting: u64,
     poisoned: Option<Fault>,
-    file_len: u64,
+    /// The file's length in bytes, as far as a barrier has made it durable.
+    fenced_len: u64,
     /// The newest durable meta page.
     meta: Meta,
     /// Both slots hold it.
@@ -95,7 +96,8 @@ pub(crate) struct Start {
     pub(crate) space: FreeSpace,
     pub(crate) next_slot: Slot,
     pub(crate) is_mirrored: bool,
-    pub(crate) file_len: u64,
+    /// A length in bytes that is durable.
+    pub(crate) fenced_len: u64,
 }
 
 /// A store: one file, its cache, its readers and its writer.
@@ -146,7 +148,7 @@ impl Core {
             failed: Vec::new(),
             waiting: 0,
             poisoned: None,
-            file_len: start.file_len,
+            fenced_len: start.fenced_len,
             meta: start.meta,
             is_mirrored: start.is_mirrored,
         };
@@ -259,12 +261,12 @@ impl Core {
     /// Writes a sealed batch, and publishes it or takes it back.
     fn flush_job(&self, job: Job) {
         // Only the leader touches the length, and there is one leader.
-        let mut file_len = self.flush.lock().file_len;
-        let outcome = flush(&self.pager, &job, &mut file_len);
+        let fenced_len = self.flush.lock().fenced_len;
+        let outcome = flush(&self.pager, &job, fenced_len);
         let mut flush = self.flush.lock();
-        flush.file_len = file_len;
         match outcome {
             Ok(()) => {
+                flush.fenced_len = fenced_len.max(job.meta.file_len());
                 flush.is_mirrored = false;
                 flush.meta = job.meta;
                 self.readers.publish(job.state);
@@ -334,7 +336,7 @@ impl Core {
         drop(writer);
         let mut flush = self.flush.lock();
         let wanted = flush.meta.file_len();
-        if wanted >= flush.file_len || flush.poisoned.is_some() {
+        if wanted >= flush.fenced_len || flush.poisoned.is_some() {
             return Ok(());
         }
         // Either slot may be the one that the next recovery accepts.
@@ -347,7 +349,7 @@ impl Core {
         }
         let shortened = self.pager.file().set_len(wanted);
         shortened.map_err(|error| Error::io("shorten the file", &error))?;
-        flush.file_len = wanted;
+        flush.fenced_len = wanted;
         Ok(())
     }
 
