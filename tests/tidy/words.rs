@@ -113,27 +113,30 @@ pub fn check_determinism(tree: &Tree) -> Vec<Violation> {
 /// attacks it.
 pub fn check_unsafe(tree: &Tree) -> Vec<Violation> {
     let listed = unsafe_files(tree);
+    let holds = |place: &str, path: &str| {
+        place == path || (place.ends_with('/') && path.starts_with(place))
+    };
     let mut found = Vec::new();
     let mut used: Vec<&str> = Vec::new();
     for source in &tree.sources {
-        for (at, token) in source.tokens.iter().enumerate() {
-            if token.text != "unsafe" {
-                continue;
+        let blocks = (0..source.tokens.len()).filter(|at| source.word(*at) == "unsafe");
+        for at in blocks {
+            let line = source.tokens[at].line;
+            let is_listed = listed.keys().any(|place| holds(place, &source.path));
+            // One report a file is enough.
+            if !is_listed && !used.contains(&source.path.as_str()) {
+                let message = format!("unsafe, but {ARCHITECTURE} does not list this file");
+                found.push(Violation::new(&source.path, line, message));
             }
             used.push(&source.path);
-            if !listed.contains_key(&source.path) {
-                let message = format!("unsafe, but {ARCHITECTURE} does not list this file");
-                found.push(Violation::new(&source.path, token.line, message));
-            }
-            let needs_reason = matches!(source.word(at + 1), "{" | "impl");
-            if needs_reason && !has_reason(source, token.line) {
+            if matches!(source.word(at + 1), "{" | "impl") && !has_reason(source, line) {
                 let message = "unsafe without `// SAFETY:` above it";
-                found.push(Violation::new(&source.path, token.line, message));
+                found.push(Violation::new(&source.path, line, message));
             }
         }
     }
     for (path, (line, attackers)) in &listed {
-        if !used.contains(&path.as_str()) {
+        if !used.iter().any(|user| holds(path, user)) {
             let message = format!("lists {path}, which has no unsafe code");
             found.push(Violation::new(ARCHITECTURE, *line, message));
         }
