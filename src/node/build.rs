@@ -5,7 +5,6 @@
 //! Keeps: sorted-keys, separators-bound-children (a new separator lies between the two halves,
 //! and is as short as it can be), cells-disjoint.
 
-use super::edit::common_prefix;
 use super::{Node, Payload, head_of};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_HEAP, HEADER_KIND, HEADER_LEN,
@@ -105,6 +104,11 @@ impl<'a> Entries<'a> {
         };
         self.list.iter().map(slot).collect()
     }
+}
+
+/// Bytes that two keys share at their beginning.
+pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The prefix that ascending slots share.
@@ -256,8 +260,10 @@ pub(crate) fn split_leaf(page: &[u8], insertion: Insertion<'_>) -> Split {
     slots.insert(insertion.at, Slot { key: insertion.key, content });
     let shape = entries.shape();
     let mut wanted = Vec::new();
-    if insertion.ascending || node.continues_run(insertion.at) {
-        // Keys come in ascending order: what lies before them is full for good.
+    // Keys come in ascending order: what lies before them is full for good. A run that is still
+    // in the first half of the page goes on after a split in the middle.
+    let is_run = insertion.ascending || node.continues_run(insertion.at);
+    if is_run && insertion.at >= slots.len() / 2 {
         if insertion.at + 1 < slots.len() {
             wanted.push(insertion.at + 1);
         }
@@ -323,15 +329,18 @@ pub(crate) fn split_branch(page: &[u8], at: usize, separator: &[u8], right: Chil
     let entries = Entries::of(node);
     let mut slots = entries.slots();
     slots.insert(at, Slot { key: separator, content: Content::Branch(right) });
-    let wanted = if at + 1 == slots.len() && node.continues_run(at) && at >= 2 {
-        vec![at - 1]
-    } else {
-        vec![]
+    // As in a leaf.
+    let wanted = match slots.len() - at {
+        _ if !node.continues_run(at) || at < slots.len() / 2 => vec![],
+        1 => vec![at - 1],
+        _ => vec![at + 1],
     };
     let mut split = split_branch_slots(page.len(), &slots, entries.shape(), &wanted)
         .expect("a branch of separators of at most a quarter of a page can be split");
     if at >= split.left_len {
         put_u16(&mut split.right, HEADER_RUN, small(at - split.left_len + 1));
+    } else if at + 1 < split.left_len {
+        put_u16(&mut split.left, HEADER_RUN, small(at + 1));
     }
     split
 }

@@ -5,7 +5,7 @@
 //! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-use super::build::{Entries, Form, write_node};
+use super::build::{Entries, Form, common_prefix, write_node};
 use super::{Layout, Node, Payload, head_of};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,
@@ -127,7 +127,8 @@ impl<'a> NodeMut<'a> {
 
     /// Takes bytes from the heap for the cell of `key`, which has `cell_len` bytes beside the
     /// key's rest, so that `slot_len` more are left for the arrays. Shortens the prefix, and
-    /// compacts the heap, where that is needed. `None`, with nothing changed, when there is no room.
+    /// compacts the heap, where that is needed. `None`, with nothing changed, when that leaves no
+    /// room.
     fn make_room<'k>(
         &mut self,
         key: &'k [u8],
@@ -214,9 +215,4 @@ impl<'a> NodeMut<'a> {
             put_u16(self.bytes, HEADER_DEAD, dead + small(len));
         }
     }
-}
-
-/// Bytes that two keys share at their beginning.
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

@@ -3,7 +3,7 @@
 //! Attack: sorted-keys, cells-disjoint, separators-bound-children, bytes-never-panic,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-mod anatomy;
+pub(crate) mod anatomy;
 mod dense;
 mod hostile;
 pub(crate) mod keys;

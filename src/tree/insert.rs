@@ -4,8 +4,9 @@
 //! Keeps: sorted-keys, separators-bound-children, uniform-depth, entry-count.
 
 use super::{Dirty, Edit, Root, Tree, UNSEALED};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
+use crate::invariant::Invariant;
 use crate::node::{
     Encoded, Insertion, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
     split_branch, split_leaf,
@@ -16,6 +17,23 @@ use crate::sync::Arc;
 pub(super) struct SplitUp {
     pub(super) separator: Vec<u8>,
     pub(super) right: Arc<Dirty>,
+}
+
+/// What a change does to a count that was read from a file.
+pub(super) struct Change {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+}
+
+impl Change {
+    /// The count after the change.
+    pub(super) fn of(self, count: u64) -> Result<u64> {
+        let sum = count.checked_add(self.added);
+        sum.and_then(|sum| sum.checked_sub(self.removed)).ok_or_else(|| {
+            let expected = format_args!("at least {} and few", self.removed);
+            Error::corruption(None, Invariant::EntryCount, expected, count)
+        })
+    }
 }
 
 /// An entry on its way into a leaf.
@@ -44,6 +62,7 @@ impl Tree {
     pub(crate) fn put(&mut self, edit: &mut Edit<'_>, key: &[u8], value: &[u8]) -> Result<()> {
         let page_size = edit.pages.page_size();
         let mut unplaced = None;
+        let mut overflow_added = 0;
         let encoded = if fits_inline(page_size, key, value) {
             Encoded::new(Value::Inline(value))
         } else {
@@ -51,7 +70,7 @@ impl Tree {
             *edit.next_handle += 1;
             unplaced = Some((handle, Arc::from(value)));
             let len = u32::try_from(value.len()).expect("the caller checked the value's length");
-            self.overflow_pages += u64::from(run_pages(len, page_size));
+            overflow_added = u64::from(run_pages(len, page_size));
             Encoded::new(Value::Unplaced { len, handle })
         };
         let entry = Entry { key, payload: encoded.payload(), unplaced };
@@ -59,13 +78,15 @@ impl Tree {
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, entry.payload));
             leaf.values.extend(entry.unplaced);
             self.root = Root::Dirty(Arc::new(leaf));
-            self.entries = 1;
+            (self.entries, self.overflow_pages) = (1, overflow_added);
             return Ok(());
         }
         let root = edit.dirty_root(self)?;
         let inserted = edit.insert(root, entry, Place { rightmost: true })?;
-        self.overflow_pages -= inserted.overflow_freed.min(self.overflow_pages);
-        self.entries += u64::from(!inserted.was_there);
+        let change = Change { added: overflow_added, removed: inserted.overflow_freed };
+        self.overflow_pages = change.of(self.overflow_pages)?;
+        let change = Change { added: u64::from(!inserted.was_there), removed: 0 };
+        self.entries = change.of(self.entries)?;
         if let Some(split) = inserted.split {
             self.grow_root(page_size, split);
         }
@@ -112,12 +133,7 @@ impl Edit<'_> {
         Ok(inserted)
     }
 
-    fn insert_into_leaf(
-        &mut self,
-        leaf: &mut Dirty,
-        entry: Entry<'_>,
-        place: Place,
-    ) -> Inserted {
+    fn insert_into_leaf(&mut self, leaf: &mut Dirty, entry: Entry<'_>, place: Place) -> Inserted {
         let mut inserted = Inserted { split: None, was_there: false, overflow_freed: 0 };
         let at = match leaf.node().search(entry.key) {
             Ok(at) => {
@@ -142,8 +158,7 @@ impl Edit<'_> {
         let mut right = Dirty::leaf(split.right);
         leaf.bytes = split.left;
         share_values(leaf, &mut right);
-        inserted.split =
-            Some(SplitUp { separator: split.separator, right: Arc::new(right) });
+        inserted.split = Some(SplitUp { separator: split.separator, right: Arc::new(right) });
         inserted
     }
 

@@ -49,9 +49,8 @@ impl Edit<'_> {
             return Ok(());
         }
         let below = Expected { level: expected.level - 1, txn_max: page.txn() };
-        (0..node.children()).try_for_each(|at| {
-            self.clear_sealed(node.child(at), below, with_leaves)
-        })
+        (0..node.children())
+            .try_for_each(|at| self.clear_sealed(node.child(at), below, with_leaves))
     }
 
     fn clear_dirty(&mut self, dirty: &Dirty, with_leaves: bool) -> Result<()> {

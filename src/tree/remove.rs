@@ -4,9 +4,10 @@
 //! Must not know: files.
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
-use super::insert::{SplitUp, add_child, share_values};
+use super::insert::{Change, SplitUp, add_child, share_values};
 use super::{Dirty, Edit, Held, Root, Tree};
 use crate::error::{Error, Result};
+use crate::invariant::invariant;
 use crate::node::{NodeMut, merge, rebalance};
 use crate::sync::Arc;
 
@@ -30,8 +31,9 @@ impl Tree {
         let page_size = edit.pages.page_size();
         let root = edit.dirty_root(self)?;
         let removed = edit.remove(root, key)?;
-        self.overflow_pages -= removed.overflow_freed.min(self.overflow_pages);
-        self.entries -= 1;
+        let change = Change { added: 0, removed: removed.overflow_freed };
+        self.overflow_pages = change.of(self.overflow_pages)?;
+        self.entries = Change { added: 0, removed: 1 }.of(self.entries)?;
         if let Some(split) = removed.split {
             self.grow_root(page_size, split);
         }
@@ -76,21 +78,23 @@ impl Edit<'_> {
         Ok(removed)
     }
 
-    /// Merges or rebalances a dirty child that has become too small.
+    /// Removes a dirty child that has become empty; merges or rebalances one that is too small.
     fn mend_child(&mut self, parent: &mut Dirty, at: usize) -> Result<Option<SplitUp>> {
+        // Only between two steps of one removal has a branch a single child.
+        let last = parent.node().count();
+        invariant!(SeparatorsBoundChildren, last > 0, "a branch of one child");
         let Some(child) = &parent.kids[at] else { return Ok(None) };
         let node = child.node();
-        let is_empty_leaf = node.is_leaf() && node.count() == 0;
-        if is_empty_leaf && parent.node().count() > 0 {
+        if node.is_leaf() && node.count() == 0 {
             NodeMut::new(&mut parent.bytes).remove_child(at);
             parent.kids.remove(at);
             return Ok(None);
         }
-        if node.used() >= child.bytes.len() / 4 || parent.node().count() == 0 {
+        // A branch of one child may still use many bytes, for its prefix.
+        if node.count() > 0 && node.used() >= child.bytes.len() / 3 {
             return Ok(None);
         }
-        let left_at = if at == parent.node().count() { at - 1 } else { at };
-        self.join(parent, left_at)
+        self.join(parent, at.min(last - 1))
     }
 
     /// Merges children `left_at` and `left_at + 1`, or shares their slots.

@@ -126,4 +126,3 @@ fn padded_checksum(extent: Extent, value: &[u8], page_size: usize) -> u32 {
     let zeros = vec![0; extent.pages as usize * page_size - value.len()];
     crc32c::crc32c_append(run_checksum(extent.first, value), &zeros)
 }
-

@@ -10,12 +10,12 @@ use crate::page::{get_u16, get_u32};
 
 /// What a page's bytes say.
 #[derive(Debug)]
-pub(super) struct Anatomy {
-    pub(super) keys: Vec<Vec<u8>>,
-    pub(super) prefix_len: usize,
-    pub(super) run: usize,
+pub(crate) struct Anatomy {
+    pub(crate) keys: Vec<Vec<u8>>,
+    pub(crate) prefix_len: usize,
+    pub(crate) run: usize,
     /// Bytes of header, padded prefix, arrays and cells.
-    pub(super) used: usize,
+    pub(crate) used: usize,
 }
 
 /// Which bytes of the page something uses.
@@ -38,7 +38,7 @@ impl Claims {
 }
 
 /// Reads a page, and checks that its parts are disjoint, its counters exact and the rest zero.
-pub(super) fn dissect(page: &[u8]) -> Anatomy {
+pub(crate) fn dissect(page: &[u8]) -> Anatomy {
     let field = |at| usize::from(get_u16(page, at));
     let (count, prefix_len) = (field(HEADER_COUNT), field(HEADER_PREFIX));
     let (heap, dead, run) = (field(HEADER_HEAP), field(HEADER_DEAD), field(HEADER_RUN));

@@ -4,7 +4,7 @@
 
 use crate::format::{key_len_max, leaf_cell_max};
 
-/// Random numbers from a seed (SplitMix64).
+/// Random numbers from a seed (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(pub(crate) u64);
 
@@ -56,6 +56,8 @@ pub(crate) enum Shape {
     TiedHeads,
     /// The maximum length, differing at the end or at the beginning.
     Longest,
+    /// One of a few long prefixes, then a few bytes: separators are long and share little.
+    Groups,
     /// "key_{i}" as decimal text.
     Decimal,
 }
@@ -70,6 +72,7 @@ impl Shape {
         Shape::Ones,
         Shape::TiedHeads,
         Shape::Longest,
+        Shape::Groups,
         Shape::Decimal,
     ];
 
@@ -113,6 +116,13 @@ impl Shape {
                 let at = *rng.pick(&[0, max / 2, max - 2, max - 1]);
                 key[at] = *rng.pick(ALPHABET);
                 key[max - 1] = rng.bytes(1)[0];
+                key
+            }
+            Shape::Groups => {
+                let mut key = vec![b'g'; max - 10];
+                key[rng.below(4)] = rng.bytes(1)[0] | 0x20;
+                let len = 1 + rng.below(10);
+                key.extend(rng.bytes(len));
                 key
             }
             Shape::Decimal => format!("key_{}", rng.below(5000)).into_bytes(),

@@ -172,11 +172,12 @@ impl Row {
         let mut right = left.split_off(&split.separator);
         let middle = right.remove(&split.separator).expect("it was the boundary").child();
         assert!(!right.is_empty(), "the right keeps a separator");
-        let right_run = match inserted {
-            Some(slot) if slot > promoted => slot - promoted,
-            _ => 0,
+        let (left_run, right_run) = match inserted {
+            Some(slot) if slot > promoted => (0, slot - promoted),
+            Some(slot) if slot < promoted => (slot + 1, 0),
+            _ => (0, 0),
         };
-        let left = Twin::built(split.left, first, left, 0);
+        let left = Twin::built(split.left, first, left, left_run);
         let right = Twin::built(split.right, Some(middle), right, right_run);
         self.install(at, old_len, [left, right], split.separator);
     }
