@@ -85,23 +85,19 @@ impl ExtentSet {
         self.iter_within(range).map(|extent| u64::from(extent.pages)).sum()
     }
 
-    /// Whether a page of `range` is in the set.
+    /// Whether a page of `range`, which is not empty, is in the set.
     pub fn overlaps(&self, range: Extent) -> bool {
-        self.iter_within(range).next().is_some()
+        self.at_or_before(range.end() - 1).is_some_and(|below| below.end() > range.first.0)
     }
 
     /// Adds pages that are not in the set. Returns the neighbours that `extent` melts with.
     pub fn insert(&mut self, extent: Extent) -> [Option<Extent>; 2] {
-        invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is added again");
-        let before =
-            self.at_or_before(extent.first.0).filter(|before| before.end() == extent.first.0);
-        let after = self
-            .by_address
-            .get(&extent.end())
-            .map(|&pages| Extent { first: PageId(extent.end()), pages });
-        if let Some(after) = after {
-            self.by_address.remove(&after.first.0);
-        }
+        let below = self.at_or_before(extent.end() - 1);
+        let below_end = below.map_or(0, Extent::end);
+        invariant!(PageOwnedOnce, below_end <= extent.first.0, "{extent:?} is added again");
+        let before = below.filter(|below| below.end() == extent.first.0);
+        let after = self.by_address.remove(&extent.end());
+        let after = after.map(|pages| Extent { first: PageId(extent.end()), pages });
         let first = before.map_or(extent.first.0, |before| before.first.0);
         let end = after.map_or(extent.end(), Extent::end);
         self.by_address.insert(first, end - first);

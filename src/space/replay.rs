@@ -194,9 +194,8 @@ impl Replay {
         if had != agreed {
             return Err(records.broken(format_args!("{had} pages known as unused"), agreed));
         }
-        self.unused.clear_range(range);
         for extent in unused.iter() {
-            self.unused.insert(extent);
+            self.unused.cover(extent);
         }
         self.known.cover(range);
         self.cursor = self.cursor.behind(to);

@@ -40,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (any::<usize>(), 1..5u32).prop_map(|(pick, pages)| Op::Free { pick, pages }),
         1 => (1..20u32).prop_map(|pages| Op::Grow { pages }),
         1 => any::<u32>().prop_map(|pick| Op::Cut { pick }),
+        1 => Just(Op::WantCheckpoint),
     ]
 }
 
@@ -181,6 +182,14 @@ fn the_log_is_at_most_four_snapshots_long_in_large_pages() {
 }
 
 #[test]
+fn the_log_is_at_most_four_snapshots_long_when_commits_fill_their_pages() {
+    // The records of 22 moves leave hardly any room in a page for a snapshot.
+    let log = churn(&mut fragmented(SMALL, 2000), 120, 22, 2000);
+    assert_bounded(&log, SMALL);
+    assert!(log.written_most <= 2, "{log:?}");
+}
+
+#[test]
 fn the_log_vanishes_with_the_fragments() {
     for (limits, pages) in [(SMALL, 1000), (LARGE, 8000)] {
         let mut twin = fragmented(limits, pages);
@@ -197,6 +206,21 @@ fn the_log_vanishes_with_the_fragments() {
         }
         assert_eq!(twin.space.log_page_count(), 0, "of {peak} pages");
     }
+}
+
+#[test]
+fn the_log_shrinks_when_the_free_pages_are_used_up() {
+    let mut twin = fragmented(SMALL, 2000);
+    churn(&mut twin, 300, 3, 2000);
+    let place = Op::AllocateUpTo { pages: 1000, placement: Placement::BestFit };
+    twin.commit(Reader::Rest, &vec![place; 1000], End::Install);
+    let peak = twin.space.log_page_count();
+    assert!(peak > 10);
+    for _ in 0..40 * peak {
+        let ops = [Op::Free { pick: 0, pages: 1 }, place];
+        twin.commit(Reader::Rest, &ops, End::Install);
+    }
+    assert!(twin.space.log_page_count() <= 2, "of {peak} pages");
 }
 
 #[test]

@@ -159,3 +159,64 @@ fn a_log_page_that_is_free_is_not_believed() {
     assert!(replay(&[page(20)]).is_err());
     assert!(replay(&[page(5), page(5)]).is_err());
 }
+
+/// Whether a file of 20 pages at state 3 may have this tail, after it grew from 2 pages.
+fn is_believed(words: &[u32]) -> bool {
+    let tail = [&[3, 2, 20], words].concat();
+    FreeSpace::replay(TxnId(3), 20, &[], &tail).is_ok()
+}
+
+#[test]
+fn records_that_agree_are_believed() {
+    let all = u32::MAX;
+    let cases: [(&str, &[u32]); 8] = [
+        ("nothing more", &[]),
+        ("an allocation", &[1, 1, 0, 1, 0, 5, 1]),
+        ("allocated and freed by one", &[1, 3, 0, 1, 1, 5, 1, 5, 1]),
+        ("two records of one transaction", &[1, 3, 0, 1, 0, 5, 1, 1, 3, 0, 0, 1, 5, 1]),
+        ("a snapshot of all", &[2, 2, all, 1, 2, 18]),
+        ("a sweep", &[2, 2, 10, 1, 2, 8, 2, 10, all, 1, 10, 10, 2, 2, 9, 1, 2, 7]),
+        ("a gap of one page", &[1, 1, 0, 2, 0, 5, 1, 7, 1]),
+        ("a growth after a cut", &[3, 20, 10, 3, 10, 20]),
+    ];
+    for (name, words) in cases {
+        assert!(is_believed(words), "{name}");
+    }
+}
+
+#[test]
+fn a_record_that_contradicts_is_not_believed() {
+    let all = u32::MAX;
+    let cases: [(&str, &[u32]); 27] = [
+        ("a transaction to come", &[1, 4, 0, 1, 0, 5, 1]),
+        ("a transaction far to come", &[1, 3, 1, 1, 0, 5, 1]),
+        ("an earlier transaction", &[1, 3, 0, 1, 0, 5, 1, 1, 2, 0, 1, 0, 7, 1]),
+        ("extents that touch", &[1, 1, 0, 2, 0, 5, 1, 6, 1]),
+        ("extents that overlap", &[1, 1, 0, 2, 0, 5, 2, 6, 1]),
+        ("descending extents", &[1, 1, 0, 2, 0, 8, 1, 5, 1]),
+        ("an empty extent", &[1, 1, 0, 1, 0, 5, 0]),
+        ("a meta slot", &[1, 1, 0, 1, 0, 1, 1]),
+        ("an extent beyond the end", &[1, 1, 0, 1, 0, 19, 2]),
+        ("an extent beyond all ids", &[1, 1, 0, 1, 0, 19, all]),
+        ("an owned page allocated", &[1, 1, 0, 1, 0, 5, 1, 1, 1, 0, 1, 0, 5, 1]),
+        ("a free page freed", &[1, 1, 0, 0, 1, 5, 1]),
+        ("freed, then allocated", &[1, 3, 0, 1, 1, 5, 1, 5, 1, 1, 3, 0, 1, 0, 5, 1]),
+        ("a snapshot without a free page", &[2, 2, all, 1, 2, 17]),
+        ("a snapshot with an owned page", &[1, 1, 0, 1, 0, 5, 1, 2, 2, all, 1, 2, 18]),
+        ("an owned page for a free one", &[1, 1, 0, 1, 0, 5, 1, 2, 2, all, 1, 2, 17]),
+        ("a snapshot with a gap before it", &[2, 2, 10, 1, 2, 8, 2, 11, all, 1, 11, 9]),
+        ("a snapshot of nothing", &[2, 2, 2, 0]),
+        ("a snapshot of the meta slots", &[2, 1, all, 1, 2, 18]),
+        ("an extent outside its snapshot", &[2, 2, 10, 1, 2, 18]),
+        ("a resize of another count", &[3, 19, 20]),
+        ("a resize to the same count", &[3, 20, 20]),
+        ("another count at the end", &[3, 20, 21]),
+        ("an owned page cut off", &[1, 1, 0, 1, 0, 19, 1, 3, 20, 19, 3, 19, 20]),
+        ("a record cut short", &[3, 20]),
+        ("an unknown tag", &[4, 20, 19]),
+        ("more extents than words", &[1, 1, 0, all, all, 5, 1]),
+    ];
+    for (name, words) in cases {
+        assert!(!is_believed(words), "{name}");
+    }
+}

@@ -43,6 +43,7 @@ pub enum Op {
     Cut {
         pick: u32,
     },
+    WantCheckpoint,
 }
 
 /// How a commit ends.
@@ -265,6 +266,7 @@ impl Twin {
             }
             Op::FreeAt { .. } | Op::Swap { .. } => {}
             Op::Grow { pages } => self.grow(pages),
+            Op::WantCheckpoint => self.space.want_checkpoint(),
             Op::Cut { pick } => {
                 let run = runs(self.free.iter().copied()).pop();
                 let run = run.filter(|run| run.end() == self.page_count);
