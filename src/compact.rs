@@ -46,8 +46,8 @@ impl Survey {
     /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack.
     fn of(guard: &WriteGuard<'_>, target_pages: u32, slack: u32) -> Survey {
         let (extents, page_count) = guard.free_extents();
-        let is_settled = guard.pending_pages() == 0
-            && extents.last().is_none_or(|last| last.end() < page_count);
+        let is_settled =
+            guard.pending_pages() == 0 && extents.last().is_none_or(|last| last.end() < page_count);
         let free: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
         // Meta pages are never free, so this does not reach them.
         let unused = free + guard.pending_pages();

@@ -6,11 +6,10 @@
 use crate::commit::{Core, Outcome};
 use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
-use crate::options::Options;
 use crate::sync::{Arc, Ordering};
 use crate::tree::PageRead;
 use crate::txn::{MultiTxn, ReadOnlyTxn, Txn, run_exec, run_multi, run_view};
-use std::path::Path;
+use crate::verify::{Report, verify_file};
 
 /// A handle to a store: buckets of ordered entries in one file.
 ///
@@ -69,14 +68,6 @@ impl BTree {
         BTree { core }
     }
 
-    /// Opens a store, and creates it when there is no file.
-    ///
-    /// # Errors
-    /// Those of [`Options::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<BTree> {
-        Options::new().open(path)
-    }
-
     /// Runs a write transaction on a bucket, which is made when it is missing. When the closure
     /// returns `Ok`, the changes are durable before this returns; when it returns an error or
     /// panics, nothing has changed.
@@ -112,10 +103,7 @@ impl BTree {
     ///
     /// # Errors
     /// Those of [`BTree::exec`].
-    pub fn exec_multi<R>(
-        &self,
-        closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
-    ) -> Result<R> {
+    pub fn exec_multi<R>(&self, closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>) -> Result<R> {
         run_multi(&self.core, closure)
     }
 
@@ -180,6 +168,26 @@ impl BTree {
             usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
         };
         (load(&self.core.running.0), load(&self.core.running.1))
+    }
+
+    /// Walks the whole file and reports every invariant that does not hold. Commits wait.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", "v"))?;
+    /// assert!(db.verify()?.is_sound());
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::IoError`]; [`Error::Invalid`] inside a write transaction of the same thread. What
+    /// is wrong with the file is in the report.
+    pub fn verify(&self) -> Result<Report> {
+        if self.core.is_writing() {
+            return Err(Error::invalid("a verification waits for the running transaction to end"));
+        }
+        let _leader = self.core.take_lead();
+        verify_file(self.core.pager.file())
     }
 
     /// Sizes of the store now. Not to be called inside a write transaction.

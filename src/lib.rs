@@ -1,8 +1,11 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
 
+#[cfg(feature = "ffi")]
+pub mod ffi;
 pub mod format;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod verify;
 pub mod vfs;
 
 mod cache;
@@ -19,6 +22,7 @@ mod page;
 mod pager;
 mod readers;
 mod recover;
+#[cfg(not(loom))]
 mod registry;
 mod space;
 mod sync;

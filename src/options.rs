@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
 use crate::pager::Pager;
 use crate::recover::{Access, initial_bytes, recover};
+#[cfg(not(loom))]
 use crate::registry;
 use crate::sync::Arc;
 use crate::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, write_all_at};
@@ -137,9 +138,14 @@ impl Options {
         }
         let path = path.as_ref();
         match self.vfs.clone() {
-            Some(vfs) => self.open_new(&*vfs, path, None).map(BTree::new),
+            Some(vfs) => self.open_new(&*vfs, path, None),
+            #[cfg(not(loom))]
             None => registry::open(path, |keeper| self.open_new(&OsVfs, path, keeper)),
+            // A model opens each store once.
+            #[cfg(loom)]
+            None => self.open_new(&OsVfs, path, None),
         }
+        .map(BTree::new)
     }
 
     /// Opens a store that lives in memory and goes away with its last handle.
@@ -197,10 +203,19 @@ impl Options {
     /// when somebody else was first.
     fn create(&self, vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
         let io = |operation| move |error: std::io::Error| Error::io(operation, &error);
+        // A link keeps leading to the file.
+        let path = &vfs.real_path(path).map_err(io("follow links"))?;
+        if path.file_name().is_none() {
+            return Err(Error::io("create", &ErrorKind::NotFound.into()));
+        }
         let creating = creating_path(path);
         let file = vfs.open(&creating, OpenMode::Create).map_err(io("create"))?;
         lock_file(&*file, LockMode::Exclusive)?;
-        if !is_named(vfs, &creating, &*file)? || !is_missing_or_empty(vfs, path)? {
+        if !is_named(vfs, &creating, &*file)? {
+            return Ok(None);
+        }
+        if !is_missing_or_empty(vfs, path)? {
+            vfs.remove(&creating).map_err(io("remove what is not needed"))?;
             return Ok(None);
         }
         file.set_len(0).map_err(io("empty the new file"))?;
@@ -210,6 +225,16 @@ impl Options {
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
         vfs.sync_dir(path).map_err(io("sync the directory"))?;
         Ok(Some(file))
+    }
+}
+
+impl BTree {
+    /// Opens a store, and creates it when there is no file.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<BTree> {
+        Options::new().open(path)
     }
 }
 

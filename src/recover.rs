@@ -9,17 +9,14 @@
 
 use crate::catalog::Catalog;
 use crate::commit::Start;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::format::{
     HEADER_COUNT, HEADER_KIND, HEADER_TXN, KIND_SPACE_LOG, LOG_BODY, LOG_PREVIOUS,
-    LOG_PREVIOUS_CHECKSUM, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN,
-    log_page_words_max,
+    LOG_PREVIOUS_CHECKSUM, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN, log_page_words_max,
 };
 use crate::invariant::Invariant;
 use crate::meta::{CatalogPart, Item, Meta, Slot, page_size_of};
-use crate::page::{
-    ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum,
-};
+use crate::page::{ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum};
 use crate::readers::State;
 use crate::space::{FreeSpace, LogPage};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
@@ -97,7 +94,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
 
 /// Reads the slots that hold a meta page; at least one does.
 fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
-    let first = read_slot(file, file_len, Slot::Zero, None);
+    let first = read_slot(file, file_len, Slot::Zero, None).map_err(Fault::keep);
     let sizes: Vec<usize> = match &first {
         Ok(found) => vec![found.meta.page_size],
         // Slot 0 may be torn. Its size is still the file's, unless it is damaged.
@@ -109,15 +106,17 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
     let mut second = Err(Error::Corruption);
     for size in sizes {
         second = read_slot(file, file_len, Slot::One, Some(size));
-        if second.is_ok() {
+        if !matches!(second, Err(Error::Corruption)) {
             break;
         }
     }
     match (first, second) {
         (Ok(first), Ok(second)) => Ok(vec![first, second]),
         (Ok(first), Err(Error::Corruption)) => Ok(vec![first]),
-        (Err(Error::Corruption), Ok(second)) => Ok(vec![second]),
-        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Err(fault), Ok(second)) if fault.error() == Error::Corruption => Ok(vec![second]),
+        // What is wrong with the first slot says more than that no size fits the second.
+        (Err(fault), _) => Err(fault.raise()),
+        (_, Err(error)) => Err(error),
     }
 }
 
@@ -151,15 +150,18 @@ fn read_slot(
 fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
     let mut order: Vec<usize> = (0..found.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(found[at].meta.txn));
-    let mut refusal = Error::Corruption;
+    let mut refusal = None;
     for &at in &order {
         match check_whole(file, file_len, &found[at].meta) {
             Ok(()) => return Ok(at),
-            Err(Error::Corruption) => refusal = Error::Corruption,
+            Err(error @ Error::Corruption) => {
+                // The newest state is the one that is missed.
+                refusal.get_or_insert_with(|| Fault::keep(error));
+            }
             Err(error) => return Err(error),
         }
     }
-    Err(refusal)
+    Err(refusal.map_or(Error::Corruption, |fault| fault.raise()))
 }
 
 /// Checks that a file holds what a meta page says its commit wrote, item by item.

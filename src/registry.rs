@@ -5,7 +5,6 @@
 //! names).
 
 use crate::commit::{Core, Keeper};
-use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use crate::vfs::{FileId, OsVfs, Vfs};
@@ -36,13 +35,13 @@ impl Drop for Entry {
 pub(crate) fn open(
     path: &Path,
     open_new: impl FnOnce(Keeper) -> Result<Arc<Core>>,
-) -> Result<BTree> {
+) -> Result<Arc<Core>> {
     let identify = || OsVfs.file_id(path).map_err(|error| Error::io("identify", &error));
     let mut stores = REGISTRY.stores.lock();
     while let Some(id) = identify()? {
         match stores.get(&id).map(Weak::upgrade) {
             None => break,
-            Some(Some(core)) => return Ok(BTree::new(core)),
+            Some(Some(core)) => return Ok(core),
             Some(None) => REGISTRY.closed.wait(&mut stores),
         }
     }
@@ -52,5 +51,5 @@ pub(crate) fn open(
     let id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
     *place.lock() = Some(id);
     stores.insert(id, Arc::downgrade(&core));
-    Ok(BTree::new(core))
+    Ok(core)
 }

@@ -13,13 +13,20 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
-    pub use loom::sync::Arc;
-    pub use loom::sync::MutexGuard;
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    // What counted references share here never changes, so their counts need no model.
+    pub use std::sync::Arc;
 
     /// loom's mutex with the signatures of the production one.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// Holds a [`Mutex`]; empty only while a condition variable waits.
+    #[derive(Debug)]
+    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    const HELD: &str = "the guard is empty only inside a wait";
+    const SOUND: &str = "a model never panics while it holds a lock";
 
     impl<T> Mutex<T> {
         pub fn new(value: T) -> Mutex<T> {
@@ -27,11 +34,21 @@ mod imp {
         }
 
         pub fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("a model never panics while it holds a lock")
+            MutexGuard(Some(self.0.lock().expect(SOUND)))
         }
+    }
 
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
+    impl<T> std::ops::Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect(HELD)
+        }
+    }
+
+    impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect(HELD)
         }
     }
 
@@ -45,11 +62,11 @@ mod imp {
         }
 
         pub fn read(&self) -> loom::sync::RwLockReadGuard<'_, T> {
-            self.0.read().expect("a model never panics while it holds a lock")
+            self.0.read().expect(SOUND)
         }
 
         pub fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
-            self.0.write().expect("a model never panics while it holds a lock")
+            self.0.write().expect(SOUND)
         }
     }
 
@@ -63,20 +80,13 @@ mod imp {
         }
 
         pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            // loom's wait takes the guard by value; a model loops on its condition, so that
-            // giving the lock up and taking it again through the same guard is what it needs.
-            replace_with(guard, |held| {
-                self.0.wait(held).expect("a model never panics while it holds a lock")
-            });
+            let held = guard.0.take().expect(HELD);
+            guard.0 = Some(self.0.wait(held).expect(SOUND));
         }
 
         pub fn notify_all(&self) {
             self.0.notify_all();
         }
-    }
-
-    fn replace_with<T>(_slot: &mut T, _change: impl FnOnce(T) -> T) {
-        unimplemented!("filled in with the models")
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of writes and barriers. The only caller of sync, and the only writer of the
 //! meta slots, beside recovery. Must not know: what pages mean.
-//! Keeps: meta-last, slots-alternate, durable-before-ok, failed-sync-poisons.
+//! Keeps: meta-lists-pages, slots-alternate, durable-before-ok, failed-sync-poisons.
 
 use super::seal::Job;
 use crate::error::{Error, Result};
@@ -36,11 +36,7 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
 
 /// Writes a job and makes it durable. The file's length is durable up to `fenced_len` bytes; what
 /// a flush that failed, or a process that was killed, has added to it is not.
-pub(super) fn flush(
-    pager: &Pager,
-    job: &Job,
-    fenced_len: u64,
-) -> std::result::Result<(), Failed> {
+pub(super) fn flush(pager: &Pager, job: &Job, fenced_len: u64) -> std::result::Result<(), Failed> {
     let wanted = job.meta.file_len();
     let mut growth = Growth::Same;
     if wanted > fenced_len {

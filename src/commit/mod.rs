@@ -19,9 +19,9 @@ pub(crate) use batch::{Batch, Bucket, Mark};
 
 use crate::error::{Error, Fault, Result};
 use crate::meta::{Meta, Slot};
+use crate::page::{Extent, PageId};
 use crate::pager::Pager;
 use crate::readers::{Readers, State};
-use crate::page::{Extent, PageId};
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::tree::PageRead;
@@ -317,19 +317,23 @@ impl Core {
         (writer.space.free_pages(), writer.space.pending_pages())
     }
 
+    /// Waits for the flush under way, and keeps others from beginning one.
+    pub(crate) fn take_lead(&self) -> Leader<'_> {
+        let mut flush = self.flush.lock();
+        while flush.leading {
+            self.flushed.wait(&mut flush);
+        }
+        flush.leading = true;
+        Leader { core: self }
+    }
+
     /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
     /// for the flush under way.
     ///
     /// # Errors
     /// What the storage says; a failed sync poisons the store.
     pub(crate) fn shorten_file(&self) -> Result<()> {
-        let mut flush = self.flush.lock();
-        while flush.leading {
-            self.flushed.wait(&mut flush);
-        }
-        flush.leading = true;
-        drop(flush);
-        let _leader = Leader { core: self };
+        let _leader = self.take_lead();
         let mut writer = self.writer.lock();
         writer.catch_up();
         let slot = writer.next_slot;
@@ -380,7 +384,7 @@ impl Flush {
 }
 
 /// Gives the lead up, also when the leader panics; then nobody knows what is durable.
-struct Leader<'a> {
+pub(crate) struct Leader<'a> {
     core: &'a Core,
 }
 

@@ -11,8 +11,7 @@ use crate::catalog::{Catalog, Names, Record};
 use crate::error::{Error, Result};
 use crate::format::{
     HEADER_COUNT, HEADER_KIND, KIND_SPACE_LOG, LOG_BODY, LOG_PREVIOUS, LOG_PREVIOUS_CHECKSUM,
-    ONE_BARRIER_PAGES_MAX, PAGE_COUNT_MAX, log_page_words_max, meta_items_max,
-    meta_tail_words_max,
+    ONE_BARRIER_PAGES_MAX, PAGE_COUNT_MAX, log_page_words_max, meta_items_max, meta_tail_words_max,
 };
 use crate::invariant::invariant;
 use crate::meta::{Item, Meta, Slot};
@@ -215,8 +214,8 @@ fn seal_at(
     seal_log(&mut writer.space, &plan.pages, &places.log, txn, page_size, &mut pages);
     let items = items_of(&pages, &placed);
     let page_total = items.iter().map(|item| u64::from(item.extent.pages)).sum::<u64>();
-    let is_listed = items.len() <= meta_items_max(page_size)
-        && page_total <= u64::from(ONE_BARRIER_PAGES_MAX);
+    let is_listed =
+        items.len() <= meta_items_max(page_size) && page_total <= u64::from(ONE_BARRIER_PAGES_MAX);
     let state = State { txn, page_count: writer.space.page_count(), catalog };
     let meta = Meta {
         txn,
@@ -275,11 +274,8 @@ fn items_of(pages: &[Page], runs: &[PlacedRun]) -> Vec<Item> {
         checksum: page.checksum(),
         is_run: false,
     });
-    let run_items = runs.iter().map(|run| Item {
-        extent: run.extent,
-        checksum: run.checksum,
-        is_run: true,
-    });
+    let run_items =
+        runs.iter().map(|run| Item { extent: run.extent, checksum: run.checksum, is_run: true });
     let mut items: Vec<Item> = page_items.chain(run_items).collect();
     items.sort_unstable_by_key(|item| item.extent);
     items

@@ -18,9 +18,11 @@ pub(crate) use multi::run_multi;
 pub(crate) use read::run_view;
 pub(crate) use write::run_exec;
 
+use crate::commit::Core;
 use crate::error::{Error, Fault, Result};
-use crate::format::{VALUE_LEN_MAX, key_len_max};
+use crate::format::{VALUE_LEN_MAX, bucket_name_len_max, key_len_max};
 use crate::sync::{Arc, Mutex};
+use crate::tree::{Cursor, PageRead, Tree};
 
 /// The first failure of the storage that a transaction or one of its cursors met.
 #[derive(Clone, Debug)]
@@ -41,8 +43,9 @@ impl Sticky {
 
     /// Remembers a failure of the storage. A bad argument or a missing key is none.
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error @ (Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace)) =
-            result
+        if let Err(
+            error @ (Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace),
+        ) = result
         {
             let mut first = self.0.lock();
             if first.is_none() {
@@ -72,4 +75,26 @@ fn check_value(value: &[u8]) -> Result<()> {
         return Err(Error::too_large("value", VALUE_LEN_MAX, len));
     }
     Ok(())
+}
+
+/// Refuses bucket names that are empty or too long.
+fn check_name(core: &Core, name: &str) -> Result<()> {
+    let limit = bucket_name_len_max(core.pager.page_size());
+    if name.is_empty() {
+        return Err(Error::invalid("a bucket's name has at least one byte"));
+    }
+    if name.len() > limit {
+        return Err(Error::too_large("bucket name", limit as u64, name.len() as u64));
+    }
+    Ok(())
+}
+
+/// How a cursor steps.
+type StepFn = fn(&mut Cursor, &dyn PageRead, &mut Vec<u8>, &mut Vec<u8>) -> Result<bool>;
+
+/// The entry that a new cursor's first step meets.
+fn edge_entry(core: &Core, tree: &Tree, step: StepFn) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let is_there = step(&mut Cursor::new(tree.clone()), &core.pager, &mut key, &mut value)?;
+    Ok(is_there.then_some((key, value)))
 }

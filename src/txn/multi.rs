@@ -3,7 +3,8 @@
 //! Owns: [`MultiTxn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic: an inner closure that fails is undone alone, the outer one as a whole.
 
-use super::write::{Txn, check_name, run_in_bucket};
+use super::check_name;
+use super::write::{Txn, run_in_bucket};
 use crate::commit::{Batch, Bucket, Core, Outcome};
 use crate::error::{Error, Result};
 use crate::sync::Arc;

@@ -3,8 +3,7 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
-use super::write::check_name;
-use super::{Iter, Sticky, check_key};
+use super::{Iter, Sticky, check_key, check_name, edge_entry};
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
@@ -120,23 +119,4 @@ impl ReadOnlyTxn<'_> {
         iter.seek(key)?;
         Ok(iter)
     }
-}
-
-/// How a cursor steps.
-type StepFn = fn(
-    &mut Cursor,
-    &dyn crate::tree::PageRead,
-    &mut Vec<u8>,
-    &mut Vec<u8>,
-) -> Result<bool>;
-
-/// The entry that a new cursor's first step meets.
-pub(super) fn edge_entry(
-    core: &Core,
-    tree: &Tree,
-    step: StepFn,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-    let (mut key, mut value) = (Vec::new(), Vec::new());
-    let is_there = step(&mut Cursor::new(tree.clone()), &core.pager, &mut key, &mut value)?;
-    Ok(is_there.then_some((key, value)))
 }

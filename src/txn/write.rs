@@ -3,11 +3,9 @@
 //! Owns: [`Txn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic (undone when dropped before it is settled), errors-stick.
 
-use super::read::edge_entry;
-use super::{Iter, Sticky, check_key, check_value};
+use super::{Iter, Sticky, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
 use crate::error::{Error, Result};
-use crate::format::bucket_name_len_max;
 use crate::sync::{Arc, Ordering};
 use crate::tree::{Cursor, PageRead, Tree};
 use std::ops::{Bound, RangeBounds};
@@ -24,18 +22,6 @@ pub struct Txn<'t> {
     outcome: Outcome,
     is_settled: bool,
     sticky: Sticky,
-}
-
-/// Refuses bucket names that are empty or too long.
-pub(crate) fn check_name(core: &Core, name: &str) -> Result<()> {
-    let limit = bucket_name_len_max(core.pager.page_size());
-    if name.is_empty() {
-        return Err(Error::invalid("a bucket's name has at least one byte"));
-    }
-    if name.len() > limit {
-        return Err(Error::too_large("bucket name", limit as u64, name.len() as u64));
-    }
-    Ok(())
 }
 
 /// Runs a closure in a write transaction of its own, and waits until it is durable.
