@@ -217,6 +217,11 @@ impl Fault {
         Fault { error, detail: error.detail() }
     }
 
+    /// The error's name.
+    pub(crate) fn error(&self) -> Error {
+        self.error
+    }
+
     /// Raises the error again, with its detail, on the calling thread.
     pub(crate) fn raise(&self) -> Error {
         match &self.detail {

@@ -195,9 +195,7 @@ fn a_transaction_that_changes_nothing_touches_nothing() {
         ("insert of a key that is there", &|| {
             db.exec("b", |txn| txn.insert(key(1), "v").or(Ok(())))
         }),
-        ("empty range", &|| {
-            db.exec("b", |txn| txn.delete_range(&b"x"[..]..&b"a"[..]).map(drop))
-        }),
+        ("empty range", &|| db.exec("b", |txn| txn.delete_range(&b"x"[..]..&b"a"[..]).map(drop))),
         ("exec_multi", &|| db.exec_multi(|_| Ok(()))),
         ("exec_multi of nothing", &|| {
             db.exec_multi(|multi| multi.exec("b", |txn| txn.get(key(2)).map(drop)))
@@ -370,9 +368,8 @@ fn a_meta_page_lists_its_pages_or_comes_after_their_sync() {
         for keys in [1, 10, 10_000] {
             let (vfs, watch) = Watch::memory();
             let db = on(watch.clone()).barriers(barriers).open(NAME).unwrap();
-            let fill = || {
-                db.exec("b", |txn| (0..keys).try_for_each(|i| txn.put(key(i), [b'v'; 100])))
-            };
+            let fill =
+                || db.exec("b", |txn| (0..keys).try_for_each(|i| txn.put(key(i), [b'v'; 100])));
             for round in 0..4 {
                 let (ops, done) = watch.record(fill);
                 done.unwrap();

@@ -158,8 +158,10 @@ fn two_hundred_rounds_of_fill_and_clear_stay_within_twice_the_third() {
             let mut numbers: Vec<usize> = (0..1_000).collect();
             random.shuffle(&mut numbers);
             for part in numbers.chunks(250) {
-                db.exec("b", |txn| part.iter().try_for_each(|i| txn.put(format!("key_{i}"), [1; 99])))
-                    .unwrap();
+                db.exec("b", |txn| {
+                    part.iter().try_for_each(|i| txn.put(format!("key_{i}"), [1; 99]))
+                })
+                .unwrap();
             }
             db.exec("b", |txn| txn.put("large", vec![2; 9_000])).unwrap();
             match clear {
@@ -256,10 +258,8 @@ fn failed_transactions_between_commits_leak_nothing() {
 /// A store with ten thousand short values in a tree of three levels or two.
 fn ten_thousand(vfs: &MemVfs) -> BTree {
     let db = open(vfs).unwrap();
-    db.exec("b", |txn| {
-        (0..10_000).try_for_each(|i| txn.put(format!("key_{i:05}"), [b'v'; 100]))
-    })
-    .unwrap();
+    db.exec("b", |txn| (0..10_000).try_for_each(|i| txn.put(format!("key_{i:05}"), [b'v'; 100])))
+        .unwrap();
     db
 }
 
@@ -437,7 +437,10 @@ fn a_compaction_beside_a_reader_keeps_what_it_reads() {
     db.compact(u64::MAX).unwrap();
     let (mut key, mut value, mut seen) = (Vec::new(), Vec::new(), 0);
     while reader.next_ref(&mut key, &mut value) {
-        assert_eq!((key.clone(), value.clone()), (format!("key_{seen:05}").into(), vec![b'v'; 100]));
+        assert_eq!(
+            (key.clone(), value.clone()),
+            (format!("key_{seen:05}").into(), vec![b'v'; 100])
+        );
         seen += 1;
     }
     assert_eq!((seen, reader.error()), (10_000, None));

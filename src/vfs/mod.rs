@@ -11,7 +11,7 @@ pub use mem::MemVfs;
 pub use os::OsVfs;
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How [`Vfs::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,15 @@ pub trait Vfs: Send + Sync + 'static {
     /// # Errors
     /// What the storage says.
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>>;
+
+    /// The path where the file behind `path` lies, or would lie if it were made: symbolic links
+    /// of the last component are followed. The same path where there are none.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
 
     /// Renames a file, replacing the target if it exists, atomically.
     ///

@@ -7,7 +7,10 @@
 use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Longer chains of symbolic links are taken for a circle; Linux says 40 too.
+const SYMLINKS_MAX: u32 = 40;
 
 /// The files of the operating system, by way of the standard library.
 ///
@@ -34,6 +37,10 @@ pub struct OsVfs;
 
 impl Vfs for OsVfs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        // Before it is opened: the opening of a pipe may wait for its other end.
+        if let Ok(metadata) = fs::metadata(path) {
+            check_kind(&metadata)?;
+        }
         let mut options = OpenOptions::new();
         options.read(true);
         match mode {
@@ -52,10 +59,8 @@ impl Vfs for OsVfs {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        // Unix opens a directory for reading and fails only at the first read.
-        if metadata.is_dir() {
-            return Err(directory_refused());
-        }
+        // It may have become another since the check above.
+        check_kind(&metadata)?;
         let id = identity(path, &metadata)?;
         Ok(Box::new(OsFile { file, id }))
     }
@@ -66,6 +71,22 @@ impl Vfs for OsVfs {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut path = path.to_owned();
+        for _ in 0..SYMLINKS_MAX {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    let target = fs::read_link(&path)?;
+                    path = path.parent().unwrap_or(Path::new("")).join(target);
+                }
+                Ok(_) => return Ok(path),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(ErrorKind::InvalidInput, "too many symbolic links"))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -96,6 +117,16 @@ impl Vfs for OsVfs {
 struct OsFile {
     file: File,
     id: FileId,
+}
+
+impl Drop for OsFile {
+    /// Closing alone gives the lock up only when every copy of the handle is closed; a process
+    /// that another thread starts at this moment has one, until it runs its own program.
+    fn drop(&mut self) {
+        if self.file.unlock().is_err() {
+            // Closing, which comes next, is then all that can be done.
+        }
+    }
 }
 
 impl VfsFile for OsFile {
@@ -140,6 +171,18 @@ impl VfsFile for OsFile {
     fn id(&self) -> io::Result<FileId> {
         Ok(self.id)
     }
+}
+
+/// Refuses what is no regular file: nothing can be stored in a pipe or a device, and it must not
+/// be replaced by a file.
+fn check_kind(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_dir() {
+        return Err(directory_refused());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path names no regular file"));
+    }
+    Ok(())
 }
 
 fn directory_refused() -> io::Error {
