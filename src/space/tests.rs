@@ -84,6 +84,29 @@ proptest! {
     }
 }
 
+#[test]
+fn every_short_history_of_a_small_file_equals_the_twin() {
+    let place = |pages| Op::Allocate { pages, placement: Placement::BestFit };
+    let free = |pick| Op::Free { pick, pages: 1 };
+    let bodies = [vec![place(1)], vec![free(0)], vec![free(0), free(1), place(1)]];
+    let readers = [Reader::Rest, Reader::Pin, Reader::Unpin(0)];
+    let mut small = Twin::new(SMALL);
+    small.commit(Reader::Rest, &[Op::Grow { pages: 4 }, place(3)], End::Install);
+    let mut twins = vec![small];
+    for _ in 0..5 {
+        let mut later = Vec::new();
+        for (twin, reader) in twins.iter().flat_map(|twin| readers.map(|reader| (twin, reader))) {
+            later.extend(bodies.iter().map(|ops| {
+                let mut twin = twin.clone();
+                twin.commit(reader, ops, End::Install);
+                twin
+            }));
+        }
+        twins = later;
+    }
+    assert_eq!(twins.len(), 9_usize.pow(5));
+}
+
 /// The same values in every run.
 struct Source(TestRunner);
 
