@@ -135,7 +135,8 @@ pub const LOG_BODY: usize = 40;
 /// extents (first page, pages) of each.
 pub const LOG_RECORD_TXN: u32 = 1;
 /// Space log record: 2, from, to, free extents, then that many extents: exactly these pages of
-/// `from..to` were free when it was written.
+/// `from..to` held nothing after the commit that wrote it; those that this very commit freed
+/// among them are told apart by its TXN record.
 pub const LOG_RECORD_SNAPSHOT: u32 = 2;
 /// Space log record: 3, old page count, new page count: pages were added free, or cut off.
 pub const LOG_RECORD_RESIZE: u32 = 3;
