@@ -30,6 +30,11 @@ fn assert_exact(db: &BTree, vfs: &MemVfs, context: &str) {
     assert_eq!(sum, u64::from(stats.page_count), "{context}: {used} used of {stats:?}");
     let wanted = u64::from(stats.page_count) * u64::from(stats.page_size);
     assert_eq!(bytes.len() as u64, wanted, "{context}: the file's length");
+    let report = db.verify().expect("the file can be read");
+    assert!(report.is_sound(), "{context}: {report:?}");
+    let state = report.accepted().expect("a sound file has a state");
+    let counted = 2 + state.reachable + state.log_pages;
+    assert_eq!((state.txn, counted), (stats.seq, used), "{context}: {report:?}");
 }
 
 fn pages(vfs: &MemVfs) -> u64 {

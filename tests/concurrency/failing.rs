@@ -1,0 +1,213 @@
+//! Flushes that fail while others follow.
+
+use super::{BTree, Barriers, Error, MemVfs, NAME, Op, Watch, add_one, get, in_time, on, open};
+use std::io::{self, ErrorKind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A store on a watched disk, with a counter.
+fn watched(barriers: Barriers) -> (MemVfs, Watch, BTree) {
+    let (vfs, watch) = Watch::memory();
+    let db = on(watch.clone()).barriers(barriers).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("counter", 0_u64.to_le_bytes())).unwrap();
+    (vfs, watch, db)
+}
+
+/// Makes the first operation that `is_it` names wait until it is released, and then fail, and
+/// all others of its kind after it, as long as the hook is there.
+fn fail_when_released(
+    watch: &Watch,
+    is_it: fn(&Op) -> bool,
+    kind: ErrorKind,
+) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (reached, wait) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let mut is_first = true;
+    watch.hook(move |op| {
+        if !is_it(op) {
+            return Ok(());
+        }
+        if std::mem::take(&mut is_first) {
+            reached.send(()).expect("the test waits");
+            released.recv().expect("the test releases");
+        }
+        Err(io::Error::from(kind))
+    });
+    (wait, release)
+}
+
+fn is_data_write(op: &Op) -> bool {
+    matches!(op, Op::Write { offset, .. } if *offset >= 2 * 4096)
+}
+
+fn is_meta_write(op: &Op) -> bool {
+    matches!(op, Op::Write { offset, .. } if *offset < 2 * 4096)
+}
+
+fn is_growth(op: &Op) -> bool {
+    matches!(op, Op::SetLen(_))
+}
+
+/// One leader fails while four followers have run on what it was flushing.
+fn fail_a_leader(
+    watch: &Watch,
+    db: &BTree,
+    is_it: fn(&Op) -> bool,
+    kind: ErrorKind,
+) -> Vec<Result<u64, Error>> {
+    let (at_failure, release) = fail_when_released(watch, is_it, kind);
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| db.exec("b", add_one));
+        at_failure.recv().unwrap();
+        let followers: Vec<_> = (0..4).map(|_| scope.spawn(|| db.exec("b", add_one))).collect();
+        std::thread::sleep(Duration::from_millis(30));
+        release.send(()).unwrap();
+        let all = std::iter::once(leader).chain(followers);
+        all.map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_full_disk_fails_the_followers_and_the_store_works_later() {
+    for barriers in [Barriers::One, Barriers::Two] {
+        let (vfs, watch, db) = watched(barriers);
+        let before = db.current_seq();
+        in_time(move || {
+            for round in 0..10 {
+                let results = fail_a_leader(&watch, &db, is_data_write, ErrorKind::StorageFull);
+                assert!(results.iter().all(|r| *r == Err(Error::NoSpace)), "{results:?}");
+                assert_eq!(get(&db, "b", "counter"), Ok(round), "the state before");
+                watch.unhook();
+                // There is room again; nobody's failed work is in the state.
+                assert_eq!(db.exec("b", add_one), Ok(round + 1));
+                let killed = open(&vfs.snapshot()).unwrap();
+                assert_eq!(get(&killed, "b", "counter"), Ok(round + 1));
+                assert!(killed.verify().unwrap().is_sound());
+            }
+            assert_eq!(db.current_seq(), before + 10);
+            assert!(db.verify().unwrap().is_sound());
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_when_the_file_grows_leaves_the_state_before() {
+    let (vfs, watch, db) = watched(Barriers::One);
+    watch.hook(|op| if is_growth(op) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) });
+    let large = db.exec("b", |txn| txn.put("large", vec![1; 1 << 20]));
+    assert_eq!(large, Err(Error::NoSpace));
+    // Small changes have room.
+    assert_eq!(db.exec("b", add_one), Ok(1));
+    watch.unhook();
+    db.exec("b", |txn| txn.put("large", vec![1; 1 << 20])).unwrap();
+    assert_eq!(db.view("b", |txn| txn.get("large")).unwrap(), vec![1; 1 << 20]);
+    drop(db);
+    assert!(open(&vfs).unwrap().verify().unwrap().is_sound());
+}
+
+#[test]
+fn a_failed_sync_or_meta_write_poisons_the_store_for_all() {
+    for (is_it, name) in [(Op::is_sync as fn(&Op) -> bool, "sync"), (is_meta_write, "meta write")] {
+        let (vfs, watch, db) = watched(Barriers::One);
+        in_time(move || {
+            let results = fail_a_leader(&watch, &db, is_it, ErrorKind::Other);
+            let is_failure =
+                |r: &Result<u64, Error>| matches!(r, Err(Error::IoError | Error::Poisoned));
+            assert!(results.iter().all(is_failure), "{name}: {results:?}");
+            assert_eq!(results[0], Err(Error::IoError), "{name}");
+            watch.unhook();
+            for handle in [&db, &db.clone()] {
+                assert_eq!(handle.exec("b", add_one), Err(Error::Poisoned), "{name}");
+                assert_eq!(handle.commit(), Err(Error::Poisoned), "{name}");
+                assert_eq!(get(handle, "b", "counter"), Ok(0), "{name}: readers go on");
+            }
+            drop(db);
+            let db = open(&vfs).unwrap();
+            let found = get(&db, "b", "counter").unwrap();
+            assert!(found <= 1, "{name}: the state before or after, not {found}");
+            assert_eq!(db.exec("b", add_one), Ok(found + 1), "{name}");
+        });
+    }
+}
+
+#[test]
+fn an_error_of_any_operation_of_a_commit_leaves_one_of_two_states() {
+    for barriers in [Barriers::One, Barriers::Two] {
+        for (failing, kind) in (0..8).flat_map(|at| {
+            [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::TimedOut].map(|kind| (at, kind))
+        }) {
+            let (vfs, watch, db) = watched(barriers);
+            let mut seen = 0;
+            watch.hook(move |op| {
+                let counts = op.is_change() || op.is_sync();
+                seen += usize::from(counts);
+                if counts && seen == failing + 1 { Err(kind.into()) } else { Ok(()) }
+            });
+            let result = db.exec("b", |txn| {
+                txn.put("large", vec![1; 50_000])?;
+                add_one(txn)
+            });
+            watch.unhook();
+            let context = format!("{barriers:?}, operation {failing}, {kind:?}: {result:?}");
+            let seen = get(&db, "b", "counter");
+            assert_eq!(seen, Ok(u64::from(result.is_ok())), "{context}");
+            let is_poisoned = db.commit() == Err(Error::Poisoned);
+            if !is_poisoned {
+                assert_eq!(db.exec("b", add_one), Ok(seen.unwrap() + 1), "{context}");
+            }
+            drop(db);
+            let db = open(&vfs).unwrap();
+            let found = get(&db, "b", "counter").unwrap();
+            let has_large = db.view("b", |txn| txn.contains("large")).unwrap();
+            if is_poisoned {
+                assert_eq!(found, u64::from(has_large), "{context}: half a transaction");
+            } else {
+                assert_eq!(found, seen.unwrap() + 1, "{context}");
+                assert_eq!(has_large, result.is_ok(), "{context}");
+            }
+            assert!(db.verify().unwrap().is_sound(), "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_over_a_batch_that_failed_yields_no_wrong_entry() {
+    // A transaction runs on a batch whose flush fails later; its cursor outlives both.
+    let (_, watch, db) = watched(Barriers::One);
+    in_time(move || {
+        let (at_failure, release) =
+            fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
+        let iter = std::thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                db.exec("b", |txn| {
+                    (0..200_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 100]))
+                })
+            });
+            at_failure.recv().unwrap();
+            let mut kept = None;
+            let follower = db.exec_multi(|multi| {
+                multi.exec("b", |txn| {
+                    kept = Some(txn.iter());
+                    Ok(())
+                })?;
+                release.send(()).unwrap();
+                Ok(())
+            });
+            assert_eq!(leader.join().unwrap(), Err(Error::NoSpace));
+            assert_eq!(follower, Err(Error::NoSpace), "it saw what was never durable");
+            kept.unwrap()
+        });
+        watch.unhook();
+        // Other commits take the places of the failed one.
+        (0..300_u32).for_each(|i| {
+            db.exec("c", |txn| txn.put(i.to_be_bytes(), [2; 100])).unwrap();
+        });
+        let (mut key, mut value, mut iter) = (Vec::new(), Vec::new(), iter);
+        while iter.next_ref(&mut key, &mut value) {
+            assert!(value == [1; 100] || key == b"counter", "an entry of another bucket");
+        }
+        drop(iter);
+        assert_eq!(get(&db, "b", "counter"), Ok(0));
+        assert!(db.verify().unwrap().is_sound());
+    });
+}

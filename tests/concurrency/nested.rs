@@ -1,0 +1,231 @@
+//! Calls inside calls, and panics inside closures.
+
+use super::{BTree, Error, MemVfs, Result, add_one, counter, get, in_time};
+use btree_store::Options;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+/// A panic without a message on the standard error.
+fn quiet_panic<T>() -> T {
+    resume_unwind(Box::new("thrown by the test"))
+}
+
+fn panics(call: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(call)).is_err()
+}
+
+#[test]
+fn a_write_transaction_inside_another_is_refused() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        let clone = db.clone();
+        let calls: [(&str, &dyn Fn() -> Result<()>); 7] = [
+            ("exec", &|| db.exec("b", |_| Ok(()))),
+            ("exec of another bucket", &|| db.exec("c", |_| Ok(()))),
+            ("exec by a clone", &|| clone.exec("b", |_| Ok(()))),
+            ("exec_multi", &|| db.exec_multi(|_| Ok(()))),
+            ("del_bucket", &|| db.del_bucket("b")),
+            ("compact", &|| db.compact(0).map(drop)),
+            ("commit", &|| db.commit()),
+        ];
+        for (name, call) in calls {
+            db.exec("b", |txn| {
+                assert_eq!(call(), Err(Error::Invalid), "{name} in exec");
+                assert!(Error::Invalid.detail().is_some(), "{name}");
+                add_one(txn)
+            })
+            .unwrap();
+            db.exec_multi(|multi| {
+                assert_eq!(call(), Err(Error::Invalid), "{name} in exec_multi");
+                multi.exec("b", |txn| {
+                    assert_eq!(call(), Err(Error::Invalid), "{name} in multi.exec");
+                    add_one(txn)
+                })
+            })
+            .unwrap();
+        }
+        // The transactions around them were not harmed, and the lock was given back.
+        assert_eq!(get(&db, "b", "counter"), Ok(14));
+        for (name, call) in calls {
+            call().unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    });
+}
+
+#[test]
+fn reads_inside_a_write_transaction_see_the_durable_state() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        db.exec("b", |txn| {
+            add_one(txn)?;
+            assert_eq!(get(&db, "b", "counter"), Ok(0));
+            assert_eq!(get(&db.clone(), "b", "counter"), Ok(0));
+            assert_eq!(db.buckets()?, ["b"]);
+            assert_eq!(db.current_seq(), 1);
+            assert_ne!(db.pending_pages(), (0, 0));
+            assert_eq!(db.stats().unwrap_err(), Error::Invalid);
+            add_one(txn)
+        })
+        .unwrap();
+        assert_eq!(get(&db, "b", "counter"), Ok(2));
+        assert_eq!(db.pending_pages(), (0, 0));
+    });
+}
+
+#[test]
+fn writes_inside_a_view_work_and_the_view_stays() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        db.view("b", |txn| {
+            assert_eq!(db.exec("b", add_one), Ok(1));
+            assert_eq!(db.exec_multi(|multi| multi.exec("b", add_one)), Ok(2));
+            db.compact(0)?;
+            db.commit()?;
+            db.exec("c", |_| Ok(()))?;
+            db.del_bucket("c")?;
+            assert_eq!(txn.get("counter")?, 0_u64.to_le_bytes());
+            assert_eq!(get(&db, "b", "counter"), Ok(2), "a view inside a view");
+            db.view("b", |_| db.view("b", |_| db.exec("b", add_one)))
+        })
+        .unwrap();
+        assert_eq!(get(&db, "b", "counter"), Ok(3));
+    });
+}
+
+#[test]
+fn views_inside_views_do_not_wait_for_a_writer_that_waits() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        std::thread::scope(|scope| {
+            db.view("b", |_| {
+                scope.spawn(|| (0..50).for_each(|_| drop(db.exec("b", add_one).unwrap())));
+                std::thread::sleep(Duration::from_millis(2));
+                db.view("b", |_| db.view("b", |_| Ok(())))
+            })
+            .unwrap();
+        });
+    });
+}
+
+#[test]
+fn handles_are_made_and_dropped_inside_closures() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    in_time(move || {
+        let db = BTree::open(&path).unwrap();
+        db.exec("b", |txn| txn.put("counter", 0_u64.to_le_bytes())).unwrap();
+        std::thread::scope(|scope| {
+            // A writer waits while a view opens and clones.
+            db.view("b", |_| {
+                scope.spawn(|| db.exec("b", add_one).unwrap());
+                let (clone, same) = (db.clone(), BTree::open(&path)?);
+                assert!(get(&clone, "b", "counter").is_ok() && get(&same, "b", "counter").is_ok());
+                Ok(())
+            })
+            .unwrap();
+        });
+        let kept = db
+            .exec("b", |txn| {
+                let (clone, same) = (db.clone(), BTree::open(&path)?);
+                let other = BTree::open(path.with_extension("other"))?;
+                other.exec("b", |txn| txn.put("counter", 7_u64.to_le_bytes()))?;
+                assert_eq!(same.exec("b", add_one), Err(Error::Invalid));
+                add_one(txn)?;
+                Ok((clone, same, other))
+            })
+            .unwrap();
+        // A clone taken inside a closure that fails is as good as any.
+        let failed: Result<()> = db.exec("b", |txn| {
+            let clone = db.clone();
+            add_one(txn)?;
+            drop(clone);
+            Err(Error::Conflict)
+        });
+        assert_eq!(failed, Err(Error::Conflict));
+        for handle in [&db, &kept.0, &kept.1] {
+            assert_eq!(get(handle, "b", "counter"), Ok(2));
+        }
+        assert_eq!(kept.0.exec("b", add_one), Ok(3));
+        assert_eq!(get(&kept.2, "b", "counter"), Ok(7));
+    });
+}
+
+#[test]
+fn a_panic_in_a_closure_rolls_back_and_gives_the_lock_up() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        for _ in 0..20 {
+            assert!(panics(|| {
+                db.exec("b", |txn| {
+                    add_one(txn)?;
+                    txn.put("new", "v")?;
+                    quiet_panic::<Result<()>>()
+                })
+                .unwrap();
+            }));
+            assert!(panics(|| {
+                db.exec_multi(|multi| {
+                    multi.exec("b", add_one)?;
+                    multi.del_bucket("b")?;
+                    multi.exec("new", |txn| txn.put("k", "v"))?;
+                    multi.exec("newer", |_| quiet_panic::<Result<()>>())
+                })
+                .unwrap();
+            }));
+            assert!(panics(|| db.view("b", |_| quiet_panic::<Result<()>>()).unwrap()));
+            assert_eq!(db.pending_pages(), (0, 0));
+            assert_eq!(get(&db, "b", "counter"), Ok(0));
+            assert_eq!(db.view("b", |txn| txn.get("new")), Err(Error::NotFound));
+            assert_eq!(db.buckets().unwrap(), ["b"]);
+        }
+        // From another thread, too: the lock is free.
+        let clone = db.clone();
+        assert_eq!(std::thread::spawn(move || clone.exec("b", add_one)).join().unwrap(), Ok(1));
+        assert_eq!(db.current_seq(), 2);
+    });
+}
+
+#[test]
+fn a_panic_inside_one_bucket_that_is_caught_undoes_that_bucket_only() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        db.exec_multi(|multi| {
+            multi.exec("b", add_one)?;
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                multi.exec("b", |txn| {
+                    add_one(txn)?;
+                    quiet_panic::<Result<()>>()
+                })
+            }));
+            assert!(caught.is_err());
+            let failed: Result<()> = multi.exec("c", |txn| {
+                txn.put("k", "v")?;
+                Err(Error::Conflict)
+            });
+            assert_eq!(failed, Err(Error::Conflict));
+            multi.exec("b", add_one)
+        })
+        .unwrap();
+        assert_eq!(get(&db, "b", "counter"), Ok(2));
+        assert_eq!(db.buckets().unwrap(), ["b"]);
+    });
+}
+
+#[test]
+fn a_panic_leaves_the_committed_state_readable_after_a_reopen() {
+    let vfs = MemVfs::new();
+    let db = counter(&vfs);
+    assert!(panics(|| {
+        db.exec("b", |txn| {
+            (0..500_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 300]))?;
+            quiet_panic::<Result<()>>()
+        })
+        .unwrap();
+    }));
+    db.exec("c", |txn| txn.put("k", "v")).unwrap();
+    db.compact(0).unwrap();
+    drop(db);
+    let db = Options::new().vfs(std::sync::Arc::new(vfs)).open("data.db").unwrap();
+    assert_eq!(get(&db, "b", "counter"), Ok(0));
+    assert!(db.verify().unwrap().is_sound());
+}
