@@ -83,6 +83,7 @@ mod minimise;
 mod monitor;
 mod names;
 mod operations;
+pub mod oracle;
 mod points;
 mod profile;
 mod report;

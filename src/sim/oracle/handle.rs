@@ -1,0 +1,281 @@
+//! Carrying operations out on a store (part of the oracle, layer L8).
+//!
+//! Owns: [`Handle`]: an open store, and the cursors that outlive their transactions.
+//! Must not know: what the right answer is. Keeps: a reply is made of what the store returned.
+
+use super::op::{Answer, CursorMove, Data, End, Ending, Exec, Op, Part, Peek, Read, Reply, Step};
+use super::op::{Way, Write};
+use crate::error::{Error, Result};
+use crate::{BTree, Iter, MultiTxn, Options, ReadOnlyTxn, Txn};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+/// A store on which operations are carried out.
+#[derive(Debug)]
+pub struct Handle {
+    options: Options,
+    path: PathBuf,
+    db: Option<BTree>,
+    cursors: BTreeMap<u8, Iter>,
+}
+
+/// What a closure panics with when it is told to.
+struct Planned;
+
+impl Handle {
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(options: Options, path: impl AsRef<Path>) -> Result<Handle> {
+        let path = path.as_ref().to_path_buf();
+        let db = Some(options.clone().open(&path)?);
+        Ok(Handle { options, path, db, cursors: BTreeMap::new() })
+    }
+
+    /// The store.
+    ///
+    /// # Panics
+    /// When an [`Op::Reopen`] failed.
+    pub fn db(&self) -> &BTree {
+        self.db.as_ref().expect("the store is open")
+    }
+
+    /// Whether the store is open; it is not after an [`Op::Reopen`] that failed.
+    pub fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// Carries an operation out. A panic that the operation asks for is caught, any other is let
+    /// through.
+    ///
+    /// # Panics
+    /// When an [`Op::Reopen`] failed, for all but another one.
+    pub fn run(&mut self, op: &Op) -> Reply {
+        if *op == Op::Reopen {
+            self.cursors.clear();
+            self.db = None;
+            let opened = self.options.clone().open(&self.path);
+            return Reply::of(opened.map(|db| {
+                self.db = Some(db);
+                None
+            }));
+        }
+        let db = self.db().clone();
+        Runner { db: &db, cursors: &mut self.cursors }.run(op)
+    }
+}
+
+/// The store and the cursors, inside and outside of closures.
+struct Runner<'a> {
+    db: &'a BTree,
+    cursors: &'a mut BTreeMap<u8, Iter>,
+}
+
+impl Runner<'_> {
+    fn run(&mut self, op: &Op) -> Reply {
+        match op {
+            Op::Exec(exec) => {
+                let db = self.db;
+                let mut steps = Vec::new();
+                let call = || db.exec(&exec.bucket, |txn| self.exec(txn, exec, &mut steps));
+                let end = caught(call);
+                Reply { steps, end }
+            }
+            Op::Multi { parts, end } => {
+                let db = self.db;
+                let mut steps = Vec::new();
+                let end = caught(|| {
+                    db.exec_multi(|multi| {
+                        for part in parts {
+                            let answer = self.part(multi, part);
+                            steps.push(Ok(answer));
+                        }
+                        finish(*end)
+                    })
+                });
+                Reply { steps, end }
+            }
+            Op::View { bucket, steps: peeks, end } => {
+                let db = self.db;
+                let mut steps = Vec::new();
+                let end = caught(|| {
+                    db.view(bucket, |txn| {
+                        for peek in peeks {
+                            let answer = self.peek(txn, peek);
+                            steps.push(answer);
+                        }
+                        finish(*end)
+                    })
+                });
+                Reply { steps, end }
+            }
+            Op::DelBucket(name) => Reply::of(self.db.del_bucket(name).map(|()| None)),
+            Op::Buckets => Reply::of(self.db.buckets().map(Answer::Names).map(Some)),
+            Op::Commit => Reply::of(self.db.commit().map(|()| None)),
+            Op::Compact(target) => Reply::of(self.db.compact(*target).map(|_| None)),
+            Op::Cursor(step) => Reply::of(self.move_cursor(step).map(Some)),
+            // A store cannot be closed by a closure that it runs.
+            Op::Reopen => Reply::of(Err(Error::Invalid)),
+        }
+    }
+
+    fn exec(
+        &mut self,
+        txn: &mut Txn<'_>,
+        exec: &Exec,
+        steps: &mut Vec<Result<Answer>>,
+    ) -> Result<()> {
+        for step in &exec.steps {
+            steps.push(match step {
+                Step::Peek(peek) => self.peek(txn, peek),
+                Step::Write(write) => change(txn, write),
+            });
+        }
+        finish(exec.end)
+    }
+
+    fn part(&mut self, multi: &mut MultiTxn<'_>, part: &Part) -> Answer {
+        match part {
+            Part::Nest(op) => Answer::Reply(Box::new(self.run(op))),
+            Part::DelBucket(name) => match multi.del_bucket(name) {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Reply(Box::new(Reply::of(Err(error)))),
+            },
+            Part::Exec(exec) => {
+                let mut steps = Vec::new();
+                let result = multi.exec(&exec.bucket, |txn| self.exec(txn, exec, &mut steps));
+                let end = result.map_or_else(Ending::Failed, |()| Ending::Done);
+                Answer::Reply(Box::new(Reply { steps, end }))
+            }
+        }
+    }
+
+    fn peek(&mut self, txn: &dyn Reads, peek: &Peek) -> Result<Answer> {
+        match peek {
+            Peek::Nest(op) => Ok(Answer::Reply(Box::new(self.run(op)))),
+            Peek::Read(Read::Open { slot, from }) => {
+                let iter = txn.cursor(from.as_ref().map(Data::bytes))?;
+                self.cursors.insert(*slot, iter);
+                Ok(Answer::Done)
+            }
+            Peek::Read(Read::Cursor(step)) => self.move_cursor(step),
+            Peek::Read(Read::Get(key)) => Ok(Answer::Value(txn.get(key.bytes())?.into())),
+            Peek::Read(Read::Contains(key)) => Ok(Answer::Flag(txn.contains(key.bytes())?)),
+            Peek::Read(Read::Len) => Ok(Answer::Count(txn.len())),
+            Peek::Read(Read::First) => Ok(entry(txn.first()?)),
+            Peek::Read(Read::Last) => Ok(entry(txn.last()?)),
+        }
+    }
+
+    fn move_cursor(&mut self, step: &CursorMove) -> Result<Answer> {
+        let mut entries = Vec::new();
+        if let Some(iter) = self.cursors.get_mut(&step.slot) {
+            if let Some(key) = &step.seek {
+                iter.seek(key.bytes())?;
+            }
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            for _ in 0..step.most {
+                let is_there = match step.way {
+                    Way::Up => iter.next_ref(&mut key, &mut value),
+                    Way::Down => iter.prev_ref(&mut key, &mut value),
+                };
+                if !is_there {
+                    break;
+                }
+                entries.push(((&key).into(), (&value).into()));
+            }
+            if let Some(error) = iter.error() {
+                return Err(error);
+            }
+        }
+        Ok(Answer::Entries(entries))
+    }
+}
+
+fn entry(entry: Option<(Vec<u8>, Vec<u8>)>) -> Answer {
+    Answer::Entry(entry.map(|(key, value)| (key.into(), value.into())))
+}
+
+fn change(txn: &mut Txn<'_>, write: &Write) -> Result<Answer> {
+    let bytes = |bound: &'_ Bound<Data>| -> Bound<Vec<u8>> {
+        bound.as_ref().map(|key| key.bytes().to_vec())
+    };
+    match write {
+        Write::Put(key, value) => txn.put(key.bytes(), value.bytes()).map(|()| Answer::Done),
+        Write::Insert(key, value) => txn.insert(key.bytes(), value.bytes()).map(|()| Answer::Done),
+        Write::Update(key, value) => txn.update(key.bytes(), value.bytes()).map(Answer::Flag),
+        Write::Del(key) => txn.del(key.bytes()).map(|()| Answer::Done),
+        Write::DeleteRange(start, end) => {
+            let (start, end) = (bytes(start), bytes(end));
+            txn.delete_range::<Vec<u8>>((start.as_ref(), end.as_ref())).map(Answer::Count)
+        }
+    }
+}
+
+/// Ends a closure as it was told.
+fn finish(end: End) -> Result<()> {
+    match end {
+        End::Commit => Ok(()),
+        End::Fail(error) => Err(error),
+        // Unlike `panic!`, this prints nothing.
+        End::Panic => resume_unwind(Box::new(Planned)),
+    }
+}
+
+fn caught(call: impl FnOnce() -> Result<()>) -> Ending {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => Ending::Done,
+        Ok(Err(error)) => Ending::Failed(error),
+        Err(payload) if payload.is::<Planned>() => Ending::Panicked,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// What both kinds of transactions can do.
+trait Reads {
+    fn get(&self, key: &[u8]) -> Result<Vec<u8>>;
+    fn contains(&self, key: &[u8]) -> Result<bool>;
+    fn len(&self) -> u64;
+    fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
+    fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
+    fn cursor(&self, from: Option<&[u8]>) -> Result<Iter>;
+}
+
+macro_rules! reads {
+    ($txn:ty) => {
+        impl Reads for $txn {
+            fn get(&self, key: &[u8]) -> Result<Vec<u8>> {
+                <$txn>::get(self, key)
+            }
+
+            fn contains(&self, key: &[u8]) -> Result<bool> {
+                <$txn>::contains(self, key)
+            }
+
+            fn len(&self) -> u64 {
+                <$txn>::len(self)
+            }
+
+            fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+                <$txn>::first(self)
+            }
+
+            fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+                <$txn>::last(self)
+            }
+
+            fn cursor(&self, from: Option<&[u8]>) -> Result<Iter> {
+                match from {
+                    Some(key) => <$txn>::iter_from(self, key),
+                    None => Ok(<$txn>::iter(self)),
+                }
+            }
+        }
+    };
+}
+
+reads!(Txn<'_>);
+reads!(ReadOnlyTxn<'_>);

@@ -1,0 +1,390 @@
+//! The oracle: what a store must answer, by a model that is right because it is plain (layer L8).
+//!
+//! Owns: [`Oracle`], a `BTreeMap` with the rules of the public interface: transactions,
+//! savepoints, failures, panics, cursors, sequence numbers, errors.
+//! Must not know: pages, files; it shares no code with the engine but its error type and limits.
+//! Keeps: every state that was committed can be named by its number, until it is forgotten.
+
+mod compare;
+mod contents;
+mod cursor;
+mod handle;
+mod op;
+mod simpler;
+mod workload;
+
+pub use compare::{Difference, compare};
+pub use contents::{Bucket, Contents};
+pub use handle::Handle;
+pub use op::{
+    Answer, CursorMove, Data, End, Ending, Exec, Op, Part, Peek, Read, Reply, Step, Way, Write,
+};
+pub use workload::{KeyShape, ValueShape, Workload};
+
+use crate::error::{Error, Result};
+use crate::format::{bucket_name_len_max, key_len_max};
+use crate::sim::index;
+use contents::{Undo, keys_in, roll_back};
+use cursor::Cursor;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A model of a store, which says of every operation what a store must answer.
+///
+/// ```
+/// use btree_store::Options;
+/// use btree_store::sim::oracle::{Handle, KeyShape, Oracle, ValueShape, Workload, compare};
+/// use btree_store::sim::Seeded;
+/// use btree_store::vfs::MemVfs;
+/// use std::sync::Arc;
+///
+/// let options = Options::new().page_size(512).vfs(Arc::new(MemVfs::new()));
+/// let mut store = Handle::open(options, "data.db")?;
+/// let mut oracle = Oracle::new(512);
+/// let mut workload = Workload::new(512, KeyShape::Short, ValueShape::Small);
+/// let mut source = Seeded::new(7);
+/// for _ in 0..100 {
+///     let op = workload.op(&mut source);
+///     assert_eq!(store.run(&op), oracle.apply(&op), "{op:?}");
+///     oracle.follow(store.db().current_seq());
+/// }
+/// compare(store.db(), oracle.now()).unwrap();
+/// # Ok::<(), btree_store::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    page_size: usize,
+    now: Contents,
+    seq: u64,
+    /// The changes of the write transaction that runs.
+    running: Option<Vec<Undo>>,
+    /// How many closures the call is inside of.
+    depth: u32,
+    cursors: BTreeMap<u8, Cursor>,
+    /// Of each commit that is not forgotten: how it is taken back. The newest is at the back and
+    /// has the number `seq`.
+    history: VecDeque<Vec<Undo>>,
+}
+
+/// Whether a transaction counts as a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Changed,
+    Same,
+}
+
+impl Oracle {
+    /// The model of a new store with pages of this size, in bytes; limits depend on it.
+    pub fn new(page_size: u32) -> Oracle {
+        Oracle {
+            page_size: index(page_size),
+            now: Contents::default(),
+            seq: 0,
+            running: None,
+            depth: 0,
+            cursors: BTreeMap::new(),
+            history: VecDeque::new(),
+        }
+    }
+
+    /// The number of the newest commit.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// What the store holds now.
+    pub fn now(&self) -> &Contents {
+        &self.now
+    }
+
+    /// What the store held after commit `seq`; `None` for a commit to come or a forgotten one.
+    pub fn state(&self, seq: u64) -> Option<Contents> {
+        let back = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
+        let first = self.history.len().checked_sub(back)?;
+        let mut contents = self.now.clone();
+        for commit in self.history.range(first..).rev() {
+            commit.iter().rev().for_each(|change| contents.take_back(change));
+        }
+        Some(contents)
+    }
+
+    /// Forgets the states before commit `seq`, and frees their memory.
+    pub fn forget_before(&mut self, seq: u64) {
+        let keep = usize::try_from(self.seq.saturating_sub(seq)).unwrap_or(usize::MAX);
+        let surplus = self.history.len().saturating_sub(keep);
+        self.history.drain(..surplus);
+    }
+
+    /// Takes over the store's number after a call that commits states of the same contents, as
+    /// [`Op::Compact`] does; how many they are is the store's affair.
+    pub fn follow(&mut self, seq: u64) {
+        while self.seq < seq {
+            self.seq += 1;
+            self.history.push_back(Vec::new());
+        }
+    }
+
+    /// The process ended and the store was opened again, in the state of commit `seq`: what came
+    /// later is gone. `false` if there is no such state, and then nothing is done.
+    pub fn recover(&mut self, seq: u64) -> bool {
+        let Some(contents) = self.state(seq) else { return false };
+        while self.seq > seq {
+            self.history.pop_back();
+            self.seq -= 1;
+        }
+        self.now = contents;
+        self.running = None;
+        self.cursors.clear();
+        true
+    }
+
+    /// Does an operation, and says what the store must answer.
+    pub fn apply(&mut self, op: &Op) -> Reply {
+        match op {
+            Op::Exec(exec) => self.exec(exec),
+            Op::Multi { parts, end } => self.multi(parts, *end),
+            Op::View { bucket, steps, end } => self.view(bucket, steps, *end),
+            Op::DelBucket(name) => Reply::of(self.del_bucket(name).map(|()| None)),
+            Op::Buckets => Reply::of(Ok(Some(Answer::Names(self.durable().names())))),
+            Op::Commit | Op::Compact(_) => Reply::of(self.check_idle().map(|()| None)),
+            Op::Cursor(step) => Reply::of(Ok(Some(self.move_cursor(step)))),
+            // A closure cannot close the store that runs it.
+            Op::Reopen if self.depth > 0 => Reply::of(Err(Error::Invalid)),
+            Op::Reopen => {
+                self.cursors.clear();
+                Reply::of(Ok(None))
+            }
+        }
+    }
+
+    /// Does an operation inside a closure.
+    fn nested(&mut self, op: &Op) -> Answer {
+        self.depth += 1;
+        let reply = self.apply(op);
+        self.depth -= 1;
+        Answer::Reply(Box::new(reply))
+    }
+
+    /// What readers see: the contents without the changes of the transaction that runs.
+    fn durable(&self) -> Contents {
+        let mut contents = self.now.clone();
+        for change in self.running.iter().flatten().rev() {
+            contents.take_back(change);
+        }
+        contents
+    }
+
+    /// Refuses what is not allowed inside a write transaction.
+    fn check_idle(&self) -> Result<()> {
+        if self.running.is_some() { Err(Error::Invalid) } else { Ok(()) }
+    }
+
+    fn check_name(&self, name: &str) -> Result<()> {
+        check_len(name.len(), bucket_name_len_max(self.page_size))
+    }
+
+    fn check_key(&self, key: &Data) -> Result<()> {
+        check_len(key.bytes().len(), key_len_max(self.page_size))
+    }
+
+    fn exec(&mut self, exec: &Exec) -> Reply {
+        if let Err(error) = self.check_name(&exec.bucket).and_then(|()| self.check_idle()) {
+            return Reply::of(Err(error));
+        }
+        self.running = Some(Vec::new());
+        let (reply, effect) = self.in_bucket(exec);
+        self.end(&reply.end, effect);
+        reply
+    }
+
+    /// Ends the write transaction.
+    fn end(&mut self, end: &Ending, effect: Effect) {
+        let mut undo = self.running.take().expect("a write transaction runs");
+        if *end != Ending::Done {
+            roll_back(&mut self.now, &mut undo, 0);
+        } else if effect == Effect::Changed {
+            self.seq += 1;
+            self.history.push_back(undo);
+        }
+    }
+
+    /// Runs a closure on a bucket. When it fails, its own changes are undone.
+    fn in_bucket(&mut self, exec: &Exec) -> (Reply, Effect) {
+        let name: Arc<str> = exec.bucket.as_str().into();
+        let mut effect = Effect::Same;
+        let undo = self.running.as_mut().expect("a write transaction runs");
+        let mark = undo.len();
+        if self.now.bucket(&name).is_none() {
+            self.now.create(&name, undo);
+            effect = Effect::Changed;
+        }
+        let mut steps = Vec::with_capacity(exec.steps.len());
+        for step in &exec.steps {
+            steps.push(match step {
+                Step::Peek(Peek::Nest(op)) => Ok(self.nested(op)),
+                Step::Peek(Peek::Read(read)) => {
+                    let bucket = self.now.shared(&name).expect("the bucket was made");
+                    self.read(&bucket, read)
+                }
+                Step::Write(write) => self.write(&name, write, &mut effect),
+            });
+        }
+        let end = ending(exec.end);
+        if end != Ending::Done {
+            let undo = self.running.as_mut().expect("a write transaction runs");
+            roll_back(&mut self.now, undo, mark);
+            effect = Effect::Same;
+        }
+        (Reply { steps, end }, effect)
+    }
+
+    fn multi(&mut self, parts: &[Part], end: End) -> Reply {
+        if let Err(error) = self.check_idle() {
+            return Reply::of(Err(error));
+        }
+        self.running = Some(Vec::new());
+        let mut reply = Reply { steps: Vec::new(), end: ending(end) };
+        let mut effect = Effect::Same;
+        for part in parts {
+            let answer = match part {
+                Part::Nest(op) => self.nested(op),
+                Part::DelBucket(name) => match self.drop_bucket(name) {
+                    Ok(()) => {
+                        effect = Effect::Changed;
+                        Answer::Done
+                    }
+                    Err(error) => Answer::Reply(Box::new(Reply::of(Err(error)))),
+                },
+                Part::Exec(exec) => {
+                    let inner = match self.check_name(&exec.bucket) {
+                        Ok(()) => self.in_bucket(exec),
+                        Err(error) => (Reply::of(Err(error)), Effect::Same),
+                    };
+                    if inner.0.end == Ending::Panicked {
+                        reply.end = Ending::Panicked;
+                        break;
+                    }
+                    if inner.1 == Effect::Changed {
+                        effect = Effect::Changed;
+                    }
+                    Answer::Reply(Box::new(inner.0))
+                }
+            };
+            reply.steps.push(Ok(answer));
+        }
+        self.end(&reply.end, effect);
+        reply
+    }
+
+    fn del_bucket(&mut self, name: &str) -> Result<()> {
+        self.check_idle()?;
+        self.running = Some(Vec::new());
+        let result = self.drop_bucket(name);
+        let end = result.map_or_else(Ending::Failed, |()| Ending::Done);
+        self.end(&end, Effect::Changed);
+        result
+    }
+
+    fn drop_bucket(&mut self, name: &str) -> Result<()> {
+        self.check_name(name)?;
+        let undo = self.running.as_mut().expect("a write transaction runs");
+        if self.now.drop_bucket(name, undo) { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    fn view(&mut self, name: &str, peeks: &[Peek], end: End) -> Reply {
+        let bucket = match self.check_name(name) {
+            Ok(()) if self.running.is_some() => self.durable().shared(name),
+            Ok(()) => self.now.shared(name),
+            Err(error) => return Reply::of(Err(error)),
+        };
+        let Some(bucket) = bucket else { return Reply::of(Err(Error::NotFound)) };
+        let mut steps = Vec::with_capacity(peeks.len());
+        for peek in peeks {
+            steps.push(match peek {
+                Peek::Read(read) => self.read(&bucket, read),
+                Peek::Nest(op) => Ok(self.nested(op)),
+            });
+        }
+        Reply { steps, end: ending(end) }
+    }
+
+    fn read(&mut self, bucket: &Arc<Bucket>, read: &Read) -> Result<Answer> {
+        let entry = |entry: Option<(&Data, &Data)>| {
+            Answer::Entry(entry.map(|(key, value)| (key.clone(), value.clone())))
+        };
+        match read {
+            Read::Get(key) => {
+                self.check_key(key)?;
+                bucket.get(key).cloned().map(Answer::Value).ok_or(Error::NotFound)
+            }
+            Read::Contains(key) => {
+                self.check_key(key)?;
+                Ok(Answer::Flag(bucket.contains_key(key)))
+            }
+            Read::Len => Ok(Answer::Count(bucket.len() as u64)),
+            Read::First => Ok(entry(bucket.first_key_value())),
+            Read::Last => Ok(entry(bucket.last_key_value())),
+            Read::Open { slot, from } => {
+                let cursor = Cursor::new(Arc::clone(bucket), from.clone());
+                self.cursors.insert(*slot, cursor);
+                Ok(Answer::Done)
+            }
+            Read::Cursor(step) => Ok(self.move_cursor(step)),
+        }
+    }
+
+    fn move_cursor(&mut self, step: &CursorMove) -> Answer {
+        let entries = self.cursors.get_mut(&step.slot).map(|cursor| cursor.step(step));
+        Answer::Entries(entries.unwrap_or_default())
+    }
+
+    fn write(&mut self, name: &Arc<str>, write: &Write, effect: &mut Effect) -> Result<Answer> {
+        let bucket = self.now.bucket(name).expect("the bucket was made");
+        let (key, value) = match write {
+            Write::DeleteRange(start, end) => {
+                let keys = keys_in(bucket, start, end);
+                for key in &keys {
+                    self.change(name, key, None, effect);
+                }
+                return Ok(Answer::Count(keys.len() as u64));
+            }
+            Write::Put(key, value) | Write::Insert(key, value) | Write::Update(key, value) => {
+                (key, Some(value))
+            }
+            Write::Del(key) => (key, None),
+        };
+        self.check_key(key)?;
+        let is_there = self.now.bucket(name).is_some_and(|bucket| bucket.contains_key(key));
+        match write {
+            Write::Insert(..) if is_there => return Err(Error::Duplicate),
+            Write::Update(..) if !is_there => return Ok(Answer::Flag(false)),
+            Write::Del(..) if !is_there => return Err(Error::NotFound),
+            _ => {}
+        }
+        self.change(name, key, value, effect);
+        let is_update = matches!(write, Write::Update(..));
+        Ok(if is_update { Answer::Flag(true) } else { Answer::Done })
+    }
+
+    fn change(&mut self, name: &Arc<str>, key: &Data, value: Option<&Data>, effect: &mut Effect) {
+        let undo = self.running.as_mut().expect("a write transaction runs");
+        self.now.set(name, key, value, undo);
+        *effect = Effect::Changed;
+    }
+}
+
+fn check_len(len: usize, limit: usize) -> Result<()> {
+    match len {
+        0 => Err(Error::Invalid),
+        _ if len > limit => Err(Error::TooLarge),
+        _ => Ok(()),
+    }
+}
+
+fn ending(end: End) -> Ending {
+    match end {
+        End::Commit => Ending::Done,
+        End::Fail(error) => Ending::Failed(error),
+        End::Panic => Ending::Panicked,
+    }
+}

@@ -1,0 +1,279 @@
+//! What is done to a store, and what it answers (part of the oracle, layer L8).
+//!
+//! Owns: [`Op`] and its parts, [`Reply`] and its parts. Must not know: who carries an operation
+//! out. Keeps: every call of the public interface that touches buckets has an operation.
+
+use crate::error::{Error, Result};
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// A key or a value; a clone shares the bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Data(Arc<[u8]>);
+
+impl Data {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]>> From<T> for Data {
+    fn from(bytes: T) -> Data {
+        Data(bytes.as_ref().into())
+    }
+}
+
+impl Borrow<[u8]> for Data {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Data {
+    /// Long data is cut off in the middle, so that a list of operations can be read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            short if short.len() <= 20 => write!(f, "\"{}\"", short.escape_ascii()),
+            long => {
+                let (head, tail) = (&long[..6], &long[long.len() - 6..]);
+                let (head, tail) = (head.escape_ascii(), tail.escape_ascii());
+                write!(f, "\"{head}..({})..{tail}\"", long.len())
+            }
+        }
+    }
+}
+
+/// One operation on a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// [`BTree::exec`](crate::BTree::exec).
+    Exec(Exec),
+    /// [`BTree::exec_multi`](crate::BTree::exec_multi).
+    Multi {
+        /// What the closure does, one after another; it goes on after a part that fails.
+        parts: Vec<Part>,
+        /// How the closure ends.
+        end: End,
+    },
+    /// [`BTree::view`](crate::BTree::view).
+    View {
+        /// The bucket.
+        bucket: String,
+        /// What the closure does.
+        steps: Vec<Peek>,
+        /// How the closure ends.
+        end: End,
+    },
+    /// [`BTree::del_bucket`](crate::BTree::del_bucket).
+    DelBucket(String),
+    /// [`BTree::buckets`](crate::BTree::buckets).
+    Buckets,
+    /// [`BTree::commit`](crate::BTree::commit).
+    Commit,
+    /// [`BTree::compact`](crate::BTree::compact), with its target in bytes.
+    Compact(u64),
+    /// Moves a cursor that outlived its transaction.
+    Cursor(CursorMove),
+    /// Drops all cursors, closes the store and opens it again.
+    Reopen,
+}
+
+/// A closure that writes to a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// The bucket.
+    pub bucket: String,
+    /// What the closure does; it goes on after a step that fails.
+    pub steps: Vec<Step>,
+    /// How the closure ends.
+    pub end: End,
+}
+
+/// A part of a transaction over several buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// [`MultiTxn::exec`](crate::MultiTxn::exec).
+    Exec(Exec),
+    /// [`MultiTxn::del_bucket`](crate::MultiTxn::del_bucket).
+    DelBucket(String),
+    /// A call on the store itself, inside the closure.
+    Nest(Op),
+}
+
+/// How a closure ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It returns `Ok`.
+    Commit,
+    /// It returns this error.
+    Fail(Error),
+    /// It panics; who runs the operation catches it outside of the store.
+    Panic,
+}
+
+/// A step of a closure that writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What a closure that reads can do as well.
+    Peek(Peek),
+    /// A change.
+    Write(Write),
+}
+
+/// A step of a closure that reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// A read of the transaction's bucket.
+    Read(Read),
+    /// A call on the store itself, inside the closure.
+    Nest(Op),
+}
+
+/// A change of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// [`Txn::put`](crate::Txn::put).
+    Put(Data, Data),
+    /// [`Txn::insert`](crate::Txn::insert).
+    Insert(Data, Data),
+    /// [`Txn::update`](crate::Txn::update).
+    Update(Data, Data),
+    /// [`Txn::del`](crate::Txn::del).
+    Del(Data),
+    /// [`Txn::delete_range`](crate::Txn::delete_range).
+    DeleteRange(Bound<Data>, Bound<Data>),
+}
+
+/// A read of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// `get`.
+    Get(Data),
+    /// `contains`.
+    Contains(Data),
+    /// `len`.
+    Len,
+    /// `first`.
+    First,
+    /// `last`.
+    Last,
+    /// Makes a cursor, in the place of the one in this slot. It stays when the transaction has
+    /// ended.
+    Open {
+        /// Where the cursor is kept.
+        slot: u8,
+        /// The key of `iter_from`; `iter` without one.
+        from: Option<Data>,
+    },
+    /// Moves a cursor.
+    Cursor(CursorMove),
+}
+
+/// A move of the cursor in a slot. Without a cursor it does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorMove {
+    /// Where the cursor is kept.
+    pub slot: u8,
+    /// `seek` to this key first.
+    pub seek: Option<Data>,
+    /// Which way it steps.
+    pub way: Way,
+    /// How many entries it steps over at most.
+    pub most: u32,
+}
+
+/// Which way a cursor steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To higher keys.
+    Up,
+    /// To lower keys.
+    Down,
+}
+
+/// What an operation answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What each step, or each part, answers. Empty when the closure was not called. A part that
+    /// panics ends the list before itself.
+    pub steps: Vec<Result<Answer>>,
+    /// What the call itself does.
+    pub end: Ending,
+}
+
+/// How a call ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It returns `Ok`.
+    Done,
+    /// It returns an error.
+    Failed(Error),
+    /// It lets the closure's panic through.
+    Panicked,
+}
+
+/// What a step answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing more than that it was done.
+    Done,
+    /// A value.
+    Value(Data),
+    /// Yes or no.
+    Flag(bool),
+    /// A number of entries.
+    Count(u64),
+    /// An entry, if there is one.
+    Entry(Option<(Data, Data)>),
+    /// The entries that a cursor stepped over.
+    Entries(Vec<(Data, Data)>),
+    /// Names of buckets.
+    Names(Vec<String>),
+    /// What a call inside the closure answered.
+    Reply(Box<Reply>),
+}
+
+impl Reply {
+    /// The reply of a call that runs no closure.
+    pub(super) fn of(result: Result<Option<Answer>>) -> Reply {
+        match result {
+            Ok(answer) => Reply { steps: answer.into_iter().map(Ok).collect(), end: Ending::Done },
+            Err(error) => Reply { steps: Vec::new(), end: Ending::Failed(error) },
+        }
+    }
+}
+
+impl Op {
+    /// How many calls of the store, of transactions and of cursors the operation makes.
+    pub fn calls(&self) -> u64 {
+        let peeks = |peek: &Peek| match peek {
+            Peek::Read(_) => 1,
+            Peek::Nest(op) => op.calls(),
+        };
+        let inside = |exec: &Exec| -> u64 {
+            exec.steps
+                .iter()
+                .map(|step| match step {
+                    Step::Peek(peek) => peeks(peek),
+                    Step::Write(_) => 1,
+                })
+                .sum()
+        };
+        match self {
+            Op::Exec(exec) => 1 + inside(exec),
+            Op::View { steps, .. } => 1 + steps.iter().map(peeks).sum::<u64>(),
+            Op::Multi { parts, .. } => {
+                let calls = parts.iter().map(|part| match part {
+                    Part::Exec(exec) => 1 + inside(exec),
+                    Part::DelBucket(_) => 1,
+                    Part::Nest(op) => op.calls(),
+                });
+                1 + calls.sum::<u64>()
+            }
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Making a failing operation small (part of the oracle, layer L8).
+//!
+//! Owns: [`Op::simpler`]. Must not know: why it fails. Keeps: what comes out makes fewer calls, or
+//! ends in a plainer way.
+
+use super::op::{End, Exec, Op, Part, Peek, Step};
+
+impl Op {
+    /// Operations that do less than this one: with half of the steps, without one of them, with
+    /// one of the calls inside alone, or ending well.
+    pub fn simpler(&self) -> Vec<Op> {
+        match self {
+            Op::Exec(exec) => {
+                let calls = exec.steps.iter().filter_map(|step| match step {
+                    Step::Peek(Peek::Nest(op)) => Some(op.clone()),
+                    _ => None,
+                });
+                calls.chain(simpler_exec(exec).into_iter().map(Op::Exec)).collect()
+            }
+            Op::View { bucket, steps, end } => {
+                let build = |steps, end| Op::View { bucket: bucket.clone(), steps, end };
+                let calls = steps.iter().filter_map(|peek| match peek {
+                    Peek::Nest(op) => Some(op.clone()),
+                    Peek::Read(_) => None,
+                });
+                let ends = simpler_end(*end).map(|end| build(steps.clone(), end));
+                let lists = simpler_list(steps, simpler_peek);
+                let lists = lists.into_iter().map(|steps| build(steps, *end));
+                calls.chain(ends).chain(lists).collect()
+            }
+            Op::Multi { parts, end } => {
+                let calls = parts.iter().map(|part| match part {
+                    Part::Exec(exec) => Op::Exec(exec.clone()),
+                    Part::DelBucket(name) => Op::DelBucket(name.clone()),
+                    Part::Nest(op) => op.clone(),
+                });
+                let ends = simpler_end(*end).map(|end| Op::Multi { parts: parts.clone(), end });
+                let lists = simpler_list(parts, simpler_part);
+                let lists = lists.into_iter().map(|parts| Op::Multi { parts, end: *end });
+                calls.chain(ends).chain(lists).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn simpler_end(end: End) -> Option<End> {
+    (end != End::Commit).then_some(End::Commit)
+}
+
+fn simpler_exec(exec: &Exec) -> Vec<Exec> {
+    let ends = simpler_end(exec.end).map(|end| Exec { end, ..exec.clone() });
+    let lists = simpler_list(&exec.steps, simpler_step);
+    let lists = lists.into_iter().map(|steps| Exec { steps, ..exec.clone() });
+    ends.into_iter().chain(lists).collect()
+}
+
+fn simpler_step(step: &Step) -> Vec<Step> {
+    match step {
+        Step::Peek(peek) => simpler_peek(peek).into_iter().map(Step::Peek).collect(),
+        Step::Write(_) => Vec::new(),
+    }
+}
+
+fn simpler_peek(peek: &Peek) -> Vec<Peek> {
+    match peek {
+        Peek::Nest(op) => op.simpler().into_iter().map(Peek::Nest).collect(),
+        Peek::Read(_) => Vec::new(),
+    }
+}
+
+fn simpler_part(part: &Part) -> Vec<Part> {
+    match part {
+        Part::Exec(exec) => simpler_exec(exec).into_iter().map(Part::Exec).collect(),
+        Part::Nest(op) => op.simpler().into_iter().map(Part::Nest).collect(),
+        Part::DelBucket(_) => Vec::new(),
+    }
+}
+
+/// One half, the other half, the list without each of its elements, and with each made simpler.
+fn simpler_list<T: Clone>(list: &[T], simpler: impl Fn(&T) -> Vec<T>) -> Vec<Vec<T>> {
+    let mut out = Vec::new();
+    if list.len() > 2 {
+        let (front, back) = list.split_at(list.len() / 2);
+        out.extend([front.to_vec(), back.to_vec()]);
+    }
+    for at in 0..list.len() {
+        let mut without = list.to_vec();
+        without.remove(at);
+        out.push(without);
+    }
+    for (at, element) in list.iter().enumerate() {
+        for plainer in simpler(element) {
+            let mut with = list.to_vec();
+            with[at] = plainer;
+            out.push(with);
+        }
+    }
+    out
+}

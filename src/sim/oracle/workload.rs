@@ -1,0 +1,356 @@
+//! Making operations up (part of the oracle, layer L8).
+//!
+//! Owns: [`Workload`], the shapes of keys and values. Must not know: what a store answers.
+//! Keeps: the same source gives the same operations; a source of zeros gives the plainest ones.
+
+use super::op::{CursorMove, Data, End, Exec, Op, Part, Peek, Read, Step, Way, Write};
+use crate::error::Error;
+use crate::format::{bucket_name_len_max, key_len_max, leaf_cell_max};
+use crate::sim::{Choice, Choose, index};
+use std::ops::Bound;
+
+/// What keys look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyShape {
+    /// One to six bytes, the lowest and the highest byte among them.
+    Short,
+    /// A prefix of a third of the longest key, and a number.
+    SharedPrefix,
+    /// Keys that are prefixes of each other.
+    Nested,
+    /// Numbers; new ones are higher than all before.
+    Sequential,
+    /// Keys of the greatest length, which differ at the start, in the middle or at the end.
+    Longest,
+    /// All of these, by turns.
+    Mixed,
+}
+
+/// How long values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueShape {
+    /// No bytes.
+    Empty,
+    /// Up to 40 bytes.
+    Small,
+    /// As long as just fits into a leaf, and a byte or two more or less.
+    Edge,
+    /// Several pages, the last one often full, or holding a single byte.
+    Large,
+    /// All of these, by turns.
+    Mixed,
+}
+
+/// A source of operations.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    page_size: usize,
+    /// What keys look like.
+    pub keys: KeyShape,
+    /// How long values are.
+    pub values: ValueShape,
+    /// How many different keys there are, sequential ones aside.
+    pub key_count: u32,
+    /// How many different buckets there are.
+    pub bucket_count: u32,
+    /// Steps of a closure; one in eight has eight times as many.
+    pub steps_max: u32,
+    /// Sequential keys so far.
+    next: u32,
+    /// Of eight changes, how many remove; it varies as time goes by, so that trees grow high and
+    /// collapse.
+    removing: u32,
+}
+
+/// How deep calls inside closures go.
+const DEPTH_MAX: u32 = 2;
+/// Cursors that are kept.
+const SLOTS: u32 = 4;
+const FAILURES: [Error; 4] = [Error::NotFound, Error::Conflict, Error::Invalid, Error::Internal];
+
+/// A source of choices, with a few ways to ask.
+struct Dice<'a>(&'a mut dyn Choose);
+
+impl Dice<'_> {
+    fn below(&mut self, bound: u32) -> u32 {
+        if bound < 2 { 0 } else { self.0.choose(bound, Choice::User) }
+    }
+
+    /// True once in `bound` times; never, if the source says 0.
+    fn once_in(&mut self, bound: u32) -> bool {
+        self.below(bound) + 1 == bound
+    }
+
+    /// An index; `weights` say how often each comes.
+    fn weighted(&mut self, weights: &[u32]) -> usize {
+        let mut left = self.below(weights.iter().sum());
+        for (at, &weight) in weights.iter().enumerate() {
+            if left < weight {
+                return at;
+            }
+            left -= weight;
+        }
+        0
+    }
+}
+
+impl Workload {
+    /// Operations on a store with pages of this size, in bytes.
+    pub fn new(page_size: u32, keys: KeyShape, values: ValueShape) -> Workload {
+        Workload {
+            page_size: index(page_size),
+            keys,
+            values,
+            key_count: 400,
+            bucket_count: 4,
+            steps_max: 6,
+            next: 0,
+            removing: 2,
+        }
+    }
+
+    /// The next operation.
+    pub fn op(&mut self, source: &mut dyn Choose) -> Op {
+        self.op_at(&mut Dice(source), 0)
+    }
+
+    fn op_at(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+        if dice.once_in(96) {
+            self.removing = [2, 7, 0, 4][index(dice.below(4))];
+        }
+        match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 2]) {
+            0 => Op::Exec(self.exec(dice, depth)),
+            1 => self.view(dice, depth),
+            2 => self.multi(dice, depth),
+            3 => Op::Cursor(self.cursor_move(dice)),
+            4 => Op::DelBucket(self.name(dice)),
+            5 => Op::Buckets,
+            6 => Op::Commit,
+            7 => Op::Compact([0, 4096, 1 << 16, u64::MAX][index(dice.below(4))]),
+            _ => Op::Reopen,
+        }
+    }
+
+    fn exec(&mut self, dice: &mut Dice<'_>, depth: u32) -> Exec {
+        let bucket = self.name(dice);
+        let count = self.count(dice);
+        let steps = (0..count).map(|_| self.step(dice, depth)).collect();
+        Exec { bucket, steps, end: end(dice) }
+    }
+
+    fn count(&self, dice: &mut Dice<'_>) -> u32 {
+        let most = if dice.once_in(8) { self.steps_max * 8 } else { self.steps_max };
+        dice.below(most + 1)
+    }
+
+    fn multi(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+        let count = dice.below(5);
+        let mut parts = Vec::new();
+        for _ in 0..count {
+            parts.push(match dice.weighted(&[12, 2, 1]) {
+                0 => Part::Exec(self.exec(dice, depth)),
+                1 => Part::DelBucket(self.name(dice)),
+                _ if depth < DEPTH_MAX => Part::Nest(self.op_at(dice, depth + 1)),
+                _ => Part::Nest(Op::Buckets),
+            });
+        }
+        Op::Multi { parts, end: end(dice) }
+    }
+
+    fn view(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+        let bucket = self.name(dice);
+        let count = self.count(dice);
+        let steps = (0..count).map(|_| self.peek(dice, depth)).collect();
+        Op::View { bucket, steps, end: end(dice) }
+    }
+
+    fn step(&mut self, dice: &mut Dice<'_>, depth: u32) -> Step {
+        if dice.once_in(4) {
+            return Step::Peek(self.peek(dice, depth));
+        }
+        let removes = dice.below(8) + self.removing >= 8;
+        Step::Write(if removes { self.removal(dice) } else { self.addition(dice) })
+    }
+
+    fn addition(&mut self, dice: &mut Dice<'_>) -> Write {
+        let which = dice.weighted(&[8, 2, 2]);
+        let is_new = which < 2 && self.keys == KeyShape::Sequential && dice.below(3) > 0;
+        let key = if is_new {
+            self.next += 1;
+            sequential(self.next)
+        } else {
+            self.key(dice)
+        };
+        let value = self.value(dice, key.bytes().len());
+        match which {
+            0 => Write::Put(key, value),
+            1 => Write::Insert(key, value),
+            _ => Write::Update(key, value),
+        }
+    }
+
+    fn removal(&mut self, dice: &mut Dice<'_>) -> Write {
+        if !dice.once_in(24) {
+            return Write::Del(self.key(dice));
+        }
+        let mut bound = |workload: &mut Workload| match dice.weighted(&[4, 4, 1]) {
+            0 => Bound::Included(workload.key(dice)),
+            1 => Bound::Excluded(workload.key(dice)),
+            _ => Bound::Unbounded,
+        };
+        Write::DeleteRange(bound(self), bound(self))
+    }
+
+    fn peek(&mut self, dice: &mut Dice<'_>, depth: u32) -> Peek {
+        if depth < DEPTH_MAX && dice.once_in(32) {
+            return Peek::Nest(self.op_at(dice, depth + 1));
+        }
+        Peek::Read(match dice.weighted(&[6, 2, 1, 1, 1, 3, 5]) {
+            0 => Read::Get(self.key(dice)),
+            1 => Read::Contains(self.key(dice)),
+            2 => Read::Len,
+            3 => Read::First,
+            4 => Read::Last,
+            5 => {
+                let from = if dice.once_in(2) { Some(self.sought(dice)) } else { None };
+                Read::Open { slot: slot(dice), from }
+            }
+            _ => Read::Cursor(self.cursor_move(dice)),
+        })
+    }
+
+    fn cursor_move(&mut self, dice: &mut Dice<'_>) -> CursorMove {
+        let seek = if dice.once_in(4) { Some(self.sought(dice)) } else { None };
+        let way = if dice.once_in(3) { Way::Down } else { Way::Up };
+        let most = [1, 2, 5, 40][index(dice.below(4))];
+        CursorMove { slot: slot(dice), seek, way, most }
+    }
+
+    fn name(&self, dice: &mut Dice<'_>) -> String {
+        let limit = bucket_name_len_max(self.page_size);
+        if dice.once_in(96) {
+            return [String::new(), "l".repeat(limit + 1), "l".repeat(limit)][index(dice.below(3))]
+                .clone();
+        }
+        format!("b{}", dice.below(self.bucket_count))
+    }
+
+    /// A key to seek: also one that no entry may have.
+    fn sought(&mut self, dice: &mut Dice<'_>) -> Data {
+        let mut key = self.key(dice).bytes().to_vec();
+        match dice.weighted(&[4, 2, 2]) {
+            1 => key.push(0),
+            2 => drop(key.pop()),
+            _ => {}
+        }
+        key.into()
+    }
+
+    fn key(&mut self, dice: &mut Dice<'_>) -> Data {
+        let limit = key_len_max(self.page_size);
+        if dice.once_in(128) {
+            return vec![b'x'; if dice.below(2) == 0 { 0 } else { limit + 1 }].into();
+        }
+        let shape = match self.keys {
+            KeyShape::Mixed => [
+                KeyShape::Short,
+                KeyShape::SharedPrefix,
+                KeyShape::Nested,
+                KeyShape::Sequential,
+                KeyShape::Longest,
+            ][index(dice.below(5))],
+            shape => shape,
+        };
+        let number = dice.below(self.key_count);
+        match shape {
+            KeyShape::Sequential => {
+                let most = self.next.max(self.key_count);
+                sequential(dice.below(most + 1))
+            }
+            KeyShape::SharedPrefix => {
+                let mut key = vec![b'p'; limit / 3];
+                key.extend_from_slice(format!("{number:05}").as_bytes());
+                key.into()
+            }
+            KeyShape::Nested => {
+                let len = index(number) % limit + 1;
+                let mut key = vec![b'n'; len];
+                // Some branch off at the end.
+                key[len - 1] = [b'n', b'n', 0, 255][index(number) / limit % 4];
+                key.into()
+            }
+            KeyShape::Longest => {
+                let mut key = vec![b'm'; limit];
+                let place = [0, limit / 2, limit - 4][index(number) % 3];
+                key[place..place + 4].copy_from_slice(&number.to_be_bytes());
+                key.into()
+            }
+            KeyShape::Short | KeyShape::Mixed => short(number),
+        }
+    }
+
+    /// A value for a key of `key_len` bytes.
+    fn value(&self, dice: &mut Dice<'_>, key_len: usize) -> Data {
+        let shape = match self.values {
+            ValueShape::Mixed => {
+                let weights = [8, 1, 2, 1];
+                [ValueShape::Small, ValueShape::Empty, ValueShape::Edge, ValueShape::Large]
+                    [dice.weighted(&weights)]
+            }
+            shape => shape,
+        };
+        let page = self.page_size;
+        let len = match shape {
+            ValueShape::Empty => 0,
+            ValueShape::Small | ValueShape::Mixed => index(dice.below(41)),
+            ValueShape::Edge => {
+                // Head, offset and lengths take ten bytes; the head holds four of the key.
+                let most = leaf_cell_max(page) - 10 - key_len.saturating_sub(4);
+                most - 2 + index(dice.below(5))
+            }
+            ValueShape::Large => {
+                let pages = page * (1 + index(dice.below(4)));
+                match dice.below(4) {
+                    0 => pages,
+                    1 => pages + 1,
+                    2 => pages - 1,
+                    _ => pages + index(dice.below(512)),
+                }
+            }
+        };
+        let start = dice.below(251);
+        let bytes: Vec<u8> = (start..).map(|at| (at % 251).to_le_bytes()[0]).take(len).collect();
+        bytes.into()
+    }
+}
+
+/// The digits of a number, in bytes that sort at the edges.
+fn short(mut number: u32) -> Data {
+    const DIGITS: [u8; 5] = [0, b'a', b'b', 0x7F, 255];
+    let mut key = Vec::new();
+    loop {
+        key.push(DIGITS[index(number % 5)]);
+        number /= 5;
+        if number == 0 {
+            return key.into();
+        }
+    }
+}
+
+fn sequential(number: u32) -> Data {
+    u64::from(number).to_be_bytes().into()
+}
+
+fn slot(dice: &mut Dice<'_>) -> u8 {
+    u8::try_from(dice.below(SLOTS)).expect("there are few cursors")
+}
+
+fn end(dice: &mut Dice<'_>) -> End {
+    match dice.weighted(&[24, 2, 1]) {
+        0 => End::Commit,
+        1 => End::Fail(FAILURES[index(dice.below(4))]),
+        _ => End::Panic,
+    }
+}

@@ -1,0 +1,208 @@
+//! Does the store answer as the oracle does, call by call?
+//!
+//! A million random calls: every shape of keys and values, pages of 512 and 4,096 bytes, no cache,
+//! a tiny and a large one, one barrier and two; closures that fail and panic, calls inside calls,
+//! cursors under writes and beyond their transactions, dropped buckets, thousands of buckets,
+//! compaction, closing and opening.
+//!
+//! Twenty times as many, in larger trees:
+//!
+//! ```text
+//! BTREE_STORE_DEEP=1 cargo test --release --features sim --test oracle
+//! ```
+//!
+//! Attacks: sorted-keys, entry-count, txn-ids-increase, commit-atomic, snapshot-stable,
+//! cache-coherent, errors-stick.
+#![cfg(feature = "sim")]
+#![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
+
+mod model;
+
+use btree_store::sim::Seeded;
+use btree_store::sim::oracle::{Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare};
+use btree_store::{BTree, Barriers, Error, Options};
+use model::{Pair, Setting, message_of, report};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Calls of all tests together.
+const CALLS: u64 = 1_000_000;
+const CALLS_DEEP: u64 = 20_000_000;
+/// Workloads that share the calls: ten shapes of keys and values on nine settings.
+const WORKLOADS: u64 = 90;
+/// The contents are compared after this many calls.
+const CALLS_PER_CHECK: u64 = 400;
+
+/// Calls of one workload.
+fn calls() -> u64 {
+    let is_deep = std::env::var_os("BTREE_STORE_DEEP").is_some();
+    (if is_deep { CALLS_DEEP } else { CALLS }) / WORKLOADS
+}
+
+/// No cache, one of eight pages, one that holds everything; both page sizes; both barriers.
+fn settings() -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (page_size, barriers) in [(512, Barriers::One), (512, Barriers::Two), (4096, Barriers::One)]
+    {
+        for cache_bytes in [0, 8 * u64::from(page_size), 64 << 20] {
+            settings.push(Setting { page_size, cache_bytes, barriers });
+        }
+    }
+    settings
+}
+
+/// Runs a workload on one setting; on a failure, says how to get there in few steps.
+fn run(setting: Setting, mut workload: Workload, seed: u64, calls: u64, calls_per_check: u64) {
+    let mut source = Seeded::new(seed);
+    let mut ops = Vec::new();
+    let mut pair = Pair::new(setting);
+    let (mut done, mut checked) = (0, 0);
+    while done < calls {
+        ops.push(workload.op(&mut source));
+        let op = ops.last().unwrap();
+        done += op.calls();
+        let is_check_due = done - checked >= calls_per_check;
+        let step = || {
+            pair.step(op)?;
+            if is_check_due {
+                pair.check()?;
+                let seq = pair.oracle.seq();
+                pair.oracle.forget_before(seq);
+            }
+            Ok(())
+        };
+        let result: Result<(), String> = match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(result) => result,
+            Err(payload) => Err(format!("panics: {}", message_of(&*payload))),
+        };
+        if let Err(first) = result {
+            panic!("{}", report(setting, &ops, seed, &first));
+        }
+        if is_check_due {
+            checked = done;
+        }
+    }
+    if let Err(difference) = pair.step(&Op::Reopen).and_then(|()| pair.check()) {
+        panic!("{}", report(setting, &ops, seed, &difference));
+    }
+}
+
+/// Runs a shape of keys and values on all settings.
+fn run_shape(first_seed: u64, keys: KeyShape, values: ValueShape, tune: fn(&mut Workload)) {
+    for (seed, setting) in (first_seed..).zip(settings()) {
+        let mut workload = Workload::new(setting.page_size, keys, values);
+        tune(&mut workload);
+        run(setting, workload, seed, calls(), CALLS_PER_CHECK);
+    }
+}
+
+#[test]
+fn short_keys_with_small_values() {
+    run_shape(100, KeyShape::Short, ValueShape::Small, |_| {});
+}
+
+#[test]
+fn short_keys_with_values_at_the_limit_of_a_leaf() {
+    run_shape(200, KeyShape::Short, ValueShape::Edge, |_| {});
+}
+
+#[test]
+fn short_keys_with_values_of_several_pages() {
+    run_shape(300, KeyShape::Short, ValueShape::Large, |_| {});
+}
+
+#[test]
+fn keys_with_a_long_shared_prefix() {
+    run_shape(400, KeyShape::SharedPrefix, ValueShape::Mixed, |workload| {
+        workload.key_count = 2000;
+    });
+}
+
+#[test]
+fn keys_that_are_prefixes_of_each_other() {
+    run_shape(500, KeyShape::Nested, ValueShape::Empty, |workload| workload.key_count = 4096);
+}
+
+#[test]
+fn sequential_keys() {
+    run_shape(600, KeyShape::Sequential, ValueShape::Small, |workload| {
+        workload.steps_max = 20;
+        workload.bucket_count = 2;
+    });
+}
+
+#[test]
+fn keys_of_the_greatest_length() {
+    run_shape(700, KeyShape::Longest, ValueShape::Mixed, |workload| workload.key_count = 900);
+}
+
+#[test]
+fn keys_and_values_of_all_shapes() {
+    run_shape(800, KeyShape::Mixed, ValueShape::Mixed, |_| {});
+}
+
+#[test]
+fn thousands_of_buckets() {
+    run_shape(900, KeyShape::Short, ValueShape::Small, |workload| {
+        workload.bucket_count = 3000;
+        workload.key_count = 20;
+        workload.steps_max = 2;
+    });
+}
+
+#[test]
+fn one_bucket_of_many_keys() {
+    run_shape(1000, KeyShape::Mixed, ValueShape::Small, |workload| {
+        workload.bucket_count = 1;
+        workload.key_count = 50_000;
+        workload.steps_max = 30;
+    });
+}
+
+#[test]
+fn every_commit_of_a_small_store_leaves_a_sound_file() {
+    for (seed, setting) in (1100..).zip(settings()) {
+        let mut workload = Workload::new(setting.page_size, KeyShape::Mixed, ValueShape::Mixed);
+        workload.key_count = 60;
+        workload.bucket_count = if seed % 2 == 0 { 3 } else { 40 };
+        run(setting, workload, seed, 2000, 1);
+    }
+}
+
+/// On the system's files: fewer calls, as each commit waits for the disk.
+#[test]
+fn the_systems_files_answer_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, page_size) in [(1200, 512), (1201, 4096)] {
+        let path = dir.path().join(format!("{page_size}.db"));
+        let options = Options::new().page_size(page_size).cache_bytes(16 * u64::from(page_size));
+        let mut store = Handle::open(options, &path).unwrap();
+        let mut oracle = Oracle::new(page_size);
+        let mut workload = Workload::new(page_size, KeyShape::Mixed, ValueShape::Mixed);
+        let mut source = Seeded::new(seed);
+        for at in 0..250 {
+            let op = if at % 25 == 0 { Op::Reopen } else { workload.op(&mut source) };
+            assert_eq!(store.run(&op), oracle.apply(&op), "seed {seed}, operation {at}: {op:?}");
+            oracle.follow(store.db().current_seq());
+        }
+        compare(store.db(), oracle.now()).unwrap();
+        let report = store.db().verify().unwrap();
+        assert!(report.is_sound(), "{report}");
+    }
+}
+
+#[test]
+fn a_second_handle_shares_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    let one = BTree::open(&path).unwrap();
+    let two = BTree::open(&path).unwrap();
+    one.exec("b", |txn| txn.put("k", "v")).unwrap();
+    assert_eq!(two.view("b", |txn| txn.get("k")).unwrap(), b"v");
+    assert_eq!(two.current_seq(), one.current_seq());
+    assert_eq!(one.exec("b", |_| two.exec("c", |_| Ok(()))), Err(Error::Invalid));
+    drop(one);
+    two.exec("b", |txn| txn.put("k", "w")).unwrap();
+    drop(two);
+    let again = BTree::open(&path).unwrap();
+    assert_eq!(again.view("b", |txn| txn.get("k")).unwrap(), b"w");
+}
