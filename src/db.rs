@@ -51,6 +51,8 @@ pub struct Stats {
     pub page_count: u32,
     /// Pages that hold nothing.
     pub free_pages: u64,
+    /// Extents of pages that hold nothing.
+    pub free_extents: usize,
     /// Pages that hold what an older state still needs.
     pub pending_pages: u64,
     /// Pages in memory now.
@@ -198,14 +200,15 @@ impl BTree {
         if self.core.is_writing() {
             return Err(Error::invalid("statistics wait for the running transaction to end"));
         }
-        let (free_pages, pending_pages) = self.core.space_pages();
+        let space = self.core.space_counts();
         let state = self.core.readers.newest();
         let page_size = self.core.pager.page_size();
         Ok(Stats {
             page_size: u32::try_from(page_size).expect("a page size fits 32 bits"),
             page_count: state.page_count,
-            free_pages,
-            pending_pages,
+            free_pages: space.free_pages,
+            free_extents: space.free_extents,
+            pending_pages: space.pending_pages,
             cached_pages: self.core.pager.cached_pages(),
             pages_read: self.core.pager.pages_read(),
             buckets: state.catalog.buckets,

@@ -89,6 +89,13 @@ struct Flush {
     is_mirrored: bool,
 }
 
+/// Counts of the free space.
+pub(crate) struct SpaceCounts {
+    pub(crate) free_pages: u64,
+    pub(crate) free_extents: usize,
+    pub(crate) pending_pages: u64,
+}
+
 /// What recovery found, or what a new file begins with.
 pub(crate) struct Start {
     pub(crate) meta: Meta,
@@ -311,10 +318,14 @@ impl Core {
         writer.packing = None;
     }
 
-    /// The pages that are free and those that will be, for statistics.
-    pub(crate) fn space_pages(&self) -> (u64, u64) {
+    /// Counts of the free space, for statistics.
+    pub(crate) fn space_counts(&self) -> SpaceCounts {
         let writer = self.writer.lock();
-        (writer.space.free_pages(), writer.space.pending_pages())
+        SpaceCounts {
+            free_pages: writer.space.free_pages(),
+            free_extents: writer.space.free_extents(),
+            pending_pages: writer.space.pending_pages(),
+        }
     }
 
     /// Waits for the flush under way, and keeps others from beginning one.

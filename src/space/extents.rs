@@ -13,8 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Placement {
     /// The smallest that fits; the lowest address among equals.
     BestFit,
-    /// The lowest address that fits; walks the extents.
-    Lowest,
     /// The lowest address that fits and ends at this page or before; walks the extents.
     Below(PageId),
 }
@@ -187,10 +185,6 @@ impl FreeSet {
     pub fn find(&self, pages: u32, placement: Placement) -> Option<Extent> {
         let first = match placement {
             Placement::BestFit => self.by_size.range((pages, 0)..).next().map(|&(_, first)| first),
-            Placement::Lowest => {
-                let fits = |extent: &Extent| extent.pages >= pages;
-                self.set.iter().find(fits).map(|extent| extent.first.0)
-            }
             Placement::Below(limit) => {
                 let fits = |extent: &Extent| extent.pages >= pages;
                 let found = self.set.iter().take_while(|e| e.first < limit).find(fits);
@@ -210,10 +204,6 @@ impl FreeSet {
                 let &(largest, _) = self.by_size.last()?;
                 let &(pages, first) = self.by_size.range((largest, 0)..).next()?;
                 (Extent { first: PageId(first), pages }, pages)
-            }
-            Placement::Lowest => {
-                let lowest = self.set.iter().next()?;
-                (lowest, lowest.pages)
             }
             Placement::Below(limit) => {
                 let lowest = self.set.iter().next().filter(|lowest| lowest.first < limit)?;

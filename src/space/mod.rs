@@ -113,6 +113,7 @@ impl FreeSpace {
     }
 
     /// The pending extents, by address. Neighbours are not merged.
+    #[cfg(any(test, fuzzing, feature = "sim"))]
     pub fn iter_pending(&self) -> impl Iterator<Item = Extent> {
         self.pending.iter()
     }

@@ -47,6 +47,7 @@ impl Pending {
     }
 
     /// All extents, by address; neighbours are not merged.
+    #[cfg(any(test, fuzzing, feature = "sim"))]
     pub fn iter(&self) -> impl Iterator<Item = Extent> {
         self.by_address.iter().map(|(&first, f)| Extent { first: PageId(first), pages: f.pages })
     }

@@ -1,6 +1,6 @@
 //! Words that no commit wrote. Attacks: bytes-never-panic, space-log-replays.
 
-use super::{LARGE, SMALL, Source, fragmented, moves};
+use super::{ANYWHERE, LARGE, SMALL, Source, fragmented, moves};
 use crate::error::Error;
 use crate::page::{PageId, TxnId};
 use crate::space::tests::twin::{End, Reader};
@@ -51,7 +51,7 @@ fn use_it(mut space: FreeSpace, txn: TxnId) {
     assert_eq!(space.free_pages(), free);
     for later in 1..6 {
         space.begin(TxnId(txn.0 + later), &[]);
-        if let Some(extent) = space.allocate_up_to(3, Placement::Lowest) {
+        if let Some(extent) = space.allocate_up_to(3, ANYWHERE) {
             space.release(extent, txn).unwrap();
         }
         let needed = space.log_pages_needed(SMALL.tail, SMALL.page);

@@ -283,7 +283,6 @@ impl Twin {
         let fits = runs(self.free.iter().copied()).into_iter().filter(|run| run.pages >= pages);
         let run = match placement {
             Placement::BestFit => fits.min_by_key(|run| (run.pages, run.first)),
-            Placement::Lowest => fits.min_by_key(|run| run.first),
             Placement::Below(limit) => {
                 fits.filter(|run| run.first.0 + pages <= limit.0).min_by_key(|run| run.first)
             }
@@ -300,7 +299,6 @@ impl Twin {
                 let most = all.iter().map(|run| run.pages).max();
                 fits.or_else(|| all.into_iter().find(|run| Some(run.pages) == most))
             }
-            Placement::Lowest => runs(free).into_iter().next(),
             Placement::Below(limit) => {
                 runs(free.take_while(|&page| page < limit.0)).into_iter().next()
             }
@@ -348,7 +346,7 @@ impl Twin {
         let mut ids = Vec::new();
         while ids.len() < needed as usize {
             let missing = needed - u32::try_from(ids.len()).expect("small");
-            match self.space.allocate_up_to(missing, Placement::Lowest) {
+            match self.space.allocate_up_to(missing, ANYWHERE) {
                 Some(extent) => {
                     self.took(txn, Some(extent));
                     ids.extend((extent.first.0..extent.end()).map(PageId));
