@@ -1,0 +1,86 @@
+//! The running write transaction's hold on the writer (part of commit, layer L5).
+//!
+//! Owns: [`WriteGuard`], which undoes the transaction unless it is finished, and [`Outcome`].
+//! Must not know: what the transaction does, or how a batch is flushed.
+
+use super::batch::{Batch, Mark};
+use super::{Core, Packing, Writer};
+use crate::error::{Error, Result};
+use crate::page::Extent;
+use crate::sync::MutexGuard;
+use crate::tree::PageRead;
+
+/// The running write transaction's hold on the writer. Dropped, it undoes the transaction.
+pub(crate) struct WriteGuard<'a> {
+    core: &'a Core,
+    writer: Option<MutexGuard<'a, Writer>>,
+    mark: Mark,
+}
+
+impl<'a> WriteGuard<'a> {
+    pub(super) fn new(core: &'a Core, writer: MutexGuard<'a, Writer>, mark: Mark) -> WriteGuard<'a> {
+        WriteGuard { core, writer: Some(writer), mark }
+    }
+
+    /// The open batch, and where to read pages.
+    pub(crate) fn batch(&mut self) -> (&mut Batch, &dyn PageRead) {
+        let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
+        (&mut writer.batch, &self.core.pager)
+    }
+
+    /// The free extents, by address, and the pages of the file.
+    pub(crate) fn free_extents(&self) -> (Vec<Extent>, u32) {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        (writer.space.iter_free().collect(), writer.space.page_count())
+    }
+
+    /// Pages that will be free when no state needs them any more.
+    pub(crate) fn pending_pages(&self) -> u64 {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        writer.space.pending_pages()
+    }
+
+    /// Lets the next commit work for a compaction.
+    pub(crate) fn pack(&mut self, packing: Packing) {
+        let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
+        writer.packing = Some(packing);
+    }
+
+    /// Leaves the transaction's changes in the batch, and waits until they are durable, and with
+    /// them all that the transaction may have seen.
+    ///
+    /// # Errors
+    /// What the flush says. The state is then the one before, or, after a failed sync, nobody
+    /// knows which of the two a reopened store will find.
+    pub(crate) fn finish(mut self, outcome: Outcome) -> Result<()> {
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Error::internal("a transaction ended twice"));
+        };
+        writer.batch.settle();
+        if outcome == Outcome::Changed {
+            writer.batch.changes += 1;
+        }
+        let ticket =
+            if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
+        self.core.flush.lock().waiting += 1;
+        self.core.leave();
+        drop(writer);
+        self.core.wait(ticket)
+    }
+}
+
+/// Whether a transaction has changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Changed,
+    Same,
+}
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.batch.roll_back(self.mark);
+            self.core.leave();
+        }
+    }
+}
