@@ -2,6 +2,7 @@
 //! It attacks page-owned-once, no-reuse-while-reachable and space-log-replays: it knows which
 //! pages each state that may still be read consists of, and compares by that, not by rules.
 
+use super::ANYWHERE;
 use crate::format::META_SLOTS;
 use crate::page::{Extent, PageId, TxnId};
 use crate::space::{FreeSpace, LogPage, Placement};
