@@ -198,6 +198,8 @@ enum Colour {
     Unknown,
     Used,
     Unused,
+    /// Unused since the state's own transaction.
+    Pending,
 }
 
 /// The pages as the records so far tell them.
@@ -346,7 +348,8 @@ impl Replay {
         })
     }
 
-    fn end(&self, page_count: u32) -> Checked<()> {
+    /// Checks what must be true after the last record, and tells pending pages from free ones.
+    fn end(&mut self, page_count: u32) -> Checked<()> {
         if self.page_count != page_count {
             return broken(format_args!("{page_count} pages"), self.page_count);
         }
@@ -356,35 +359,23 @@ impl Replay {
                 return broken(expected, format_args!("none of {from} to {to}"));
             }
         }
+        for span in std::mem::take(&mut self.freed) {
+            self.paint_inside(span, Colour::Pending, Colour::Unused)?;
+        }
         Ok(())
     }
 
     fn claim_unused(&self, inspection: &mut Inspection<'_>) {
-        for &(from, to) in &self.freed {
-            // A page that is pending twice was freed twice, which ends this extent.
-            let is_claimed = (from..to).all(|page| inspection.claim(page, Owner::Pending));
-            if is_claimed && self.colours_of(from, to) != Some(Colour::Unused) {
-                let (invariant, found) =
-                    (Invariant::SpaceLogReplays, format!("{from} to {to} used"));
-                let expected = "pages to stay unused after they were freed";
-                inspection.report(Some(from), invariant, expected, found);
-            }
-        }
         for (from, to, colour) in self.spans() {
+            let owner = match colour {
+                Colour::Unused => Owner::Free,
+                Colour::Pending => Owner::Pending,
+                Colour::Unknown | Colour::Used => continue,
+            };
             for page in from..to {
-                let is_pending = inspection.owners.of(page) == Some(Owner::Pending);
-                if colour == Colour::Unused && !is_pending {
-                    inspection.claim(page, Owner::Free);
-                }
+                inspection.claim(page, owner);
             }
         }
-    }
-
-    /// The colour of all pages of a range, if it is one.
-    fn colours_of(&self, from: u32, to: u32) -> Option<Colour> {
-        let colour = self.colour_at(from);
-        let is_one = self.colours.range(from..to).all(|(_, other)| *other == colour);
-        is_one.then_some(colour)
     }
 }
 

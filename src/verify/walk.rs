@@ -265,13 +265,16 @@ impl<'w, 'a> Walk<'w, 'a> {
         let page_size = self.inspection.meta.page_size();
         let pages = u64::from(run.len).div_ceil(page_size as u64);
         self.counts.overflow_pages += pages;
-        let end = u64::from(run.first) + pages;
-        // A claim fails at the file's end, so that the loop is no longer than the file.
-        let is_claimed = (u64::from(run.first)..end).all(|page| {
-            let page = u32::try_from(page).unwrap_or(u32::MAX);
-            self.inspection.claim(page, Owner::Run)
-        });
-        if !is_claimed {
+        let page_count = self.inspection.meta.page_count();
+        let end = u32::try_from(u64::from(run.first) + pages);
+        let Some(end) = end.ok().filter(|&end| end <= page_count) else {
+            let expected = format!("a run that ends before page {page_count}");
+            let found = format!("{pages} pages");
+            self.report(run.first, Invariant::PageOwnedOnce, &expected, &found);
+            self.inspection.is_complete = false;
+            return Ok(());
+        };
+        if !(run.first..end).all(|page| self.inspection.claim(page, Owner::Run)) {
             self.inspection.is_complete = false;
             return Ok(());
         }
