@@ -24,6 +24,10 @@ mod readers;
 mod recover;
 #[cfg(not(loom))]
 mod registry;
+#[cfg(not(seeded_bug))]
+mod seeded;
+#[cfg(seeded_bug)]
+pub mod seeded;
 mod space;
 mod sync;
 mod tree;

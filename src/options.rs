@@ -9,11 +9,11 @@ use crate::commit::{Barriers, Core, Keeper, Usage};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
-use crate::page::TxnId;
 use crate::pager::Pager;
 use crate::recover::{Access, initial_bytes, recover};
 #[cfg(not(loom))]
 use crate::registry;
+use crate::seeded::seeded;
 use crate::sync::Arc;
 use crate::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, write_all_at};
 use std::ffi::OsString;
@@ -160,12 +160,6 @@ impl Options {
     fn open_new(&self, vfs: &dyn Vfs, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
         let file = self.open_file(vfs, path)?;
         let start = recover(&*file, self.access)?;
-        if self.access == Access::ReadWrite && start.state.txn == TxnId(0) {
-            // Whoever created the file, this call or a process that died, comes here before the
-            // first commit: the name is durable before anything is acknowledged.
-            let synced = vfs.real_path(path).and_then(|path| vfs.sync_dir(&path));
-            synced.map_err(|error| Error::io("sync the directory", &error))?;
-        }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
         let usage = Usage { barriers: self.barriers, is_read_only, keeper };
@@ -206,8 +200,8 @@ impl Options {
         }
     }
 
-    /// Creates the file under a temporary name, makes it durable, and gives it its name, which is
-    /// not durable yet. `None` when somebody else was first.
+    /// Creates the file under a temporary name, makes it durable, and gives it its name. `None`
+    /// when somebody else was first.
     fn create(&self, vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
         let io = |operation| move |error: std::io::Error| Error::io(operation, &error);
         // A link keeps leading to the file.
@@ -215,7 +209,7 @@ impl Options {
         if path.file_name().is_none() {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));
         }
-        let creating = creating_path(path);
+        let creating = if seeded!(CreatedInPlace) { path.clone() } else { creating_path(path) };
         let file = vfs.open(&creating, OpenMode::Create).map_err(io("create"))?;
         lock_file(&*file, LockMode::Exclusive)?;
         if !is_named(vfs, &creating, &*file)? {
@@ -228,8 +222,13 @@ impl Options {
         file.set_len(0).map_err(io("empty the new file"))?;
         let bytes = initial_bytes(self.page_size as usize);
         write_all_at(&*file, &bytes, 0).map_err(io("write the new file"))?;
-        file.sync_all().map_err(io("sync the new file"))?;
+        if !seeded!(FileNotSyncedOnCreate) {
+            file.sync_all().map_err(io("sync the new file"))?;
+        }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
+        if !seeded!(DirectoryNotSyncedOnCreate) {
+            vfs.sync_dir(path).map_err(io("sync the directory"))?;
+        }
         Ok(Some(file))
     }
 }
@@ -251,6 +250,9 @@ fn creating_path(path: &Path) -> PathBuf {
 }
 
 fn lock_file(file: &dyn VfsFile, mode: LockMode) -> Result<()> {
+    if seeded!(LockDroppedEarly | SecondOpenMakesSecondStore) {
+        return Ok(());
+    }
     match file.try_lock(mode) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Busy),

@@ -10,6 +10,7 @@ use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
 use crate::node::{Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, run_checksum};
+use crate::seeded::seeded;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, RwLock};
 use crate::tree::{Expected, PageRead, PlacedRun, check_child};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
@@ -72,6 +73,9 @@ impl Pager {
 
     /// Serves these pages from memory until their flush ends.
     pub(crate) fn begin_flight(&self, pages: &[Page], runs: &[PlacedRun]) {
+        if seeded!(CacheServesReusedPage) {
+            return;
+        }
         let mut in_flight = self.in_flight.write();
         for page in pages {
             self.cache.remove(page.id());
@@ -81,6 +85,9 @@ impl Pager {
             // A page of the run may have been a tree page before.
             (run.extent.first.0..run.extent.end()).for_each(|id| self.cache.remove(PageId(id)));
             in_flight.runs.insert(run.extent.first, run.clone());
+        }
+        if seeded!(FlightDroppedEarly) {
+            *in_flight = InFlight::default();
         }
     }
 
@@ -141,7 +148,9 @@ impl Pager {
         }
         let mut bytes = vec![0; self.page_size];
         self.read_pages(child.id, &mut bytes)?;
-        let page = Page::from_disk(&bytes, child.id)?;
+        let read = Page::from_disk(&bytes, child.id);
+        assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
+        let page = read?;
         check_child(&page, child, expected)?;
         check_node(page.bytes(), child.id, page_count)?;
         self.cache.insert(page.clone());
@@ -173,7 +182,7 @@ impl PageRead for Pager {
         out.resize(from + run.pages(self.page_size) as usize * self.page_size, 0);
         self.read_pages(run.first, &mut out[from..])?;
         let found = run_checksum(run.first, &out[from..]);
-        if found != run.checksum {
+        if found != run.checksum && !seeded!(RunChecksumNotCompared) {
             out.truncate(from);
             return Err(Error::corruption(
                 Some(run.first.0),

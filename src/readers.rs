@@ -6,6 +6,7 @@
 
 use crate::catalog::Catalog;
 use crate::page::TxnId;
+use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 
@@ -41,6 +42,11 @@ impl Readers {
     pub(crate) fn pin_newest(&self) -> Arc<State> {
         let mut table = self.table.lock();
         let state = Arc::clone(&table.newest);
+        if seeded!(ReaderRegistersAfterRootRead) {
+            drop(table);
+            (0..100).for_each(|_| std::thread::yield_now());
+            table = self.table.lock();
+        }
         *table.pins.entry(state.txn).or_insert(0) += 1;
         state
     }
@@ -65,6 +71,9 @@ impl Readers {
     pub(crate) fn publish(&self, state: Arc<State>) {
         let mut table = self.table.lock();
         crate::invariant::invariant!(PublishAfterDurable, state.txn >= table.newest.txn);
+        if seeded!(RefreshKeepsOldState) && state.txn.0 % 4 == 3 {
+            return;
+        }
         table.newest = state;
     }
 
@@ -73,6 +82,9 @@ impl Readers {
     pub(crate) fn pinned(&self) -> Vec<TxnId> {
         let table = self.table.lock();
         let mut pinned: Vec<TxnId> = table.pins.keys().copied().collect();
+        if seeded!(OldestReaderForgotten) && !pinned.is_empty() {
+            pinned.remove(0);
+        }
         if let Err(at) = pinned.binary_search(&table.newest.txn) {
             pinned.insert(at, table.newest.txn);
         }

@@ -18,6 +18,7 @@ use crate::invariant::Invariant;
 use crate::meta::{CatalogPart, Item, Meta, Slot, page_size_of};
 use crate::page::{ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum};
 use crate::readers::State;
+use crate::seeded::seeded;
 use crate::space::{FreeSpace, LogPage};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
 use std::collections::BTreeSet;
@@ -75,10 +76,11 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
         Some(_) if is_clean && accepted.meta.is_mirror => accepted.slot,
         _ => accepted.slot.other(),
     };
-    if access == Access::ReadWrite && !is_clean {
-        fence(file, file_len, accepted, other)?;
+    let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
+    if may_write && !is_clean {
+        fence(file, accepted, other)?;
         let is_older = other.is_some_and(|other| other.meta.txn <= accepted.meta.txn);
-        if !is_older {
+        if !is_older && !seeded!(RejectedSlotLeftAlone) {
             // A slot that was refused must not come to life when its missing pages are written
             // again by chance.
             mirror(file, &accepted.meta, accepted.slot.other())?;
@@ -150,6 +152,9 @@ fn read_slot(
 fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
     let mut order: Vec<usize> = (0..found.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(found[at].meta.txn));
+    if seeded!(OlderSlotPreferred) {
+        order.reverse();
+    }
     let mut refusal = None;
     for &at in &order {
         match check_whole(file, file_len, &found[at].meta) {
@@ -167,9 +172,12 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
 /// Checks that a file holds what a meta page says its commit wrote, item by item.
 fn check_whole(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<()> {
     let wanted = meta.file_len();
-    if file_len < wanted {
+    if file_len < wanted && !seeded!(FileLengthNotChecked) {
         let (invariant, wanted) = (Invariant::ValidMetaWhole, format!("{wanted} bytes"));
         return Err(Error::corruption(None, invariant, wanted, file_len));
+    }
+    if seeded!(ListNotChecked) {
+        return Ok(());
     }
     meta.items.iter().try_for_each(|item| read_item(file, meta.page_size, *item).map(drop))
 }
@@ -185,7 +193,7 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>
         check_bytes(&bytes, item.extent.first)?;
         get_u32(&bytes, 0)
     };
-    if found == item.checksum {
+    if found == item.checksum || (seeded!(ListCheckedByPageOnly) && !item.is_run) {
         return Ok(bytes);
     }
     let page = Some(item.extent.first.0);
@@ -195,9 +203,10 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>
 
 /// Writes and fences what the accepted state relies on: an earlier process may have seen its
 /// sync fail and left it in the system's cache only.
-fn fence(file: &dyn VfsFile, file_len: u64, accepted: &Found, other: Option<&Found>) -> Result<()> {
-    let sized = file.set_len(file_len);
-    sized.map_err(|error| Error::io("set the length while recovering", &error))?;
+fn fence(file: &dyn VfsFile, accepted: &Found, other: Option<&Found>) -> Result<()> {
+    if seeded!(RecoveryTrustsPageCache) {
+        return sync(file);
+    }
     let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
     for found in older.into_iter().chain([accepted]) {
         for item in &found.meta.items {
@@ -210,6 +219,9 @@ fn fence(file: &dyn VfsFile, file_len: u64, accepted: &Found, other: Option<&Fou
             write(file, &bytes, item.extent.first.offset(found.meta.page_size))?;
         }
         write(file, &found.bytes, found.slot.page().offset(found.meta.page_size))?;
+    }
+    if seeded!(RecoveryNotFenced) {
+        return Ok(());
     }
     sync(file)
 }

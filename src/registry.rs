@@ -6,6 +6,7 @@
 
 use crate::commit::{Core, Keeper};
 use crate::error::{Error, Result};
+use crate::seeded::seeded;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use crate::vfs::{FileId, OsVfs, Vfs};
 use std::collections::BTreeMap;
@@ -36,9 +37,18 @@ pub(crate) fn open(
     path: &Path,
     open_new: impl FnOnce(Keeper) -> Result<Arc<Core>>,
 ) -> Result<Arc<Core>> {
-    let identify = || OsVfs.file_id(path).map_err(|error| Error::io("identify", &error));
+    let named = |id: FileId| {
+        let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+        FileId { inode: name.into(), ..id }
+    };
+    let identify = || {
+        let id = OsVfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
+        Ok::<_, Error>(if seeded!(LockedByName) { id.map(named) } else { id })
+    };
     let mut stores = REGISTRY.stores.lock();
-    while let Some(id) = identify()? {
+    while let Some(id) = identify()?
+        && !seeded!(SecondOpenMakesSecondStore)
+    {
         match stores.get(&id).map(Weak::upgrade) {
             None => break,
             Some(Some(core)) => return Ok(core),
@@ -49,6 +59,7 @@ pub(crate) fn open(
     let place = Arc::new(Mutex::new(None));
     let core = open_new(Some(Box::new(Entry(Arc::clone(&place)))))?;
     let id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
+    let id = if seeded!(LockedByName) { named(id) } else { id };
     *place.lock() = Some(id);
     stores.insert(id, Arc::downgrade(&core));
     Ok(core)

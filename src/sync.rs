@@ -91,3 +91,7 @@ mod imp {
 }
 
 pub use imp::*;
+
+/// Switches seeded bugs; no model follows it.
+#[cfg(seeded_bug)]
+pub use std::sync::atomic::AtomicU64 as Switch;

@@ -7,6 +7,7 @@
 use crate::error::Result;
 use crate::page::TxnId;
 use crate::readers::State;
+use crate::seeded::seeded;
 use crate::sync::Arc;
 use crate::tree::{Edit, Freed, PageRead, Tree};
 use std::collections::BTreeMap;
@@ -67,11 +68,20 @@ impl Batch {
 
     /// Takes back all that happened since a mark.
     pub(crate) fn roll_back(&mut self, mark: Mark) {
+        if seeded!(PanicKeepsHalf, std::thread::panicking()) {
+            return;
+        }
         for (name, old) in self.undo.drain(mark.undo..).rev() {
             match old {
                 Some(bucket) => self.buckets.insert(name, bucket),
                 None => self.buckets.remove(&name),
             };
+        }
+        if seeded!(LeakOnPanic, std::thread::panicking()) {
+            return;
+        }
+        if seeded!(LeakOnFailedClosure, !std::thread::panicking()) {
+            return;
         }
         self.freed.truncate(mark.freed);
     }

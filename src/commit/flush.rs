@@ -8,6 +8,7 @@ use super::seal::Job;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Slot};
 use crate::pager::Pager;
+use crate::seeded::seeded;
 use crate::vfs::VfsFile;
 
 /// What became of a flush that failed.
@@ -31,6 +32,8 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
         Growth::Grew => file.sync_all(),
         Growth::Same => file.sync_data(),
     };
+    let synced =
+        if seeded!(SyncRetriedAndBelieved) { synced.or_else(|_| file.sync_all()) } else { synced };
     synced.map_err(|error| Error::io("sync", &error))
 }
 
@@ -39,16 +42,18 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
 pub(super) fn flush(pager: &Pager, job: &Job, fenced_len: u64) -> std::result::Result<(), Failed> {
     let wanted = job.meta.file_len();
     let mut growth = Growth::Same;
+    let believed = if seeded!(FailedGrowthBelieved) { pager.file().size().ok() } else { None };
+    let fenced_len = believed.unwrap_or(fenced_len);
     if wanted > fenced_len {
         let grown = pager.file().set_len(wanted);
         grown.map_err(|error| Failed::Before(Error::io("grow the file", &error)))?;
-        growth = Growth::Grew;
+        growth = if seeded!(GrowthNotFenced) { Growth::Same } else { Growth::Grew };
     }
     pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;
-    if job.data_barrier && !job.pages.is_empty() {
+    if job.data_barrier && !job.pages.is_empty() && !seeded!(MetaBeforeData) {
         barrier(pager.file(), growth).map_err(Failed::Unknown)?;
         growth = Growth::Same;
-        if job.meta.items.is_empty() {
+        if job.meta.items.is_empty() && !seeded!(LateFailureBelieved) {
             // A device may report a failure one sync late. Recovery does not write large
             // commits again, so their data must be known to be durable before the meta page is.
             barrier(pager.file(), growth).map_err(Failed::Unknown)?;
@@ -56,14 +61,22 @@ pub(super) fn flush(pager: &Pager, job: &Job, fenced_len: u64) -> std::result::R
     }
     let bytes = job.meta.encode(job.slot);
     pager.write_bytes(job.slot.page(), &bytes).map_err(Failed::Unknown)?;
-    barrier(pager.file(), growth).map_err(Failed::Unknown)
+    if seeded!(AcknowledgedBeforeSync) {
+        return Ok(());
+    }
+    let unknown: fn(Error) -> Failed =
+        if seeded!(PoisonForgotten) { Failed::Before } else { Failed::Unknown };
+    barrier(pager.file(), growth).map_err(unknown)
 }
 
 /// Writes a second copy of a durable state into the other slot, so that a file at rest survives
 /// the loss of either slot, and the next open has nothing to mend.
 pub(super) fn write_mirror(pager: &Pager, meta: &Meta, slot: Slot) -> Result<()> {
     // A failure that the device reports late belongs to the commit, not to the copy.
-    barrier(pager.file(), Growth::Same)?;
+    if !seeded!(MirrorBeforeFence) {
+        barrier(pager.file(), Growth::Same)?;
+    }
+    let slot = if seeded!(MirrorOverwritesNewest) { slot.other() } else { slot };
     let mirror = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
     pager.write_bytes(slot.page(), &mirror.encode(slot))?;
     barrier(pager.file(), Growth::Same)

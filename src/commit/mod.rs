@@ -24,6 +24,7 @@ use crate::meta::{Meta, Slot};
 use crate::page::PageId;
 use crate::pager::Pager;
 use crate::readers::{Readers, State};
+use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use flush::{Failed, flush, write_mirror};
@@ -68,7 +69,9 @@ impl Writer {
     fn catch_up(&mut self) {
         if std::mem::take(&mut self.in_flight) {
             self.space.installed();
-            self.next_slot = self.next_slot.other();
+            if !seeded!(SameSlotTwice) {
+                self.next_slot = self.next_slot.other();
+            }
         }
     }
 }
@@ -188,7 +191,8 @@ impl Core {
             return Err(Error::invalid("the store is open for reading only"));
         }
         let identity = self.identity();
-        if WRITING.with_borrow(|stores| stores.contains(&identity)) {
+        let is_nested = WRITING.with_borrow(|stores| stores.contains(&identity));
+        if is_nested && !seeded!(NestedExecDeadlocks) {
             return Err(Error::invalid("this thread is in a write transaction of this store"));
         }
         let writer = self.writer.lock();
@@ -219,6 +223,9 @@ impl Core {
                 break Err(fault.raise());
             }
             if flush.durable >= ticket {
+                break Ok(());
+            }
+            if flush.leading && seeded!(FollowerReturnsEarly) {
                 break Ok(());
             }
             if flush.leading {
@@ -270,6 +277,9 @@ impl Core {
     fn flush_job(&self, job: Job) {
         // Only the leader touches the length, and there is one leader.
         let fenced_len = self.flush.lock().fenced_len;
+        if seeded!(PublishedBeforeSync) {
+            self.readers.publish(Arc::clone(&job.state));
+        }
         let outcome = flush(&self.pager, &job, fenced_len);
         let mut flush = self.flush.lock();
         match outcome {
@@ -287,6 +297,12 @@ impl Core {
                 let mut writer = self.writer.lock();
                 writer.in_flight = false;
                 writer.space.undo();
+                if seeded!(SlotTurnsOnFailure) {
+                    writer.next_slot = writer.next_slot.other();
+                }
+                if seeded!(FailedFlushPublished) {
+                    self.readers.publish(job.state);
+                }
                 self.pager.drop_flight();
                 self.fail_from(&mut writer, job.number, &fault);
             }
@@ -312,8 +328,13 @@ impl Core {
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault) {
         let mut flush = self.flush.lock();
         let last = writer.batch.number;
-        flush.failed.push((first..=last, fault.clone()));
-        let base = self.readers.newest();
+        let told = if seeded!(FailureTellsTheLeaderOnly) { first } else { last };
+        flush.failed.push((first..=told, fault.clone()));
+        let base = if seeded!(NextRunsOnFailedState) {
+            Arc::clone(&writer.batch.base)
+        } else {
+            self.readers.newest()
+        };
         self.pager.set_page_count(base.page_count);
         writer.batch = Batch::new(base, last + 1, flush.durable);
         writer.packing = None;
@@ -357,6 +378,7 @@ impl Core {
         }
         // Either slot may be the one that the next recovery accepts.
         if !flush.is_mirrored
+            && !seeded!(CutBeforeBothSlotsForget)
             && let Err(error) = self.mirror(&mut flush, slot)
         {
             flush.poisoned = Some(Fault::keep(error));
@@ -411,13 +433,16 @@ impl Drop for Leader<'_> {
             flush.poisoned = Some(fault);
             self.core.is_poisoned.store(true, Ordering::Release);
         }
-        self.core.flushed.notify_all();
+        if !seeded!(LeaderWakesNobody) {
+            self.core.flushed.notify_all();
+        }
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.is_read_only || self.check_poison().is_err() {
+        let is_read_only = self.is_read_only && !seeded!(ReadOnlyCloseWrites);
+        if is_read_only || self.check_poison().is_err() {
             return;
         }
         let mut writer = self.writer.lock();

@@ -17,6 +17,7 @@ use crate::invariant::invariant;
 use crate::meta::{Item, Meta, Slot};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, put_u16, put_u32};
 use crate::readers::State;
+use crate::seeded::seeded;
 use crate::space::{FreeSpace, Placement};
 use crate::sync::Arc;
 use crate::tree::{Move, PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
@@ -73,7 +74,11 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
         sealed_size(tree, page_size, &mut size);
     }
     let txn = writer.batch.txn();
-    writer.space.begin(txn, &around.pinned);
+    if seeded!(CompactionIgnoresPins) && writer.packing.is_some() {
+        writer.space.begin(txn, &[]);
+    } else {
+        writer.space.begin(txn, &around.pinned);
+    }
     let sealed = find_places(writer, &size, page_size)
         .and_then(|places| seal_at(writer, catalog, places, around));
     if sealed.is_err() {
@@ -103,6 +108,9 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
     if let Some(packing) = writer.packing {
         placement = Placement::Below(packing.limit);
         space.want_checkpoint();
+    }
+    if seeded!(PlacedByChance, crate::seeded::chance()) {
+        placement = Placement::Below(PageId(u32::MAX));
     }
     for freed in &writer.batch.freed {
         space.release(freed.extent, freed.birth)?;
@@ -269,11 +277,14 @@ fn seal_log(
 
 /// What the meta page lists of these pages and runs.
 fn items_of(pages: &[Page], runs: &[PlacedRun]) -> Vec<Item> {
-    let page_items = pages.iter().map(|page| Item {
+    let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
+    let pages = pages.iter().filter(|page| !(seeded!(ListMissesLogPage) && is_log(page)));
+    let page_items = pages.map(|page| Item {
         extent: Extent::one(page.id()),
         checksum: page.checksum(),
         is_run: false,
     });
+    let runs = if seeded!(ListMissesRun) { &[] } else { runs };
     let run_items =
         runs.iter().map(|run| Item { extent: run.extent, checksum: run.checksum, is_run: true });
     let mut items: Vec<Item> = page_items.chain(run_items).collect();

@@ -12,6 +12,7 @@ use crate::format::{
 };
 use crate::invariant::invariant;
 use crate::page::{ChildRef, put_u16, put_u32};
+use crate::seeded::seeded;
 
 /// What a slot holds beside its key.
 #[derive(Clone, Copy)]
@@ -114,6 +115,9 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 /// The prefix that ascending slots share.
 fn shared_prefix(slots: &[Slot<'_>]) -> usize {
     match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) if seeded!(PrefixCutOneTooLong) => {
+            (common_prefix(first.key, last.key) + 1).min(first.key.len())
+        }
         (Some(first), Some(last)) => common_prefix(first.key, last.key),
         _ => 0,
     }
@@ -291,7 +295,11 @@ fn split_slots(
         if at == 0 || at >= slots.len() {
             return None;
         }
-        let (left, right) = slots.split_at(at);
+        let (mut left, right) = slots.split_at(at);
+        if seeded!(SplitDropsMiddleEntry) && left.len() > 1 {
+            left = &left[..at - 1];
+        }
+        let at = left.len();
         let separator = shortest_separator(left[at - 1].key, right[0].key);
         let left = built(page_size, left, shape)?;
         let right = built(page_size, right, shape)?;
@@ -320,6 +328,9 @@ fn from_the_middle(slots: &[Slot<'_>], count: usize) -> Vec<usize> {
 /// The shortest key above `left` and at most `right`.
 fn shortest_separator(left: &[u8], right: &[u8]) -> Vec<u8> {
     invariant!(SortedKeys, left < right);
+    if seeded!(SeparatorIsLeftMaximum) {
+        return left.to_vec();
+    }
     right[..=common_prefix(left, right)].to_vec()
 }
 
@@ -369,7 +380,7 @@ fn split_branch_slots(
 
 fn joined<'a>(left: Node<'a>, separator: &[u8], right: Node<'a>) -> Entries<'a> {
     let mut entries = Entries::of(left);
-    if !left.is_leaf() {
+    if !left.is_leaf() && !seeded!(MergeDropsSeparator) {
         entries.push(separator, Content::Branch(right.child(0)));
     }
     entries.append(right);

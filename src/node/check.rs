@@ -13,6 +13,7 @@ use crate::format::{
 };
 use crate::invariant::Invariant;
 use crate::page::{PageId, get_u16, get_u32};
+use crate::seeded::seeded;
 use std::cmp::Ordering;
 
 fn broken(
@@ -54,7 +55,7 @@ fn check_bounds(bytes: &[u8], id: PageId) -> Result<()> {
     let heap = usize::from(get_u16(bytes, HEADER_HEAP));
     let dead = usize::from(get_u16(bytes, HEADER_DEAD));
     let end = Layout::of(bytes).end;
-    if heap < end || heap > bytes.len() || dead > bytes.len() - heap {
+    if (heap < end && !seeded!(CountTrusted)) || heap > bytes.len() || dead > bytes.len() - heap {
         let found = format_args!("{count} slots, heap at {heap}, {dead} bytes dead");
         return Err(broken(id, disjoint, "arrays in front of the heap", found));
     }
@@ -92,7 +93,8 @@ fn check_cells(bytes: &[u8], id: PageId, page_count: u32) -> Result<()> {
     }
     for at in 0..node.children() {
         let child = node.child(at).id;
-        if child.0 < META_SLOTS || child.0 >= page_count || child == id {
+        let is_own = child == id && !seeded!(CyclicChildAccepted);
+        if child.0 < META_SLOTS || child.0 >= page_count || is_own {
             return Err(broken(id, Invariant::PageOwnedOnce, "a child within the file", child));
         }
     }
@@ -157,7 +159,8 @@ fn check_cell(bytes: &[u8], id: PageId, cell: usize, limits: CellLimits) -> Resu
     let disjoint = Invariant::CellsDisjoint;
     let is_leaf = bytes[HEADER_KIND] == KIND_LEAF;
     let header = if is_leaf { LEAF_CELL_HEADER } else { BRANCH_CELL_HEADER };
-    if cell < limits.heap || cell + header > bytes.len() {
+    let slack = usize::from(seeded!(CellBoundOffByOne));
+    if cell < limits.heap || cell + header > bytes.len() + slack {
         return Err(broken(id, disjoint, "a cell in the heap", cell));
     }
     let len = usize::from(get_u16(bytes, cell));
@@ -192,7 +195,7 @@ fn check_run(bytes: &[u8], id: PageId, at: usize, page_count: u32) -> Result<()>
     let first = get_u32(bytes, at + 4);
     let pages = super::run_pages(get_u32(bytes, at), bytes.len());
     let fits = first.checked_add(pages).is_some_and(|end| end <= page_count);
-    if first < META_SLOTS || !fits {
+    if (first < META_SLOTS || !fits) && !seeded!(LengthTrustedForAllocation) {
         let found = format_args!("{pages} pages from {first}");
         return Err(broken(id, Invariant::PageOwnedOnce, "a run within the file", found));
     }

@@ -12,6 +12,7 @@ use crate::format::{
     LEAF_CELL_HEADER, OFFSET_LEN,
 };
 use crate::page::{ChildRef, get_u16, put_u16, put_u32};
+use crate::seeded::seeded;
 
 /// A leaf or a branch of the running transaction.
 pub(crate) struct NodeMut<'a> {
@@ -86,7 +87,11 @@ impl<'a> NodeMut<'a> {
 
     /// Removes a child of a branch, with the separator on its left, or on its right for the first.
     pub(crate) fn remove_child(&mut self, child: usize) {
-        let separator = child.saturating_sub(1);
+        let last = self.node().count() - 1;
+        let separator = match child {
+            wrong if seeded!(RemovedChildTakesWrongSeparator) => wrong.min(last),
+            child => child.saturating_sub(1),
+        };
         let node = self.node();
         let cell = node.cell(Layout::of(node.bytes), separator);
         let len = BRANCH_CELL_HEADER + node.rest(cell).1.len();
@@ -137,7 +142,11 @@ impl<'a> NodeMut<'a> {
     ) -> Option<Room<'k>> {
         let prefix = self.node().prefix();
         // A page that is written without keys has no prefix.
-        let kept = if self.node().count() == 0 { 0 } else { common_prefix(prefix, key) };
+        let kept = match self.node().count() {
+            0 => 0,
+            _ if seeded!(PrefixKeptThoughAKeyLeavesIt) => prefix.len().min(key.len()),
+            _ => common_prefix(prefix, key),
+        };
         let suffix = &key[kept..];
         let cell_len = cell_len + suffix.len().saturating_sub(HEAD_LEN);
         let need = cell_len + slot_len;
@@ -163,7 +172,10 @@ impl<'a> NodeMut<'a> {
         let old: Box<[u8]> = Box::from(&*self.bytes);
         let run = get_u16(&old, HEADER_RUN);
         let entries = Entries::of(Node::new(&old));
-        let slots = entries.slots();
+        let mut slots = entries.slots();
+        if seeded!(CompactionForgetsLastCell) {
+            slots.pop();
+        }
         if !write_node(self.bytes, &slots, Form { shape: entries.shape(), prefix_len, room }) {
             return false;
         }
@@ -200,7 +212,9 @@ impl<'a> NodeMut<'a> {
         self.bytes.copy_within(head_at + HEAD_LEN..offset_at, head_at - child_len);
         self.bytes.copy_within(offset_at + OFFSET_LEN..old.end, offset_at - child_len - HEAD_LEN);
         let new_end = old.end - child_len - HEAD_LEN - OFFSET_LEN;
-        self.bytes[new_end..old.end].fill(0);
+        if !seeded!(StaleMemoryInPage) {
+            self.bytes[new_end..old.end].fill(0);
+        }
         put_u16(self.bytes, HEADER_COUNT, small(old.count - 1));
     }
 
@@ -210,7 +224,7 @@ impl<'a> NodeMut<'a> {
         let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
         if cell == heap {
             put_u16(self.bytes, HEADER_HEAP, small(heap + len));
-        } else {
+        } else if !seeded!(DeadBytesNotCounted) {
             let dead = get_u16(self.bytes, HEADER_DEAD);
             put_u16(self.bytes, HEADER_DEAD, dead + small(len));
         }

@@ -22,6 +22,7 @@ use crate::format::{
     OVERFLOW_LEN, VALUE_OVERFLOW, VALUE_UNPLACED,
 };
 use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
+use crate::seeded::seeded;
 use std::cmp::Ordering;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
@@ -212,8 +213,14 @@ impl<'a> Node<'a> {
     /// Compares a key's part after the prefix with a cell whose head is the same.
     fn compare_tie(self, suffix: &[u8], cell: usize) -> Ordering {
         let (len, rest) = self.rest(cell);
+        if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
+            return Ordering::Equal;
+        }
         if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
             return suffix.len().cmp(&len);
+        }
+        if seeded!(TiedHeadsCompareByLength) {
+            return suffix.len().cmp(&len).then_with(|| suffix[HEAD_LEN..].cmp(rest));
         }
         suffix[HEAD_LEN..].cmp(rest)
     }

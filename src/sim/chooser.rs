@@ -4,6 +4,7 @@
 //! Keeps: an answer is one of the alternatives.
 
 use super::choose::{Choice, Choose, Exhaustive, Newest};
+use crate::seeded::seeded;
 
 /// An answer that was given.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,9 @@ impl Chooser {
 
 impl Choose for Chooser {
     fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        if seeded!(CrashKeepsAll, !matches!(what, Choice::Fault { .. } | Choice::User)) {
+            return 0;
+        }
         let answer = match &mut self.source {
             Source::Search(search) => search.choose(alternatives, what),
             Source::Given(source) => source.choose(alternatives, what),

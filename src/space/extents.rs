@@ -6,6 +6,7 @@
 
 use crate::invariant::invariant;
 use crate::page::{Extent, PageId};
+use crate::seeded::seeded;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which extent an allocation takes.
@@ -93,7 +94,8 @@ impl ExtentSet {
         let below = self.at_or_before(extent.end() - 1);
         let below_end = below.map_or(0, Extent::end);
         invariant!(PageOwnedOnce, below_end <= extent.first.0, "{extent:?} is added again");
-        let before = below.filter(|below| below.end() == extent.first.0);
+        let gap = u32::from(seeded!(ExtentsMergedOverAGap));
+        let before = below.filter(|below| below.end() + gap >= extent.first.0);
         let after = self.by_address.remove(&extent.end());
         let after = after.map(|pages| Extent { first: PageId(extent.end()), pages });
         let first = before.map_or(extent.first.0, |before| before.first.0);

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::{Invariant, invariant};
 use crate::page::{Extent, PageId, TxnId};
+use crate::seeded::seeded;
 use chain::{Chain, Change};
 pub(crate) use extents::Placement;
 use extents::{ExtentSet, FreeSet, span};
@@ -160,7 +161,9 @@ impl FreeSpace {
 
     fn take(&mut self, extent: Extent) -> Extent {
         self.free.remove(extent);
-        self.open_commit().allocated.insert(extent);
+        if !seeded!(AllocationNotLogged) {
+            self.open_commit().allocated.insert(extent);
+        }
         extent
     }
 
@@ -206,6 +209,11 @@ impl FreeSpace {
             let found = format_args!("{} that are not", extent.pages);
             return Err(Error::corruption(page, Invariant::PageOwnedOnce, "pages in use", found));
         }
+        if seeded!(FreedAndReusedAtOnce) {
+            self.free.insert(extent);
+            self.open_commit().freed.insert(extent);
+            return Ok(());
+        }
         self.add_pending(extent, birth);
         Ok(())
     }
@@ -213,7 +221,9 @@ impl FreeSpace {
     fn add_pending(&mut self, extent: Extent, birth: TxnId) {
         let txn = self.open_commit().txn;
         self.pending.insert(extent, txn, birth);
-        self.open_commit().freed.insert(extent);
+        if !seeded!(FreeingNotLogged) {
+            self.open_commit().freed.insert(extent);
+        }
     }
 
     /// How many log pages the commit must allocate before `finish`; nothing else may change in
@@ -270,6 +280,9 @@ impl FreeSpace {
 
     /// The words of the log's tail.
     pub fn tail(&self) -> &[u32] {
+        if seeded!(FreeListPersistedLate) {
+            return &self.chain.tail.words;
+        }
         &self.change().map_or(&self.chain.tail, |change| &change.tail).words
     }
 
@@ -282,13 +295,20 @@ impl FreeSpace {
 
     /// Takes back what the commit did. Pages that `begin` found reusable stay free.
     pub fn undo(&mut self) {
+        if seeded!(NoSpaceLeavesAllocatorDirty) {
+            return;
+        }
         let commit = self.commit.take().expect("a commit is under way");
-        self.pending.take_back(commit.txn);
-        for extent in commit.allocated.iter() {
+        if !seeded!(UndoForgetsFrees) {
+            self.pending.take_back(commit.txn);
+        }
+        for extent in commit.allocated.iter().filter(|_| !seeded!(UndoForgetsAllocations)) {
             self.free.insert(extent);
         }
         let (now, before) = (self.page_count, commit.count_before);
-        if now > before {
+        if now > before && seeded!(UndoForgetsGrowth) {
+            return;
+        } else if now > before {
             self.free.remove(span(before, now));
         } else if now < before {
             self.free.insert(span(now, before));

@@ -12,6 +12,7 @@
 use super::extents::span;
 use crate::invariant::invariant;
 use crate::page::{Extent, PageId, TxnId};
+use crate::seeded::seeded;
 use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,8 @@ struct Freed {
 impl Freed {
     /// A pinned snapshot that needs the pages. `pinned` ascends.
     fn blocker(self, pinned: &[TxnId]) -> Option<TxnId> {
-        let at = pinned.partition_point(|&snapshot| snapshot < self.birth);
+        let slip = u64::from(seeded!(PinnedBoundOffByOne));
+        let at = pinned.partition_point(|&snapshot| snapshot.0 < self.birth.0 + slip);
         pinned.get(at).copied().filter(|&snapshot| snapshot < self.freed)
     }
 }
@@ -99,7 +101,8 @@ impl Pending {
         let mut ready: Vec<u32> =
             gone.iter().filter_map(|snapshot| self.blocked.remove(snapshot)).flatten().collect();
         while let Some(first) = self.queue.front().copied() {
-            if txn.0.saturating_sub(self.by_address[&first].freed.0) < 2 {
+            let wait = 2 - u64::from(seeded!(ReusedOneCommitEarly));
+            if txn.0.saturating_sub(self.by_address[&first].freed.0) < wait {
                 break;
             }
             self.queue.pop_front();

@@ -13,6 +13,7 @@ use super::{Commit, FreeSpace};
 use crate::format::META_SLOTS;
 use crate::invariant::invariant;
 use crate::page::{Extent, PageId};
+use crate::seeded::seeded;
 
 /// What becomes of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +132,15 @@ impl FreeSpace {
 
     fn write_records(&self, writer: &mut Writer) {
         let commit = self.commit.as_ref().expect("a commit is under way");
+        if seeded!(ResizeAfterAllocation) {
+            writer.txn(commit.txn, &commit.allocated, &commit.freed);
+        }
         if commit.count_highest > commit.count_before {
             writer.resize(commit.count_before, commit.count_highest);
         }
-        writer.txn(commit.txn, &commit.allocated, &commit.freed);
+        if !seeded!(ResizeAfterAllocation) {
+            writer.txn(commit.txn, &commit.allocated, &commit.freed);
+        }
         if self.page_count < commit.count_highest {
             writer.resize(commit.count_highest, self.page_count);
         }
@@ -144,14 +150,18 @@ impl FreeSpace {
     fn drop_oldest(&mut self, count: usize) -> usize {
         for at in 0..count {
             let ChainPage { id, birth, .. } = self.chain.pages[at];
-            self.add_pending(Extent::one(id), birth);
+            if !seeded!(DroppedLogPageLeaks) {
+                self.add_pending(Extent::one(id), birth);
+            }
         }
         count
     }
 
     /// Pages from `from` on that are free or pending.
     fn unused_from(&self, from: u32) -> impl Iterator<Item = Extent> {
-        merged(self.free.set().iter_from(from), self.pending.iter_from(from))
+        let pending = self.pending.iter_from(from);
+        let pending = pending.filter(|_| !seeded!(SnapshotMissesPending));
+        merged(self.free.set().iter_from(from), pending)
     }
 }
 

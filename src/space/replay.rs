@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
 use crate::page::{Extent, PageId, TxnId};
+use crate::seeded::seeded;
 use std::fmt;
 
 /// A log page that was read and checked.
@@ -157,7 +158,7 @@ impl Replay {
             }
             self.unused.insert(extent);
             self.known.cover(extent);
-            if self.latest == self.txn {
+            if self.latest == self.txn && !seeded!(ReplayFreesAtOnce) {
                 self.freed.push(extent);
             }
         }

@@ -5,6 +5,7 @@
 
 use super::{Held, PageRead, Tree};
 use crate::error::{Error, Fault, Result};
+use crate::seeded::seeded;
 
 /// A position between two entries of a tree, which does not change under it.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Cursor {
     /// The error that the cursor met.
     pub(crate) fn error(&self) -> Option<Error> {
         match &self.state {
-            State::Failed(fault) => Some(fault.raise()),
+            State::Failed(fault) if !seeded!(CursorForgetsItsError) => Some(fault.raise()),
             _ => None,
         }
     }
@@ -103,6 +104,9 @@ impl Cursor {
     }
 
     fn stick<T>(&mut self, result: Result<T>) -> Result<T> {
+        if seeded!(IteratorGoesOnAfterError) {
+            return result;
+        }
         if let Err(error) = &result {
             self.state = State::Failed(Fault::keep(*error));
             self.path.clear();

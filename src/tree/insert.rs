@@ -11,6 +11,7 @@ use crate::node::{
     Encoded, Insertion, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
     split_branch, split_leaf,
 };
+use crate::seeded::seeded;
 use crate::sync::Arc;
 
 /// A new right neighbour, and the separator in front of it.
@@ -67,7 +68,7 @@ impl Tree {
             Encoded::new(Value::Inline(value))
         } else {
             let handle = *edit.next_handle;
-            *edit.next_handle += 1;
+            *edit.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
             unplaced = Some((handle, Arc::from(value)));
             let len = u32::try_from(value.len()).expect("the caller checked the value's length");
             overflow_added = u64::from(run_pages(len, page_size));
@@ -83,9 +84,11 @@ impl Tree {
         }
         let root = edit.dirty_root(self)?;
         let inserted = edit.insert(root, entry, Place { rightmost: true })?;
-        let change = Change { added: overflow_added, removed: inserted.overflow_freed };
+        let removed = if seeded!(ReplacedRunNotSubtracted) { 0 } else { inserted.overflow_freed };
+        let change = Change { added: overflow_added, removed };
         self.overflow_pages = change.of(self.overflow_pages)?;
-        let change = Change { added: u64::from(!inserted.was_there), removed: 0 };
+        let is_counted = !inserted.was_there || seeded!(OverwriteCountsTwice);
+        let change = Change { added: u64::from(is_counted), removed: 0 };
         self.entries = change.of(self.entries)?;
         if let Some(split) = inserted.split {
             self.grow_root(page_size, split);

@@ -7,6 +7,7 @@ use super::{Dirty, Edit, Expected, Freed, Root, Tree};
 use crate::error::Result;
 use crate::node::Node;
 use crate::page::{ChildRef, Extent, TxnId};
+use crate::seeded::seeded;
 
 impl Tree {
     /// Gives up all pages of the tree, which becomes empty.
@@ -14,7 +15,7 @@ impl Tree {
     /// # Errors
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn clear(&mut self, edit: &mut Edit<'_>) -> Result<()> {
-        let with_leaves = self.overflow_pages > 0;
+        let with_leaves = self.overflow_pages > 0 && !seeded!(DroppedBucketLeaksRuns);
         match std::mem::replace(&mut self.root, Root::Empty) {
             Root::Empty => {}
             Root::Clean(child, level) => {
@@ -36,6 +37,9 @@ impl Edit<'_> {
         with_leaves: bool,
     ) -> Result<()> {
         if expected.level == 0 && !with_leaves {
+            if seeded!(DroppedBucketLeaksLeaves) {
+                return Ok(());
+            }
             self.freed.push(Freed { extent: Extent::one(child.id), birth: TxnId(0) });
             return Ok(());
         }

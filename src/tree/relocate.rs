@@ -7,6 +7,7 @@ use super::{Dirty, Edit, Expected, Root, Tree};
 use crate::error::Result;
 use crate::node::{Encoded, Node, NodeMut, Run, Value};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId};
+use crate::seeded::seeded;
 use crate::sync::Arc;
 
 /// What is to be moved, and what was.
@@ -158,6 +159,9 @@ impl Edit<'_> {
         leaf.values.push((handle, Arc::from(value)));
         let encoded = Encoded::new(Value::Unplaced { len: run.len, handle });
         NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
+        if seeded!(CompactionLosesRun) {
+            return Ok(());
+        }
         let extent = Extent { first: run.first, pages: run.pages(self.pages.page_size()) };
         self.freed.push(super::Freed { extent, birth: TxnId(0) });
         Ok(())

@@ -9,6 +9,7 @@ use super::{Dirty, Edit, Held, Root, Tree};
 use crate::error::{Error, Result};
 use crate::invariant::invariant;
 use crate::node::{NodeMut, merge, rebalance};
+use crate::seeded::seeded;
 use crate::sync::Arc;
 
 /// What a removal did to the node it was in.
@@ -53,7 +54,10 @@ impl Tree {
             } else {
                 match &root.kids[0] {
                     Some(kid) => Root::Dirty(Arc::clone(kid)),
-                    None => Root::Clean(node.child(0), node.level() - 1),
+                    None => Root::Clean(
+                        node.child(0),
+                        node.level() - u8::from(!seeded!(CollapseSkipsALevel)),
+                    ),
                 }
             };
         }
@@ -85,6 +89,9 @@ impl Edit<'_> {
         invariant!(SeparatorsBoundChildren, last > 0, "a branch of one child");
         let Some(child) = &parent.kids[at] else { return Ok(None) };
         let node = child.node();
+        if node.is_leaf() && node.count() == 0 && seeded!(EmptyLeafLeft) {
+            return Ok(None);
+        }
         if node.is_leaf() && node.count() == 0 {
             NodeMut::new(&mut parent.bytes).remove_child(at);
             parent.kids.remove(at);
@@ -124,7 +131,8 @@ impl Edit<'_> {
         } else {
             let mut kids = std::mem::take(&mut new_left.kids);
             kids.append(&mut new_right.kids);
-            new_right.kids = kids.split_off(halves.left_len);
+            new_right.kids =
+                kids.split_off(halves.left_len - usize::from(seeded!(RebalanceOffByOne)));
             new_left.kids = kids;
         }
         parent.kids[left_at] = Some(Arc::new(new_left));

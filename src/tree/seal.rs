@@ -8,6 +8,7 @@ use super::{Dirty, Root, Tree};
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, run_checksum};
+use crate::seeded::seeded;
 use crate::sync::Arc;
 
 /// What the dirty part of a tree will take when it is sealed.
@@ -94,7 +95,10 @@ impl<'a> Sealer<'a> {
         let mut dirty = Arc::try_unwrap(dirty).unwrap_or_else(|shared| (*shared).clone());
         for at in 0..dirty.kids.len() {
             if let Some(kid) = dirty.kids[at].take() {
-                let child = self.seal_node(kid);
+                let mut child = self.seal_node(kid);
+                if seeded!(ParentSealedBeforeChild) {
+                    child.checksum = dirty.node().child(at).checksum;
+                }
                 NodeMut::new(&mut dirty.bytes).set_child(at, child);
             }
         }
@@ -123,6 +127,7 @@ impl<'a> Sealer<'a> {
 
 /// The checksum of a value's run, the zeros behind the value included.
 fn padded_checksum(extent: Extent, value: &[u8], page_size: usize) -> u32 {
-    let zeros = vec![0; extent.pages as usize * page_size - value.len()];
+    let padding = extent.pages as usize * page_size - value.len();
+    let zeros = vec![0; if seeded!(RunChecksumWithoutPadding) { 0 } else { padding }];
     crc32c::crc32c_append(run_checksum(extent.first, value), &zeros)
 }

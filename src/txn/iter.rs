@@ -7,6 +7,7 @@ use super::Sticky;
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
+use crate::seeded::seeded;
 use crate::sync::Arc;
 use crate::tree::{Cursor, Tree};
 
@@ -43,7 +44,9 @@ pub struct Iter {
 impl Iter {
     /// A cursor over `tree`; `state` is pinned, or cannot go away while this runs.
     pub(super) fn new(core: &Arc<Core>, tree: Tree, state: TxnId, sticky: Sticky) -> Iter {
-        core.readers.pin(state);
+        if !seeded!(PinReleasedWithTransaction) {
+            core.readers.pin(state);
+        }
         Iter { core: Arc::clone(core), cursor: Cursor::new(tree), pinned: state, sticky }
     }
 
@@ -78,7 +81,9 @@ impl Iter {
 
 impl Drop for Iter {
     fn drop(&mut self) {
-        self.core.readers.unpin(self.pinned);
+        if !seeded!(PinReleasedWithTransaction) {
+            self.core.readers.unpin(self.pinned);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use super::{Iter, Sticky, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
 use crate::error::{Error, Result};
+use crate::seeded::seeded;
 use crate::sync::{Arc, Ordering};
 use crate::tree::{Cursor, PageRead, Tree};
 use std::ops::{Bound, RangeBounds};
@@ -33,7 +34,10 @@ pub(crate) fn run_exec<R>(
     check_name(core, bucket)?;
     let mut guard = core.begin()?;
     let (batch, _) = guard.batch();
-    let (value, outcome) = run_in_bucket(core, batch, bucket, closure)?;
+    let (value, mut outcome) = run_in_bucket(core, batch, bucket, closure)?;
+    if seeded!(NoOpMovesSequence) {
+        outcome = Outcome::Changed;
+    }
     guard.finish(outcome)?;
     Ok(value)
 }
@@ -48,16 +52,29 @@ pub(super) fn run_in_bucket<R>(
 ) -> Result<(R, Outcome)> {
     let found = batch.bucket(&core.pager, bucket.as_bytes())?;
     // Touching a bucket that does not exist makes it.
-    let outcome = if found.is_some() { Outcome::Same } else { Outcome::Changed };
+    let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
+    let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
     let base = batch.base.txn;
     let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
     let mark = batch.mark();
     let sticky = Sticky::new();
     let mut txn = Txn { core, batch, tree, mark, outcome, is_settled: false, sticky };
-    let value = closure(&mut txn)?;
+    let result = closure(&mut txn);
+    if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
+        txn.is_settled = true;
+        let left = if seeded!(InnerErrorKeptInMulti) { txn.tree.clone() } else { Tree::empty() };
+        txn.batch.install(bucket.as_bytes(), Bucket::Live(left));
+    }
+    let value = result?;
     txn.sticky.check()?;
     txn.is_settled = true;
     let outcome = txn.outcome;
+    if seeded!(NoOpLosesEarlierRoot) && outcome == Outcome::Same {
+        let base = Arc::clone(&txn.batch.base);
+        if let Some(old) = base.catalog.find(&core.pager, bucket.as_bytes(), base.txn)? {
+            txn.batch.install(bucket.as_bytes(), Bucket::Live(old));
+        }
+    }
     if outcome == Outcome::Changed {
         let tree = std::mem::replace(&mut txn.tree, Tree::empty());
         txn.batch.install(bucket.as_bytes(), Bucket::Live(tree));
@@ -185,6 +202,9 @@ impl Txn<'_> {
             }
             self.change(|tree, edit| tree.del(edit, &key))?;
             removed += 1;
+            if seeded!(DeletingSkipsTheNext) && removed % 4 == 3 {
+                cursor.next(&self.core.pager, &mut key, &mut value)?;
+            }
         }
     }
 

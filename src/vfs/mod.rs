@@ -10,6 +10,7 @@ mod os;
 pub use mem::MemVfs;
 pub use os::OsVfs;
 
+use crate::seeded::seeded;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -150,10 +151,14 @@ pub fn read_exact_at(file: &dyn VfsFile, mut buf: &mut [u8], mut offset: u64) ->
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
                 let read = read.min(buf.len());
+                if seeded!(ShortReadNotLooped) {
+                    return Ok(());
+                }
                 buf = &mut buf[read..];
                 offset += read as u64;
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == ErrorKind::Interrupted && !seeded!(InterruptNotRetried) => {}
             Err(error) => return Err(error),
         }
     }
@@ -167,13 +172,17 @@ pub fn read_exact_at(file: &dyn VfsFile, mut buf: &mut [u8], mut offset: u64) ->
 pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
         match file.write_at(buf, offset) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(0) if !seeded!(ZeroWriteLoops) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => {
                 let written = written.min(buf.len());
+                if seeded!(ShortWriteNotLooped) {
+                    return Ok(());
+                }
                 buf = &buf[written..];
                 offset += written as u64;
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == ErrorKind::Interrupted && !seeded!(InterruptNotRetried) => {}
             Err(error) => return Err(error),
         }
     }

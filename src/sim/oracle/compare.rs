@@ -5,6 +5,7 @@
 
 use super::contents::{Bucket, Contents};
 use crate::error::Error;
+use crate::seeded::seeded;
 use crate::{BTree, Iter, ReadOnlyTxn};
 use std::fmt;
 use std::ops::Bound;
@@ -27,7 +28,7 @@ type Compared = Result<(), Difference>;
 const LOOKUPS: usize = 64;
 
 fn check(holds: bool, what: impl FnOnce() -> String) -> Compared {
-    if holds { Ok(()) } else { Err(Difference(what())) }
+    if holds || seeded!(OracleAlwaysEqual) { Ok(()) } else { Err(Difference(what())) }
 }
 
 /// Compares all that a store holds with what it must hold.

@@ -1,0 +1,343 @@
+//! Seeded bugs, on which the checks prove that they check (layer L0).
+//!
+//! Owns: the macro [`seeded`], which marks the place of a bug; under `--cfg seeded_bug` the
+//! catalogue [`Bug`] and the switch. Must not know: what the marked places do.
+//! Keeps: a build without the cfg holds no trace of them: the macro is the literal `false`.
+//!
+//! The cfg is never a feature, so that no dependency can switch it on. Each bug has the shape of
+//! a real one; `examples/kill_matrix.rs` shows which technique finds it, and after how many runs.
+
+/// Whether one of these seeded bugs is switched on, and what else is asked for holds too.
+#[cfg(not(seeded_bug))]
+macro_rules! seeded {
+    ($($bug:ident)|+ $(, $also:expr)?) => {
+        false
+    };
+}
+
+/// Whether one of these seeded bugs is switched on, and what else is asked for holds too.
+#[cfg(seeded_bug)]
+macro_rules! seeded {
+    ($($bug:ident)|+ $(, $also:expr)?) => {
+        ($($crate::seeded::is_on($crate::seeded::Bug::$bug))||+) $(&& $also)?
+    };
+}
+
+pub(crate) use seeded;
+
+#[cfg(seeded_bug)]
+pub use catalogue::*;
+
+#[cfg(seeded_bug)]
+mod catalogue {
+    use crate::invariant::Invariant;
+    use crate::sync::{Ordering, Switch};
+
+    macro_rules! bugs {
+        ($($(#[$doc:meta])* $bug:ident = $name:literal breaks $invariant:ident,)*) => {
+            /// A seeded bug: the shape of a real one, and where that comes from.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            pub enum Bug {
+                $($(#[$doc])* $bug,)*
+            }
+
+            impl Bug {
+                /// Every bug.
+                pub const ALL: &'static [Bug] = &[$(Bug::$bug,)*];
+
+                /// The name in kebab case, as in `docs/invariants.md`.
+                pub const fn name(self) -> &'static str {
+                    match self {
+                        $(Bug::$bug => $name,)*
+                    }
+                }
+
+                /// The invariant that it breaks; of a broken checker, the one it is blind for.
+                pub const fn breaks(self) -> Invariant {
+                    match self {
+                        $(Bug::$bug => Invariant::$invariant,)*
+                    }
+                }
+            }
+        };
+    }
+
+    bugs! {
+        /// The checksum ends where the used bytes end: what comes behind is trusted.
+        ChecksumOverUsedBytes = "checksum-over-used-bytes" breaks ChecksumCoversPage,
+        /// A page is taken without its checksum being computed (a flipped bit came back as data).
+        ChecksumNotCompared = "checksum-not-compared" breaks ChecksumCoversPage,
+        /// The writer leaves the zeros behind a large value out of its checksum, the reader does
+        /// not.
+        RunChecksumWithoutPadding = "run-checksum-without-padding" breaks ChecksumCoversPage,
+        /// A page is taken whatever id it holds (misdirected writes).
+        IdNotCompared = "id-not-compared" breaks PageKnowsItsId,
+        /// The id is written into the page when its checksum is computed already.
+        IdStampedAfterChecksum = "id-stamped-after-checksum" breaks PageKnowsItsId,
+        /// Only the page's own checksum counts: a lost write leaves an old page, whole (SQLite,
+        /// redb, LMDB).
+        ChildChecksumNotCompared = "child-checksum-not-compared" breaks ParentHoldsChecksum,
+        /// The parent gets its child's place, but the checksum that the child had before.
+        ParentSealedBeforeChild = "parent-sealed-before-child" breaks ParentHoldsChecksum,
+        /// A large value is handed out unchecked (a flipped bit in one came back as data).
+        RunChecksumNotCompared = "run-checksum-not-compared" breaks ParentHoldsChecksum,
+        /// A page of a later transaction is taken below an older parent.
+        ChildTxnNotCompared = "child-txn-not-compared" breaks ChildNotNewer,
+        /// Two keys with one head are equal when one of them ends within it: a key and its zero-
+        /// padded twin.
+        HeadTieIgnoresLength = "head-tie-ignores-length" breaks SortedKeys,
+        /// Keys with one head are ordered by length before bytes.
+        TiedHeadsCompareByLength = "tied-heads-compare-by-length" breaks SortedKeys,
+        /// The entry in the middle of a split goes to neither half.
+        SplitDropsMiddleEntry = "split-drops-middle-entry" breaks SortedKeys,
+        /// The shared prefix of a page is taken one byte too long (prefix truncation, in
+        /// changelogs).
+        PrefixCutOneTooLong = "prefix-cut-one-too-long" breaks SortedKeys,
+        /// A key that does not begin with the page's prefix is inserted as if it did.
+        PrefixKeptThoughAKeyLeavesIt = "prefix-kept-though-a-key-leaves-it" breaks SortedKeys,
+        /// The separator is the last key of the left half, which then is looked for on the right.
+        SeparatorIsLeftMaximum = "separator-is-left-maximum" breaks SeparatorsBoundChildren,
+        /// Two branches are merged without the separator between them.
+        MergeDropsSeparator = "merge-drops-separator" breaks SeparatorsBoundChildren,
+        /// With an empty child the separator on its other side is removed.
+        RemovedChildTakesWrongSeparator = "removed-child-takes-wrong-separator" breaks SeparatorsBoundChildren,
+        /// Two branches share their children anew, one child off.
+        RebalanceOffByOne = "rebalance-off-by-one" breaks SeparatorsBoundChildren,
+        /// A child of any level is taken.
+        LevelNotCompared = "level-not-compared" breaks UniformDepth,
+        /// A branch may point to itself (a cyclic pointer overflowed the stack, in an issue
+        /// tracker).
+        CyclicChildAccepted = "cyclic-child-accepted" breaks UniformDepth,
+        /// A root of one child gives way to it, but keeps its own level.
+        CollapseSkipsALevel = "collapse-skips-a-level" breaks UniformDepth,
+        /// A removed cell's bytes are not counted as dead.
+        DeadBytesNotCounted = "dead-bytes-not-counted" breaks CellsDisjoint,
+        /// A cell may begin one byte too near to the page's end.
+        CellBoundOffByOne = "cell-bound-off-by-one" breaks CellsDisjoint,
+        /// When a page's heap is compacted, its last cell is left behind.
+        CompactionForgetsLastCell = "compaction-forgets-last-cell" breaks CellsDisjoint,
+        /// The number of slots is not held against the page (65,536 entries in one leaf, in an
+        /// issue tracker).
+        CountTrusted = "count-trusted" breaks CellsDisjoint,
+        /// The last entry of a leaf is removed, the leaf stays.
+        EmptyLeafLeft = "empty-leaf-left" breaks CellsDisjoint,
+        /// An overwritten entry is counted as a new one.
+        OverwriteCountsTwice = "overwrite-counts-twice" breaks EntryCount,
+        /// The pages of a large value that is replaced stay in the count.
+        ReplacedRunNotSubtracted = "replaced-run-not-subtracted" breaks EntryCount,
+        /// The number of buckets is not taken down with one.
+        DroppedBucketStillCounted = "dropped-bucket-still-counted" breaks EntryCount,
+        /// A transaction that only touches a missing bucket does not make it (a changelog).
+        TouchMakesNoBucket = "touch-makes-no-bucket" breaks EntryCount,
+        /// Two large values of one transaction get one number.
+        LargeValuesShareHandle = "large-values-share-handle" breaks CommitAtomic,
+        /// What a transaction gave up stays given up when it panics (pages leaked for good, redb).
+        LeakOnPanic = "leak-on-panic" breaks PageOwnedOnce,
+        /// What a transaction gave up stays given up when its closure fails.
+        LeakOnFailedClosure = "leak-on-failed-closure" breaks PageOwnedOnce,
+        /// The pages of a large value are not given up with it.
+        ReplacedRunNotFreed = "replaced-run-not-freed" breaks PageOwnedOnce,
+        /// A dropped bucket gives up its branches only.
+        DroppedBucketLeaksLeaves = "dropped-bucket-leaks-leaves" breaks PageOwnedOnce,
+        /// A dropped bucket keeps the pages of its large values.
+        DroppedBucketLeaksRuns = "dropped-bucket-leaks-runs" breaks PageOwnedOnce,
+        /// A page that the space log drops is not given up.
+        DroppedLogPageLeaks = "dropped-log-page-leaks" breaks PageOwnedOnce,
+        /// Free extents melt over a page in use (compact corrupted data, 25 of 25 seeds).
+        ExtentsMergedOverAGap = "extents-merged-over-a-gap" breaks PageOwnedOnce,
+        /// A commit that failed does not give back what it allocated (ENOSPC left the allocator
+        /// dirty).
+        UndoForgetsAllocations = "undo-forgets-allocations" breaks PageOwnedOnce,
+        /// A commit that failed leaves pending what it gave up.
+        UndoForgetsFrees = "undo-forgets-frees" breaks PageOwnedOnce,
+        /// A commit that failed leaves the file longer than the log says.
+        UndoForgetsGrowth = "undo-forgets-growth" breaks PageOwnedOnce,
+        /// A commit that failed is not undone in the free space at all.
+        NoSpaceLeavesAllocatorDirty = "no-space-leaves-allocator-dirty" breaks PageOwnedOnce,
+        /// Compaction moves a large value and forgets its old pages.
+        CompactionLosesRun = "compaction-loses-run" breaks PageOwnedOnce,
+        /// A page is reused by the commit that gives it up.
+        FreedAndReusedAtOnce = "freed-and-reused-at-once" breaks NoReuseWhileReachable,
+        /// A page is reused one commit after it was given up, while a slot still holds a state with
+        /// it.
+        ReusedOneCommitEarly = "reused-one-commit-early" breaks NoReuseWhileReachable,
+        /// After a reopen, what the last commit gave up is free at once (free and pending merged on
+        /// disk).
+        ReplayFreesAtOnce = "replay-frees-at-once" breaks NoReuseWhileReachable,
+        /// A snapshot taken at a page's birth does not hold the page.
+        PinnedBoundOffByOne = "pinned-bound-off-by-one" breaks NoReuseWhileReachable,
+        /// The oldest of the readers is not counted.
+        OldestReaderForgotten = "oldest-reader-forgotten" breaks NoReuseWhileReachable,
+        /// A reader looks its state up first and registers later (reader tables, in changelogs).
+        ReaderRegistersAfterRootRead = "reader-registers-after-root-read" breaks NoReuseWhileReachable,
+        /// A commit for a compaction does not ask who reads.
+        CompactionIgnoresPins = "compaction-ignores-pins" breaks NoReuseWhileReachable,
+        /// The log does not say what a commit allocated.
+        AllocationNotLogged = "allocation-not-logged" breaks SpaceLogReplays,
+        /// The log does not say what a commit gave up (20 KB leaked at each reopen).
+        FreeingNotLogged = "freeing-not-logged" breaks SpaceLogReplays,
+        /// A state is written with the log's tail of the state before.
+        FreeListPersistedLate = "free-list-persisted-late" breaks SpaceLogReplays,
+        /// A log page is dropped before the sweep has come around.
+        LogPageDroppedEarly = "log-page-dropped-early" breaks SpaceLogReplays,
+        /// A snapshot in the log names the free pages and not the pending ones.
+        SnapshotMissesPending = "snapshot-misses-pending" breaks SpaceLogReplays,
+        /// The log says that the file grew after it says what the new pages hold.
+        ResizeAfterAllocation = "resize-after-allocation" breaks SpaceLogReplays,
+        /// A large commit's meta page is not kept back until its data is durable.
+        MetaBeforeData = "meta-before-data" breaks MetaListsPages,
+        /// The list in the meta page leaves out pages of the space log.
+        ListMissesLogPage = "list-misses-log-page" breaks MetaListsPages,
+        /// The list in the meta page leaves out the pages of large values.
+        ListMissesRun = "list-misses-run" breaks MetaListsPages,
+        /// A large commit does without the second barrier, which shows a failure that is told late.
+        LateFailureBelieved = "late-failure-believed" breaks MetaListsPages,
+        /// Every commit writes the same slot.
+        SameSlotTwice = "same-slot-twice" breaks SlotsAlternate,
+        /// A commit that failed turns the slots, so that the next writes over the newest state.
+        SlotTurnsOnFailure = "slot-turns-on-failure" breaks SlotsAlternate,
+        /// Closing writes the copy into the slot of the original.
+        MirrorOverwritesNewest = "mirror-overwrites-newest" breaks SlotsAlternate,
+        /// The file is cut while the older slot's state still has pages there.
+        CutBeforeBothSlotsForget = "cut-before-both-slots-forget" breaks CommittedPagesImmutable,
+        /// A transaction that changes nothing makes a commit.
+        NoOpMovesSequence = "no-op-moves-sequence" breaks TxnIdsIncrease,
+        /// A commit returns before its last sync.
+        AcknowledgedBeforeSync = "acknowledged-before-sync" breaks DurableBeforeOk,
+        /// The file grew, its size is not made durable (header without growth: a foreign engine did
+        /// not open).
+        GrowthNotFenced = "growth-not-fenced" breaks DurableBeforeOk,
+        /// Growth of a commit that failed counts as durable.
+        FailedGrowthBelieved = "failed-growth-believed" breaks DurableBeforeOk,
+        /// The name of a new file is not made durable (ALICE).
+        DirectoryNotSyncedOnCreate = "directory-not-synced-on-create" breaks DurableBeforeOk,
+        /// A new file gets its name before its bytes are durable (ALICE).
+        FileNotSyncedOnCreate = "file-not-synced-on-create" breaks ValidMetaWhole,
+        /// A new file is written under its own name (8,192 zero bytes that never opened again).
+        CreatedInPlace = "created-in-place" breaks ValidMetaWhole,
+        /// Who waits for another's flush returns before it has ended.
+        FollowerReturnsEarly = "follower-returns-early" breaks DurableBeforeOk,
+        /// A meta page is accepted without a look at what it lists (one sync for data and meta).
+        ListNotChecked = "list-not-checked" breaks ValidMetaWhole,
+        /// A listed page counts as whole when it is some whole page.
+        ListCheckedByPageOnly = "list-checked-by-page-only" breaks ValidMetaWhole,
+        /// A meta page is accepted though the file is shorter than it says.
+        FileLengthNotChecked = "file-length-not-checked" breaks ValidMetaWhole,
+        /// Recovery takes the older of two whole states (durable commits rolled back).
+        OlderSlotPreferred = "older-slot-preferred" breaks ValidMetaWhole,
+        /// A refused slot may come back to life when its pages are written again.
+        RejectedSlotLeftAlone = "rejected-slot-left-alone" breaks ValidMetaWhole,
+        /// Recovery syncs without writing again what a failed sync left clean in the cache
+        /// (ATC'20).
+        RecoveryTrustsPageCache = "recovery-trusts-page-cache" breaks FailedSyncPoisons,
+        /// Recovery writes again and does not sync.
+        RecoveryNotFenced = "recovery-not-fenced" breaks FailedSyncPoisons,
+        /// An open for reading mends the file.
+        RecoveryWritesReadOnly = "recovery-writes-read-only" breaks ValidMetaWhole,
+        /// A store that was opened for reading writes when it is closed.
+        ReadOnlyCloseWrites = "read-only-close-writes" breaks ValidMetaWhole,
+        /// Closing writes a copy before a failure that is told late can show.
+        MirrorBeforeFence = "mirror-before-fence" breaks FailedSyncPoisons,
+        /// A panic keeps what the transaction had installed so far (the bucket was unreadable for
+        /// good).
+        PanicKeepsHalf = "panic-keeps-half" breaks CommitAtomic,
+        /// What an inner closure did stays when it fails and the outer one goes on.
+        InnerErrorKeptInMulti = "inner-error-kept-in-multi" breaks CommitAtomic,
+        /// An inner failure that the outer closure swallows destroys the bucket for good.
+        InnerErrorDestroysBucket = "inner-error-destroys-bucket" breaks CommitAtomic,
+        /// A later call that changes nothing brings back the bucket's old root (a changelog).
+        NoOpLosesEarlierRoot = "no-op-loses-earlier-root" breaks CommitAtomic,
+        /// A failed flush fails its leader, and those who wait behind it are told success.
+        FailureTellsTheLeaderOnly = "failure-tells-the-leader-only" breaks CommitAtomic,
+        /// The transaction after a failed flush runs on the state that failed.
+        NextRunsOnFailedState = "next-runs-on-failed-state" breaks CommitAtomic,
+        /// Deleting while iterating skips entries (open in one tracker since 2015).
+        DeletingSkipsTheNext = "deleting-skips-the-next" breaks CommitAtomic,
+        /// The lock on the file is not held while it is open.
+        LockDroppedEarly = "lock-dropped-early" breaks OneWriter,
+        /// The registry of open files goes by name: a hard link is another file.
+        LockedByName = "locked-by-name" breaks OneWriter,
+        /// A second open of one path makes a second store.
+        SecondOpenMakesSecondStore = "second-open-makes-second-store" breaks OneWriter,
+        /// A write transaction within another waits for it (exec in exec).
+        NestedExecDeadlocks = "nested-exec-deadlocks" breaks OneWriter,
+        /// The leader leaves without waking who waits.
+        LeaderWakesNobody = "leader-wakes-nobody" breaks OneWriter,
+        /// A cursor does not hold its state once the transaction is over.
+        PinReleasedWithTransaction = "pin-released-with-transaction" breaks SnapshotStable,
+        /// A durable state is sometimes not shown to new readers.
+        RefreshKeepsOldState = "refresh-keeps-old-state" breaks PublishAfterDurable,
+        /// Readers see a state before it is durable.
+        PublishedBeforeSync = "published-before-sync" breaks PublishAfterDurable,
+        /// Readers see a state whose flush failed.
+        FailedFlushPublished = "failed-flush-published" breaks PublishAfterDurable,
+        /// The cache keeps the old page of an id that is written anew.
+        CacheServesReusedPage = "cache-serves-reused-page" breaks CacheCoherent,
+        /// Sealed pages leave memory before they are in the file.
+        FlightDroppedEarly = "flight-dropped-early" breaks CacheCoherent,
+        /// The length of a large value is not held against the file (a length asked for terabytes).
+        LengthTrustedForAllocation = "length-trusted-for-allocation" breaks BytesNeverPanic,
+        /// A damaged page met by a read panics (an engine of this line aborted).
+        CorruptPageAborts = "corrupt-page-aborts" breaks BytesNeverPanic,
+        /// A short write counts as a whole one.
+        ShortWriteNotLooped = "short-write-not-looped" breaks DurableBeforeOk,
+        /// A short read counts as a whole one.
+        ShortReadNotLooped = "short-read-not-looped" breaks BytesNeverPanic,
+        /// A write of nothing is tried again for ever.
+        ZeroWriteLoops = "zero-write-loops" breaks BytesNeverPanic,
+        /// An interrupted call counts as a failed one.
+        InterruptNotRetried = "interrupt-not-retried" breaks DurableBeforeOk,
+        /// A sync that failed is tried again, and believed (fsync after EIO).
+        SyncRetriedAndBelieved = "sync-retried-and-believed" breaks FailedSyncPoisons,
+        /// After a failed sync the store goes on.
+        PoisonForgotten = "poison-forgotten" breaks FailedSyncPoisons,
+        /// A cursor that met an error goes on behind it (iterators that skipped data).
+        IteratorGoesOnAfterError = "iterator-goes-on-after-error" breaks ErrorsStick,
+        /// A cursor that met an error ends as if all was read.
+        CursorForgetsItsError = "cursor-forgets-its-error" breaks ErrorsStick,
+        /// A transaction whose closure swallowed an error of the storage returns success.
+        SwallowedErrorCommits = "swallowed-error-commits" breaks ErrorsStick,
+        /// Bytes of a page that are not used any more keep what they held.
+        StaleMemoryInPage = "stale-memory-in-page" breaks SameCallsSameBytes,
+        /// Where a page comes to lie depends on a clock, or on the order of a hash map.
+        PlacedByChance = "placed-by-chance" breaks SameCallsSameBytes,
+        /// A broken checker: the comparison with the model finds no difference.
+        OracleAlwaysEqual = "oracle-always-equal" breaks CommitAtomic,
+        /// A broken checker: no page is ever called lost.
+        AccountingAlwaysZero = "accounting-always-zero" breaks PageOwnedOnce,
+        /// A broken checker: a simulated crash loses nothing.
+        CrashKeepsAll = "crash-keeps-all" breaks DurableBeforeOk,
+    }
+
+    /// One bit for each bug that is on.
+    static ON: [Switch; 2] = [Switch::new(0), Switch::new(0)];
+    static ASKED: Switch = Switch::new(0);
+
+    fn place(bug: Bug) -> (usize, u64) {
+        let number = bug as usize;
+        (number / 64, 1 << (number % 64))
+    }
+
+    /// Switches these bugs on, and all others off, in the whole process.
+    pub fn switch_on(bugs: impl IntoIterator<Item = Bug>) {
+        let mut bits = [0; 2];
+        for (word, bit) in bugs.into_iter().map(place) {
+            bits[word] |= bit;
+        }
+        for (word, bits) in ON.iter().zip(bits) {
+            word.store(bits, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a bug is on.
+    pub fn is_on(bug: Bug) -> bool {
+        let (word, bit) = place(bug);
+        ON[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Not the same at every call: what a clock, or the order of a hash map, brings in.
+    pub fn chance() -> bool {
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        asked.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63 == 1
+    }
+}
