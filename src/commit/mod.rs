@@ -234,7 +234,7 @@ impl Core {
             }
             flush.leading = true;
             drop(flush);
-            let leader = Leader { core: self };
+            let leader = Leader::of(self);
             self.lead();
             drop(leader);
             flush = self.flush.lock();
@@ -357,7 +357,7 @@ impl Core {
             self.flushed.wait(&mut flush);
         }
         flush.leading = true;
-        Leader { core: self }
+        Leader::of(self)
     }
 
     /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
@@ -420,13 +420,21 @@ impl Flush {
 /// Gives the lead up, also when the leader panics; then nobody knows what is durable.
 pub(crate) struct Leader<'a> {
     core: &'a Core,
+    /// A destructor may commit while its thread unwinds from a panic that is not the leader's.
+    was_panicking: bool,
+}
+
+impl Leader<'_> {
+    fn of(core: &Core) -> Leader<'_> {
+        Leader { core, was_panicking: std::thread::panicking() }
+    }
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flush = self.core.flush.lock();
         flush.leading = false;
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.was_panicking {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
             let first = flush.durable + 1;
             flush.failed.push((first..=u64::MAX, fault.clone()));
