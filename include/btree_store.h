@@ -1,0 +1,387 @@
+/*
+ * btree_store: a persistent embedded key-value store, a copy-on-write B+tree in one file.
+ *
+ * The C ABI of the library, built with the feature `ffi`. docs/ffi.md is the manual; this header
+ * says what each function does, what it needs and how it fails. C99 or later, or C++11 or later.
+ *
+ * For all functions:
+ *
+ * - A function that can fail returns an int: 0 (BTREE_OK) or one of the negative codes below. The
+ *   text behind it is kept for the thread; btree_last_error returns it. A call that succeeds
+ *   leaves code and text of an earlier failure as they are, and so does the end of an iteration.
+ * - A callback returns 0 to go on. Any other value ends its transaction without effect, and is
+ *   returned unchanged by the function that ran the callback. Take positive values for codes of
+ *   your own, so that they differ from those of the library.
+ * - Txn and MultiTxn belong to the callback that got them and to its thread. They are numbers in
+ *   the guise of pointers and never followed: a stale one, or one of another thread, is answered
+ *   by BTREE_ERR_INVALID.
+ * - BTree and TxnIter are pointers. To use one after it was closed or freed is undefined.
+ * - Keys and values are bytes, names and paths UTF-8 texts that end with a NUL. NULL where an
+ *   argument is needed is BTREE_ERR_INVALID.
+ * - Panics in the library do not leave it: BTREE_ERR_INTERNAL, with the message as the text.
+ *   A callback must not leave by longjmp; a C++ exception that leaves a callback ends the process.
+ */
+#ifndef BTREE_STORE_H
+#define BTREE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A store: buckets of ordered entries in one file. Any number of threads may use a handle. */
+typedef struct BTree BTree;
+/* A transaction on one bucket: of btree_exec it may write, of btree_view it may not. */
+typedef struct Txn Txn;
+/* A write transaction over several buckets. */
+typedef struct MultiTxn MultiTxn;
+/* A position in a bucket as it was when the iterator was made. One thread at a time uses it. */
+typedef struct TxnIter TxnIter;
+
+/* Codes. */
+
+/* Success. */
+#define BTREE_OK 0
+/* The key or the bucket does not exist; the end of an iteration. */
+#define BTREE_ERR_NOT_FOUND (-1)
+/* The file's bytes break an invariant; the text names page and invariant. */
+#define BTREE_ERR_CORRUPTION (-2)
+/* A key, a value or a name exceeds its limit; the text names it. */
+#define BTREE_ERR_TOO_LARGE (-3)
+/* A defect of the library: a panic was caught, and the transaction rolled back. */
+#define BTREE_ERR_INTERNAL (-4)
+/* The disk is full. The state is the one before the call. */
+#define BTREE_ERR_NO_SPACE (-5)
+/* The operating system reported an error; the text names it. */
+#define BTREE_ERR_IO (-6)
+/* The call is not allowed here; the text says why. */
+#define BTREE_ERR_INVALID (-7)
+/* The key exists already, where the call wants it absent. */
+#define BTREE_ERR_DUPLICATE (-8)
+/* Another transaction committed first. */
+#define BTREE_ERR_CONFLICT (-9)
+/* Another process has the file open. */
+#define BTREE_ERR_BUSY (-10)
+/* A sync failed earlier, so that nothing more is acknowledged. Close the store and open it again. */
+#define BTREE_ERR_POISONED (-11)
+/* No function of this version returns it. */
+#define BTREE_ERR_UNKNOWN (-1000)
+
+/* The same codes by their short names. */
+#define BTREE_NOT_FOUND BTREE_ERR_NOT_FOUND
+#define BTREE_CORRUPTION BTREE_ERR_CORRUPTION
+#define BTREE_TOO_LARGE BTREE_ERR_TOO_LARGE
+#define BTREE_INTERNAL BTREE_ERR_INTERNAL
+#define BTREE_NO_SPACE BTREE_ERR_NO_SPACE
+#define BTREE_IO BTREE_ERR_IO
+#define BTREE_INVALID BTREE_ERR_INVALID
+#define BTREE_DUPLICATE BTREE_ERR_DUPLICATE
+#define BTREE_CONFLICT BTREE_ERR_CONFLICT
+#define BTREE_BUSY BTREE_ERR_BUSY
+#define BTREE_POISONED BTREE_ERR_POISONED
+#define BTREE_UNKNOWN BTREE_ERR_UNKNOWN
+
+/* Callbacks. ctx is what the program passed along. */
+
+typedef int (*BTreeTxnFn)(Txn *txn, void *ctx);
+typedef int (*BTreeMultiTxnFn)(MultiTxn *mtxn, void *ctx);
+/* text ends with a NUL, which len does not count; it lives until the callback returns. */
+typedef int (*BTreeTextFn)(const char *text, size_t len, void *ctx);
+
+/* Opening and closing. */
+
+/* Of BTreeOptions.flags: nothing is written; several processes may read at once. */
+#define BTREE_READ_ONLY 1
+/* Of BTreeOptions.flags: a missing file is an error, not created. */
+#define BTREE_MUST_EXIST 2
+/* Of BTreeOptions.barriers: a commit uses one barrier. */
+#define BTREE_BARRIERS_ONE 1
+/* Of BTreeOptions.barriers: a commit uses two barriers. */
+#define BTREE_BARRIERS_TWO 2
+/* Of BTreeOptions.cache_bytes: as much as the library finds right. */
+#define BTREE_CACHE_BYTES_DEFAULT UINT64_MAX
+
+/* How a store is opened. Begin with BTREE_OPTIONS_INIT and change what you want otherwise. */
+typedef struct BTreeOptions {
+    size_t size;          /* sizeof(BTreeOptions) */
+    uint64_t cache_bytes; /* bytes of pages kept in memory at most; 0 keeps none */
+    uint32_t page_size;   /* of a new file: a power of two from 512 to 32768; 0: the default */
+    uint32_t barriers;    /* BTREE_BARRIERS_ONE or BTREE_BARRIERS_TWO; 0: the default */
+    uint32_t flags;       /* BTREE_READ_ONLY | BTREE_MUST_EXIST, or 0 */
+    uint32_t reserved;    /* 0 */
+} BTreeOptions;
+
+#define BTREE_OPTIONS_INIT { sizeof(BTreeOptions), BTREE_CACHE_BYTES_DEFAULT, 0, 0, 0, 0 }
+
+/*
+ * Opens a store, and creates it when there is no file. *out becomes a handle, which btree_close
+ * ends; NULL on failure. A file that the process has open already is shared.
+ * Fails: BUSY (another process has it open), CORRUPTION (no database, or one that cannot be
+ * recovered; the file is left as it is), IO, NO_SPACE, INVALID.
+ */
+int btree_open(const char *path, BTree **out);
+
+/*
+ * Opens a store as the options say; NULL stands for the defaults. A file that the process has
+ * open already is shared, whatever the options say.
+ * Fails: as btree_open; INVALID for options that are not allowed or not known.
+ */
+int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
+
+/*
+ * Opens a store that lives in memory and goes away with its handle. options may be NULL.
+ * Fails: INVALID.
+ */
+int btree_open_in_memory(const BTreeOptions *options, BTree **out);
+
+/*
+ * Ends a handle; NULL is none. The file is closed with its last handle and its last iterator. No
+ * other thread may be in a call with the handle. A callback may close the handle that its
+ * transaction came from: the store stays open until the transaction has ended.
+ */
+void btree_close(BTree *db);
+
+/* Transactions. */
+
+/*
+ * Runs a write transaction on a bucket, which is made when it is missing. When fn returns 0, the
+ * changes are durable before this returns; any other value rolls them back and is returned.
+ * Fails: INVALID (also inside another write transaction of the same thread on the same store, and
+ * on a read-only store), TOO_LARGE (the name), NO_SPACE, IO, CORRUPTION, POISONED, INTERNAL;
+ * then nothing has changed, except that after IO of a failed sync the outcome is known only when
+ * the store was opened again.
+ */
+int btree_exec(BTree *db, const char *bucket, BTreeTxnFn fn, void *ctx);
+
+/*
+ * Runs a read transaction on a bucket of the newest durable state. A value other than 0 that fn
+ * returns is returned. An error of the storage that the transaction or one of its iterators met
+ * is returned even when fn returns 0.
+ * Fails: NOT_FOUND (no such bucket), INVALID, TOO_LARGE (the name), IO, CORRUPTION, INTERNAL.
+ */
+int btree_view(BTree *db, const char *bucket, BTreeTxnFn fn, void *ctx);
+
+/*
+ * Runs a write transaction over several buckets, with one flush for all of them.
+ * Fails: as btree_exec.
+ */
+int btree_exec_multi(BTree *db, BTreeMultiTxnFn fn, void *ctx);
+
+/*
+ * A bucket of the transaction, which is made when it is missing. *out becomes a handle that is
+ * valid until the callback of the transaction returns, or the bucket is removed; it is not freed,
+ * and the same name gives the same handle. NULL on failure. An error of the storage that an
+ * operation on it meets fails the whole transaction.
+ * Fails: INVALID, TOO_LARGE (the name), IO, CORRUPTION.
+ */
+int mtxn_bucket(MultiTxn *mtxn, const char *bucket, Txn **out);
+
+/*
+ * Runs fn on a bucket, which is made when it is missing. When fn returns another value than 0,
+ * what it did is undone, the value is returned, and the transaction may go on. Until fn returns,
+ * mtxn and the handles of mtxn_bucket are answered by INVALID.
+ * Fails: as mtxn_bucket; with an error of the storage that fn met, what fn did is undone.
+ */
+int mtxn_exec(MultiTxn *mtxn, const char *bucket, BTreeTxnFn fn, void *ctx);
+
+/*
+ * Removes a bucket and all that it holds. A handle that mtxn_bucket gave out for it ends.
+ * Fails: NOT_FOUND (no such bucket; nothing has changed), INVALID, TOO_LARGE, IO, CORRUPTION.
+ */
+int mtxn_del_bucket(MultiTxn *mtxn, const char *bucket);
+
+/* Entries. */
+
+/*
+ * The value of a key. *out becomes memory of *out_len bytes, which btree_free frees; it is not
+ * NULL, also for an empty value. On failure they become NULL and 0.
+ * Fails: NOT_FOUND, INVALID (an empty key), TOO_LARGE (the key), IO, CORRUPTION. The last two
+ * stick: the transaction keeps failing.
+ */
+int txn_get(Txn *txn, const uint8_t *key, size_t klen, uint8_t **out, size_t *out_len);
+
+/*
+ * Inserts an entry, or replaces its value. val may be NULL when vlen is 0.
+ * Fails: INVALID (an empty key, a view), TOO_LARGE: nothing has changed. IO, CORRUPTION: stick.
+ */
+int txn_put(Txn *txn, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen);
+
+/*
+ * Inserts an entry whose key is absent.
+ * Fails: DUPLICATE (the key exists; nothing has changed), and as txn_put.
+ */
+int txn_insert(Txn *txn, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen);
+
+/*
+ * Replaces the value of a key that exists.
+ * Fails: NOT_FOUND (it does not; nothing has changed), and as txn_put.
+ */
+int txn_update(Txn *txn, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen);
+
+/*
+ * Removes an entry.
+ * Fails: NOT_FOUND (there is none; nothing has changed), and as txn_put.
+ */
+int txn_del(Txn *txn, const uint8_t *key, size_t klen);
+
+/*
+ * Removes the entries whose keys are not below start and below end. NULL for start: from the first
+ * entry on. NULL for end: through the last one. removed, which may be NULL, becomes how many there
+ * were; none in a range that ends before it begins.
+ * Fails: INVALID (a view), IO, CORRUPTION.
+ */
+int txn_del_range(Txn *txn, const uint8_t *start, size_t slen, const uint8_t *end, size_t elen,
+                  uint64_t *removed);
+
+/*
+ * Whether the bucket holds a key: 0 when it does.
+ * Fails: NOT_FOUND (it does not), and as txn_get.
+ */
+int txn_contains(Txn *txn, const uint8_t *key, size_t klen);
+
+/*
+ * The number of entries of the bucket, known without a scan.
+ * Fails: INVALID.
+ */
+int txn_len(Txn *txn, uint64_t *entries);
+
+/* Iteration. */
+
+/*
+ * An iterator over the bucket as it is now; later writes do not change what it yields. It stands
+ * before the first entry for txn_iter_next, and behind the last one for txn_iter_prev. *out
+ * becomes the iterator, which txn_iter_free frees; NULL on failure. It may outlive its
+ * transaction, keeps the store open, and keeps the pages that it may read from being reused.
+ * Fails: INVALID.
+ */
+int txn_iter_new(Txn *txn, TxnIter **out);
+
+/*
+ * Moves to the place in front of the first entry whose key is not below key; an empty key leads
+ * before the first entry.
+ * Fails: INVALID; IO, CORRUPTION: iterator and transaction keep failing.
+ */
+int txn_iter_seek(TxnIter *iter, const uint8_t *key, size_t klen);
+
+/*
+ * Steps over the next entry. Key and value stay where the pointers show until the next call with
+ * this iterator; they are not freed. On failure the answers become NULL and 0.
+ * Fails: NOT_FOUND (the end), INVALID; IO, CORRUPTION: iterator and transaction keep failing.
+ */
+int txn_iter_next(TxnIter *iter, const uint8_t **key, size_t *klen, const uint8_t **val,
+                  size_t *vlen);
+
+/* Steps over the previous entry. Otherwise as txn_iter_next; both move the same position. */
+int txn_iter_prev(TxnIter *iter, const uint8_t **key, size_t *klen, const uint8_t **val,
+                  size_t *vlen);
+
+/* Frees an iterator; NULL is none. Inside its callback or after it. */
+void txn_iter_free(TxnIter *iter);
+
+/* The whole store. */
+
+/*
+ * Calls fn with the name of each bucket of the newest durable state, in ascending order. A value
+ * other than 0 ends the listing and is returned. fn may use the store.
+ * Fails: INVALID, IO, CORRUPTION.
+ */
+int btree_buckets(BTree *db, BTreeTextFn fn, void *ctx);
+
+/*
+ * Removes a bucket and all that it holds, in a transaction of its own.
+ * Fails: NOT_FOUND (no such bucket), and as btree_exec.
+ */
+int btree_del_bucket(BTree *db, const char *bucket);
+
+/*
+ * Makes all that was written so far durable. Every transaction does so itself before it returns;
+ * so this only reports whether the store still can.
+ * Fails: POISONED, INVALID (inside a write transaction).
+ */
+int btree_commit(BTree *db);
+
+typedef struct BTreeCompactStats {
+    uint64_t moved_pages;
+    uint64_t remaining_candidates; /* beyond the wanted end of the file, could not be moved */
+} BTreeCompactStats;
+
+/*
+ * Moves pages from the end of the file to free places, and shortens the file by target_bytes if
+ * it can; 0 asks for a built-in share. stats may be NULL.
+ * Fails: as btree_exec.
+ */
+int btree_compact(BTree *db, uint64_t target_bytes, BTreeCompactStats *stats);
+
+/*
+ * The number of the newest durable state: it grows with every commit that changed something.
+ * Fails: INVALID.
+ */
+int btree_current_seq(BTree *db, uint64_t *seq);
+
+/*
+ * Of the write transaction that runs: how many pages it has made anew, and how many it has given
+ * up. Both are 0 between transactions.
+ * Fails: INVALID.
+ */
+int btree_pending_pages(BTree *db, uint64_t *made, uint64_t *given_up);
+
+typedef struct BTreeStats {
+    uint32_t page_size;     /* bytes of a page */
+    uint32_t page_count;    /* pages of the file, the two meta pages included */
+    uint64_t free_pages;    /* pages that hold nothing */
+    uint64_t pending_pages; /* pages that hold what an older state still needs */
+    uint64_t cached_pages;  /* pages in memory now */
+    uint64_t pages_read;    /* pages read from the file since it was opened */
+    uint64_t buckets;
+    uint64_t seq; /* the newest durable state */
+} BTreeStats;
+
+/*
+ * Figures of the store now.
+ * Fails: INVALID (also inside a write transaction of the same thread).
+ */
+int btree_stats(BTree *db, BTreeStats *stats);
+
+/*
+ * Walks the whole file of an open store and checks every invariant that can be seen in it. Commits
+ * wait meanwhile. fn, which may be NULL, gets a text for each violation; a value other than 0 ends
+ * the listing and is returned.
+ * Fails: CORRUPTION (something is wrong; the text is the first violation), IO, INVALID (inside a
+ * write transaction of the same thread).
+ */
+int btree_verify(BTree *db, BTreeTextFn fn, void *ctx);
+
+/*
+ * Walks a file that is not open, also one that cannot be opened; nothing is written.
+ * Fails: as btree_verify; BUSY (the file is open for writing, by this process or another).
+ */
+int btree_verify_path(const char *path, BTreeTextFn fn, void *ctx);
+
+/* Memory, errors, version. */
+
+/*
+ * Frees a value of txn_get; len is the length that came with it. NULL or a length of 0 is nothing
+ * to free.
+ */
+void btree_free(void *p, size_t len);
+
+/*
+ * The code and the text of the latest call of this thread that failed; 0 and an empty text when
+ * none did. *msg ends with a NUL, which *len does not count; each of the two may be NULL. The text
+ * lives until the next call of this thread that fails, or btree_last_error_clear.
+ */
+int btree_last_error(const char **msg, size_t *len);
+
+/* Forgets the thread's error, and frees its text. */
+void btree_last_error_clear(void);
+
+/* The version of the library, such as 0.1.0: a static text that ends with a NUL. */
+const char *btree_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

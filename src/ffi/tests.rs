@@ -1,0 +1,401 @@
+//! What a C program cannot bring about by itself: panics on both sides of the boundary, and disks
+//! that fail.
+//!
+//! Attacks: bytes-never-panic, errors-stick, commit-atomic, failed-sync-poisons.
+
+use super::*;
+use crate::db::BTree;
+use crate::options::Options;
+use crate::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
+use std::ffi::CStr;
+use std::io;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A store, as C holds it.
+struct Store(*mut BTree);
+
+impl Store {
+    fn new(db: BTree) -> Store {
+        Store(Box::into_raw(Box::new(db)))
+    }
+
+    fn in_memory() -> Store {
+        Store::new(Options::new().page_size(512).open_in_memory().unwrap())
+    }
+
+    fn exec(&self, body: impl FnMut(*mut TxnHandle) -> c_int) -> c_int {
+        let mut body: Body<'_> = Box::new(body);
+        let ctx = (&raw mut body).cast();
+        // SAFETY: the handle is open; the body lives until the call returns.
+        unsafe { btree_exec(self.0, c"b".as_ptr(), Some(txn_body), ctx) }
+    }
+
+    fn view(&self, body: impl FnMut(*mut TxnHandle) -> c_int) -> c_int {
+        let mut body: Body<'_> = Box::new(body);
+        let ctx = (&raw mut body).cast();
+        // SAFETY: the handle is open; the body lives until the call returns.
+        unsafe { btree_view(self.0, c"b".as_ptr(), Some(txn_body), ctx) }
+    }
+
+    /// Runs a body on the bucket's handle inside a multi-bucket transaction.
+    fn exec_multi(&self, mut body: impl FnMut(*mut TxnHandle) -> c_int) -> c_int {
+        let mut body: MultiBody<'_> = Box::new(move |multi| {
+            let mut txn = null_mut();
+            // SAFETY: the name ends with a NUL, the place may be written.
+            let code = unsafe { mtxn_bucket(multi, c"b".as_ptr(), &raw mut txn) };
+            if code == BTREE_OK { body(txn) } else { code }
+        });
+        let ctx = (&raw mut body).cast();
+        // SAFETY: the handle is open; the body lives until the call returns.
+        unsafe { btree_exec_multi(self.0, Some(multi_body), ctx) }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and closed here alone.
+        unsafe { btree_close(self.0) }
+    }
+}
+
+type Body<'a> = Box<dyn FnMut(*mut TxnHandle) -> c_int + 'a>;
+type MultiBody<'a> = Box<dyn FnMut(*mut MultiTxnHandle) -> c_int + 'a>;
+
+unsafe extern "C-unwind" fn txn_body(txn: *mut TxnHandle, ctx: *mut c_void) -> c_int {
+    // SAFETY: `exec` and `view` pass a body that lives until they return.
+    let body = unsafe { &mut *ctx.cast::<Body<'_>>() };
+    body(txn)
+}
+
+unsafe extern "C-unwind" fn multi_body(multi: *mut MultiTxnHandle, ctx: *mut c_void) -> c_int {
+    // SAFETY: `exec_multi` passes a body that lives until it returns.
+    let body = unsafe { &mut *ctx.cast::<MultiBody<'_>>() };
+    body(multi)
+}
+
+fn put(txn: *mut TxnHandle, key: &[u8], value: &[u8]) -> c_int {
+    // SAFETY: the slices give pointers and lengths.
+    unsafe { txn_put(txn, key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+}
+
+fn get(txn: *mut TxnHandle, key: &[u8]) -> c_int {
+    let (mut value, mut len) = (null_mut(), 0);
+    // SAFETY: the slice gives pointer and length, the places may be written.
+    let code = unsafe { txn_get(txn, key.as_ptr(), key.len(), &raw mut value, &raw mut len) };
+    // SAFETY: they came together, and are freed once; NULL and 0 after a failure.
+    unsafe { btree_free(value.cast(), len) };
+    code
+}
+
+fn new_iter(txn: *mut TxnHandle) -> *mut TxnIter {
+    let mut iter = null_mut();
+    // SAFETY: the place may be written.
+    assert_eq!(unsafe { txn_iter_new(txn, &raw mut iter) }, BTREE_OK);
+    iter
+}
+
+fn next(iter: *mut TxnIter) -> c_int {
+    let (mut key, mut key_len, mut value, mut value_len) = (null(), 0, null(), 0);
+    let (key, key_len) = (&raw mut key, &raw mut key_len);
+    // SAFETY: the iterator was made and not freed, the places may be written.
+    unsafe { txn_iter_next(iter, key, key_len, &raw mut value, &raw mut value_len) }
+}
+
+fn free(iter: *mut TxnIter) {
+    // SAFETY: the iterator was made, and is freed once.
+    unsafe { txn_iter_free(iter) }
+}
+
+fn last_error() -> (c_int, String) {
+    let mut text = null();
+    // SAFETY: the place may be written; NULL leaves the length out.
+    let code = unsafe { btree_last_error(&raw mut text, null_mut()) };
+    // SAFETY: the text ends with a NUL and is read before the next call.
+    let text = unsafe { CStr::from_ptr(text) };
+    (code, text.to_str().unwrap().to_owned())
+}
+
+fn fails_with(code: c_int, part: &str) {
+    let (kept, text) = last_error();
+    assert_eq!(kept, code, "{text}");
+    assert!(text.contains(part), "{text:?} lacks {part:?}");
+}
+
+#[test]
+fn every_error_has_its_own_code() {
+    let all = [
+        (Error::NotFound, -1),
+        (Error::Corruption, -2),
+        (Error::TooLarge, -3),
+        (Error::Internal, -4),
+        (Error::NoSpace, -5),
+        (Error::IoError, -6),
+        (Error::Invalid, -7),
+        (Error::Duplicate, -8),
+        (Error::Conflict, -9),
+        (Error::Busy, -10),
+        (Error::Poisoned, -11),
+    ];
+    for (error, code) in all {
+        assert_eq!(code_of(error), code, "{error:?}");
+    }
+}
+
+#[test]
+fn a_panicking_callback_is_a_code_and_a_rollback() {
+    let store = Store::in_memory();
+    assert_eq!(store.exec(|txn| put(txn, b"kept", b"1")), BTREE_OK);
+    let code = store.exec(|txn| {
+        assert_eq!(put(txn, b"lost", b"1"), BTREE_OK);
+        panic!("out of {}", "a callback");
+    });
+    assert_eq!(code, BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "out of a callback");
+    let code = store.exec_multi(|txn| {
+        assert_eq!(put(txn, b"lost", b"1"), BTREE_OK);
+        panic!("without arguments");
+    });
+    assert_eq!(code, BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "without arguments");
+    assert_eq!(store.view(|_| std::panic::panic_any(7_u8)), BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "without a text");
+    assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+    assert_eq!(store.view(|txn| get(txn, b"kept")), BTREE_OK);
+    assert_eq!(store.exec(|txn| put(txn, b"again", b"1")), BTREE_OK);
+}
+
+#[test]
+fn a_handle_from_a_callback_that_panicked_is_stale() {
+    let store = Store::in_memory();
+    let mut stale = null_mut();
+    let code = store.exec(|txn| {
+        stale = txn;
+        panic!("on purpose");
+    });
+    assert_eq!(code, BTREE_ERR_INTERNAL);
+    assert_eq!(put(stale, b"k", b"v"), BTREE_ERR_INVALID);
+    assert_eq!(store.exec(|_| put(stale, b"k", b"v")), BTREE_ERR_INVALID);
+}
+
+#[test]
+fn a_text_with_a_nul_is_kept_without_it() {
+    let store = Store::in_memory();
+    assert_eq!(store.exec(|_| panic!("one\0two")), BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "onetwo");
+    btree_last_error_clear();
+    assert_eq!(last_error(), (BTREE_OK, String::new()));
+}
+
+/// What the disk does from now on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Mood {
+    Good,
+    ReadFails,
+    ReadPanics,
+    WriteFull,
+    SyncFails,
+}
+
+#[derive(Clone, Default)]
+struct Moody {
+    inner: MemVfs,
+    mood: Arc<AtomicU8>,
+}
+
+struct MoodyFile {
+    inner: Box<dyn VfsFile>,
+    mood: Arc<AtomicU8>,
+}
+
+impl Moody {
+    fn set(&self, mood: Mood) {
+        self.mood.store(mood as u8, Ordering::SeqCst);
+    }
+}
+
+impl MoodyFile {
+    fn is(&self, mood: Mood) -> bool {
+        self.mood.load(Ordering::SeqCst) == mood as u8
+    }
+}
+
+impl Vfs for Moody {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        let inner = self.inner.open(path, mode)?;
+        Ok(Box::new(MoodyFile { inner, mood: Arc::clone(&self.mood) }))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.inner.file_id(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.sync_dir(path)
+    }
+}
+
+impl VfsFile for MoodyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        assert!(!self.is(Mood::ReadPanics), "the disk panics");
+        if self.is(Mood::ReadFails) {
+            return Err(io::Error::other("the disk cannot read"));
+        }
+        self.inner.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        if self.is(Mood::WriteFull) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.write_at(buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.is(Mood::SyncFails) {
+            return Err(io::Error::other("the disk cannot sync"));
+        }
+        self.inner.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        self.inner.try_lock(mode)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.id()
+    }
+}
+
+/// A store without a cache whose bucket has several levels, on a disk with moods.
+fn moody() -> (Store, Moody) {
+    let disk = Moody::default();
+    let options = Options::new().page_size(512).cache_bytes(0).vfs(Arc::new(disk.clone()));
+    let store = Store::new(options.open("memory").unwrap());
+    let code = store.exec(|txn| {
+        for i in 0..200_u32 {
+            assert_eq!(put(txn, format!("key{i:04}").as_bytes(), &[7; 60]), BTREE_OK);
+        }
+        BTREE_OK
+    });
+    assert_eq!(code, BTREE_OK);
+    (store, disk)
+}
+
+#[test]
+fn a_panic_inside_an_operation_fails_its_transaction() {
+    let (store, disk) = moody();
+    let mut body = |txn| {
+        disk.set(Mood::ReadPanics);
+        assert_eq!(get(txn, b"key0100"), BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "the disk panics");
+        disk.set(Mood::Good);
+        assert_eq!(get(txn, b"key0100"), BTREE_ERR_INTERNAL, "the error sticks");
+        BTREE_OK
+    };
+    assert_eq!(store.exec(&mut body), BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "panicked");
+    assert_eq!(store.exec_multi(&mut body), BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "panicked");
+    assert_eq!(store.view(&mut body), BTREE_ERR_INTERNAL);
+    fails_with(BTREE_ERR_INTERNAL, "panicked");
+    assert_eq!(store.view(|txn| get(txn, b"key0100")), BTREE_OK);
+}
+
+#[test]
+fn a_panic_inside_an_iterator_breaks_it_and_its_transaction() {
+    let (store, disk) = moody();
+    let code = store.view(|txn| {
+        let iter = new_iter(txn);
+        disk.set(Mood::ReadPanics);
+        assert_eq!(next(iter), BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "the disk panics");
+        disk.set(Mood::Good);
+        assert_eq!(next(iter), BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "this iterator panicked");
+        free(iter);
+        BTREE_OK
+    });
+    assert_eq!(code, BTREE_ERR_INTERNAL);
+}
+
+#[test]
+fn an_error_of_the_disk_fails_the_transaction_that_ignores_it() {
+    let (store, disk) = moody();
+    let ignore: [&dyn Fn(*mut TxnHandle); 2] =
+        [&|txn| assert_eq!(get(txn, b"key0100"), BTREE_ERR_IO), &|txn| {
+            let iter = new_iter(txn);
+            assert_eq!(next(iter), BTREE_ERR_IO);
+            free(iter);
+        }];
+    for ignore in ignore {
+        let mut body = |txn| {
+            assert_eq!(put(txn, b"lost", b"1"), BTREE_OK);
+            disk.set(Mood::ReadFails);
+            ignore(txn);
+            fails_with(BTREE_ERR_IO, "the disk cannot read");
+            disk.set(Mood::Good);
+            assert_eq!(put(txn, b"lost", b"1"), BTREE_ERR_IO, "the error sticks");
+            BTREE_OK
+        };
+        assert_eq!(store.exec(&mut body), BTREE_ERR_IO);
+        fails_with(BTREE_ERR_IO, "the disk cannot read");
+        assert_eq!(store.exec_multi(&mut body), BTREE_ERR_IO);
+        fails_with(BTREE_ERR_IO, "the disk cannot read");
+        assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+    }
+}
+
+#[test]
+fn a_full_disk_is_the_state_before() {
+    let (store, disk) = moody();
+    disk.set(Mood::WriteFull);
+    assert_eq!(store.exec(|txn| put(txn, b"lost", b"1")), BTREE_ERR_NO_SPACE);
+    disk.set(Mood::Good);
+    assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+    assert_eq!(store.exec(|txn| put(txn, b"kept", b"1")), BTREE_OK);
+}
+
+#[test]
+fn a_failed_sync_poisons() {
+    let (store, disk) = moody();
+    disk.set(Mood::SyncFails);
+    assert_eq!(store.exec(|txn| put(txn, b"lost", b"1")), BTREE_ERR_IO);
+    fails_with(BTREE_ERR_IO, "the disk cannot sync");
+    disk.set(Mood::Good);
+    assert_eq!(store.exec(|txn| put(txn, b"lost", b"1")), BTREE_ERR_POISONED);
+    fails_with(BTREE_ERR_POISONED, "reopen");
+    // SAFETY: the handle is open.
+    assert_eq!(unsafe { btree_commit(store.0) }, BTREE_ERR_POISONED);
+    assert_eq!(store.view(|txn| get(txn, b"key0100")), BTREE_OK);
+}
+
+#[test]
+fn an_iterator_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<TxnIter>();
+    is_send::<BTree>();
+}
