@@ -83,8 +83,10 @@ fn read_all(page: &[u8]) {
         assert_eq!(node.search(&key), Ok(at));
         assert!(!node.continues_run(0));
         if node.is_leaf() {
-            if let Value::Inline(bytes) = node.value(at) {
-                assert!(bytes.len() < page.len());
+            match node.value(at) {
+                Value::Inline(bytes) => assert!(bytes.len() < page.len()),
+                Value::Overflow(run) => assert!(run.first.0 + run.pages(page.len()) <= PAGES),
+                Value::Unplaced { .. } => panic!("a value without pages comes from no file"),
             }
         } else {
             assert_eq!(node.child_for(&key), at + 1);
@@ -222,6 +224,39 @@ fn pair() -> Box<[u8]> {
 
 fn refused(page: &[u8]) -> bool {
     check_node(page, ID, PAGES) == Err(Error::Corruption)
+}
+
+#[test]
+fn references_out_of_the_file_are_refused() {
+    let leaf = |first, len| {
+        let run = Run { len, first: PageId(first), checksum: 0 };
+        single_leaf(SIZE, b"key", Encoded::new(Value::Overflow(run)).payload())
+    };
+    for (first, len, is_refused) in [
+        (2, 1, false),
+        (1, 1, true),
+        (0, 1, true),
+        (PAGES - 2, 2 * PAGE_SIZE_MIN, false),
+        (PAGES - 2, 2 * PAGE_SIZE_MIN + 1, true),
+        (PAGES, 0, true),
+        (u32::MAX, u32::MAX, true),
+    ] {
+        assert_eq!(refused(&leaf(first, len)), is_refused, "{len} bytes from page {first}");
+    }
+    for (id, is_refused) in [(2, false), (1, true), (ID.0, true), (PAGES - 1, false), (PAGES, true)]
+    {
+        for children in [[id, 3], [3, id]] {
+            let children = children.map(|id| ChildRef { id: PageId(id), checksum: 0 });
+            let page = single_branch(SIZE, 1, children, b"key");
+            assert_eq!(refused(&page), is_refused, "child {id}");
+        }
+    }
+}
+
+#[test]
+fn a_value_without_pages_is_refused() {
+    let value = Encoded::new(Value::Unplaced { len: 700, handle: 40 });
+    assert!(refused(&single_leaf(SIZE, b"key", value.payload())));
 }
 
 #[test]

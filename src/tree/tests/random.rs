@@ -88,8 +88,8 @@ fn step(world: &mut World, rng: &mut Rng, profile: &Profile, grows: bool) {
         }
     }
     match rng.below(20_000) {
-        0 => world.clear(),
-        1..5 => world.roll_back(),
+        0..4 => world.clear(),
+        4..8 => world.roll_back(),
         _ => {}
     }
 }

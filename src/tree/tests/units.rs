@@ -147,6 +147,21 @@ fn clearing_a_tree_without_overflow_reads_no_leaf() {
 }
 
 #[test]
+fn clearing_a_tree_gives_up_its_large_values() {
+    for is_sealed in [true, false] {
+        let mut world = sealed((0..500).map(number), b"value");
+        (0..500).step_by(9).for_each(|i| world.put(&number(i), &[3; 1300]));
+        if is_sealed {
+            world.seal(&mut Rng(0));
+        }
+        world.clear();
+        assert_eq!((world.tree.entries, world.tree.overflow_pages), (0, 0));
+        world.seal(&mut Rng(0));
+        assert!(world.store.pages.is_empty() && world.store.runs.is_empty());
+    }
+}
+
+#[test]
 fn a_scan_reads_each_page_once() {
     let world = sealed((0..5000).map(number), b"value");
     let found = world.check();

@@ -117,8 +117,8 @@ impl World {
         let end = usize::try_from(self.store.end).expect("the file is small");
         let limit = PageId(u32::try_from(rng.below(end)).expect("it is below a u32"));
         let budget = *rng.pick(&[1, 5, u32::MAX]);
-        let holes = vec![3; rng.below(3)];
-        let mut goal = Move { holes, ..Move::new(limit, budget) };
+        let mut goal = Move::new(limit, budget);
+        goal.holes = vec![3; rng.below(3)];
         let behind = |found: &Found| found.pages.range(limit..).count() as u64;
         let before = self.check();
         self.edit(|tree, edit| tree.relocate(edit, &mut goal)).expect("nothing fails here");
@@ -129,6 +129,9 @@ impl World {
         assert!(behind(&before) <= u64::from(goal.moved + goal.remaining), "{goal:?}");
         if budget == u32::MAX && self.tree.overflow_pages == 0 {
             assert_eq!((behind(&after), goal.remaining), (0, 0), "{goal:?}");
+            let front = before.pages.difference(&after.pages).take_while(|id| **id < limit);
+            let is_branch = |id: &PageId| self.store.pages[id].level() > 0;
+            assert!(front.clone().all(is_branch), "a leaf in front of the limit was moved");
         }
     }
 
