@@ -144,7 +144,8 @@ impl Pager {
         let page_count = self.page_count();
         if child.id.0 < META_SLOTS || child.id.0 >= page_count {
             let wanted = format_args!("a page of {page_count}").to_string();
-            return Err(Error::corruption(None, Invariant::PageOwnedOnce, wanted, child.id));
+            let page = Some(child.id.0);
+            return Err(Error::corruption(page, Invariant::PageOwnedOnce, wanted, child.id));
         }
         let mut bytes = vec![0; self.page_size];
         self.read_pages(child.id, &mut bytes)?;

@@ -1,10 +1,12 @@
 //! Trees: cursors (layer L4).
 //!
 //! Owns: [`Cursor`], a position in a tree as it was when the cursor was made.
-//! Must not know: transactions. Keeps: snapshot-stable, errors-stick.
+//! Must not know: transactions. Keeps: snapshot-stable, errors-stick, sorted-keys (from leaf to
+//! leaf).
 
 use super::{Held, PageRead, Tree};
 use crate::error::{Error, Fault, Result};
+use crate::invariant::Invariant;
 use crate::seeded::seeded;
 
 /// A position between two entries of a tree, which does not change under it.
@@ -14,6 +16,8 @@ pub(crate) struct Cursor {
     /// From the root to a leaf; empty before the first step.
     path: Vec<Step>,
     state: State,
+    /// The keys on the two sides of the last step from leaf to leaf.
+    between: [Vec<u8>; 2],
 }
 
 #[derive(Debug)]
@@ -41,7 +45,8 @@ enum Way {
 impl Cursor {
     /// A cursor that has not moved: before the first entry, and behind the last.
     pub(crate) fn new(tree: Tree) -> Cursor {
-        Cursor { tree, path: Vec::new(), state: State::Fresh }
+        let between = [Vec::new(), Vec::new()];
+        Cursor { tree, path: Vec::new(), state: State::Fresh, between }
     }
 
     /// Places the cursor in front of the first entry whose key is not below `key`.
@@ -191,11 +196,57 @@ impl Cursor {
         let Some(up) = self.path[..branches].iter().rposition(has_neighbour) else {
             return Ok(false);
         };
+        match way {
+            Way::Forward => self.note_last(),
+            Way::Backward => self.note_first(),
+        }
         self.path.truncate(up + 1);
         let step = &mut self.path[up];
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
         self.descend_from(pages, child, edge)?;
+        match way {
+            Way::Forward => self.note_first(),
+            Way::Backward => self.note_last(),
+        }
+        self.check_order()?;
         Ok(true)
+    }
+
+    /// Notes the last key of the leaf as the left one.
+    fn note_last(&mut self) {
+        let [left, _] = &mut self.between;
+        left.clear();
+        if let Some(leaf) = self.path.last().map(|leaf| leaf.held.node())
+            && leaf.count() > 0
+        {
+            leaf.append_key(leaf.count() - 1, left);
+        }
+    }
+
+    /// Notes the first key of the leaf as the right one.
+    fn note_first(&mut self) {
+        let [_, right] = &mut self.between;
+        right.clear();
+        if let Some(leaf) = self.path.last().map(|leaf| leaf.held.node())
+            && leaf.count() > 0
+        {
+            leaf.append_key(0, right);
+        }
+    }
+
+    /// Checks that keys ascend from leaf to leaf. A page that is in a tree many times would
+    /// otherwise be met once for each path that leads to it.
+    fn check_order(&self) -> Result<()> {
+        let [left, right] = &self.between;
+        if left < right {
+            return Ok(());
+        }
+        let page = match self.path.last().map(|leaf| &leaf.held) {
+            Some(Held::Clean(page)) => Some(page.id().0),
+            _ => None,
+        };
+        let expected = "keys that ascend from leaf to leaf";
+        Err(Error::corruption(page, Invariant::SortedKeys, expected, "others"))
     }
 }

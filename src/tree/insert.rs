@@ -5,12 +5,13 @@
 
 use super::{Dirty, Edit, Root, Tree, UNSEALED};
 use crate::error::{Error, Result};
-use crate::format::{HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
+use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
 use crate::node::{
     Encoded, Insertion, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
     split_branch, split_leaf,
 };
+use crate::page::{PageId, get_u32};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -131,7 +132,7 @@ impl Edit<'_> {
         let child = self.dirty_child(node, at)?;
         let mut inserted = self.insert(child, entry, Place { rightmost })?;
         if let Some(split) = inserted.split.take() {
-            inserted.split = add_child(node, at, split);
+            inserted.split = add_child(node, at, split)?;
         }
         Ok(inserted)
     }
@@ -177,17 +178,34 @@ impl Edit<'_> {
 }
 
 /// Puts a separator and the child on its right behind child `at`.
-pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Option<SplitUp> {
+///
+/// # Errors
+/// Corruption when the separator does not lie between its neighbours: what was split held keys
+/// that are not its own.
+pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<Option<SplitUp>> {
+    let branch = node.node();
+    let is_above = at == 0 || branch.key(at - 1) < split.separator;
+    if !is_above || (at < branch.count() && split.separator >= branch.key(at)) {
+        return Err(unbounded(&node.bytes));
+    }
     if NodeMut::new(&mut node.bytes).insert_branch(at, &split.separator, UNSEALED) {
         node.kids.insert(at + 1, Some(split.right));
-        return None;
+        return Ok(None);
     }
     let halves = split_branch(&node.bytes, at, &split.separator, UNSEALED);
     node.kids.insert(at + 1, Some(split.right));
     node.bytes = halves.left;
     let kids = node.kids.split_off(halves.left_len);
     let right = Arc::new(Dirty::branch(halves.right, kids));
-    Some(SplitUp { separator: halves.separator, right })
+    Ok(Some(SplitUp { separator: halves.separator, right }))
+}
+
+/// The error of a page with a child whose keys are not bounded by its separators.
+pub(super) fn unbounded(page: &[u8]) -> Error {
+    // A page that was built anew has no id yet.
+    let page = Some(get_u32(page, HEADER_ID)).filter(|&id| id != PageId::NONE.0);
+    let invariant = Invariant::SeparatorsBoundChildren;
+    Error::corruption(page, invariant, "keys between the separators", "others")
 }
 
 /// Gives each of two leaves the values that its cells refer to.

@@ -3,12 +3,14 @@
 //! Owns: making dirty what lies behind a limit, with its ancestors; the commit gives new places.
 //! Must not know: which places. Keeps: parent-holds-checksum (ancestors are written anew too).
 
+use super::release::check_once;
 use super::{Dirty, Edit, Expected, Root, Tree};
 use crate::error::Result;
 use crate::node::{Encoded, Node, NodeMut, Run, Value};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId};
 use crate::seeded::seeded;
 use crate::sync::Arc;
+use std::collections::BTreeSet;
 
 /// What is to be moved, and what was.
 #[derive(Clone, Debug)]
@@ -23,12 +25,15 @@ pub(crate) struct Move {
     pub(crate) moved: u32,
     /// Pages that lie behind the limit and stay.
     pub(crate) remaining: u32,
+    /// The sealed branches met so far.
+    branches: BTreeSet<PageId>,
 }
 
 impl Move {
     /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages.
     pub(crate) fn new(limit: PageId, budget: u32) -> Move {
-        Move { limit, budget, holes: Vec::new(), moved: 0, remaining: 0 }
+        let (holes, branches) = (Vec::new(), BTreeSet::new());
+        Move { limit, budget, holes, moved: 0, remaining: 0, branches }
     }
 
     fn takes(&mut self, extent: Extent) -> bool {
@@ -104,6 +109,9 @@ impl Edit<'_> {
         let moves = goal.takes(Extent::one(child.id));
         if expected.level == 0 && !with_runs && !moves {
             return Ok(None);
+        }
+        if expected.level > 0 {
+            check_once(&mut goal.branches, child.id)?;
         }
         let page = self.pages.read_node(child, expected)?;
         let mut dirty = Dirty::copy_of(&page);

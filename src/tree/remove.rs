@@ -4,11 +4,11 @@
 //! Must not know: files.
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
-use super::insert::{Change, SplitUp, add_child, share_values};
+use super::insert::{Change, SplitUp, add_child, share_values, unbounded};
 use super::{Dirty, Edit, Held, Root, Tree};
 use crate::error::{Error, Result};
 use crate::invariant::invariant;
-use crate::node::{NodeMut, merge, rebalance};
+use crate::node::{Node, NodeMut, merge, rebalance};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -76,7 +76,7 @@ impl Edit<'_> {
         let child = self.dirty_child(node, at)?;
         let mut removed = self.remove(child, key)?;
         removed.split = match removed.split.take() {
-            Some(split) => add_child(node, at, split),
+            Some(split) => add_child(node, at, split)?,
             None => self.mend_child(node, at)?,
         };
         Ok(removed)
@@ -109,6 +109,9 @@ impl Edit<'_> {
         let separator = parent.node().key(left_at);
         let left = parent.child(self.pages, left_at, self.base)?;
         let right = parent.child(self.pages, left_at + 1, self.base)?;
+        if !is_bounding(left.node(), &separator, right.node()) {
+            return Err(unbounded(&parent.bytes));
+        }
         let (left_bytes, right_bytes) = (bytes_of(&left), bytes_of(&right));
         if let Some(merged) = merge(left_bytes, &separator, right_bytes) {
             let mut page = self.adopt(left, merged);
@@ -139,7 +142,7 @@ impl Edit<'_> {
         parent.kids.remove(left_at + 1);
         NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
         let right = Arc::new(new_right);
-        Ok(add_child(parent, left_at, SplitUp { separator: halves.separator, right }))
+        add_child(parent, left_at, SplitUp { separator: halves.separator, right })
     }
 
     /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.
@@ -154,6 +157,12 @@ impl Edit<'_> {
             }
         }
     }
+}
+
+/// Whether a separator lies above all keys on its left, and at or below those on its right.
+fn is_bounding(left: Node<'_>, separator: &[u8], right: Node<'_>) -> bool {
+    let is_above = left.count() == 0 || left.key(left.count() - 1).as_slice() < separator;
+    is_above && (right.count() == 0 || separator <= right.key(0).as_slice())
 }
 
 fn bytes_of(held: &Held) -> &[u8] {

@@ -1,0 +1,163 @@
+//! Scans that meet damage: they end, say so, and the transaction around them fails.
+
+use crate::common::walk::{Owner, Walk};
+use crate::common::{self, NAME, holding, on, open};
+use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter};
+
+const KEYS: usize = 2_000;
+
+fn key(i: usize) -> String {
+    format!("key_{i:05}")
+}
+
+/// A file of several levels with one damaged leaf in the middle, and that leaf's page.
+fn with_damaged_leaf() -> (MemVfs, u32) {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| (0..KEYS).try_for_each(|i| txn.put(key(i), [7; 20]))).unwrap();
+    db.exec("whole", |txn| txn.put("k", "v")).unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    let walk = Walk::new(&bytes);
+    let owners = walk.owners(walk.newest());
+    let leaves: Vec<u32> =
+        owners.iter().filter(|(_, o)| **o == Owner::Tree(0)).map(|(page, _)| *page).collect();
+    let leaf = leaves[leaves.len() / 2];
+    bytes[leaf as usize * 512 + 300] ^= 4;
+    (holding(&bytes), leaf)
+}
+
+/// Scans until the end, then asks again: the cursor stays where it failed.
+fn scan_to_the_end(iter: &mut Iter, step: super::StepFn, leaf: u32) -> usize {
+    let (mut key, mut value, mut count) = (Vec::new(), Vec::new(), 0);
+    while step(iter, &mut key, &mut value) {
+        count += 1;
+    }
+    for _ in 0..3 {
+        assert!(!step(iter, &mut key, &mut value), "the cursor goes on after an error");
+        assert!(!iter.next_ref(&mut key, &mut value));
+        assert!(!iter.prev_ref(&mut key, &mut value));
+        assert_eq!(iter.seek("key"), Err(Error::Corruption));
+        let error = iter.error().expect("the cursor tells");
+        let named = (Some(leaf), Invariant::ChecksumCoversPage.name());
+        assert_eq!(common::corruption(error), named);
+    }
+    count
+}
+
+#[test]
+fn a_scan_over_a_damaged_leaf_ends_with_an_error_that_the_view_returns() {
+    let (vfs, leaf) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    for (name, step) in [("next", Iter::next_ref as super::StepFn), ("prev", Iter::prev_ref)] {
+        let mut count = 0;
+        let result = db.view("b", |txn| {
+            count = scan_to_the_end(&mut txn.iter(), step, leaf);
+            Ok("the closure is content")
+        });
+        assert_eq!(result, Err(Error::Corruption), "{name}");
+        assert_eq!(common::corruption(Error::Corruption).0, Some(leaf), "{name}");
+        assert!(count > 100 && count < KEYS, "{name}: {count} entries before the damage");
+    }
+    assert_eq!(db.view("whole", |txn| txn.get("k")).unwrap(), b"v");
+}
+
+#[test]
+fn a_scan_over_a_damaged_leaf_fails_the_write_transaction_too() {
+    let (vfs, leaf) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    let seq = db.current_seq();
+    let result = db.exec("b", |txn| {
+        txn.put(key(0), "new")?;
+        scan_to_the_end(&mut txn.iter(), Iter::next_ref, leaf);
+        assert_eq!(txn.put(key(0), "newer"), Err(Error::Corruption), "the transaction is done for");
+        assert_eq!(txn.get(key(0)), Err(Error::Corruption));
+        Ok(())
+    });
+    assert_eq!(result, Err(Error::Corruption));
+    let multi = db.exec_multi(|multi| {
+        let inner = multi.exec("b", |txn| {
+            txn.put(key(0), "new")?;
+            scan_to_the_end(&mut txn.iter(), Iter::prev_ref, leaf);
+            Ok(())
+        });
+        assert_eq!(inner, Err(Error::Corruption));
+        inner
+    });
+    assert_eq!(multi, Err(Error::Corruption));
+    assert_eq!(db.view("b", |txn| txn.get(key(0))).unwrap(), [7; 20]);
+    assert_eq!(db.current_seq(), seq);
+    // What does not touch the damage works.
+    db.exec("b", |txn| txn.put(key(0), "new")).unwrap();
+    db.exec("whole", |txn| txn.put("k", "w")).unwrap();
+}
+
+/// What a get, a first or a last that met damage leaves behind.
+#[test]
+fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
+    let (vfs, _) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    let broken = (0..KEYS).find(|&i| db.view("b", |txn| txn.get(key(i))).is_err()).unwrap();
+    let result = db.view("b", |txn| {
+        assert_eq!(txn.get(key(broken)), Err(Error::Corruption));
+        assert_eq!(txn.get(key(0)), Err(Error::Corruption), "errors stick");
+        assert_eq!(txn.contains(key(0)), Err(Error::Corruption));
+        Ok(())
+    });
+    assert_eq!(result, Err(Error::Corruption));
+    // The closure's own error goes first.
+    let result: Result<(), _> = db.view("b", |txn| {
+        assert!(txn.get(key(broken)).is_err());
+        Err(Error::Conflict)
+    });
+    assert_eq!(result, Err(Error::Conflict));
+    // Each transaction begins anew.
+    assert_eq!(db.view("b", |txn| txn.get(key(0))).unwrap(), [7; 20]);
+}
+
+#[test]
+fn a_cursor_that_was_placed_behind_the_damage_reads_on() {
+    let (vfs, _) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    let is_broken = |i: usize| db.view("b", |txn| txn.get(key(i))).is_err();
+    let first_whole = (0..KEYS).rfind(|&i| is_broken(i)).unwrap() + 1;
+    let rest = db.view("b", |txn| {
+        let mut iter = txn.iter_from(key(first_whole))?;
+        let all = super::scan(&mut iter, Iter::next_ref);
+        assert_eq!(iter.error(), None);
+        Ok(all.len())
+    });
+    assert_eq!(rest, Ok(KEYS - first_whole));
+    assert_eq!(
+        db.view("b", |txn| txn.iter_from(key(first_whole - 1)).map(drop)).unwrap_err(),
+        Error::Corruption
+    );
+}
+
+/// A damaged byte of a large value is found by the get and by the scan, and names its run.
+#[test]
+fn a_flipped_bit_of_a_large_value_is_an_error() {
+    let vfs = MemVfs::new();
+    let db = open(&vfs).unwrap();
+    db.exec("b", |txn| txn.put("large", vec![9; 100_000])).unwrap();
+    db.exec("b", |txn| txn.put("small", "v")).unwrap();
+    drop(db);
+    let bytes = vfs.read_file(NAME).unwrap();
+    let walk = Walk::new(&bytes);
+    let owners = walk.owners(walk.newest());
+    let runs: Vec<u32> =
+        owners.iter().filter(|(_, o)| **o == Owner::Run).map(|(page, _)| *page).collect();
+    assert_eq!(runs.len(), 25);
+    // The last page of the run ends in zeros, which are covered too.
+    for (page, offset) in [(runs[0], 0), (runs[12], 2_000), (runs[24], 4_095)] {
+        let mut bytes = bytes.clone();
+        bytes[page as usize * 4096 + offset] ^= 1;
+        let db: BTree = open(&holding(&bytes)).unwrap();
+        assert_eq!(db.view("b", |txn| txn.get("large")), Err(Error::Corruption));
+        assert_eq!(common::corruption(Error::Corruption).0, Some(runs[0]));
+        assert_eq!(common::dump(&db, "b"), Err(Error::Corruption));
+        assert_eq!(db.view("b", |txn| txn.get("small")).unwrap(), b"v");
+        assert!(matches!(Error::Corruption.detail(), Some(ErrorDetail::Corruption(_))));
+    }
+}

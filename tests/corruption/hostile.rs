@@ -1,0 +1,568 @@
+//! Files made by somebody who computes checksums: every page is sealed, and its content is wrong.
+
+use super::forge::{CELL_HEADER, Forge, RECORD_LEN, children_at, first_cell};
+use super::{assert_named, scan};
+use crate::common::walk::{Walk, u16_at, u32_at};
+use crate::common::{self, NAME, holding, on, open};
+use btree_store::format::{
+    CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND, HEADER_LEVEL,
+    HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BUCKETS, META_CATALOG_LEN, META_CATALOG_LEVEL,
+    META_CATALOG_ROOT, META_FLAGS, META_ITEMS, META_LOG_HEAD, META_LOG_PAGES, META_PAGE_COUNT,
+    META_SPARE, META_TAIL_WORDS,
+};
+use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Error, Iter, Result};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const KEYS: usize = 600;
+
+fn key(i: usize) -> String {
+    format!("key_{i:05}_and_more")
+}
+
+/// A tree of three levels or more with one large value, and keys that share their beginnings and
+/// keys that do not, made by one commit.
+fn honest() -> Forge {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| {
+        (0..KEYS).try_for_each(|i| txn.put(key(i), [b'v'; 40]))?;
+        (1..60_u8).try_for_each(|i| txn.put([i], [b's'; 40]))?;
+        (128..188_u8).try_for_each(|i| txn.put([i; 100], [b's'; 40]))?;
+        txn.put("large", vec![b'l'; 2_000])
+    })
+    .unwrap();
+    drop(db);
+    let forge = Forge::new(&vfs.read_file(NAME).unwrap());
+    assert!(Walk::new(&forge.bytes).page(forge.root())[HEADER_LEVEL] >= 2);
+    forge
+}
+
+fn put_u16(page: &mut [u8], at: usize, value: u16) {
+    page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn put_u32(page: &mut [u8], at: usize, value: u32) {
+    page[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// All that a program may do with a store.
+type Work = fn(&BTree) -> Result<()>;
+const WORKS: &[(&str, Work)] = &[
+    ("scan", |db| db.view("b", |txn| Ok(scan(&mut txn.iter(), Iter::next_ref))).map(drop)),
+    ("scan back", |db| db.view("b", |txn| Ok(scan(&mut txn.iter(), Iter::prev_ref))).map(drop)),
+    ("get all", |db| {
+        (0..KEYS).try_for_each(|i| db.view("b", |txn| txn.get(key(i)).map(drop)))?;
+        db.view("b", |txn| txn.get("large").map(drop))
+    }),
+    ("first and last", |db| db.view("b", |txn| txn.first().and(txn.last()).map(drop))),
+    ("seek", |db| db.view("b", |txn| txn.iter_from(key(300)).map(drop))),
+    ("put all", |db| db.exec("b", |txn| (0..KEYS).try_for_each(|i| txn.put(key(i), "new")))),
+    ("put between", |db| {
+        db.exec("b", |txn| (0..KEYS).try_for_each(|i| txn.put(key(i) + "!", [b'w'; 60])))
+    }),
+    ("put large", |db| db.exec("b", |txn| txn.put("large", vec![b'm'; 3_000]))),
+    ("del up", |db| db.exec("b", |txn| (0..KEYS).try_for_each(|i| del(txn, i)))),
+    ("del down", |db| db.exec("b", |txn| (0..KEYS).rev().try_for_each(|i| del(txn, i)))),
+    ("del range", |db| db.exec("b", |txn| txn.delete_range::<[u8]>(..).map(drop))),
+    ("del bucket", |db| db.del_bucket("b")),
+    ("compact", |db| db.compact(0).map(drop)),
+    ("verify", |db| db.verify().map(drop)),
+    ("buckets", |db| db.buckets().map(drop)),
+];
+
+/// A key that cannot be found is a wrong answer that nobody can notice in a file whose
+/// checksums are right; the deletion goes on.
+fn del(txn: &mut btree_store::Txn<'_>, i: usize) -> Result<()> {
+    match txn.del(key(i)) {
+        Err(Error::NotFound) => Ok(()),
+        other => other,
+    }
+}
+
+/// Does everything with a file, each on a fresh copy. No panic, no hang; errors are typed.
+/// Returns what failed.
+#[track_caller]
+fn survive(bytes: &[u8], context: &str) -> Vec<&'static str> {
+    let (sender, receiver) = mpsc::channel();
+    let (owned, name) = (bytes.to_vec(), context.to_owned());
+    let thread = std::thread::spawn(move || {
+        let failed = work_through(&owned, &name);
+        sender.send(()).expect("the test waits");
+        failed
+    });
+    if receiver.recv_timeout(Duration::from_secs(30)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("{context}: hangs");
+    }
+    thread.join().unwrap_or_else(|_| panic!("{context}: panics"))
+}
+
+fn work_through(bytes: &[u8], context: &str) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    for (name, work) in WORKS {
+        let context = format!("{context}, {name}");
+        let db = match open(&holding(bytes)) {
+            Ok(db) => db,
+            Err(error) => {
+                assert_named(error, &context);
+                return vec!["open"];
+            }
+        };
+        match work(&db) {
+            Ok(()) | Err(Error::NotFound) => {}
+            Err(error) => {
+                assert_named(error, &context);
+                failed.push(*name);
+                // Whatever failed, the store goes on.
+                let again = db.exec("another", |txn| txn.put("k", "v"));
+                again.unwrap_or_else(|error| assert_named(error, &context));
+            }
+        }
+    }
+    failed
+}
+
+#[test]
+fn an_honest_file_survives_everything() {
+    assert_eq!(survive(&honest().bytes, "honest"), Vec::<&str>::new());
+    // Sealing again changes nothing.
+    let mut forge = honest();
+    let before = forge.bytes.clone();
+    let leaf = forge.leaves()[3];
+    forge.change(leaf, |_| {});
+    assert!(forge.bytes == before);
+}
+
+/// Asserts that a change to a page of the tree is noticed by the scan and the gets.
+#[track_caller]
+fn assert_noticed(pick: fn(&Forge) -> u32, name: &str, change: impl FnOnce(&mut [u8])) {
+    let mut forge = honest();
+    let id = pick(&forge);
+    forge.change(id, change);
+    let failed = survive(&forge.bytes, name);
+    for work in ["scan", "scan back", "get all"] {
+        assert!(failed.contains(&work), "{name}: {work} does not notice; {failed:?} do");
+    }
+}
+
+fn some_leaf(forge: &Forge) -> u32 {
+    let leaves = forge.leaves();
+    leaves[leaves.len() / 2]
+}
+
+/// A branch directly above the leaves.
+fn some_branch(forge: &Forge) -> u32 {
+    let walk = Walk::new(&forge.bytes);
+    let mut id = forge.root();
+    while walk.page(id)[HEADER_LEVEL] > 1 {
+        let children = walk.children(id);
+        id = children[children.len() / 2];
+    }
+    id
+}
+
+fn root(forge: &Forge) -> u32 {
+    forge.root()
+}
+
+const PICKS: [(&str, fn(&Forge) -> u32); 3] =
+    [("leaf", some_leaf), ("branch", some_branch), ("root", root)];
+
+#[test]
+fn counts_and_offsets_out_of_the_page_are_typed_errors() {
+    for (name, pick) in PICKS {
+        let fields =
+            [HEADER_COUNT, HEADER_HEAP, HEADER_DEAD, HEADER_PREFIX].map(|field| (field, "field"));
+        for (field, _) in fields {
+            for value in [0xFFFF, 0xFFFE, 0x8000, 512, 513, 511, 33] {
+                let what = format!("{name}, field at {field}: {value}");
+                assert_noticed(pick, &what, |page| put_u16(page, field, value));
+            }
+        }
+        assert_noticed(pick, &format!("{name}: no keys"), |page| put_u16(page, HEADER_COUNT, 0));
+        for offset in [0, 31, 32, 100, 511, 512, 0xFFFF] {
+            let what = format!("{name}: a cell at {offset}");
+            assert_noticed(pick, &what, |page| put_u16(page, first_cell(page).0, offset));
+        }
+        for len in [0xFFFF, 129, 128, 512] {
+            let what = format!("{name}: a key of {len} bytes");
+            assert_noticed(pick, &what, |page| put_u16(page, first_cell(page).1, len));
+        }
+    }
+}
+
+#[test]
+fn levels_kinds_and_transactions_that_do_not_fit_are_typed_errors() {
+    for (name, pick) in PICKS {
+        for level in [0, 1, 2, 3, 31, 32, 255] {
+            let mut forge = honest();
+            let id = pick(&forge);
+            let own = forge.page(id)[HEADER_LEVEL];
+            if own != level {
+                forge.change(id, |page| page[HEADER_LEVEL] = level);
+                let failed = survive(&forge.bytes, &format!("{name} of level {level}"));
+                assert!(failed.contains(&"scan"), "{name} of level {level}: {failed:?}");
+            }
+        }
+        for kind in [0, 1, 4, 5, 255] {
+            assert_noticed(pick, &format!("{name} of kind {kind}"), |p| p[HEADER_KIND] = kind);
+        }
+        assert_noticed(pick, &format!("{name} of a later transaction"), |page| {
+            page[HEADER_TXN..HEADER_TXN + 8].copy_from_slice(&9_u64.to_le_bytes());
+        });
+        assert_noticed(pick, &format!("{name} with another id"), |page| {
+            put_u32(page, HEADER_ID, 3);
+        });
+    }
+}
+
+#[test]
+fn children_out_of_the_file_are_typed_errors() {
+    for (name, pick) in [PICKS[1], PICKS[2]] {
+        for child in [0, 1, 1 << 20, u32::MAX] {
+            assert_noticed(pick, &format!("{name} with child {child}"), |page| {
+                put_u32(page, children_at(page), child);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_circle_of_children_ends_in_a_typed_error() {
+    // A page that is its own child, with the right checksum.
+    let mut forge = honest();
+    let id = some_branch(&forge);
+    let (at, wanted) = (children_at(forge.page(id)), 0x1234_5678);
+    put_u32(forge.page(id), at, id);
+    put_u32(forge.page(id), at + 4, wanted);
+    forge.force_checksum(id, wanted);
+    let parents_checksum = wanted;
+    reseal_parents(&mut forge, id, parents_checksum);
+    assert!(survive(&forge.bytes, "own child").contains(&"scan"));
+    // A page whose child is the root.
+    let mut forge = honest();
+    let (id, root) = (some_branch(&forge), forge.root());
+    let at = children_at(forge.page(id));
+    put_u32(forge.page(id), at, root);
+    put_u32(forge.page(id), at + 4, wanted);
+    let below = forge.seal(id);
+    reseal_parents_but_root(&mut forge, id, below);
+    forge.force_checksum(root, wanted);
+    let record = forge.record();
+    forge.change_meta(|page| put_u32(page, record + 4, wanted));
+    assert!(survive(&forge.bytes, "the root below itself").contains(&"scan"));
+}
+
+/// Puts a page's checksum into its parents, up to the meta pages.
+fn reseal_parents(forge: &mut Forge, id: u32, checksum: u32) {
+    reseal_parents_but_root(forge, id, checksum);
+    let root = forge.root();
+    forge.seal_up(root);
+}
+
+/// Puts a page's checksum into its parents; the root is left unsealed.
+fn reseal_parents_but_root(forge: &mut Forge, id: u32, checksum: u32) {
+    let pages = u32::try_from(forge.bytes.len() / forge.page_size).unwrap();
+    let root = forge.root();
+    for parent in 2..pages {
+        let walk = Walk::new(&forge.bytes);
+        if parent == id || walk.page(parent)[HEADER_KIND] != 3 {
+            continue;
+        }
+        let Some(at) = walk.children(parent).iter().position(|child| *child == id) else {
+            continue;
+        };
+        let place = children_at(walk.page(parent)) + at * CHILD_LEN + 4;
+        put_u32(forge.page(parent), place, checksum);
+        if parent != root {
+            let own = forge.seal(parent);
+            reseal_parents_but_root(forge, parent, own);
+        }
+        return;
+    }
+}
+
+#[test]
+fn overflow_runs_out_of_the_file_are_typed_errors() {
+    for (len, first) in [
+        (u32::MAX, None),
+        (u32::MAX - 4_095, None),
+        (1 << 31, None),
+        (0, None),
+        (2_000, Some(0)),
+        (2_000, Some(1)),
+        (2_000, Some(u32::MAX)),
+        (2_000, Some(u32::MAX - 3)),
+    ] {
+        let mut forge = honest();
+        let (leaf, at) = forge.overflow();
+        forge.change(leaf, |page| {
+            put_u32(page, at, len);
+            if let Some(first) = first {
+                put_u32(page, at + 4, first);
+            }
+        });
+        let failed = survive(&forge.bytes, &format!("a run of {len} bytes from {first:?}"));
+        for work in ["scan", "get all"] {
+            assert!(failed.contains(&work), "{len} bytes from {first:?}: {failed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_value_without_pages_in_a_sealed_leaf_is_a_typed_error() {
+    let mut forge = honest();
+    let (leaf, at) = forge.overflow();
+    let tag_at = {
+        let walk = Walk::new(&forge.bytes);
+        let page = walk.page(leaf);
+        // The tag lies behind the key's length; the key's rest lies between.
+        (0..page.len() - 2).rev().find(|&p| p < at && u16_at(page, p) == 0xFFFF).unwrap()
+    };
+    forge.change(leaf, |page| put_u16(page, tag_at, 0xFFFE));
+    let failed = survive(&forge.bytes, "unplaced");
+    assert!(failed.contains(&"scan"), "{failed:?}");
+}
+
+#[test]
+fn keys_out_of_order_never_panic() {
+    // Two keys of a leaf change places: their heads, and the offsets of their cells.
+    for (name, pick) in PICKS {
+        assert_noticed(pick, &format!("{name} with swapped keys"), |page| {
+            let (offsets, _) = first_cell(page);
+            let count = usize::from(u16_at(page, HEADER_COUNT));
+            let heads = offsets - count * 4;
+            let (one, two) = (u32_at(page, heads), u32_at(page, heads + 4));
+            put_u32(page, heads, two);
+            put_u32(page, heads + 4, one);
+            let (one, two) = (u16_at(page, offsets), u16_at(page, offsets + 2));
+            put_u16(page, offsets, two);
+            put_u16(page, offsets + 2, one);
+        });
+        assert_noticed(pick, &format!("{name} with the same cell twice"), |page| {
+            let (offsets, cell) = first_cell(page);
+            put_u16(page, offsets + 2, u16::try_from(cell).unwrap());
+        });
+    }
+}
+
+#[test]
+fn leaves_in_the_wrong_places_never_panic() {
+    // References of a branch change places: each page is whole and sorted, their order is not.
+    // Leaves of short keys come to lie beside leaves of long ones.
+    for (name, pick) in [PICKS[1], PICKS[2]] {
+        let honest = honest();
+        let id = pick(&honest);
+        let children = Walk::new(&honest.bytes).children(id).len();
+        for (one, two) in (0..children).flat_map(|one| (0..one).map(move |two| (one, two))) {
+            let mut forge = Forge { bytes: honest.bytes.clone(), page_size: 512 };
+            forge.change(id, |page| {
+                let first = children_at(page);
+                let place = |at: usize| first + at * CHILD_LEN..first + (at + 1) * CHILD_LEN;
+                let (left, right) = (page[place(one)].to_vec(), page[place(two)].to_vec());
+                page[place(two)].copy_from_slice(&left);
+                page[place(one)].copy_from_slice(&right);
+            });
+            let failed = survive(&forge.bytes, &format!("{name}: {one} and {two} swapped"));
+            assert!(failed.contains(&"scan"), "{name}: {one} and {two} swapped: {failed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_page_with_two_parents_never_panics() {
+    for (name, pick) in [PICKS[1], PICKS[2]] {
+        let mut forge = honest();
+        let id = pick(&forge);
+        forge.change(id, |page| {
+            let first = children_at(page);
+            page.copy_within(first..first + CHILD_LEN, first + CHILD_LEN);
+        });
+        let failed = survive(&forge.bytes, &format!("{name}: the first child twice"));
+        for work in ["scan", "del bucket"] {
+            assert!(failed.contains(&work), "{name}: the first child twice: {failed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_meets_itself_a_million_times_neither_hangs_nor_fills_the_memory() {
+    // All children of every branch are its first: as many paths as a tree of that height has,
+    // each to the same leaf. Higher levels are made from pages that become unused.
+    let mut forge = honest();
+    let root = forge.root();
+    let leaf = forge.leaves()[0];
+    let spare: Vec<u32> = forge.leaves()[5..].to_vec();
+    let mut below = (leaf, u32_at(forge.page(leaf), 0));
+    let model = {
+        let branch = some_branch(&forge);
+        forge.page(branch).to_vec()
+    };
+    let height: u8 = 24;
+    for level in 1..=height {
+        let id = if level == height { root } else { spare[usize::from(level)] };
+        let page = forge.page(id);
+        page.copy_from_slice(&model);
+        page[HEADER_LEVEL] = level;
+        put_u32(page, HEADER_ID, id);
+        let (first, count) = (children_at(page), usize::from(u16_at(page, HEADER_COUNT)));
+        for at in 0..=count {
+            put_u32(page, first + at * CHILD_LEN, below.0);
+            put_u32(page, first + at * CHILD_LEN + 4, below.1);
+        }
+        below = (id, forge.seal(id));
+    }
+    let record = forge.record();
+    forge.change_meta(|page| {
+        put_u32(page, record + 4, below.1);
+        put_u32(page, record + 8, u32::from(height));
+    });
+    let failed = survive(&forge.bytes, "a tree that meets itself");
+    for work in ["scan", "scan back", "del bucket"] {
+        assert!(failed.contains(&work), "{work} does not notice: {failed:?}");
+    }
+}
+
+#[test]
+fn wrong_counts_of_a_bucket_never_panic() {
+    for entries in [1_u64, 2, u64::from(u32::MAX), u64::MAX] {
+        let mut forge = honest();
+        let record = forge.record();
+        forge.change_meta(|page| page[record + 12..][..8].copy_from_slice(&entries.to_le_bytes()));
+        survive(&forge.bytes, &format!("{entries} entries"));
+    }
+    for overflow in [0_u64, 1, u64::MAX] {
+        let mut forge = honest();
+        let record = forge.record();
+        forge.change_meta(|page| page[record + 20..][..8].copy_from_slice(&overflow.to_le_bytes()));
+        survive(&forge.bytes, &format!("{overflow} overflow pages"));
+    }
+}
+
+#[test]
+fn wrong_records_of_a_bucket_are_typed_errors() {
+    for (field, name) in [(0, "root"), (8, "level")] {
+        for value in [0, 1, 2, 7, 40, 1 << 20, u32::MAX] {
+            let mut forge = honest();
+            let record = forge.record();
+            if u32_at(&forge.bytes, record + field) == value {
+                continue;
+            }
+            forge.change_meta(|page| put_u32(page, record + field, value));
+            let failed = survive(&forge.bytes, &format!("{name} {value}"));
+            assert!(!failed.is_empty(), "{name} {value}");
+        }
+    }
+    assert_eq!(RECORD_LEN, 28);
+    assert_eq!(CELL_HEADER, 4);
+}
+
+#[test]
+fn wrong_fields_of_a_meta_page_never_panic_and_never_hang() {
+    let fields = [
+        META_PAGE_COUNT,
+        META_FLAGS,
+        META_LOG_HEAD,
+        META_LOG_PAGES,
+        META_BUCKETS,
+        META_CATALOG_ROOT,
+        META_CATALOG_LEVEL,
+        META_CATALOG_LEN,
+        META_ITEMS,
+        META_TAIL_WORDS,
+        META_SPARE,
+        HEADER_LEVEL - 1,
+        HEADER_RUN,
+    ];
+    let honest = honest();
+    let pages = u32::try_from(honest.bytes.len() / 512).unwrap();
+    for field in fields {
+        for value in [0, 1, 2, 3, pages, pages - 1, pages + 1, 1 << 16, 1 << 31, u32::MAX] {
+            let mut forge = Forge { bytes: honest.bytes.clone(), page_size: 512 };
+            forge.change_meta(|page| put_u32(page, field, value));
+            survive(&forge.bytes, &format!("meta field at {field}: {value}"));
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_huge_or_goes_in_a_circle_is_a_typed_error() {
+    let sample = super::samples().iter().find(|sample| sample.name == "long log").unwrap();
+    let walk = Walk::new(&sample.bytes);
+    let head = u32_at(walk.page(walk.newest().slot.try_into().unwrap()), META_LOG_HEAD);
+    assert!(head >= 2);
+    for pages in [0, 2, 3, 1_000, 1 << 30, u32::MAX] {
+        let mut bytes = sample.bytes.clone();
+        for slot in [0, 512] {
+            put_u32(&mut bytes, slot + META_LOG_PAGES, pages);
+            let checksum = crc32c::crc32c(&bytes[slot + 4..slot + 512]);
+            put_u32(&mut bytes, slot, checksum);
+        }
+        if pages != u32_at(walk.page(0), META_LOG_PAGES) {
+            let error = open(&holding(&bytes)).unwrap_err();
+            assert_named(error, &format!("{pages} log pages"));
+        }
+    }
+    // A log page that points to itself, with the checksum that it has.
+    let mut bytes = sample.bytes.clone();
+    let at = head as usize * 512;
+    put_u32(&mut bytes, at + 32, head);
+    let mut forge = Forge { bytes, page_size: 512 };
+    let wanted = u32_at(forge.page(head), 0);
+    put_u32(forge.page(head), 36, wanted);
+    forge.force_checksum(head, wanted);
+    for slot in 0..2 {
+        let many = u32_at(forge.page(slot), META_LOG_PAGES) + 5;
+        put_u32(forge.page(slot), META_LOG_PAGES, many);
+        forge.seal(slot);
+    }
+    let error = open(&holding(&forge.bytes)).unwrap_err();
+    assert_eq!(common::corruption(error).1, "space-log-replays", "{}", common::story(error));
+}
+
+#[test]
+fn words_of_the_log_that_make_no_sense_are_typed_errors() {
+    let mut random = common::random::Random::new(8);
+    let honest = honest();
+    let (tail_words, tail_at) = {
+        let walk = Walk::new(&honest.bytes);
+        let page = walk.page(0);
+        let catalog = u32_at(page, META_CATALOG_LEN) as usize;
+        (u32_at(page, META_TAIL_WORDS) as usize, btree_store::format::META_BODY + catalog)
+    };
+    assert!(tail_words > 3);
+    let mut refused = 0;
+    for round in 0..400 {
+        let mut forge = Forge { bytes: honest.bytes.clone(), page_size: 512 };
+        let word = tail_at + random.below(tail_words) * 4;
+        let value = match random.below(4) {
+            0 => u32::MAX - u32::try_from(random.below(3)).unwrap(),
+            1 => u32::try_from(random.below(200)).unwrap(),
+            2 => u32_at(&honest.bytes, word).wrapping_add(1),
+            _ => u32::try_from(random.below(1 << 32)).unwrap(),
+        };
+        forge.change_meta(|page| put_u32(page, word, value));
+        let failed = survive(&forge.bytes, &format!("round {round}: word at {word} is {value}"));
+        refused += usize::from(failed == ["open"]);
+    }
+    assert!(refused > 200, "{refused} of 400 refused");
+}
+
+#[test]
+fn random_changes_of_sealed_pages_never_panic() {
+    for seed in 0..150 {
+        let mut random = common::random::Random::new(seed);
+        let mut forge = honest();
+        let pages = [some_leaf(&forge), some_branch(&forge), forge.root(), forge.leaves()[0]];
+        let id = pages[random.below(4)];
+        forge.change(id, |page| {
+            for _ in 0..1 + random.below(3) {
+                let used = if random.below(2) == 0 { 120 } else { 512 };
+                let at = 16 + random.below(used - 16);
+                page[at] = random.next().to_le_bytes()[0];
+            }
+        });
+        survive(&forge.bytes, &format!("seed {seed}, page {id}"));
+    }
+}
