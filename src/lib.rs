@@ -1,8 +1,11 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
 
-#[cfg(feature = "ffi")]
+#[cfg(all(feature = "ffi", not(loom)))]
 pub mod ffi;
 pub mod format;
+#[doc(hidden)]
+#[cfg(any(fuzzing, feature = "sim"))]
+pub mod fuzzing;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verify;

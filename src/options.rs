@@ -9,6 +9,7 @@ use crate::commit::{Barriers, Core, Keeper, Usage};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
+use crate::page::TxnId;
 use crate::pager::Pager;
 use crate::recover::{Access, initial_bytes, recover};
 #[cfg(not(loom))]
@@ -160,6 +161,13 @@ impl Options {
     fn open_new(&self, vfs: &dyn Vfs, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
         let file = self.open_file(vfs, path)?;
         let start = recover(&*file, self.access)?;
+        let is_new = start.state.txn == TxnId(0) && !seeded!(DirectoryNotSyncedOnCreate);
+        if self.access == Access::ReadWrite && is_new {
+            // Whoever created the file, this call or a process that died, comes here before the
+            // first commit: the name is durable before anything is acknowledged.
+            let synced = vfs.real_path(path).and_then(|path| vfs.sync_dir(&path));
+            synced.map_err(|error| Error::io("sync the directory", &error))?;
+        }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
         let usage = Usage { barriers: self.barriers, is_read_only, keeper };
@@ -200,8 +208,8 @@ impl Options {
         }
     }
 
-    /// Creates the file under a temporary name, makes it durable, and gives it its name. `None`
-    /// when somebody else was first.
+    /// Creates the file under a temporary name, makes it durable, and gives it its name, which is
+    /// not durable yet. `None` when somebody else was first.
     fn create(&self, vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
         let io = |operation| move |error: std::io::Error| Error::io(operation, &error);
         // A link keeps leading to the file.
@@ -226,9 +234,6 @@ impl Options {
             file.sync_all().map_err(io("sync the new file"))?;
         }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
-        if !seeded!(DirectoryNotSyncedOnCreate) {
-            vfs.sync_dir(path).map_err(io("sync the directory"))?;
-        }
         Ok(Some(file))
     }
 }

@@ -127,7 +127,15 @@ impl Pager {
                 buffer.clear();
                 start = extent.first;
             }
-            buffer.extend_from_slice(bytes);
+            // A large value goes out from where it lies; its last page, padded, joins the others.
+            let is_large = bytes.len() > WRITE_BYTES_MAX;
+            let whole = if is_large { bytes.len() / self.page_size * self.page_size } else { 0 };
+            for part in bytes[..whole].chunks(WRITE_BYTES_MAX) {
+                self.write_bytes(start, part)?;
+                let pages = u32::try_from(part.len() / self.page_size);
+                start.0 += pages.expect("a part has few pages");
+            }
+            buffer.extend_from_slice(&bytes[whole..]);
             end = extent.end();
             buffer.resize(buffer.len().next_multiple_of(self.page_size), 0);
         }

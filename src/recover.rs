@@ -78,7 +78,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     };
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     if may_write && !is_clean {
-        fence(file, accepted, other)?;
+        fence(file, file_len, accepted, other)?;
         let is_older = other.is_some_and(|other| other.meta.txn <= accepted.meta.txn);
         if !is_older && !seeded!(RejectedSlotLeftAlone) {
             // A slot that was refused must not come to life when its missing pages are written
@@ -203,7 +203,9 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>
 
 /// Writes and fences what the accepted state relies on: an earlier process may have seen its
 /// sync fail and left it in the system's cache only.
-fn fence(file: &dyn VfsFile, accepted: &Found, other: Option<&Found>) -> Result<()> {
+fn fence(file: &dyn VfsFile, file_len: u64, accepted: &Found, other: Option<&Found>) -> Result<()> {
+    let sized = file.set_len(file_len);
+    sized.map_err(|error| Error::io("set the length while recovering", &error))?;
     if seeded!(RecoveryTrustsPageCache) {
         return sync(file);
     }

@@ -19,10 +19,12 @@
 mod model;
 
 use btree_store::sim::Seeded;
-use btree_store::sim::oracle::{Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare};
+use btree_store::sim::oracle::{
+    End, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write, compare,
+};
 use btree_store::{BTree, Barriers, Error, Options};
 use model::{Pair, Setting, message_of, report};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Calls of all tests together.
 const CALLS: u64 = 1_000_000;
@@ -166,6 +168,67 @@ fn every_commit_of_a_small_store_leaves_a_sound_file() {
         workload.bucket_count = if seed % 2 == 0 { 3 } else { 40 };
         run(setting, workload, seed, 2000, 1);
     }
+}
+
+/// Larger than what is written at once, larger than any cache, and back to a few bytes.
+#[test]
+fn values_of_megabytes_come_and_go() {
+    let mib = 1_usize << 20;
+    let lengths = [mib - 1, mib, mib + 1, 10, 3 * mib + 511, 5 * mib, 0, 2 * mib];
+    for setting in settings() {
+        let mut pair = Pair::new(setting);
+        for (at, len) in lengths.into_iter().enumerate() {
+            let bytes: Vec<u8> = (0..len).map(|n| (n * 7 + at).to_le_bytes()[0]).collect();
+            for key in ["same", &format!("other {at}")] {
+                let steps = vec![Step::Write(Write::Put(key.into(), bytes.clone().into()))];
+                let exec = Exec { bucket: "b".to_owned(), steps, end: End::Commit };
+                pair.step(&Op::Exec(exec)).unwrap();
+            }
+            pair.check().unwrap();
+        }
+        pair.step(&Op::DelBucket("b".to_owned())).unwrap();
+        pair.step(&Op::Compact(0)).unwrap();
+        pair.step(&Op::Reopen).unwrap();
+        pair.check().unwrap();
+        assert!(pair.store.db().stats().unwrap().page_count < 64, "{setting:?}");
+    }
+}
+
+#[test]
+fn the_largest_pages_answer_alike() {
+    for (seed, page_size) in [(1300, 1024), (1301, 8192), (1302, 32768)] {
+        for cache_bytes in [0, 8 * u64::from(page_size)] {
+            let setting = Setting { page_size, cache_bytes, barriers: Barriers::One };
+            let mut workload = Workload::new(page_size, KeyShape::Mixed, ValueShape::Mixed);
+            workload.steps_max = 30;
+            run(setting, workload, seed, calls(), CALLS_PER_CHECK);
+        }
+    }
+}
+
+/// A closure that catches the panic of a part of its transaction.
+#[test]
+fn a_caught_panic_of_a_part_undoes_the_part_alone() {
+    let db = Options::new().page_size(512).open_in_memory().unwrap();
+    db.exec("a", |txn| txn.put("k", "old")).unwrap();
+    db.exec_multi(|multi| {
+        multi.exec("a", |txn| txn.put("kept", "1"))?;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            multi.exec("a", |txn| -> btree_store::Result<()> {
+                txn.put("k", "new")?;
+                txn.del("kept")?;
+                resume_unwind(Box::new("planned"))
+            })
+        }));
+        assert!(caught.is_err());
+        multi.exec("b", |txn| txn.put("kept", "2"))
+    })
+    .unwrap();
+    assert_eq!(db.current_seq(), 2);
+    assert_eq!(db.view("a", |txn| txn.get("k")).unwrap(), b"old");
+    assert_eq!(db.view("a", |txn| txn.get("kept")).unwrap(), b"1");
+    assert_eq!(db.view("b", |txn| txn.get("kept")).unwrap(), b"2");
+    assert!(db.verify().unwrap().is_sound());
 }
 
 /// On the system's files: fewer calls, as each commit waits for the disk.

@@ -123,12 +123,6 @@ fn shared_prefix(slots: &[Slot<'_>]) -> usize {
     }
 }
 
-/// Bytes that a page of these slots takes.
-fn built_len(slots: &[Slot<'_>], shape: Shape, prefix_len: usize) -> usize {
-    let cells: usize = slots.iter().map(|slot| slot.len(prefix_len)).sum();
-    shape.fixed() + prefix_len.next_multiple_of(4) + cells
-}
-
 fn small(value: usize) -> u16 {
     u16::try_from(value).expect("offsets within a page fit 16 bits")
 }
@@ -139,18 +133,21 @@ pub(super) struct Form {
     pub(super) shape: Shape,
     /// All keys share that many bytes; no key, no prefix.
     pub(super) prefix_len: usize,
-    /// Bytes to be left free.
-    pub(super) room: usize,
 }
 
-/// Writes a page of these slots. `false`, with nothing changed, when they do not fit.
-pub(super) fn write_node(out: &mut [u8], slots: &[Slot<'_>], form: Form) -> bool {
+impl Form {
+    /// Bytes that a page of these slots takes.
+    pub(super) fn len(self, slots: &[Slot<'_>]) -> usize {
+        let prefix_len = if slots.is_empty() { 0 } else { self.prefix_len };
+        let cells: usize = slots.iter().map(|slot| slot.len(prefix_len)).sum();
+        self.shape.fixed() + prefix_len.next_multiple_of(4) + cells
+    }
+}
+
+/// Writes a page of these slots, for which it has room. All its bytes are zero.
+pub(super) fn write_node(out: &mut [u8], slots: &[Slot<'_>], form: Form) {
     let shape = form.shape;
     let prefix_len = if slots.is_empty() { 0 } else { form.prefix_len };
-    if built_len(slots, shape, prefix_len) + form.room > out.len() {
-        return false;
-    }
-    out.fill(0);
     out[HEADER_KIND] = if shape.first.is_some() { KIND_BRANCH } else { KIND_LEAF };
     out[HEADER_LEVEL] = shape.level;
     put_u16(out, HEADER_COUNT, small(slots.len()));
@@ -176,7 +173,6 @@ pub(super) fn write_node(out: &mut [u8], slots: &[Slot<'_>], form: Form) -> bool
         put_u16(out, offsets + at * OFFSET_LEN, small(heap));
     }
     put_u16(out, HEADER_HEAP, small(heap));
-    true
 }
 
 fn put_child(out: &mut [u8], at: usize, child: ChildRef) {
@@ -206,14 +202,15 @@ fn write_cell(out: &mut [u8], end: usize, suffix: &[u8], content: Content<'_>) -
     }
 }
 
-fn new_page(page_size: usize) -> Box<[u8]> {
-    vec![0; page_size].into_boxed_slice()
-}
-
+/// A page of these slots, if it holds them all.
 fn built(page_size: usize, slots: &[Slot<'_>], shape: Shape) -> Option<Box<[u8]>> {
-    let mut page = new_page(page_size);
-    let form = Form { shape, prefix_len: shared_prefix(slots), room: 0 };
-    write_node(&mut page, slots, form).then_some(page)
+    let form = Form { shape, prefix_len: shared_prefix(slots) };
+    if form.len(slots) > page_size {
+        return None;
+    }
+    let mut page = vec![0; page_size].into_boxed_slice();
+    write_node(&mut page, slots, form);
+    Some(page)
 }
 
 /// A leaf of one entry.

@@ -145,6 +145,7 @@ impl<'a> NodeMut<'a> {
         let kept = match self.node().count() {
             0 => 0,
             _ if seeded!(PrefixKeptThoughAKeyLeavesIt) => prefix.len().min(key.len()),
+            _ if key.starts_with(prefix) => prefix.len(),
             _ => common_prefix(prefix, key),
         };
         let suffix = &key[kept..];
@@ -166,20 +167,21 @@ impl<'a> NodeMut<'a> {
         Some(Room { cell, suffix })
     }
 
-    /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes. `false`, with
-    /// nothing changed, when that would not leave `room` bytes.
+    /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes, for an
+    /// insertion. `false`, with nothing changed, when that would not leave `room` bytes.
     fn rewrite(&mut self, prefix_len: usize, room: usize) -> bool {
         let old: Box<[u8]> = Box::from(&*self.bytes);
-        let run = get_u16(&old, HEADER_RUN);
         let entries = Entries::of(Node::new(&old));
         let mut slots = entries.slots();
         if seeded!(CompactionForgetsLastCell) {
             slots.pop();
         }
-        if !write_node(self.bytes, &slots, Form { shape: entries.shape(), prefix_len, room }) {
+        let form = Form { shape: entries.shape(), prefix_len };
+        if form.len(&slots) + room > self.bytes.len() {
             return false;
         }
-        put_u16(self.bytes, HEADER_RUN, run);
+        self.bytes.fill(0);
+        write_node(self.bytes, &slots, form);
         true
     }
 

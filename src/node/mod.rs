@@ -24,6 +24,7 @@ use crate::format::{
 use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
 use crate::seeded::seeded;
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,7 @@ struct Layout {
 }
 
 impl Layout {
+    #[inline]
     fn of(bytes: &[u8]) -> Layout {
         let is_leaf = bytes[HEADER_KIND] == KIND_LEAF;
         let count = usize::from(get_u16(bytes, HEADER_COUNT));
@@ -316,16 +318,19 @@ impl<'a> Node<'a> {
 }
 
 /// The first of `heads` that is not below `head`.
+///
+/// No step branches on a comparison, since it could not be predicted. Up to 64 heads, four cache
+/// lines, are compared all: the processor fetches them side by side, not one after the other.
 fn lower_bound(heads: &[[u8; HEAD_LEN]], head: u32) -> usize {
-    const LINEAR: usize = 16;
+    const LINEAR: usize = 64;
     let (mut base, mut len) = (0, heads.len());
     while len > LINEAR {
         let half = len / 2;
-        if u32::from_le_bytes(heads[base + half - 1]) < head {
-            base += half;
-        }
+        let is_below = u32::from_le_bytes(heads[base + half - 1]) < head;
+        base = select_unpredictable(is_below, base + half, base);
         len -= half;
     }
-    let below = heads[base..base + len].iter().filter(|&&slot| u32::from_le_bytes(slot) < head);
-    base + below.count()
+    // Counts of the heads' own width, which fill a vector register.
+    let below = heads[base..base + len].iter().map(|&slot| u32::from_le_bytes(slot) < head);
+    base + below.map(u32::from).sum::<u32>() as usize
 }

@@ -54,6 +54,8 @@ pub(super) struct Arena {
     bytes: Vec<u8>,
     /// The operation that wrote each content; 0 for what was there before.
     origins: Vec<u64>,
+    /// What each content hashes to.
+    hashes: Vec<u64>,
     /// Sets one after the other: length, then contents, the newest first.
     sets: Vec<u32>,
 }
@@ -65,7 +67,8 @@ impl Arena {
         bytes.extend(
             (0_u8..=255).cycle().map(|step| step.wrapping_mul(167) ^ 0xA5).take(sector_bytes),
         );
-        Arena { sector_bytes, bytes, origins: vec![0, 0], sets: Vec::new() }
+        let hashes = bytes.chunks(sector_bytes).map(hash_bytes).collect();
+        Arena { sector_bytes, bytes, origins: vec![0, 0], hashes, sets: Vec::new() }
     }
 
     pub(super) fn sector_bytes(&self) -> usize {
@@ -80,6 +83,7 @@ impl Arena {
     pub(super) fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.contents * self.sector_bytes);
         self.origins.truncate(mark.contents);
+        self.hashes.truncate(mark.contents);
         self.sets.truncate(mark.sets);
     }
 
@@ -87,6 +91,7 @@ impl Arena {
         self.sector_bytes = other.sector_bytes;
         self.bytes.clone_from(&other.bytes);
         self.origins.clone_from(&other.origins);
+        self.hashes.clone_from(&other.hashes);
         self.sets.clone_from(&other.sets);
     }
 
@@ -107,7 +112,14 @@ impl Arena {
     }
 
     pub(super) fn same(&self, one: Content, other: Content) -> bool {
-        one == other || self.get(one) == self.get(other)
+        let hash = |content: Content| self.hashes[index(content.0)];
+        one == other || (hash(one) == hash(other) && self.get(one) == self.get(other))
+    }
+
+    /// What the contents that a sector may hold hash to, in their order.
+    pub(super) fn hash(&self, candidates: Candidates) -> u64 {
+        let hashes = self.contents(candidates).map(|content| self.hashes[index(content.0)]);
+        hashes.fold(0, |hash, content| mix(hash, content))
     }
 
     /// A new content: `base` with `piece` laid over it at `at`.
@@ -146,6 +158,7 @@ impl Arena {
     /// Takes back the content added last.
     pub(super) fn drop_last(&mut self) {
         self.origins.pop();
+        self.hashes.pop();
         self.bytes.truncate(self.origins.len() * self.sector_bytes);
     }
 
@@ -153,6 +166,8 @@ impl Arena {
         let number = count(self.origins.len());
         assert!(number < SET, "the simulated disk holds too many versions of sectors");
         self.origins.push(origin);
+        let start = index(number) * self.sector_bytes;
+        self.hashes.push(hash_bytes(&self.bytes[start..]));
         Content(number)
     }
 
@@ -214,6 +229,18 @@ impl Arena {
         let after: Vec<Content> = before.iter().map(|&held| change(self, held)).collect();
         if before == after { candidates } else { self.set_of(after.into_iter()) }
     }
+}
+
+/// Stirs a number into a hash.
+pub(super) fn mix(hash: u64, number: u64) -> u64 {
+    let mixed = (hash ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ (mixed >> 29)
+}
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
 }
 
 /// Moves the contents still in use to a new arena.

@@ -134,6 +134,17 @@ impl SimDisk {
         self.mark(Mark::Acknowledged(n));
     }
 
+    /// The marks left so far, in order.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.machine().marks.clone()
+    }
+
+    /// Leaves the crash points so far out of the exploration under way: another one, whose
+    /// workload is the part until here, has them.
+    pub fn forget_crash_points(&self) {
+        self.machine().recorder.forget();
+    }
+
     /// Adds a fault to those that the disk follows.
     pub fn inject(&self, fault: Fault) {
         self.machine().plan.add(fault);
@@ -196,6 +207,23 @@ impl SimDisk {
             file.read(scope, &mut bytes, 0);
             bytes
         }))
+    }
+
+    /// Fills `buf` with the bytes of a file from `offset`, as a process would read them. `false`
+    /// if the file does not exist or ends before. Like [`SimDisk::read_file`] it is no operation.
+    pub fn peek(&self, path: impl AsRef<Path>, buf: &mut [u8], offset: u64) -> bool {
+        let mut machine = self.machine();
+        let path = machine.paths.id(path.as_ref());
+        let Some(file) = machine.find(path) else { return false };
+        machine.with_file(file, |file, scope| file.read(scope, buf, offset) == buf.len())
+    }
+
+    /// The length of a file in bytes, if it exists. It is no operation.
+    pub fn file_len(&self, path: impl AsRef<Path>) -> Option<u64> {
+        let mut machine = self.machine();
+        let path = machine.paths.id(path.as_ref());
+        let file = machine.find(path)?;
+        Some(machine.with_file(file, super::file::FileState::size))
     }
 
     /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file

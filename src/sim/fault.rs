@@ -39,7 +39,8 @@ impl Errno {
 #[non_exhaustive]
 pub enum SyncFailure {
     /// EIO. Any subset of the sectors landed; the others are clean in the cache all the same, so
-    /// that reads still see them and later syncs succeed without writing them.
+    /// that reads still see them and later syncs succeed without writing them. The size, which
+    /// goes by the file system's journal, is left to a later sync.
     Drop,
     /// EIO. Everything stays dirty; a further sync may succeed.
     Keep,
@@ -111,6 +112,8 @@ pub enum When {
     From(u64),
     /// Wherever the source of choices says so, this many times at most.
     Chosen(u32),
+    /// From wherever the source of choices says so.
+    ChosenFrom,
 }
 
 /// A fault: which operations, when, how.
@@ -149,6 +152,13 @@ impl Fault {
             When::Chosen(left) => {
                 let strikes = choose.choose(2, Choice::Fault { operation }) != 0;
                 *left -= u32::from(strikes);
+                strikes
+            }
+            When::ChosenFrom => {
+                let strikes = choose.choose(2, Choice::Fault { operation }) != 0;
+                if strikes {
+                    self.when = When::From(seen);
+                }
                 strikes
             }
         };

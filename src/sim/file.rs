@@ -6,7 +6,7 @@
 //! Keeps: a crash leaves each sector at one of its versions, and the size at one of its values,
 //! independently; nothing is decided before it is read.
 
-use super::arena::{Arena, Candidates, Content, Mover};
+use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
 use super::{count, index};
 
@@ -294,6 +294,7 @@ impl FileState {
     }
 
     /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
+    /// The size goes by the file system's journal: a later sync can still fence it.
     pub(super) fn lose(&mut self, arena: &mut Arena, stale: bool) {
         self.land_anywhere(arena, stale);
         for cached in &mut self.cached {
@@ -306,6 +307,7 @@ impl FileState {
     /// A sync that fails and drops what it could not write: reads see the medium at once.
     pub(super) fn revert(&mut self, arena: &mut Arena, stale: bool) {
         self.land_anywhere(arena, stale);
+        self.resize_anywhere();
         self.forget_cache(arena);
     }
 
@@ -321,6 +323,7 @@ impl FileState {
     /// A power failure: each sector stops at one of its versions, the size at one of its values.
     pub(super) fn crash(&mut self, arena: &mut Arena, stale: bool) {
         self.land_anywhere(arena, stale);
+        self.resize_anywhere();
         self.forget_cache(arena);
         self.fails_late = false;
     }
@@ -352,6 +355,10 @@ impl FileState {
             self.durable[sector] = arena.set_of(open.into_iter());
         }
         self.pending.clear();
+    }
+
+    /// Opens the size on the medium to every value since the last fence.
+    fn resize_anywhere(&mut self) {
         let before = std::mem::take(&mut self.size.durable);
         for size in self.size.pending.drain(..).rev().chain(before) {
             if !self.size.durable.contains(&size) {
@@ -411,6 +418,15 @@ impl FileState {
                 self.content(scope, sector);
             }
         }
+    }
+
+    /// What the medium hashes to; after a crash there is nothing else.
+    pub(super) fn hash(&self, arena: &Arena) -> u64 {
+        let zero = arena.hash(Candidates::ZERO);
+        let sectors = self.durable.iter().map(|held| arena.hash(*held)).enumerate();
+        let written = sectors.filter(|(_, held)| *held != zero);
+        let hash = written.fold(0, |hash, (at, held)| mix(mix(hash, at as u64), held));
+        self.size.durable.iter().fold(hash, |hash, size| mix(hash, *size))
     }
 
     /// How many images are open, as a base-two logarithm.

@@ -3,7 +3,8 @@
 //!
 //! Owns: [`SimDisk`], files in memory that lose power the way real ones do; [`Explorer`], which
 //! runs your workload, crashes it everywhere, and runs your check on everything that can be left.
-//! Must not know: the store. It sees the [`Vfs`](crate::vfs::Vfs) trait and nothing above it.
+//! Must not know: the store, but for [`certify`] and what serves it. Disk and explorer see the
+//! [`Vfs`](crate::vfs::Vfs) trait and nothing above it.
 //! Keeps: the model below, no more and no less.
 //!
 //! # How to use it
@@ -71,6 +72,8 @@
 //! one through every image is not. It is exact all the same: on thousands of small random
 //! programs, the tests compare it with building every image at every operation.
 mod arena;
+mod audit;
+pub mod certify;
 mod choose;
 mod chooser;
 mod crash;
@@ -78,6 +81,7 @@ mod disk;
 mod explore;
 mod fault;
 mod file;
+mod guard;
 mod machine;
 mod minimise;
 mod monitor;
@@ -92,6 +96,8 @@ mod state;
 mod story;
 mod token;
 mod trace;
+mod trial;
+mod workloads;
 
 pub use choose::{Bytes, Choice, Choose, Exhaustive, Newest, Script, Seeded};
 pub use crash::{Checked, Crash};

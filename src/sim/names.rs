@@ -6,6 +6,7 @@
 //! Keeps: a crash keeps any subset of the changes that no directory sync fenced; nothing is
 //! decided before a name is looked up that it concerns.
 
+use super::arena::mix;
 use super::choose::{Choice, Choose};
 use super::{count, index};
 use std::path::{Component, Path, PathBuf};
@@ -237,6 +238,23 @@ impl Names {
             self.durable.retain(|(name, _)| Some(*name) != gone && Some(*name) != made_name);
             self.durable.extend(made);
         }
+    }
+
+    /// What the names on the medium hash to, those that are open included.
+    pub(super) fn hash(&self) -> u64 {
+        let number = |name: PathId, file: u32| u64::from(name.0) << 32 | u64::from(file);
+        let durable = self.durable.iter().map(|(name, file)| number(*name, *file));
+        let hash = durable.fold(0, mix);
+        let changes = self.changes.iter().filter(|change| change.fate != Fate::Lost);
+        changes.fold(hash, |hash, change| {
+            let (kind, number) = match change.edit {
+                Edit::Link { name, file } => (1, number(name, file)),
+                Edit::Unlink { name } => (2, number(name, 0)),
+                Edit::Rename { from, to, file } => (number(from, 3), number(to, file)),
+            };
+            let open = u64::from(change.fate == Fate::Open);
+            mix(mix(mix(hash, kind), number), open)
+        })
     }
 
     /// How many sets of names are open, as a base-two logarithm.

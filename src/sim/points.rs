@@ -22,6 +22,17 @@ pub enum Mark {
     Note(u64),
 }
 
+impl Mark {
+    /// A number for each mark.
+    pub(super) fn number(self) -> [u64; 2] {
+        match self {
+            Mark::Started(step) => [1, step],
+            Mark::Acknowledged(step) => [2, step],
+            Mark::Note(note) => [3, note],
+        }
+    }
+}
+
 /// Where an exploration lets the power fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CrashPoints {
@@ -145,6 +156,14 @@ impl Recorder {
         point.marks = moment.marks;
         point.kept = true;
         point.state.copy_from(moment.state);
+    }
+
+    /// Keeps none of the points so far.
+    pub(super) fn forget(&mut self) {
+        for point in &mut self.points {
+            point.kept = false;
+        }
+        self.used = 0;
     }
 
     /// The points, kept and not.

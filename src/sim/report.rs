@@ -55,6 +55,9 @@ pub struct Report {
     pub workload_runs: u64,
     /// Runs of the check, each after another crash.
     pub executions: u64,
+    /// Crash points that left a disk which another one had left before, with the same marks:
+    /// what follows was run once.
+    pub repeated: u64,
     /// Crash points of the workload, nested ones not included.
     pub points: Vec<PointReport>,
     /// The first run that failed.
@@ -68,6 +71,7 @@ impl Report {
             verdict: Verdict::Verified,
             workload_runs: 0,
             executions: 0,
+            repeated: 0,
             points: Vec::new(),
             violation: None,
         }

@@ -5,7 +5,7 @@
 //! Must not know: what is checked.
 //! Keeps: a search that did not end is never a pass; a failure comes with what repeats it.
 
-use super::arena::Mark as ArenaMark;
+use super::arena::{Mark as ArenaMark, mix};
 use super::choose::{Choose, Exhaustive, Script};
 use super::chooser::Chooser;
 use super::crash::{Checked, Crash, Level};
@@ -16,6 +16,7 @@ use super::report::{PointReport, Report, Verdict, Violation};
 use super::state::{DiskState, Snapshot};
 use super::story::Story;
 use super::token::{Path, Step, TokenError};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -48,6 +49,8 @@ pub(super) struct Run<'a> {
     path: Path,
     /// Crash points of each level, kept for their memory.
     pools: Vec<Vec<Point>>,
+    /// What crashes left so far: the disk and the marks, as hashes.
+    seen: BTreeSet<(u64, u64)>,
     failed: Option<(String, Path)>,
 }
 
@@ -62,6 +65,7 @@ impl<'a> Run<'a> {
             crash: Crash::default(),
             path: Path::default(),
             pools: Vec::new(),
+            seen: BTreeSet::new(),
             failed: None,
         }
     }
@@ -195,6 +199,12 @@ impl<'a> Run<'a> {
             self.crash
                 .levels
                 .push(Level { operation: point.operation, marks: marks[..point.marks].to_vec() });
+            if !self.is_unseen(&crashed) {
+                self.report.repeated += 1;
+                self.crash.levels.pop();
+                self.disk.machine().arena.truncate(floor);
+                continue;
+            }
             self.path.steps.push(Step { point: point.number, choices: Vec::new() });
             let flow = self.level(level + 1, &crashed, point.operation);
             self.path.steps.pop();
@@ -206,6 +216,18 @@ impl<'a> Run<'a> {
             self.disk.machine().arena.truncate(floor);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether no crash before this one left the same disk after the same marks: what can
+    /// follow then has been seen.
+    fn is_unseen(&mut self, crashed: &DiskState) -> bool {
+        let machine = self.disk.machine();
+        let marks = self.crash.levels.iter().flat_map(|level| {
+            let numbers = level.marks.iter().flat_map(|mark| mark.number());
+            numbers.chain([u64::MAX])
+        });
+        let marks = marks.fold(0, mix);
+        self.seen.insert((crashed.hash(&machine.arena), marks))
     }
 
     /// The disk after a crash at `point`, and where the arena ended before.

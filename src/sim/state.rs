@@ -5,7 +5,7 @@
 //! Must not know: handles, locks, faults, choices already made.
 //! Keeps: a fork shares nothing that changes with what it was forked from.
 
-use super::arena::{Arena, Mover};
+use super::arena::{Arena, Mover, mix};
 use super::file::FileState;
 use super::names::{Names, Paths};
 use super::profile::Profile;
@@ -45,6 +45,12 @@ impl DiskState {
             file.crash(arena, stale);
         }
         self.names.crash();
+    }
+
+    /// What the state hashes to, after a crash: equal hashes are equal states, in all
+    /// likelihood.
+    pub(super) fn hash(&self, arena: &Arena) -> u64 {
+        self.files.iter().fold(self.names.hash(), |hash, file| mix(hash, file.hash(arena)))
     }
 
     /// How many images are open, as a base-two logarithm.

@@ -14,7 +14,7 @@ use super::trace::{Op, OpKind};
 use std::fmt::Write;
 
 /// The operations shown of each run, the last ones.
-const OPS_MAX: usize = 16;
+const OPS_MAX: usize = 70;
 /// The choices shown of each run.
 const ANSWERS_MAX: usize = 16;
 

@@ -195,15 +195,26 @@ impl Tree {
 
     /// The leaf and the slot that hold `key`.
     fn find(&self, pages: &dyn PageRead, key: &[u8]) -> Result<Option<(Held, usize)>> {
-        let Some(mut held) = self.held_root(pages)? else { return Ok(None) };
+        let mut dirty = match &self.root {
+            Root::Empty => return Ok(None),
+            Root::Dirty(dirty) => dirty,
+            Root::Clean(child, level) => {
+                let expected = Expected { level: *level, txn_max: self.txn };
+                return find_sealed(pages, *child, expected, key);
+            }
+        };
         loop {
-            let node = held.node();
+            let node = dirty.node();
             if node.is_leaf() {
                 let found = node.search(key).ok();
-                return Ok(found.map(|at| (held, at)));
+                return Ok(found.map(|at| (Held::Dirty(Arc::clone(dirty)), at)));
             }
             let at = node.child_for(key);
-            held = held.child(pages, at, self.txn)?;
+            let Some(kid) = &dirty.kids[at] else {
+                let expected = Expected { level: node.level() - 1, txn_max: self.txn };
+                return find_sealed(pages, node.child(at), expected, key);
+            };
+            dirty = kid;
         }
     }
 
@@ -224,6 +235,25 @@ impl Tree {
     /// What reading pages says.
     pub(crate) fn contains(&self, pages: &dyn PageRead, key: &[u8]) -> Result<bool> {
         self.find(pages, key).map(|found| found.is_some())
+    }
+}
+
+/// The leaf and the slot that hold `key`, below a sealed page.
+fn find_sealed(
+    pages: &dyn PageRead,
+    mut child: ChildRef,
+    mut expected: Expected,
+    key: &[u8],
+) -> Result<Option<(Held, usize)>> {
+    loop {
+        let page = pages.read_node(child, expected)?;
+        let node = Node::new(page.bytes());
+        if node.is_leaf() {
+            let found = node.search(key).ok();
+            return Ok(found.map(|at| (Held::Clean(page), at)));
+        }
+        child = node.child(node.child_for(key));
+        expected = Expected { level: node.level() - 1, txn_max: page.txn() };
     }
 }
 

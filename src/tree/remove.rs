@@ -97,8 +97,8 @@ impl Edit<'_> {
             parent.kids.remove(at);
             return Ok(None);
         }
-        // A branch of one child may still use many bytes, for its prefix.
-        if node.count() > 0 && node.used() >= child.bytes.len() / 3 {
+        // A branch of one child uses less than a third, however long its prefix is.
+        if node.used() >= child.bytes.len() / 3 {
             return Ok(None);
         }
         self.join(parent, at.min(last - 1))

@@ -15,6 +15,7 @@ mod inspect;
 mod json;
 mod node;
 mod owners;
+mod replay;
 mod report;
 mod slot;
 mod slots;
@@ -94,6 +95,7 @@ pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
                 let accepted = newer.as_ref().filter(|(_, _, is_sound)| *is_sound);
                 if let Some((newer, newer_owners, _)) = accepted
                     && state.is_complete
+                    && meta.txn().checked_add(1) == Some(newer.txn())
                 {
                     compare_states(newer, newer_owners, &owners, &mut findings);
                 }

@@ -68,8 +68,8 @@ impl<'b> Node<'b> {
             let expected = format_args!("a prefix of at most {} bytes", key_len_max(bytes.len()));
             return disjoint(expected, prefix_len);
         }
-        if is_leaf && count == 0 {
-            return disjoint("an entry", "an empty leaf");
+        if count == 0 {
+            return disjoint("a key", "a tree page without one");
         }
         let children = HEADER_LEN + prefix_len.next_multiple_of(4);
         let heads = if is_leaf { children } else { children + (count + 1) * CHILD_LEN };

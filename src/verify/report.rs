@@ -188,14 +188,12 @@ impl fmt::Display for BucketReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bucket {:?}: {} entries", self.name, self.entries)?;
         let Some(level) = self.level else { return Ok(()) };
+        let (leaves, branches, runs) = (self.leaf_pages, self.branch_pages, self.overflow_pages);
         write!(
             f,
-            ", root at level {level}, {} leaves, {} branches, {}% full, {} overflow pages, \
-             {} bytes of keys, {} of values",
-            self.leaf_pages,
-            self.branch_pages,
+            ", root at level {level}; leaf pages: {leaves}, branch pages: {branches}, \
+             overflow pages: {runs}; {}% full; {} bytes of keys, {} of values",
             self.fill_percent(),
-            self.overflow_pages,
             self.key_bytes,
             self.value_bytes
         )

@@ -11,7 +11,7 @@ use super::node::{Cell, Node, Run, Value, kind_at, kind_of};
 use super::owners::Owner;
 use super::slot::Pointer;
 use crate::error::Result;
-use crate::format::{HEADER_LEVEL, HEADER_TXN, LEVELS_MAX};
+use crate::format::{HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
 use crate::page::get_u64;
 
@@ -67,9 +67,8 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new() -> Scratch {
-        let frames = (0..LEVELS_MAX).map(|_| Frame::default()).collect();
         Scratch {
-            frames,
+            frames: Vec::new(),
             cells: Vec::new(),
             key: Vec::new(),
             entry: Bound::default(),
@@ -113,6 +112,8 @@ impl<'w, 'a> Walk<'w, 'a> {
         root: (Pointer, u8),
     ) -> Result<Counts> {
         let (pointer, level) = root;
+        let levels = scratch.frames.len().max(usize::from(level) + 1);
+        scratch.frames.resize_with(levels, Frame::default);
         let top = &mut scratch.frames[usize::from(level)];
         (top.low.is_set, top.high.is_set) = (false, false);
         scratch.entry.is_set = false;
@@ -189,7 +190,10 @@ impl<'w, 'a> Walk<'w, 'a> {
             self.scratch.cells.push((cell.from, cell.to));
             node.key(&cell, &mut self.scratch.key);
             is_sorted = is_sorted && self.check_order(&before, &cell, Slot { page, at });
-            is_bounded = is_bounded && self.check_bounds(frame, Slot { page, at });
+            // Ascending keys are bounded when the first and the last are.
+            if at == 0 || at + 1 == node.count {
+                is_bounded = is_bounded && self.check_bounds(frame, Slot { page, at });
+            }
             if is_leaf {
                 self.visit_entry(&cell, page)?;
             }

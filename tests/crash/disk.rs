@@ -38,6 +38,8 @@ pub enum Fault {
     Drop,
     /// A sync fails; what it should have made durable is gone for readers too.
     Revert,
+    /// A sync succeeds, makes nothing durable, and the next one fails.
+    Late,
 }
 
 /// What is left of what was not synced, when power fails.
@@ -63,6 +65,7 @@ struct Disk {
     files: BTreeMap<u64, Content>,
     operations: Vec<Kind>,
     reads: u64,
+    is_late: bool,
     /// From this operation on, everything fails.
     freeze_at: Option<u64>,
     is_frozen: bool,
@@ -89,6 +92,7 @@ impl CrashDisk {
             files: BTreeMap::new(),
             operations: Vec::new(),
             reads: 0,
+            is_late: false,
             freeze_at: None,
             is_frozen: false,
             plan: None,
@@ -119,6 +123,7 @@ impl CrashDisk {
         disk.plan = None;
         disk.freeze_at = None;
         disk.is_frozen = false;
+        disk.is_late = false;
         disk.operations.clear();
         disk.reads = 0;
     }
@@ -314,9 +319,18 @@ struct File {
 impl File {
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        let fault = disk.begin(Kind::Sync)?;
+        let mut fault = disk.begin(Kind::Sync)?;
+        if std::mem::take(&mut disk.is_late) {
+            fault = Some(Fault::Drop);
+        }
+        disk.is_late = fault == Some(Fault::Late);
         let content = disk.content(self.file);
         match fault {
+            Some(Fault::Late) => {
+                content.dirty.clear();
+                content.resized = false;
+                return Ok(());
+            }
             None | Some(Fault::Short(_) | Fault::Error(_)) => {
                 content.sync();
                 return Ok(());

@@ -491,12 +491,12 @@ impl Builder {
         tree
     }
 
-    /// Adds a branch without separators.
-    pub fn branch_of_one(&mut self, txn: u64, level: u32, child: u32) -> u32 {
+    /// Adds a branch.
+    pub fn branch(&mut self, level: u32, separators: &[&[u8]], children: &[u32]) -> u32 {
         let id = self.add(1);
-        self.page(id, txn, 3);
+        self.page(id, 1, 3);
         self.file.set_u8(id, 17, u8::try_from(level).expect("a level"));
-        self.node(id, &[], &[], &[child]);
+        self.node(id, separators, &[], children);
         id
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Attacks: page-owned-once, entry-count, space-log-replays, no-reuse-while-reachable.
 
-use crate::Random;
 use crate::build::File;
+use crate::{Random, engine_reads};
 use btree_store::verify::{Report, verify_path};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Barriers, Error, ErrorDetail, Options, Result, Txn};
@@ -120,6 +120,12 @@ fn every_commit_of_a_random_workload_leaves_a_sound_file() {
             let report = store.file().report();
             assert!(report.is_sound() && report.refused.is_empty(), "{seed}/{step}: {report}");
             check_counts(&report, &store.oracle);
+            if step % 10 == 0 {
+                let read = engine_reads(&store.file()).into_iter();
+                let read: Oracle =
+                    read.map(|(name, all)| (name, all.into_iter().collect())).collect();
+                assert!(read == store.oracle, "{seed}/{step}");
+            }
         }
         let report = store.db.verify().expect("memory does not fail");
         assert!(report.is_sound(), "seed {seed}: {report}");

@@ -6,6 +6,8 @@ use crate::build::{Builder, Entry, Fan, File, State, Tree, inline, snapshot, tra
 pub struct Sample {
     pub builder: Builder,
     pub state: State,
+    /// The state of the other slot, where it is an older one.
+    pub before: Option<State>,
     /// Two levels, ascending keys, small values.
     pub a: Tree,
     /// One leaf, short keys, values in runs of 2, 3 and 1 pages.
@@ -83,7 +85,8 @@ pub fn single(size: usize) -> Sample {
     let buckets = [("a", a_entries), ("o", o_entries), ("z", vec![])];
     let buckets = buckets.map(|(name, entries)| (name.to_owned(), entries)).to_vec();
     let (catalog, deep, log) = (Tree::default(), Tree::default(), vec![]);
-    let mut sample = Sample { builder, state, a, o, catalog, deep, spare, log, buckets };
+    let before = None;
+    let mut sample = Sample { builder, state, before, a, o, catalog, deep, spare, log, buckets };
     sample.rewrite();
     sample.file().seal();
     sample
@@ -155,7 +158,8 @@ pub fn large(size: usize) -> Sample {
         ..State::default()
     };
     let log = vec![log.0 - 1, log.0];
-    let mut sample = Sample { builder, state, a, o, catalog, deep, spare, log, buckets };
+    let before = None;
+    let mut sample = Sample { builder, state, before, a, o, catalog, deep, spare, log, buckets };
     sample.rewrite();
     sample.file().seal();
     sample
@@ -212,7 +216,7 @@ pub fn pair(size: usize) -> Sample {
         inline: inline(&[("a", &a), ("o", &o), ("r", &r)]),
         items,
         tail: [before.tail.clone(), change].concat(),
-        ..before
+        ..before.clone()
     };
     let mut new_entries = a_entries;
     new_entries[2 * FAN.leaf + 1].1[0] = 0xEE;
@@ -220,7 +224,8 @@ pub fn pair(size: usize) -> Sample {
     let buckets = buckets.map(|(name, entries)| (name.to_owned(), entries)).to_vec();
     let deep = old;
     let catalog = r;
-    let mut sample = Sample { builder, state, a, o, catalog, deep, spare, log: vec![], buckets };
+    let (before, log) = (Some(before), vec![]);
+    let mut sample = Sample { builder, state, before, a, o, catalog, deep, spare, log, buckets };
     sample.rewrite();
     sample.file().seal();
     sample

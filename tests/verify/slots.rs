@@ -2,7 +2,7 @@
 //! bytes that should be zero.
 //!
 //! Attacks: meta-lists-pages, slots-alternate, txn-ids-increase, valid-meta-whole,
-//! same-calls-same-bytes.
+//! same-calls-same-bytes, no-reuse-while-reachable.
 
 use crate::build::{Tree, inline, snapshot, transaction};
 use crate::cases::{Case, case, check, tail};
@@ -11,6 +11,7 @@ use btree_store::Invariant::{
     self, ChecksumCoversPage, MetaListsPages, PageKnowsItsId, SameCallsSameBytes, SlotsAlternate,
     TxnIdsIncrease, ValidMetaWhole,
 };
+use btree_store::verify::Report;
 
 const SLOTS: &[Case] = &[
     case("a page of the commit that is not listed", pair, MetaListsPages, |s| {
@@ -206,4 +207,30 @@ fn slots_that_do_not_count_are_refused_for_the_right_reason() {
         assert!(report.is_sound() && !report.is_at_rest(), "{name}: {report}");
         assert_eq!(report.accepted().map(|state| state.slot), Some(1), "{name}: {report}");
     }
+}
+
+/// Makes the older slot list `page`, and wait for another content of it.
+fn older_slot_wants(page: u32) -> Report {
+    let mut sample = pair(512);
+    let mut before = sample.before.clone().expect("a pair has two states");
+    before.items = vec![(page, 1)];
+    sample.builder.slot(&before);
+    sample.file().seal();
+    let item = sample.file().body(0)[1];
+    sample.file().set_u32(0, item + 8, 77);
+    sample.file().stamp(0);
+    sample.file().report()
+}
+
+#[test]
+fn a_page_of_the_state_before_that_was_written_again_is_found() {
+    let sample = pair(512);
+    for page in [sample.a.leaves[2], sample.spare[1]] {
+        let report = older_slot_wants(page);
+        assert_eq!(report.violations.len(), 1, "{report}");
+        assert!(report.violates(Invariant::NoReuseWhileReachable, Some(page)), "{report}");
+    }
+    // Nobody may have written this one: the disk lost it, and the state does not count.
+    let report = older_slot_wants(sample.deep.leaves[2]);
+    assert!(report.is_sound() && report.refused.len() == 1, "{report}");
 }

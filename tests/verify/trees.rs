@@ -289,6 +289,11 @@ const CELLS: &[Case] = &[
         s.file().set_u16(page, 18, 0);
         page
     }),
+    case("a branch without separators", single, CellsDisjoint, |s| {
+        let page = s.a.root;
+        s.file().set_u16(page, 18, 0);
+        page
+    }),
     case("more entries than a page holds", single, CellsDisjoint, |s| {
         let page = s.a.leaves[1];
         s.file().set_u16(page, 18, 0xFFFF);

@@ -1,0 +1,100 @@
+//! Every page of the file accounted for after each commit, by a walk that shares no code with
+//! the engine.
+
+use crate::matrix::budget::{Budget, Checked, Kill};
+use crate::matrix::scripts::{PATH, check_pages, fill, key, options, value};
+use btree_store::sim::Seeded;
+use btree_store::sim::oracle::{Handle, KeyShape, Op, ValueShape, Workload};
+use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Error};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+const OPS: u32 = 60;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    directed(budget).err().or_else(|| random(budget).err())
+}
+
+/// One step of each kind, and what is left after it.
+fn directed(budget: &mut Budget) -> Checked {
+    let vfs = Arc::new(MemVfs::new());
+    let open = || options(vfs.clone()).open(PATH);
+    let mut db = open()?;
+    let steps: &[fn(&BTree) -> Result<(), Error>] = &[
+        |db| db.exec("b", |txn| txn.put(key(1), value(1, 40))),
+        |db| db.exec("b", |txn| txn.put(key(1), value(2, 40))),
+        |db| db.exec("b", |txn| txn.put(key(2), value(3, 1500))),
+        |db| db.exec("b", |txn| txn.put(key(2), value(4, 900))),
+        fill,
+        |db| db.exec("b", |txn| (0..60).try_for_each(|n| txn.put(key(n), value(n, 100)))),
+        |db| db.exec("b", |txn| (10..40).try_for_each(|n| txn.del(key(n)))),
+        fails,
+        panics,
+        |db| db.exec("b", |txn| txn.del(key(2))),
+        |db| db.compact(0).map(drop),
+        |db| db.del_bucket("other"),
+        |db| db.del_bucket("b"),
+        |db| db.exec("c", |txn| txn.put(key(1), value(1, 40))),
+    ];
+    for step in steps {
+        budget.spend();
+        step(&db)?;
+        check_pages(&db)?;
+        budget.spend();
+        drop(db);
+        db = open()?;
+        check_pages(&db)?;
+    }
+    Ok(())
+}
+
+fn fails(db: &BTree) -> Result<(), Error> {
+    let failed = db.exec("b", |txn| {
+        (0..9).try_for_each(|n| txn.put(key(n), value(n, 90)))?;
+        Err::<(), _>(Error::Conflict)
+    });
+    if failed != Err(Error::Conflict) {
+        return Err(Error::Internal);
+    }
+    db.exec("b", |txn| txn.put(key(90), value(1, 9)))
+}
+
+fn panics(db: &BTree) -> Result<(), Error> {
+    let call = || {
+        db.exec_multi(|multi| {
+            multi.exec("b", |txn| txn.put(key(3), value(3, 700)))?;
+            multi.exec("b", |txn| {
+                (0..9).try_for_each(|n| txn.put(key(n), value(n, 90)))?;
+                panic!("as planned")
+            })
+        })
+    };
+    if catch_unwind(AssertUnwindSafe(|| call().map(|()| ()))).is_ok() {
+        return Err(Error::Internal);
+    }
+    db.exec("b", |txn| txn.put(key(91), value(1, 9)))
+}
+
+fn random(budget: &mut Budget) -> Checked {
+    for (seed, keys, values) in [
+        (1, KeyShape::Longest, ValueShape::Edge),
+        (2, KeyShape::Mixed, ValueShape::Mixed),
+        (3, KeyShape::SharedPrefix, ValueShape::Large),
+    ] {
+        let mut store = Handle::open(options(Arc::new(MemVfs::new())), PATH)?;
+        let mut workload = Workload::new(crate::matrix::scripts::PAGE, keys, values);
+        workload.key_count = 100;
+        let mut source = Seeded::new(seed);
+        for number in 0..OPS {
+            budget.spend();
+            store.run(&workload.op(&mut source));
+            check_pages(store.db())?;
+            if number % 8 == 7 {
+                store.run(&Op::Reopen);
+                check_pages(store.db())?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! What a technique may spend, and what it finds.
+
+use btree_store::seeded::Bug;
+use std::any::Any;
+use std::io::Write;
+
+/// Looks for a bug until it finds one or has spent what it has.
+pub type Technique = fn(&mut Budget) -> Option<Kill>;
+
+/// Counts executions: one operation, one crash image, one damaged file that was checked.
+pub struct Budget {
+    pub bug: Option<Bug>,
+    pub executions: u64,
+}
+
+impl Budget {
+    pub fn new(bug: Option<Bug>) -> Budget {
+        Budget { bug, executions: 0 }
+    }
+
+    /// Counts an execution that begins. Who started this process counts along, also when it dies.
+    pub fn spend(&mut self) {
+        self.executions += 1;
+        print!(".");
+        drop(std::io::stdout().flush());
+    }
+}
+
+/// A violation that was found.
+#[derive(Clone, Debug)]
+pub struct Kill(pub String);
+
+impl Kill {
+    pub fn of_panic(payload: &(dyn Any + Send)) -> Kill {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Kill(format!("panic: {}", text.unwrap_or("of another kind")))
+    }
+}
+
+impl<E: std::fmt::Display> From<E> for Kill {
+    fn from(error: E) -> Kill {
+        Kill(error.to_string())
+    }
+}
+
+/// What holds, or the violation.
+pub type Checked<T = ()> = Result<T, Kill>;
+
+/// Asks for something that must hold.
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Kill(what())) }
+}

@@ -1,0 +1,37 @@
+//! The same calls write the same bytes.
+
+use crate::matrix::budget::{Budget, Checked, Kill, ensure};
+use crate::matrix::scripts::{PATH, options};
+use crate::matrix::watch::Watch;
+use btree_store::sim::Seeded;
+use btree_store::sim::oracle::{Handle, KeyShape, ValueShape, Workload};
+use std::sync::Arc;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    (0..12).find_map(|seed| compare_runs(budget, seed).err())
+}
+
+fn compare_runs(budget: &mut Budget, seed: u64) -> Checked {
+    budget.spend();
+    let [first, second] = [write(seed)?, write(seed)?];
+    ensure(first.0 == second.0, || format!("seed {seed}: other operations"))?;
+    ensure(first.1 == second.1, || format!("seed {seed}: other bytes"))
+}
+
+/// The operations that reached the storage, and the bytes of the file.
+fn write(seed: u64) -> Checked<(String, Vec<u8>)> {
+    let (memory, watch) = Watch::memory();
+    let (record, result) = watch.record(|| -> Checked {
+        let mut store = Handle::open(options(Arc::new(watch.clone())), PATH)?;
+        let mut workload =
+            Workload::new(crate::matrix::scripts::PAGE, KeyShape::Mixed, ValueShape::Mixed);
+        let mut source = Seeded::new(seed);
+        for _ in 0..25 {
+            store.run(&workload.op(&mut source));
+        }
+        Ok(())
+    });
+    result?;
+    let bytes = memory.read_file(PATH).ok_or(Kill("the file is gone".into()))?;
+    Ok((format!("{record:?}"), bytes))
+}

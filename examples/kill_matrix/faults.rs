@@ -1,0 +1,179 @@
+//! Each operation of a commit fails, in each way, at each index. An error means the state before
+//! or after it; the store goes on, or says that it does not.
+
+use crate::matrix::budget::{Budget, Checked, Kill, ensure};
+use crate::matrix::crash::{Edit, apply};
+use crate::matrix::scripts::{Contents, PATH, check_pages, dump, fill, options};
+use crate::matrix::watch::{Op, Watch};
+use btree_store::sim::{Errno, Failure, Fault, OpSet, SimDisk, Snapshot, SyncFailure, When};
+use btree_store::{BTree, Error};
+use std::io;
+use std::sync::Arc;
+
+/// Writes of a single commit; a store that asks for more tries one for ever.
+const WRITES_MAX: u32 = 10_000;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    check_all(budget).err()
+}
+
+/// A commit that grows the file, writes large values and many pages.
+fn edits() -> Vec<Edit> {
+    let puts = (0..12).map(|n| Edit::Put("b", n * 4, 140));
+    puts.chain([Edit::Put("new", 1, 2500), Edit::Delete("b", 33)]).collect()
+}
+
+fn check_all(budget: &mut Budget) -> Checked {
+    let disk = SimDisk::new();
+    let db = options(disk.vfs()).open(PATH)?;
+    fill(&db)?;
+    let before = dump(&db)?;
+    drop(db);
+    disk.settle();
+    let start = disk.snapshot();
+    let after = after(&start)?;
+    let trial = Trial { start, before, after };
+    trial.read_only(budget)?;
+    let error = |ops, errno| (ops, Failure::Error(errno));
+    let kinds = [
+        error(OpSet::WRITES, Errno::Enospc),
+        error(OpSet::SYNCS, Errno::Eio),
+        (OpSet::SYNCS, Failure::Sync(SyncFailure::Drop)),
+        error(OpSet::WRITES, Errno::Eintr),
+        error(OpSet::READS, Errno::Eintr),
+        (OpSet::WRITES, Failure::Short(100)),
+        (OpSet::READS, Failure::Short(100)),
+        (OpSet::WRITES, Failure::Short(0)),
+        error(OpSet::WRITES, Errno::Eio),
+        error(OpSet::READS, Errno::Eio),
+    ];
+    for (ops, failure) in kinds {
+        for index in 0..40 {
+            budget.spend();
+            if !trial.run(ops, When::Once(index), failure)? {
+                break;
+            }
+        }
+    }
+    budget.spend();
+    trial.run(OpSet::WRITES, When::From(0), Failure::Short(0))?;
+    Ok(())
+}
+
+fn after(start: &Snapshot) -> Checked<Contents> {
+    let db = options(SimDisk::from_snapshot(start).vfs()).open(PATH)?;
+    apply(&db, &edits())?;
+    Ok(dump(&db)?)
+}
+
+struct Trial {
+    start: Snapshot,
+    before: Contents,
+    after: Contents,
+}
+
+impl Trial {
+    /// Runs the commit with a fault. `false` when it did not strike.
+    fn run(&self, ops: OpSet, when: When, failure: Failure) -> Checked<bool> {
+        let disk = SimDisk::from_snapshot(&self.start);
+        let watch = Watch::new(disk.clone());
+        let mut writes = 0;
+        watch.hook(move |op| {
+            writes += u32::from(matches!(op, Op::Write { .. }));
+            assert!(writes < WRITES_MAX, "a write is tried for ever");
+            Ok(())
+        });
+        let open = || options(Arc::new(watch.clone())).open(PATH);
+        let db = open()?;
+        disk.inject(Fault::new(ops, when, failure));
+        let counted = disk.operations();
+        let result = apply(&db, &edits());
+        let operations = disk.operations() - counted;
+        disk.clear_faults();
+        let what = format!("{failure:?} {when:?}: {result:?}");
+        let is_harmless = matches!(failure, Failure::Error(Errno::Eintr) | Failure::Short(1..));
+        ensure(result.is_ok() || !is_harmless, || format!("{what}: it had to be tried again"))?;
+        let lasts = matches!(failure, Failure::Short(0)) && matches!(when, When::From(_));
+        ensure(result.is_err() || !lasts, || format!("{what}: nothing could be written"))?;
+        self.check(&db, result, failure, &what)?;
+        drop(db);
+        let db = open()?;
+        self.check_contents(&dump(&db)?, result, &what)?;
+        check_pages(&db)?;
+        apply(&db, &[Edit::Put("b", 1, 10)])?;
+        check_pages(&db)?;
+        Ok(operations > 0 && (result.is_err() || is_harmless && self.may_strike(when)))
+    }
+
+    /// A fault that does no harm is tried at the first places only.
+    fn may_strike(&self, when: When) -> bool {
+        matches!(when, When::Once(0..12)) && !self.before.is_empty()
+    }
+
+    fn check_contents(
+        &self,
+        found: &Contents,
+        result: Result<(), Error>,
+        what: &str,
+    ) -> Checked {
+        let mut found = found.clone();
+        // The commit that tells whether the store goes on.
+        found.remove("probe");
+        let is_right = match result {
+            Ok(()) => found == self.after,
+            Err(_) => found == self.before || found == self.after,
+        };
+        ensure(is_right, || format!("{what}: neither the state before nor after"))
+    }
+
+    /// What an open store does after a fault.
+    fn check(
+        &self,
+        db: &BTree,
+        result: Result<(), Error>,
+        failure: Failure,
+        what: &str,
+    ) -> Checked {
+        let now = dump(db)?;
+        self.check_contents(&now, result, what)?;
+        if result.is_err() {
+            ensure(now == self.before, || format!("{what}: readers see what failed"))?;
+        }
+        let probe = apply(db, &[Edit::Put("probe", 1, 10)]);
+        let is_sync = matches!(failure, Failure::Sync(_));
+        if result.is_err() && is_sync {
+            return ensure(probe == Err(Error::Poisoned), || {
+                format!("{what}: a sync failed, then {probe:?}")
+            });
+        }
+        match probe {
+            Ok(()) => {
+                self.check_contents(&dump(db)?, result, what)?;
+                check_pages(db)
+            }
+            Err(Error::Poisoned) if result.is_err() => Ok(()),
+            Err(error) => Err(Kill(format!("{what}: then {error:?}"))),
+        }
+    }
+
+    /// A read-only open of a file that needs recovery writes nothing.
+    fn read_only(&self, budget: &mut Budget) -> Checked {
+        budget.spend();
+        let disk = SimDisk::from_snapshot(&self.start);
+        let db = options(disk.vfs()).open(PATH)?;
+        apply(&db, &edits())?;
+        disk.kill();
+        drop(db);
+        let watch = Watch::new(disk);
+        watch.hook(|op| {
+            let is_change = op.is_change() || op.is_sync();
+            if is_change { Err(io::Error::other("a read-only store writes")) } else { Ok(()) }
+        });
+        let (counts, found) = watch.during(|| {
+            let db = options(Arc::new(watch.clone())).read_only().open(PATH)?;
+            dump(&db)
+        });
+        ensure(found? == self.after, || "a read-only open finds another state".into())?;
+        ensure(counts.is_silent(), || format!("a read-only open did {counts:?}"))
+    }
+}

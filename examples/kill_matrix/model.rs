@@ -1,0 +1,60 @@
+//! Random operations beside a model that answers as a store must: transactions, failures, panics,
+//! nested calls, cursors, compaction, reopening.
+
+use crate::matrix::budget::{Budget, Checked, Kill, ensure};
+use crate::matrix::scripts::{PATH, options};
+use btree_store::sim::Seeded;
+use btree_store::sim::oracle::{Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare};
+use btree_store::vfs::MemVfs;
+use std::sync::Arc;
+
+const SHAPES: &[(KeyShape, ValueShape, u32)] = &[
+    (KeyShape::Longest, ValueShape::Edge, 80),
+    (KeyShape::Mixed, ValueShape::Mixed, 400),
+    (KeyShape::Nested, ValueShape::Small, 200),
+    (KeyShape::SharedPrefix, ValueShape::Large, 60),
+    (KeyShape::Sequential, ValueShape::Small, 400),
+    (KeyShape::Longest, ValueShape::Empty, 200),
+];
+const OPS: u32 = 120;
+const ROUNDS: u64 = 3;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    for round in 0..ROUNDS {
+        for (number, shape) in SHAPES.iter().enumerate() {
+            if let Err(kill) = run_shape(budget, *shape, round * 100 + number as u64) {
+                return Some(kill);
+            }
+        }
+    }
+    None
+}
+
+fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64) -> Checked {
+    let mut store = Handle::open(options(Arc::new(MemVfs::new())), PATH)?;
+    let mut oracle = Oracle::new(crate::matrix::scripts::PAGE);
+    let mut workload =
+        Workload::new(crate::matrix::scripts::PAGE, shape.0, shape.1);
+    workload.key_count = shape.2;
+    workload.bucket_count = 2;
+    workload.steps_max = 10;
+    let mut source = Seeded::new(seed);
+    for number in 0..OPS {
+        budget.spend();
+        let op = workload.op(&mut source);
+        let (found, wanted) = (store.run(&op), oracle.apply(&op));
+        ensure(found == wanted, || format!("seed {seed}, operation {number}: {op:?}"))?;
+        let seq = store.db().current_seq();
+        let may_move = matches!(op, Op::Compact(_));
+        ensure(may_move || seq == oracle.seq(), || format!("sequence {seq}: {op:?}"))?;
+        oracle.follow(seq);
+        if number % 4 == 3 {
+            compare(store.db(), oracle.now())?;
+        }
+        if number % 24 == 23 {
+            ensure(store.run(&Op::Reopen) == oracle.apply(&Op::Reopen), || "reopen".into())?;
+            compare(store.db(), oracle.now())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! Operations on a simulated disk. The input's first bytes say what disk it is, the front of the
+//! rest which operations run, the back what the disk chooses: where power fails, what survives.
+//!
+//! What is asked after each crash: is what is found one of the states that may be found, is the
+//! file sound, does the store go on?
+
+use super::input::Input;
+use super::op::{bulk, workload};
+use btree_store::sim::oracle::{Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare};
+use btree_store::sim::{
+    Bytes, Checked, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Mark,
+    OpKind, OpSet, Profile, SimDisk, SyncFailure, Verdict, When,
+};
+use btree_store::{BTree, Barriers, Error, Options};
+use std::cell::RefCell;
+
+const PATH: &str = "store";
+/// Operations of one input at most.
+const OPS_MAX: usize = 40;
+/// Bytes before those that say which operations run.
+const HEAD: usize = 8;
+
+/// What the first bytes say.
+struct Setting {
+    profile: Profile,
+    page_size: u32,
+    cache_bytes: u64,
+    barriers: Barriers,
+    nested: u32,
+    at: CrashPoints,
+}
+
+impl Setting {
+    fn read(input: &mut Input<'_>) -> Setting {
+        let page_size = input.pick(&[512, 512, 512, 4096]);
+        let profile = Profile {
+            sector_bytes: input.pick(&[512, 64, 4096, 256]),
+            growth: input.pick(&[Growth::Zeros, Growth::Stale]),
+            data_sync: input.pick(&[DataSync::KeepsSize, DataSync::LosesSize]),
+            ..Profile::default()
+        };
+        Setting {
+            profile,
+            page_size,
+            cache_bytes: input.pick(&[1 << 20, 0, 4 * 512]),
+            barriers: input.pick(&[Barriers::One, Barriers::One, Barriers::Two]),
+            nested: input.pick(&[0, 1, 2, 0]),
+            at: input.pick(&[CrashPoints::Fences, CrashPoints::EveryOperation]),
+        }
+    }
+
+    fn options(&self, disk: &SimDisk) -> Options {
+        let options = Options::new().page_size(self.page_size).barriers(self.barriers);
+        options.cache_bytes(self.cache_bytes).vfs(disk.vfs())
+    }
+}
+
+/// What may be found from some moment on: the oracle of each state, the newest last.
+type Possible = Vec<Oracle>;
+
+/// One input: its setting, its operations, and what may be found after each mark.
+struct Trial<'a> {
+    setting: Setting,
+    ops: &'a [u8],
+    possible: RefCell<Vec<Possible>>,
+}
+
+pub fn run(data: &[u8]) {
+    let setting = Setting::read(&mut Input::new(data));
+    let ops = data.get(HEAD..).unwrap_or_default();
+    let choices: Vec<u8> = ops.iter().rev().copied().collect();
+    let explorer = Explorer::new("fuzz")
+        .profile(setting.profile)
+        .nested(setting.nested)
+        .crash_points(setting.at);
+    let trial = Trial { setting, ops, possible: RefCell::default() };
+    let report = explorer.sample(
+        Bytes::new(&choices),
+        |disk| trial.run(disk),
+        |disk, crash| trial.check(disk, crash),
+    );
+    assert!(report.verdict != Verdict::Violated, "{report}");
+}
+
+/// An oracle without the past, and the same for a state of the past.
+fn state_of(oracle: &Oracle, seq: u64) -> Option<Oracle> {
+    let mut state = oracle.clone();
+    if seq != state.seq() && !state.recover(seq) {
+        return None;
+    }
+    state.forget_before(seq);
+    Some(state)
+}
+
+fn put(bucket: &str, key: &str) -> Op {
+    let write = Write::Put(key.into(), Data::from([b'!'; 40]));
+    Op::Exec(Exec { bucket: bucket.to_owned(), steps: vec![Step::Write(write)], end: End::Commit })
+}
+
+/// The store at work, and what it must hold.
+struct World<'a> {
+    disk: &'a SimDisk,
+    /// None while the process ends and another starts.
+    store: Option<Handle>,
+    oracle: Oracle,
+    /// A fault may strike.
+    is_armed: bool,
+}
+
+impl World<'_> {
+    fn store(&mut self) -> &mut Handle {
+        self.store.as_mut().expect("a process runs")
+    }
+
+    /// The oracle takes over the store's number.
+    fn follow(&mut self) {
+        let seq = self.store().db().current_seq();
+        self.oracle.follow(seq);
+    }
+}
+
+impl Trial<'_> {
+    /// From here on, one of these states may be found.
+    fn mark(&self, disk: &SimDisk, states: Possible) {
+        let mut possible = self.possible.borrow_mut();
+        disk.mark(Mark::Note(possible.len() as u64));
+        possible.push(states);
+    }
+
+    fn possible(&self, crash: &Crash) -> Possible {
+        let latest = crash.marks().last();
+        let Some(Mark::Note(number)) = latest else {
+            return vec![Oracle::new(self.setting.page_size)];
+        };
+        self.possible.borrow()[usize::try_from(number).expect("it was an index")].clone()
+    }
+
+    fn run(&self, disk: &SimDisk) -> Checked {
+        self.possible.borrow_mut().clear();
+        let store = Handle::open(self.setting.options(disk), PATH)?;
+        let oracle = Oracle::new(self.setting.page_size);
+        let mut world = World { disk, store: Some(store), oracle, is_armed: false };
+        let mut input = Input::new(self.ops);
+        let mut workload = workload(&mut input, self.setting.page_size);
+        for _ in 0..OPS_MAX {
+            if input.is_empty() {
+                break;
+            }
+            let kind = input.below(16);
+            match kind {
+                0 if !world.is_armed => {
+                    disk.inject(fault(&mut input));
+                    world.is_armed = true;
+                }
+                1 if !world.is_armed => self.restart(&mut world, &mut input)?,
+                // With faults about, simple operations: before or after, and nothing between.
+                _ if kind > 10 || world.is_armed => {
+                    let op = bulk(&mut input, self.setting.page_size);
+                    self.step(&mut world, &op, &mut input)?;
+                }
+                _ => {
+                    let op = workload.op(&mut input);
+                    self.step(&mut world, &op, &mut input)?;
+                }
+            }
+        }
+        disk.clear_faults();
+        Ok(())
+    }
+
+    /// Does an operation, and compares what it answers.
+    fn step(&self, world: &mut World<'_>, op: &Op, input: &mut Input<'_>) -> Checked {
+        let before = world.oracle.clone();
+        let wanted = world.oracle.apply(op);
+        let (first, last) = (before.seq(), world.oracle.seq());
+        let states: Possible =
+            (first..=last).filter_map(|seq| state_of(&world.oracle, seq)).collect();
+        self.mark(world.disk, states);
+        let found = world.store().run(op);
+        if world.is_armed && found != wanted {
+            return self.after_trouble(world, before, input);
+        }
+        if found != wanted {
+            return Err(format!("{op:?}\nanswers {found:?}\nnot {wanted:?}").into());
+        }
+        let seq = world.store().db().current_seq();
+        if seq < last || (seq > last && !format!("{op:?}").contains("Compact(")) {
+            return Err(format!("{op:?}\nleads to state {seq}, not {last}").into());
+        }
+        world.oracle.follow(seq);
+        self.mark(world.disk, state_of(&world.oracle, seq).into_iter().collect());
+        Ok(())
+    }
+
+    /// An operation failed since the disk did: the state is the one before it or after it. The
+    /// store goes on, or says that it does not; a new process finds one of the two.
+    fn after_trouble(
+        &self,
+        world: &mut World<'_>,
+        before: Oracle,
+        input: &mut Input<'_>,
+    ) -> Checked {
+        world.disk.clear_faults();
+        world.is_armed = false;
+        let possible = [before, world.oracle.clone()];
+        let found = find(world.store().db(), &possible)?;
+        match world.store().db().commit() {
+            Ok(()) if input.below(2) == 0 => {
+                world.oracle = found;
+                world.follow();
+                Ok(())
+            }
+            Ok(()) | Err(Error::Poisoned) => self.reopen(world, &possible, input),
+            Err(error) => Err(format!("after trouble, commit answers {error:?}").into()),
+        }
+    }
+
+    /// Ends the process and starts another, without a crash.
+    fn restart(&self, world: &mut World<'_>, input: &mut Input<'_>) -> Checked {
+        let possible = [world.oracle.clone()];
+        self.reopen(world, &possible, input)
+    }
+
+    fn reopen(&self, world: &mut World<'_>, possible: &[Oracle], input: &mut Input<'_>) -> Checked {
+        if input.below(2) == 0 {
+            // The process is killed; what it does when it ends does not reach the disk.
+            world.disk.kill();
+        }
+        world.store = None;
+        world.disk.kill();
+        if input.below(2) == 1 {
+            world.disk.evict();
+        }
+        world.store = Some(Handle::open(self.setting.options(world.disk), PATH)?);
+        world.oracle = find(world.store().db(), possible)?;
+        world.follow();
+        // The cursors of the old process are gone.
+        world.oracle.apply(&Op::Reopen);
+        let seq = world.oracle.seq();
+        self.mark(world.disk, state_of(&world.oracle, seq).into_iter().collect());
+        check_sound(world.store().db())
+    }
+
+    /// What must hold after a crash.
+    fn check(&self, disk: &SimDisk, crash: &Crash) -> Checked {
+        let possible = self.possible(crash);
+        if crash.depth() == 1 && disk.file_len(PATH).is_some_and(|len| len > 0) {
+            self.check_read_only(disk, &possible)?;
+        }
+        let db = self.setting.options(disk).open(PATH)?;
+        let mut oracle = find(&db, &possible)?;
+        oracle.follow(db.current_seq());
+        self.mark(disk, vec![oracle.clone()]);
+        check_sound(&db)?;
+        let before = oracle.clone();
+        let probe = put("probes", &format!("probe {}", crash.depth()));
+        oracle.apply(&probe);
+        self.mark(disk, vec![before, oracle.clone()]);
+        drop(db);
+        let mut store = Handle::open(self.setting.options(disk), PATH)?;
+        let reply = store.run(&probe);
+        if reply.end != Ending::Done {
+            return Err(format!("the probe answers {reply:?}").into());
+        }
+        self.mark(disk, vec![oracle.clone()]);
+        if disk.choose(4) == 3 {
+            store.db().compact(0)?;
+        }
+        drop(store);
+        let db = self.setting.options(disk).open(PATH)?;
+        compare(&db, oracle.now())?;
+        check_sound(&db)
+    }
+
+    /// A reader that may not write finds a state that may be found, and writes nothing.
+    fn check_read_only(&self, disk: &SimDisk, possible: &Possible) -> Checked {
+        let kinds = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll];
+        let written = || kinds.into_iter().map(|kind| disk.count(kind)).sum::<u64>();
+        let before = written();
+        let db = self.setting.options(disk).read_only().open(PATH)?;
+        find(&db, possible)?;
+        drop(db);
+        if written() == before { Ok(()) } else { Err("a read-only open wrote".into()) }
+    }
+}
+
+/// The state that a store is in, the newest of those that fit.
+fn find(db: &BTree, possible: &[Oracle]) -> Result<Oracle, String> {
+    let mut differences = Vec::new();
+    for oracle in possible.iter().rev() {
+        match compare(db, oracle.now()) {
+            Ok(()) => return Ok(oracle.clone()),
+            Err(difference) => differences.push(format!("{}: {difference}", oracle.seq())),
+        }
+    }
+    let seq = db.current_seq();
+    Err(format!("state {seq} is none that may be found: {}", differences.join("; ")))
+}
+
+fn check_sound(db: &BTree) -> Checked {
+    let report = db.verify()?;
+    if !report.is_sound() {
+        return Err(report.to_string().into());
+    }
+    let (stats, state) = (db.stats()?, &report.states[0]);
+    let said = (stats.seq, stats.page_count, stats.free_pages + stats.pending_pages);
+    if said == (state.txn, state.page_count, state.free + state.pending) {
+        return Ok(());
+    }
+    Err(format!("the store says {said:?}, its file {state:?}").into())
+}
+
+/// A fault that strikes once, or from some operation on.
+fn fault(input: &mut Input<'_>) -> Fault {
+    let at = input.below(24) as u64;
+    let when = if input.once_in(3) { When::From(at) } else { When::Once(at) };
+    let ops = input.pick(&[OpSet::WRITES, OpSet::SYNCS, OpSet::ALL, OpSet::READS]);
+    let failure = input.pick(&[
+        Failure::Error(Errno::Eio),
+        Failure::Error(Errno::Enospc),
+        Failure::Sync(SyncFailure::Drop),
+        Failure::Sync(SyncFailure::Keep),
+        Failure::Sync(SyncFailure::Revert),
+        Failure::Sync(SyncFailure::NoSpace),
+        Failure::Short(200),
+        Failure::Error(Errno::Eintr),
+    ]);
+    Fault::new(ops, when, failure)
+}

@@ -1,0 +1,36 @@
+//! What each target does with its bytes. A body returns, or panics and says why.
+//!
+//! Every input is read to its end and means something; nothing is drawn from anywhere else.
+
+mod disk;
+mod dump;
+mod file;
+mod input;
+mod node;
+mod op;
+mod page;
+mod patch;
+mod reseal;
+mod script;
+mod seeds;
+mod space;
+
+/// Operations on a simulated disk that fails and loses power, against the oracle.
+pub fn ops(data: &[u8]) {
+    disk::run(data);
+}
+
+/// An arbitrary or a damaged file: opened, read, verified, written, opened again.
+pub fn file(data: &[u8]) {
+    file::run(data);
+}
+
+/// Arbitrary bytes as pages, and pages built by operations beside a twin.
+pub fn page(data: &[u8]) {
+    page::run(data);
+}
+
+/// Operations on a store in memory, against the oracle, reply by reply.
+pub fn script(data: &[u8]) {
+    script::run(data);
+}

@@ -1,0 +1,70 @@
+//! Operations from bytes: those of the oracle's workload, and bulks, so that a short input leads
+//! to a high tree.
+
+use super::input::Input;
+use btree_store::sim::oracle::{
+    Data, End, Exec, KeyShape, Op, Part, Step, ValueShape, Workload, Write,
+};
+
+const KEY_SHAPES: [KeyShape; 6] = [
+    KeyShape::Short,
+    KeyShape::Mixed,
+    KeyShape::SharedPrefix,
+    KeyShape::Nested,
+    KeyShape::Sequential,
+    KeyShape::Longest,
+];
+const VALUE_SHAPES: [ValueShape; 5] =
+    [ValueShape::Small, ValueShape::Mixed, ValueShape::Edge, ValueShape::Large, ValueShape::Empty];
+
+/// The workload that the next bytes ask for.
+pub fn workload(input: &mut Input<'_>, page_size: u32) -> Workload {
+    let mut workload = Workload::new(page_size, input.pick(&KEY_SHAPES), input.pick(&VALUE_SHAPES));
+    workload.key_count = input.pick(&[16, 60, 250]);
+    workload.bucket_count = input.pick(&[2, 1, 4, 40]);
+    workload
+}
+
+fn len_of(value: usize) -> u32 {
+    u32::try_from(value).expect("it is a number of few bytes")
+}
+
+/// A key of a bulk: short ones, and ones so long that branches hold few.
+fn key(number: u32, len: usize) -> Data {
+    let mut key = number.to_be_bytes()[2..].to_vec();
+    key.resize(2 + len, b'k');
+    key.into()
+}
+
+/// Many puts, or many removals, of keys at regular distances, in one transaction; now and then a
+/// compaction. It has no cursors, and no calls inside calls.
+pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+    if input.once_in(12) {
+        return if input.once_in(4) { Op::DelBucket("b0".into()) } else { Op::Compact(0) };
+    }
+    let (first, stride) = (len_of(input.below(256)), 1 + len_of(input.below(5)));
+    let count = 1 + len_of(input.below(48));
+    let key_len = input.pick(&[2, 60, 20, 100]);
+    let page = usize::try_from(page_size).expect("a page size fits");
+    let value = vec![b'v'; input.pick(&[8, 40, page / 4, page / 2, page * 2])];
+    let removes = input.once_in(3);
+    let descends = input.once_in(4);
+    let write = |at: u32| {
+        let at = if descends { count - 1 - at } else { at };
+        let key = key(first + at * stride, key_len);
+        Step::Write(if removes { Write::Del(key) } else { Write::Put(key, (&value).into()) })
+    };
+    let steps: Vec<Step> = (0..count).map(write).collect();
+    let bucket = format!("b{}", input.below(3));
+    let end = if input.once_in(16) { End::Panic } else { End::Commit };
+    if input.once_in(8) {
+        let (early, late) = steps.split_at(steps.len() / 2);
+        let part = |steps: &[Step], bucket: &str, end| {
+            Part::Exec(Exec { bucket: bucket.to_owned(), steps: steps.to_vec(), end })
+        };
+        let savepoint = End::Fail(btree_store::Error::Conflict);
+        let parts = vec![part(early, &bucket, End::Commit), part(late, "b0", savepoint)];
+        return Op::Multi { parts, end };
+    }
+    Op::Exec(Exec { bucket, steps, end })
+}

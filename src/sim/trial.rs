@@ -1,0 +1,394 @@
+//! One workload of the certificate, on a disk: what it does, and what must hold after a crash.
+//!
+//! Owns: [`Trial`]: the states that the workload goes through, its run, and the check.
+//! Must not know: how crashes are found, which workloads there are.
+//! Keeps: what is found is compared with a model that shares nothing with the store.
+//!
+//! It attacks durable-before-ok and commit-atomic (P1, P2: what is found is a state between the
+//! last acknowledged and the last started commit, read in both directions), valid-meta-whole and
+//! page-owned-once (P4, P5: every state in a slot is sound, and every page has one owner),
+//! meta-lists-pages, slots-alternate, no-reuse-while-reachable and committed-pages-immutable (P13:
+//! each write is checked as it happens), snapshot-stable (P12), failed-sync-poisons.
+
+use super::audit::{Audit, Medium};
+use super::crash::{Checked, Crash};
+use super::disk::SimDisk;
+use super::fault::Fault;
+use super::guard::Guard;
+use super::points::Mark;
+use super::trace::OpKind;
+use super::workloads::{BUCKET, Contents, Edit, Initial, Sizes, Step, apply, commit};
+use crate::{BTree, Barriers, Error, Iter, Options, Result};
+use std::path::Path;
+
+/// The file of every trial.
+pub(super) const PATH: &str = "store";
+
+/// A store's contents, summed up: equal sums are equal contents, in all likelihood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Dump {
+    /// CRC32C of the entries in ascending order, and in descending order.
+    forward: u32,
+    backward: u32,
+    entries: u64,
+    /// A missing bucket is not an empty one.
+    exists: bool,
+}
+
+impl Dump {
+    fn add(sum: u32, key: &[u8], value: &[u8]) -> u32 {
+        let lens = (key.len() as u64) << 32 | value.len() as u64;
+        let sum = crc32c::crc32c_append(sum, &lens.to_le_bytes());
+        crc32c::crc32c_append(crc32c::crc32c_append(sum, key), value)
+    }
+
+    fn of_model(contents: &Contents, exists: bool) -> Dump {
+        let sum = |sum, (key, value): (&Vec<u8>, &Vec<u8>)| Dump::add(sum, key, value);
+        Dump {
+            forward: contents.iter().fold(0, sum),
+            backward: contents.iter().rev().fold(0, sum),
+            entries: contents.len() as u64,
+            exists,
+        }
+    }
+
+    /// Reads a whole store, in both directions, and compares the count that it keeps.
+    fn of_store(db: &BTree) -> Result<Dump> {
+        let found = db.view(BUCKET, |txn| {
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            let mut dump = Dump { exists: true, ..Dump::default() };
+            let mut iter = txn.iter();
+            while iter.next_ref(&mut key, &mut value) {
+                dump.forward = Dump::add(dump.forward, &key, &value);
+                dump.entries += 1;
+            }
+            let mut iter = txn.iter();
+            while iter.prev_ref(&mut key, &mut value) {
+                dump.backward = Dump::add(dump.backward, &key, &value);
+            }
+            // A wrong count makes a dump that is like no state.
+            dump.exists = dump.entries == txn.len();
+            Ok(dump)
+        });
+        match found {
+            Err(Error::NotFound) => Ok(Dump::default()),
+            found => found,
+        }
+    }
+}
+
+/// A state that may be found: a state of the workload, and which checks left their probe in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    step: u64,
+    probes: u64,
+}
+
+/// Probes that can be told apart: one for each crash in a row.
+const PROBES: usize = 4;
+
+impl State {
+    fn code(self) -> u64 {
+        self.step * (1 << PROBES) + self.probes
+    }
+
+    fn from_code(code: u64) -> State {
+        State { step: code >> PROBES, probes: code % (1 << PROBES) }
+    }
+}
+
+/// What a note of a trial means, in its upper half.
+const FOUND: u64 = 1 << 32;
+const PROBE_STARTED: u64 = 2 << 32;
+const PROBE_ACKNOWLEDGED: u64 = 3 << 32;
+
+/// One workload.
+pub(super) struct Trial {
+    page_size: u32,
+    barriers: Barriers,
+    steps: Vec<(Step, Vec<Edit>)>,
+    /// What the store may be found to hold, by step and probes.
+    dumps: Vec<Vec<Dump>>,
+}
+
+impl Trial {
+    pub(super) fn new(
+        initial: Initial,
+        steps: &[Step],
+        page_size: u32,
+        barriers: Barriers,
+    ) -> Trial {
+        let sizes = sizes(page_size);
+        let mut contents = initial.contents(sizes);
+        let mut exists = initial != Initial::Empty;
+        let mut dumps = vec![probed(&contents, exists)];
+        let mut planned = Vec::new();
+        for &step in steps {
+            let edits = step.edits(&contents, sizes);
+            apply(&mut contents, &edits);
+            exists |= step != Step::Compact;
+            dumps.push(probed(&contents, exists));
+            planned.push((step, edits));
+        }
+        Trial { page_size, barriers, steps: planned, dumps }
+    }
+
+    fn open(&self, disk: &SimDisk) -> Result<BTree> {
+        self.options(disk).open(PATH)
+    }
+
+    fn options(&self, disk: &SimDisk) -> Options {
+        Options::new().page_size(self.page_size).barriers(self.barriers).vfs(disk.vfs())
+    }
+
+    /// Runs the workload; crash points count from its last step on.
+    pub(super) fn run(&self, disk: &SimDisk) -> Checked {
+        let db = self.open(disk)?;
+        let mut readers = Vec::new();
+        for number in 1..=self.steps.len() {
+            if number == self.steps.len() && number > 1 {
+                disk.forget_crash_points();
+            }
+            self.step(disk, &db, number, &mut readers)?;
+        }
+        for (reader, state) in readers {
+            check_reader(reader, state)?;
+        }
+        drop(db);
+        Ok(())
+    }
+
+    /// Runs one step, from 1. A reader that it opens is left with the state that it reads.
+    fn step(
+        &self,
+        disk: &SimDisk,
+        db: &BTree,
+        number: usize,
+        readers: &mut Vec<(Iter, Dump)>,
+    ) -> Result<()> {
+        let (step, edits) = &self.steps[number - 1];
+        let before = self.dumps[number - 1][0];
+        if *step == Step::UnderReader && before.exists {
+            readers.push((db.view(BUCKET, |txn| Ok(txn.iter()))?, before));
+        }
+        disk.started(number as u64);
+        match step {
+            Step::Compact => drop(db.compact(0)?),
+            _ => commit(db, edits)?,
+        }
+        disk.acknowledged(number as u64);
+        Ok(())
+    }
+
+    /// Runs the workload with the guard at every write of it.
+    pub(super) fn run_guarded(&self, disk: &SimDisk) -> Checked {
+        let bytes = disk.read_file(PATH).ok_or("the store is missing")?;
+        let page_size = super::index(self.page_size);
+        disk.watch(Box::new(Guard::new(Path::new(PATH), page_size, bytes)?));
+        self.run(disk)?;
+        drop(disk.unwatch());
+        disk.violation().map_or(Ok(()), |violation| Err(violation.into()))
+    }
+
+    /// Runs the workload with a fault that may strike from the last step on, then starts the
+    /// process again without a reboot.
+    pub(super) fn run_faulted(&self, disk: &SimDisk, fault: Fault) -> Checked {
+        let db = self.open(disk)?;
+        let mut readers = Vec::new();
+        let last = self.steps.len();
+        for number in 1..last {
+            self.step(disk, &db, number, &mut readers)?;
+        }
+        disk.inject(fault);
+        let result = self.step(disk, &db, last, &mut readers);
+        drop(readers);
+        if let Err(error) = result
+            && disk.choose(2) == 0
+        {
+            disk.clear_faults();
+            self.check_after_error(disk, &db, error)?;
+        }
+        drop(db);
+        disk.clear_faults();
+        disk.kill();
+        if disk.choose(2) == 1 {
+            disk.evict();
+        }
+        disk.forget_crash_points();
+        let possible = possible(disk.marks().into_iter());
+        self.recover(disk, &possible, 0)
+    }
+
+    /// An error means the state before or after, to those who read; and once its cause is over,
+    /// the store goes on, or says that it does not.
+    fn check_after_error(&self, disk: &SimDisk, db: &BTree, error: Error) -> Checked {
+        let last = self.steps.len();
+        let found = Dump::of_store(db)?;
+        if found != self.dumps[last - 1][0] && found != self.dumps[last][0] {
+            return Err(format!("after {error:?}, {found:?} is no state").into());
+        }
+        let bit = 1 << (PROBES - 1);
+        disk.mark(Mark::Note(PROBE_STARTED | bit));
+        match commit(db, &[probe(PROBES - 1)]) {
+            Ok(()) => disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit)),
+            Err(Error::Poisoned) => {}
+            Err(other) => {
+                let message = format!("after {error:?}, and once it is over: {other:?}");
+                return Err(message.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The check after a crash.
+    pub(super) fn check(&self, disk: &SimDisk, crash: &Crash) -> Checked {
+        let possible = possible(crash.marks());
+        if crash.depth() == 1 {
+            self.check_read_only(disk, &possible)?;
+        }
+        self.recover(disk, &possible, crash.depth())
+    }
+
+    /// Opens the store and checks all that must hold, then goes on with it.
+    fn recover(&self, disk: &SimDisk, possible: &[State], crashes: usize) -> Checked {
+        let db = self.open(disk)?;
+        let state = self.find(Dump::of_store(&db)?, possible)?;
+        disk.mark(Mark::Note(FOUND | state.code()));
+        self.check_pages(disk, &db)?;
+        let bit = 1 << crashes.min(PROBES - 1);
+        disk.mark(Mark::Note(PROBE_STARTED | bit));
+        commit(&db, &[probe(crashes)])?;
+        disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit));
+        drop(db);
+        let after = State { probes: state.probes | bit, ..state };
+        self.find(Dump::of_store(&self.open(disk)?)?, &[after])?;
+        Ok(())
+    }
+
+    /// A reader that may not write finds the same, and writes nothing.
+    fn check_read_only(&self, disk: &SimDisk, possible: &[State]) -> Checked {
+        let db = self.options(disk).read_only().open(PATH)?;
+        self.find(Dump::of_store(&db)?, possible)?;
+        drop(db);
+        let written: u64 = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll]
+            .into_iter()
+            .map(|kind| disk.count(kind))
+            .sum();
+        if written == 0 { Ok(()) } else { Err("a read-only open wrote".into()) }
+    }
+
+    fn find(&self, found: Dump, possible: &[State]) -> std::result::Result<State, String> {
+        let is_it = |state: &&State| {
+            let dumps = self.dumps.get(usize::try_from(state.step).unwrap_or(usize::MAX));
+            let dump = dumps.and_then(|dumps| dumps.get(usize::try_from(state.probes).ok()?));
+            dump == Some(&found)
+        };
+        let state = possible.iter().rev().find(is_it).copied();
+        state.ok_or_else(|| match self.any_state(found) {
+            Some(state) => format!("found {state:?}, possible are {possible:?}"),
+            None => format!("found {found:?}, which is no state at all"),
+        })
+    }
+
+    fn any_state(&self, found: Dump) -> Option<State> {
+        let all = self.dumps.iter().zip(0..);
+        all.flat_map(|(dumps, step)| dumps.iter().zip(0..).map(move |(dump, p)| (dump, step, p)))
+            .find(|(dump, _, _)| **dump == found)
+            .map(|(_, step, probes)| State { step, probes })
+    }
+
+    /// Every state in a slot is sound, and every page has one owner.
+    fn check_pages(&self, disk: &SimDisk, db: &BTree) -> Checked {
+        let page_size = super::index(self.page_size);
+        let mut newest: Option<Audit> = None;
+        for slot in 0..2 {
+            let mut medium = OnDisk(disk);
+            let Some(state) = Audit::of_slot(&mut medium, slot, page_size)? else { continue };
+            if newest.as_ref().is_none_or(|newest| newest.txn < state.txn) {
+                newest = Some(state);
+            }
+        }
+        let newest = newest.ok_or("no slot holds a state")?;
+        let stats = db.stats()?;
+        let said = (stats.seq, stats.page_count, stats.free_pages + stats.pending_pages);
+        let found = (newest.txn, newest.page_count, u64::from(newest.unused));
+        if said == found {
+            return Ok(());
+        }
+        Err(format!("state, pages and unused pages are {said:?}, the file has {found:?}").into())
+    }
+}
+
+/// What may be found, after these marks.
+fn possible(marks: impl Iterator<Item = Mark>) -> Vec<State> {
+    let mut possible = vec![State { step: 0, probes: 0 }];
+    for mark in marks {
+        match mark {
+            Mark::Started(step) => possible.push(State { step, probes: 0 }),
+            Mark::Acknowledged(step) => possible = vec![State { step, probes: 0 }],
+            Mark::Note(note) if note & !0xFFFF_FFFF == FOUND => {
+                possible = vec![State::from_code(note & 0xFFFF_FFFF)];
+            }
+            Mark::Note(note) if note & !0xFFFF_FFFF == PROBE_STARTED => {
+                let bit = note & 0xFFFF_FFFF;
+                let with = |state: &State| State { probes: state.probes | bit, ..*state };
+                let probed: Vec<State> = possible.iter().map(with).collect();
+                possible.extend(probed);
+            }
+            Mark::Note(note) => {
+                possible.retain(|state| state.probes & note & 0xFFFF_FFFF != 0);
+            }
+        }
+    }
+    possible
+}
+
+/// A reader still sees the state that it saw at first.
+fn check_reader(mut reader: Iter, state: Dump) -> Checked {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let (mut forward, mut entries) = (0, 0);
+    while reader.next_ref(&mut key, &mut value) {
+        forward = Dump::add(forward, &key, &value);
+        entries += 1;
+    }
+    if (forward, entries, reader.error()) == (state.forward, state.entries, None) {
+        return Ok(());
+    }
+    Err(format!("an old reader found {entries} entries of {}", state.entries).into())
+}
+
+/// The file of a trial, as a process would read it.
+pub(super) struct OnDisk<'a>(pub(super) &'a SimDisk);
+
+impl Medium for OnDisk<'_> {
+    fn len(&mut self) -> u64 {
+        self.0.file_len(PATH).unwrap_or(0)
+    }
+
+    fn read(&mut self, buf: &mut [u8], offset: u64) {
+        if !self.0.peek(PATH, buf, offset) {
+            buf.fill(0);
+        }
+    }
+}
+
+pub(super) fn sizes(page_size: u32) -> Sizes {
+    Sizes { page: super::index(page_size) }
+}
+
+/// What the check after so many crashes adds to the store.
+fn probe(crashes: usize) -> Edit {
+    Edit::Put(format!("probe{crashes}").into_bytes(), vec![b'!'; 40])
+}
+
+/// The dumps of contents with every set of probes.
+fn probed(contents: &Contents, exists: bool) -> Vec<Dump> {
+    let dump = |probes: usize| {
+        let mut contents = contents.clone();
+        for crashes in (0..PROBES).filter(|crashes| probes >> crashes & 1 == 1) {
+            apply(&mut contents, &[probe(crashes)]);
+        }
+        Dump::of_model(&contents, exists || probes > 0)
+    };
+    (0..1 << PROBES).map(dump).collect()
+}

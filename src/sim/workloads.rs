@@ -1,0 +1,280 @@
+//! The workloads of the certificate: initial states, and what a transaction does.
+//!
+//! Owns: [`Initial`], [`Step`] and their effect on a model of the store's contents.
+//! Must not know: crashes.
+//! Keeps: what a step does follows from the contents before it alone.
+
+use crate::{BTree, Error, Result};
+use std::collections::BTreeMap;
+
+/// The bucket that all workloads write to.
+pub(super) const BUCKET: &str = "b";
+
+/// What a bucket holds.
+pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a store holds before a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Initial {
+    /// No bucket.
+    Empty,
+    /// A few entries.
+    OneLeaf,
+    /// A root that has room for one more child.
+    TwoLevels,
+    /// A root, two branches or three, and leaves.
+    ThreeLevels,
+}
+
+impl Initial {
+    /// All of them.
+    pub const ALL: [Initial; 4] =
+        [Initial::Empty, Initial::OneLeaf, Initial::TwoLevels, Initial::ThreeLevels];
+
+    /// Its name in certificates and tokens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Initial::Empty => "empty",
+            Initial::OneLeaf => "one-leaf",
+            Initial::TwoLevels => "two-levels",
+            Initial::ThreeLevels => "three-levels",
+        }
+    }
+
+    /// How many entries it has, beside those of its last leaves.
+    fn entries(self, sizes: Sizes) -> u32 {
+        // Small pages have room for fewer of the separators.
+        let is_small = sizes.page < 1024;
+        match self {
+            Initial::Empty => 0,
+            Initial::OneLeaf => 3,
+            Initial::TwoLevels => {
+                if is_small {
+                    36
+                } else {
+                    70
+                }
+            }
+            Initial::ThreeLevels => {
+                if is_small {
+                    44
+                } else {
+                    80
+                }
+            }
+        }
+    }
+
+    pub(super) fn contents(self, sizes: Sizes) -> Contents {
+        let mut contents: Contents =
+            (1..=self.entries(sizes)).map(|n| (sizes.key(n * 10), sizes.value(n, 0))).collect();
+        if self > Initial::OneLeaf {
+            // Leaves of keys unlike the others make separators long and branches small.
+            contents.extend((0..8).map(|n| (format!("~{n}").into_bytes(), sizes.value(n, 1))));
+        }
+        contents
+    }
+}
+
+/// What one transaction does, or what happens instead of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Puts an entry that fits into its leaf.
+    PutNew,
+    /// Puts a value of the same size in place of one.
+    OverwriteSame,
+    /// Puts a larger value in place of one.
+    OverwriteLarger,
+    /// Removes an entry.
+    DeleteHit,
+    /// Removes an entry that is not there.
+    DeleteMiss,
+    /// Puts entries that do not fit into one leaf.
+    PutSplit,
+    /// Removes entries until leaves are joined, and levels may go away.
+    DeleteMerge,
+    /// Puts a value of three pages.
+    PutPages,
+    /// Removes a range.
+    DeleteRange,
+    /// Puts so much that the file grows.
+    Grow,
+    /// Overwrites and removes while a reader holds the state before.
+    UnderReader,
+    /// Compacts the file.
+    Compact,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Step; 12] = [
+        Step::PutNew,
+        Step::OverwriteSame,
+        Step::OverwriteLarger,
+        Step::DeleteHit,
+        Step::DeleteMiss,
+        Step::PutSplit,
+        Step::DeleteMerge,
+        Step::PutPages,
+        Step::DeleteRange,
+        Step::Grow,
+        Step::UnderReader,
+        Step::Compact,
+    ];
+
+    /// Its name in certificates and tokens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::PutNew => "put-new",
+            Step::OverwriteSame => "overwrite-same",
+            Step::OverwriteLarger => "overwrite-larger",
+            Step::DeleteHit => "delete-hit",
+            Step::DeleteMiss => "delete-miss",
+            Step::PutSplit => "put-split",
+            Step::DeleteMerge => "delete-merge",
+            Step::PutPages => "put-pages",
+            Step::DeleteRange => "delete-range",
+            Step::Grow => "grow",
+            Step::UnderReader => "under-reader",
+            Step::Compact => "compact",
+        }
+    }
+
+    /// What the step does to a store with these contents.
+    pub(super) fn edits(self, contents: &Contents, sizes: Sizes) -> Vec<Edit> {
+        let picked = |part: usize| contents.keys().nth(contents.len() * part / 8).cloned();
+        let (early, middle) = (picked(2), picked(4));
+        let middle = middle.unwrap_or_else(|| sizes.key(5000));
+        let early = early.unwrap_or_else(|| middle.clone());
+        match self {
+            Step::PutNew => vec![Edit::Put(sizes.free_key(contents, &middle), sizes.small())],
+            Step::OverwriteSame => {
+                let len = contents.get(&middle).map_or(sizes.value_len(), Vec::len);
+                vec![Edit::Put(middle, vec![b'o'; len])]
+            }
+            Step::OverwriteLarger => {
+                let len = contents.get(&early).map_or(0, Vec::len).min(sizes.page);
+                vec![Edit::Put(early, vec![b'l'; len + sizes.page / 8])]
+            }
+            Step::DeleteHit => vec![Edit::Delete(early)],
+            Step::DeleteMiss => vec![Edit::Delete(sizes.key(9999))],
+            Step::PutSplit => sizes.large_puts(contents, &middle, 3),
+            Step::DeleteMerge => {
+                let (from, to) = (contents.len() / 4, contents.len() * 3 / 4 + 1);
+                let keys = contents.keys().skip(from).take(to - from);
+                keys.map(|key| Edit::Delete(key.clone())).collect()
+            }
+            Step::PutPages => {
+                let value = vec![b'p'; sizes.page * 5 / 2];
+                vec![Edit::Put(sizes.free_key(contents, &early), value)]
+            }
+            Step::DeleteRange => {
+                let to = contents.range(early.clone()..).nth(4).map(|(key, _)| key.clone());
+                vec![Edit::DeleteRange(early, to.unwrap_or_else(|| sizes.key(9999)))]
+            }
+            Step::Grow => sizes.large_puts(contents, &sizes.key(7000), 24),
+            Step::UnderReader => {
+                vec![Edit::Put(middle, sizes.small()), Edit::Delete(early)]
+            }
+            Step::Compact => Vec::new(),
+        }
+    }
+}
+
+/// One change of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Edit {
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a key, which may be missing.
+    Delete(Vec<u8>),
+    /// Removes the keys from the first to in front of the second.
+    DeleteRange(Vec<u8>, Vec<u8>),
+}
+
+/// Applies edits to a model.
+pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
+    for edit in edits {
+        match edit {
+            Edit::Put(key, value) => {
+                contents.insert(key.clone(), value.clone());
+            }
+            Edit::Delete(key) => {
+                contents.remove(key);
+            }
+            Edit::DeleteRange(from, to) => contents.retain(|key, _| key < from || key >= to),
+        }
+    }
+}
+
+/// Applies edits to a store, in one transaction.
+pub(super) fn commit(db: &BTree, edits: &[Edit]) -> Result<()> {
+    db.exec(BUCKET, |txn| {
+        for edit in edits {
+            match edit {
+                Edit::Put(key, value) => txn.put(key, value)?,
+                Edit::Delete(key) => match txn.del(key) {
+                    Ok(()) | Err(Error::NotFound) => {}
+                    Err(error) => return Err(error),
+                },
+                Edit::DeleteRange(from, to) => {
+                    txn.delete_range(from..to)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The sizes of keys and values, which grow with the page, so that trees have the same shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The page size in bytes.
+    pub(super) page: usize,
+}
+
+impl Sizes {
+    pub(super) fn key(self, n: u32) -> Vec<u8> {
+        let mut key = vec![b'k'; self.page / 16];
+        key.extend_from_slice(format!("{n:04}").as_bytes());
+        key
+    }
+
+    /// The length of an ordinary value: four fit into a leaf, and leave some room.
+    fn value_len(self) -> usize {
+        self.page * 5 / 32
+    }
+
+    pub(super) fn value(self, n: u32, version: u8) -> Vec<u8> {
+        let mut value = vec![b'0' + version; self.value_len()];
+        value[..4].copy_from_slice(&n.to_le_bytes());
+        value
+    }
+
+    fn small(self) -> Vec<u8> {
+        vec![b's'; self.page / 32]
+    }
+
+    /// The first key behind `near` that nobody has.
+    fn free_key(self, contents: &Contents, near: &[u8]) -> Vec<u8> {
+        let digits = near.len().saturating_sub(4);
+        let number = std::str::from_utf8(&near[digits..]).ok().and_then(|text| text.parse().ok());
+        let mut n: u32 = number.unwrap_or(1);
+        while contents.contains_key(&self.key(n)) {
+            n += 1;
+        }
+        self.key(n)
+    }
+
+    /// Puts of values of which two fill a leaf.
+    fn large_puts(self, contents: &Contents, near: &[u8], count: usize) -> Vec<Edit> {
+        let mut held = contents.clone();
+        let mut edits = Vec::new();
+        for _ in 0..count {
+            let key = self.free_key(&held, near);
+            let value = vec![b'x'; self.page * 11 / 32];
+            held.insert(key.clone(), value.clone());
+            edits.push(Edit::Put(key, value));
+        }
+        edits
+    }
+}
