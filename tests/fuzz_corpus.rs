@@ -10,6 +10,7 @@ mod bodies;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+const TARGETS: [&str; 5] = ["ops", "file", "forged", "page", "script"];
 /// Inputs of a target at least: an empty directory would pass every replay.
 const INPUTS_MIN: usize = 50;
 /// A corpus of long inputs is a slow test, and hard to read.
@@ -50,6 +51,11 @@ fn damaged_files_are_refused_or_read_right() {
 }
 
 #[test]
+fn forged_files_are_refused_or_usable() {
+    replay("forged", bodies::forged);
+}
+
+#[test]
 fn hostile_pages_are_refused_or_usable() {
     replay("page", bodies::page);
 }
@@ -61,9 +67,28 @@ fn operations_in_memory_agree_with_the_oracle() {
 
 #[test]
 fn the_corpora_are_small() {
-    let targets = ["ops", "file", "page", "script"];
     let len = |path: &PathBuf| std::fs::metadata(path).expect("the input is a file").len();
-    let lens: Vec<u64> = targets.iter().flat_map(|target| inputs(target)).map(|p| len(&p)).collect();
+    let all = TARGETS.iter().flat_map(|target| inputs(target));
+    let lens: Vec<u64> = all.map(|path| len(&path)).collect();
     assert!(lens.iter().all(|&len| len <= INPUT_BYTES_MAX));
     assert!(lens.iter().sum::<u64>() <= CORPORA_BYTES_MAX);
+}
+
+/// What is here is what is built, listed in `fuzz/run`, and replayed above.
+#[test]
+fn every_target_has_its_body_and_its_corpus() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let text = |path: &str| std::fs::read_to_string(root.join(path)).expect("it can be read");
+    let manifest = text("Cargo.toml");
+    let built = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"));
+    assert!(built.eq(TARGETS.map(|target| format!("{target}.rs\""))));
+    assert!(text("run").contains(&format!("targets=\"{}\"\n", TARGETS.join(" "))));
+    let mut names: Vec<String> = std::fs::read_dir(root.join("corpus"))
+        .expect("the corpora can be listed")
+        .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    let mut wanted = TARGETS;
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
 }

@@ -18,7 +18,11 @@ pub(crate) struct WriteGuard<'a> {
 }
 
 impl<'a> WriteGuard<'a> {
-    pub(super) fn new(core: &'a Core, writer: MutexGuard<'a, Writer>, mark: Mark) -> WriteGuard<'a> {
+    pub(super) fn new(
+        core: &'a Core,
+        writer: MutexGuard<'a, Writer>,
+        mark: Mark,
+    ) -> WriteGuard<'a> {
         WriteGuard { core, writer: Some(writer), mark }
     }
 

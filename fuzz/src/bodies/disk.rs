@@ -313,7 +313,7 @@ fn check_sound(db: &BTree) -> Checked {
 /// A fault that strikes once, or from some operation on.
 fn fault(input: &mut Input<'_>) -> Fault {
     let at = input.below(24) as u64;
-    let when = if input.once_in(3) { When::From(at) } else { When::Once(at) };
+    let lasts = input.once_in(3);
     let ops = input.pick(&[OpSet::WRITES, OpSet::SYNCS, OpSet::ALL, OpSet::READS]);
     let failure = input.pick(&[
         Failure::Error(Errno::Eio),
@@ -325,5 +325,8 @@ fn fault(input: &mut Input<'_>) -> Fault {
         Failure::Short(200),
         Failure::Error(Errno::Eintr),
     ]);
+    // What is interrupted is tried again: if it were for ever, it would be for ever.
+    let lasts = lasts && failure != Failure::Error(Errno::Eintr);
+    let when = if lasts { When::From(at) } else { When::Once(at) };
     Fault::new(ops, when, failure)
 }

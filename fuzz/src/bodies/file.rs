@@ -5,53 +5,72 @@ use super::dump::{self, Contents, Dump, agrees, judge, poke};
 use super::input::Input;
 use super::patch::{Hand, Patient};
 use super::reseal;
-use super::seeds::{self, PATH, on};
+use super::seeds::{self, PATH, Seed, on};
 use btree_store::verify::{Report, Standing, verify_path};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the first byte says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// The bytes are the file.
-    Raw,
-    /// A sound file with damage; checksums stay as they are.
-    Damaged,
-    /// The pages that were written to get a checksum; what points to them does not know it.
-    Sealed,
-    /// All checksums are computed anew, up to the meta pages.
-    Resealed,
-}
+/// Cache sizes in bytes: all of a file, or next to nothing.
+const CACHES: [u64; 2] = [1 << 20, 0];
+const RAW_PAGE_SIZE: usize = 512;
 
-pub fn run(data: &[u8]) {
+/// Checksums stay as they are: what is damaged is to be noticed.
+pub fn damaged(data: &[u8]) {
     let mut input = Input::new(data);
-    let kinds = [Kind::Resealed, Kind::Damaged, Kind::Sealed, Kind::Raw, Kind::Resealed];
-    let kind = input.pick(&kinds);
-    let seeds = seeds::all();
-    let seed = &seeds[input.below(seeds.len())];
-    let cache_bytes = input.pick(&[1 << 20, 0]);
-    if kind == Kind::Raw {
-        let mut bytes = input.all().to_vec();
-        // Most of a file is zeros.
-        bytes.resize(bytes.len().next_multiple_of(512), 0);
-        Case { bytes, cache_bytes }.judge();
-        return;
+    let is_raw = input.once_in(5);
+    let cache_bytes = input.pick(&CACHES);
+    if is_raw {
+        return Case { bytes: raw(&mut input), cache_bytes }.judge();
     }
-    let hand = if kind == Kind::Damaged { Hand::Media } else { Hand::Forger };
-    let (bytes, page_size) = (seed.bytes.clone(), seed.page_size);
-    let mut patient = Patient { bytes, page_size, hand, touched: BTreeSet::new(), others: seeds };
-    patient.damage(&mut input);
-    match kind {
-        Kind::Sealed => reseal::headers(&mut patient.bytes, page_size, &patient.touched),
-        Kind::Resealed => reseal::everything(&mut patient.bytes, page_size),
-        Kind::Damaged | Kind::Raw => {}
-    }
+    let (patient, seed) = patient(Hand::Media, &mut input);
     let case = Case { bytes: patient.bytes, cache_bytes };
     case.judge();
-    if kind == Kind::Damaged {
-        case.never_lies(&seed.states);
-    }
+    case.never_lies(&seed.states);
+}
+
+/// Checksums are made to fit: what lies behind them is reached.
+pub fn forged(data: &[u8]) {
+    let mut input = Input::new(data);
+    let kind = input.below(5);
+    let cache_bytes = input.pick(&CACHES);
+    let bytes = match kind {
+        0 => {
+            let mut bytes = raw(&mut input);
+            reseal::everything(&mut bytes, RAW_PAGE_SIZE);
+            bytes
+        }
+        // What points to the pages that were written to does not know their checksums.
+        1 => {
+            let (mut patient, seed) = patient(Hand::Forger, &mut input);
+            reseal::headers(&mut patient.bytes, seed.page_size, &patient.touched);
+            patient.bytes
+        }
+        _ => {
+            let (mut patient, seed) = patient(Hand::Forger, &mut input);
+            reseal::everything(&mut patient.bytes, seed.page_size);
+            patient.bytes
+        }
+    };
+    Case { bytes, cache_bytes }.judge();
+}
+
+/// All that is left of the input, as a file.
+fn raw(input: &mut Input<'_>) -> Vec<u8> {
+    let mut bytes = input.all().to_vec();
+    // Most of a file is zeros.
+    bytes.resize(bytes.len().next_multiple_of(RAW_PAGE_SIZE), 0);
+    bytes
+}
+
+/// A sound file that is no longer sound, perhaps, and what it was.
+fn patient(hand: Hand, input: &mut Input<'_>) -> (Patient<'static>, &'static Seed) {
+    let seeds = seeds::all();
+    let seed = &seeds[input.below(seeds.len())];
+    let (bytes, page_size) = (seed.bytes.clone(), seed.page_size);
+    let mut patient = Patient { bytes, page_size, hand, touched: BTreeSet::new(), others: seeds };
+    patient.damage(input);
+    (patient, seed)
 }
 
 /// A file to be judged.
@@ -115,7 +134,10 @@ impl Case {
                 panic!("{change:?} on a sound file: {error:?}, {:?}", error.detail())
             });
             change.on_model(&mut expected);
-            assert_sound(&db);
+            // The walk is slow; what was wrong earlier is mostly still wrong.
+            if change == Change::Compact {
+                assert_sound(&db);
+            }
         }
         assert_eq!(dump::contents(&dump::read(&db)), expected);
         drop(db);
@@ -167,7 +189,7 @@ fn assert_sound(db: &BTree) {
 }
 
 /// Work on a file of unknown origin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
     Put(String, Vec<u8>, usize),
     DeleteRange(String, Vec<u8>),

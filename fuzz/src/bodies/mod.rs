@@ -20,9 +20,15 @@ pub fn ops(data: &[u8]) {
     disk::run(data);
 }
 
-/// An arbitrary or a damaged file: opened, read, verified, written, opened again.
+/// An arbitrary or a damaged file, its checksums as they are: opened, read, verified, written,
+/// opened again.
 pub fn file(data: &[u8]) {
-    file::run(data);
+    file::damaged(data);
+}
+
+/// The same for a file whose checksums were made to fit.
+pub fn forged(data: &[u8]) {
+    file::forged(data);
 }
 
 /// Arbitrary bytes as pages, and pages built by operations beside a twin.
