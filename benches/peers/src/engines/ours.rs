@@ -1,0 +1,98 @@
+//! This project's store. The only file that names its interface.
+
+use crate::data::Queries;
+use crate::engine::{Answer, BUCKET, Batch, Direction, Engine, Form, Peer, Result, Scope, Seen};
+use btree_store::{BTree, Options, ReadOnlyTxn};
+use std::path::Path;
+
+pub const PEER: Peer = Peer { name: super::OURS, open, lends: true, is_durable: true };
+
+struct Ours(BTree);
+
+fn open(directory: &Path, cache_bytes: u64) -> Result<Box<dyn Engine>> {
+    let options = Options::new().cache_bytes(cache_bytes);
+    Ok(Box::new(Ours(options.open(directory.join("data.db"))?)))
+}
+
+/// One lookup that lends its value.
+fn lend(txn: &ReadOnlyTxn<'_>, key: &[u8], seen: &mut Seen) -> btree_store::Result<()> {
+    seen.value(&txn.get(key)?);
+    Ok(())
+}
+
+/// One lookup that copies its value.
+fn copy(txn: &ReadOnlyTxn<'_>, key: &[u8], seen: &mut Seen) -> btree_store::Result<()> {
+    seen.value(&std::hint::black_box(txn.get(key)?));
+    Ok(())
+}
+
+impl Engine for Ours {
+    fn write(&self, batch: &Batch<'_>) -> Result<()> {
+        let done = self.0.exec(BUCKET, |txn| {
+            batch.iter().try_for_each(|(key, value)| match value {
+                Some(value) => txn.put(key, value),
+                None => txn.del(key),
+            })
+        });
+        Ok(done?)
+    }
+
+    fn get(&self, queries: &Queries, scope: Scope, form: Form) -> Answer<Seen> {
+        let db = &self.0;
+        let mut seen = Seen::default();
+        let result = match (scope, form) {
+            (Scope::PerGet, Form::Borrowed) => {
+                queries.iter().try_for_each(|key| db.view(BUCKET, |txn| lend(txn, key, &mut seen)))
+            }
+            (Scope::PerGet, Form::Copied) => {
+                queries.iter().try_for_each(|key| db.view(BUCKET, |txn| copy(txn, key, &mut seen)))
+            }
+            (Scope::Long, Form::Borrowed) => {
+                db.view(BUCKET, |txn| queries.iter().try_for_each(|key| lend(txn, key, &mut seen)))
+            }
+            (Scope::Long, Form::Copied) => {
+                db.view(BUCKET, |txn| queries.iter().try_for_each(|key| copy(txn, key, &mut seen)))
+            }
+        };
+        result?;
+        Ok(Some(seen))
+    }
+
+    fn scan(&self, direction: Direction) -> Answer<Seen> {
+        let seen = self.0.view(BUCKET, |txn| {
+            let (mut key, mut value, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+            let mut iter = txn.iter();
+            match direction {
+                Direction::Forwards => {
+                    while iter.next_ref(&mut key, &mut value) {
+                        seen.entry(&key, &value);
+                    }
+                }
+                Direction::Backwards => {
+                    while iter.prev_ref(&mut key, &mut value) {
+                        seen.entry(&key, &value);
+                    }
+                }
+            }
+            Ok(seen)
+        });
+        Ok(Some(seen?))
+    }
+
+    fn seek(&self, queries: &Queries, entries: usize) -> Answer<Seen> {
+        let seen = self.0.view(BUCKET, |txn| {
+            let (mut key, mut value, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+            for query in queries.iter() {
+                let mut iter = txn.iter_from(query)?;
+                for _ in 0..entries {
+                    if !iter.next_ref(&mut key, &mut value) {
+                        break;
+                    }
+                    seen.entry(&key, &value);
+                }
+            }
+            Ok(seen)
+        });
+        Ok(Some(seen?))
+    }
+}

@@ -1,0 +1,104 @@
+//! redb, with its default durability: every commit is synced.
+
+use crate::data::Queries;
+use crate::engine::{Answer, BUCKET, Batch, Direction, Engine, Form, Peer, Result, Scope, Seen};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
+use std::path::Path;
+
+pub const PEER: Peer = Peer { name: "redb", open, lends: true, is_durable: true };
+
+const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new(BUCKET);
+
+struct Redb(Database);
+
+fn open(directory: &Path, cache_bytes: u64) -> Result<Box<dyn Engine>> {
+    let cache_bytes = usize::try_from(cache_bytes)?;
+    let mut builder = Database::builder();
+    let db = builder.set_cache_size(cache_bytes).create(directory.join("data.redb"))?;
+    let txn = db.begin_write()?;
+    txn.open_table(TABLE)?;
+    txn.commit()?;
+    Ok(Box::new(Redb(db)))
+}
+
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl Redb {
+    fn table(&self) -> Result<Table> {
+        Ok(self.0.begin_read()?.open_table(TABLE)?)
+    }
+}
+
+#[inline]
+fn look_up(table: &Table, key: &[u8], form: Form, seen: &mut Seen) -> Result<()> {
+    match (table.get(key)?, form) {
+        (None, _) => {}
+        (Some(guard), Form::Borrowed) => seen.value(guard.value()),
+        (Some(guard), Form::Copied) => seen.value(&std::hint::black_box(guard.value().to_vec())),
+    }
+    Ok(())
+}
+
+impl Engine for Redb {
+    fn write(&self, batch: &Batch<'_>) -> Result<()> {
+        let txn = self.0.begin_write()?;
+        {
+            let mut table = txn.open_table(TABLE)?;
+            for (key, value) in batch.iter() {
+                match value {
+                    Some(value) => table.insert(key, value)?,
+                    None => table.remove(key)?,
+                };
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    fn get(&self, queries: &Queries, scope: Scope, form: Form) -> Answer<Seen> {
+        let mut seen = Seen::default();
+        match scope {
+            Scope::PerGet => {
+                for key in queries.iter() {
+                    look_up(&self.table()?, key, form, &mut seen)?;
+                }
+            }
+            Scope::Long => {
+                let table = self.table()?;
+                for key in queries.iter() {
+                    look_up(&table, key, form, &mut seen)?;
+                }
+            }
+        }
+        Ok(Some(seen))
+    }
+
+    fn scan(&self, direction: Direction) -> Answer<Seen> {
+        let (table, mut seen) = (self.table()?, Seen::default());
+        match direction {
+            Direction::Forwards => {
+                for entry in table.iter()? {
+                    let (key, value) = entry?;
+                    seen.entry(key.value(), value.value());
+                }
+            }
+            Direction::Backwards => {
+                for entry in table.iter()?.rev() {
+                    let (key, value) = entry?;
+                    seen.entry(key.value(), value.value());
+                }
+            }
+        }
+        Ok(Some(seen))
+    }
+
+    fn seek(&self, queries: &Queries, entries: usize) -> Answer<Seen> {
+        let (table, mut seen) = (self.table()?, Seen::default());
+        for query in queries.iter() {
+            for entry in table.range(query..)?.take(entries) {
+                let (key, value) = entry?;
+                seen.entry(key.value(), value.value());
+            }
+        }
+        Ok(Some(seen))
+    }
+}

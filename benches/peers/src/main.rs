@@ -1,0 +1,45 @@
+//! The store beside its peers: the same pairs, the same durability, in turn.
+
+mod data;
+mod engine;
+mod engines;
+mod goals;
+mod limit;
+mod measure;
+mod report;
+mod rig;
+mod settings;
+mod system;
+mod workloads;
+
+use engine::Result;
+use report::Report;
+use settings::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut settings = Settings::parse(std::env::args().skip(1))?;
+    if settings.burst && !system::may_be_urgent() {
+        eprintln!("bursts run at the ordinary priority: this user may not raise it");
+        settings.burst = false;
+    }
+    let mut report = Report::new(&settings);
+    for group in workloads::GROUPS {
+        group(&settings, &mut report)?;
+    }
+    report.print_goals();
+    if let Some(path) = &settings.markdown {
+        std::fs::write(path, report.markdown())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What was measured, as text while it runs, and as a table, JSON and a chart at the end.
+
+use crate::goals::{self, Verdict};
+use crate::measure::{Clock, Row, Series};
+use crate::settings::Settings;
+use std::fmt::Write;
+
+pub struct Report<'s> {
+    settings: &'s Settings,
+    pub rows: Vec<Row>,
+}
+
+impl<'s> Report<'s> {
+    pub fn new(settings: &'s Settings) -> Report<'s> {
+        Report { settings, rows: Vec::new() }
+    }
+
+    /// Whether a row is to be run. When only a list is wanted, it is printed instead.
+    pub fn wants(&self, name: &str) -> bool {
+        let wants = self.settings.wants(name);
+        if wants && self.settings.list {
+            println!("{name}");
+        }
+        wants && !self.settings.list
+    }
+
+    /// Something to see while one waits.
+    pub fn note(&self, text: &str) {
+        eprintln!("  {text}");
+    }
+
+    pub fn add(&mut self, row: Row) {
+        print!("{}", text(&row));
+        self.rows.push(row);
+    }
+
+    pub fn print_goals(&self) {
+        let verdicts = goals::judge(&self.rows);
+        if !verdicts.is_empty() {
+            println!("\n{}", goal_table(&verdicts));
+        }
+    }
+
+    /// All tables in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut out = goal_table(&goals::judge(&self.rows));
+        for row in &self.rows {
+            write!(out, "\n{}", table(row)).expect("text takes text");
+        }
+        out
+    }
+}
+
+/// Three digits that matter.
+pub fn figure(value: f64) -> String {
+    match value {
+        _ if !value.is_finite() => "-".to_owned(),
+        _ if value >= 100.0 => format!("{value:.0}"),
+        _ if value >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn cells(row: &Row, series: &Series) -> Vec<String> {
+    let operations = |sample: &crate::measure::Sample| sample.operations.max(1) as f64;
+    let ours = row.ours_for(series).filter(|ours| !std::ptr::eq(*ours, series));
+    let mut cells = vec![series.name(), figure(series.median(|sample| sample.value(row.clock)))];
+    if row.clock != Clock::Figure {
+        cells.push(figure(series.median(|sample| sample.value(Clock::Wall))));
+        cells.push(figure(series.median(|sample| sample.value(Clock::Cpu))));
+        cells.push(figure(series.median(|sample| sample.bytes as f64 / operations(sample))));
+        cells.push(figure(series.median(|sample| sample.syncs as f64 / operations(sample))));
+    }
+    cells.push(ours.map_or_else(String::new, |ours| figure(row.ratio(ours, series))));
+    cells
+}
+
+fn heads(row: &Row) -> Vec<String> {
+    let mut heads = vec![row.name.clone(), row.unit.to_owned()];
+    if row.clock != Clock::Figure {
+        heads.extend(["wall ns", "CPU ns", "bytes", "syncs"].map(str::to_owned));
+    }
+    heads.push("ours / this".to_owned());
+    heads
+}
+
+/// A row for a terminal.
+fn text(row: &Row) -> String {
+    let mut lines = vec![heads(row)];
+    lines.extend(row.series.iter().map(|series| cells(row, series)));
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let mut out = String::from("\n");
+    for line in &lines {
+        let (first, rest) = line.split_first().expect("a line has cells");
+        write!(out, "{first:<width$}", width = widths[0]).expect("text takes text");
+        for (cell, width) in rest.iter().zip(&widths[1..]) {
+            write!(out, "  {cell:>width$}").expect("text takes text");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A row in Markdown.
+fn table(row: &Row) -> String {
+    let heads = heads(row);
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let mut out = line(&heads);
+    out += &format!("|---|{}\n", "---:|".repeat(heads.len() - 1));
+    row.series.iter().for_each(|series| out += &line(&cells(row, series)));
+    out
+}
+
+fn goal_table(verdicts: &[Verdict]) -> String {
+    let mut out = String::from(
+        "| workload | ours | beside | ours / that | goal | |\n|---|---:|---|---:|---:|---|\n",
+    );
+    for verdict in verdicts {
+        let Verdict { row, ours, beside, ratio, goal, .. } = verdict;
+        let (ratio, goal) = (figure(*ratio), figure(*goal));
+        let word = if verdict.holds { "holds" } else { "MISSED" };
+        writeln!(out, "| {row} | {ours} | {beside} | {ratio} | {goal} | {word} |")
+            .expect("text takes text");
+    }
+    out
+}

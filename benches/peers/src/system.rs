@@ -1,0 +1,128 @@
+//! What only the operating system can tell or do: clocks, bytes, syncs, priorities.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Calls of fdatasync, fsync, msync and sync_file_range by whatever engine of this process.
+static SYNCS: AtomicU64 = AtomicU64::new(0);
+
+pub fn syncs() -> u64 {
+    SYNCS.load(Ordering::Relaxed)
+}
+
+/// The linker finds these before those of the C library; so every engine that is linked into this
+/// program is counted, be it in Rust or in C, and none needs a hook.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod counted {
+    use super::SYNCS;
+    use libc::{c_int, c_long, c_void, size_t};
+    use std::sync::atomic::Ordering;
+
+    fn counted(result: c_long) -> c_int {
+        SYNCS.fetch_add(1, Ordering::Relaxed);
+        result as c_int
+    }
+
+    // SAFETY: the name and signature are those of the C library, whose meaning it keeps.
+    #[unsafe(no_mangle)]
+    extern "C" fn fdatasync(file: c_int) -> c_int {
+        // SAFETY: the call takes any number.
+        counted(unsafe { libc::syscall(libc::SYS_fdatasync, file) })
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn fsync(file: c_int) -> c_int {
+        // SAFETY: the call takes any number.
+        counted(unsafe { libc::syscall(libc::SYS_fsync, file) })
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn msync(start: *mut c_void, len: size_t, flags: c_int) -> c_int {
+        // SAFETY: what the caller vouches for is passed on.
+        counted(unsafe { libc::syscall(libc::SYS_msync, start, len, flags) })
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn sync_file_range(file: c_int, start: i64, len: i64, flags: u32) -> c_int {
+        // SAFETY: the call takes any numbers.
+        counted(unsafe { libc::syscall(libc::SYS_sync_file_range, file, start, len, flags) })
+    }
+}
+
+/// Bytes that this process has given to write calls, whatever file they went to.
+pub fn bytes_written() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let field = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    field.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The greatest resident memory of this process so far, in bytes.
+pub fn peak_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = field.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// CPU time of the whole process.
+pub fn process_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writing.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+thread_local! {
+    static IS_URGENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, this thread runs before all ordinary ones; where that is not allowed, nothing
+/// changes. Only for bursts of some milliseconds: neighbours wait meanwhile.
+pub struct Urgent(());
+
+impl Urgent {
+    pub fn begin() -> Urgent {
+        IS_URGENT.set(schedule(libc::SCHED_RR, 1));
+        Urgent(())
+    }
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        if IS_URGENT.replace(false) {
+            schedule(libc::SCHED_OTHER, 0);
+        }
+    }
+}
+
+/// Whether this process may run urgent bursts.
+pub fn may_be_urgent() -> bool {
+    let _urgent = Urgent::begin();
+    IS_URGENT.get()
+}
+
+fn schedule(policy: i32, priority: i32) -> bool {
+    // SAFETY: all-zero bytes are a valid value of this plain struct.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = priority;
+    // SAFETY: the thread is this one, the parameters are valid for reading.
+    unsafe { libc::sched_setscheduler(0, policy, &parameters) == 0 }
+}
+
+/// Binds this thread to one of the processors.
+pub fn pin(thread: usize) {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    // SAFETY: all-zero bytes are the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the number is below the set's size on any machine with at most 1,024 processors.
+    unsafe { libc::CPU_SET(thread % count, &mut set) };
+    // SAFETY: the thread is this one, the set is valid for reading.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+}

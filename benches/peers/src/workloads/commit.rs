@@ -1,0 +1,130 @@
+//! Durable transactions of one key, alone and by several threads at once.
+
+use crate::data::{Chance, Data, Kind, Order};
+use crate::engine::{Batch, Change, Result};
+use crate::limit::{self, Limit};
+use crate::measure::{Clock, Contender, Row, Sample, time};
+use crate::report::Report;
+use crate::rig::{Rig, ample_cache, peers};
+use crate::settings::{Settings, short};
+use std::path::Path;
+use std::sync::Barrier;
+
+/// Transactions of a timed piece.
+const PIECE: usize = 100;
+/// Keys of the store into which they write.
+const COUNT: usize = 100_000;
+const COMMITTERS: [usize; 5] = [1, 2, 4, 8, 16];
+
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    for kind in [Kind::Small, Kind::Random] {
+        let data = format!("{}/{}", format!("{kind:?}").to_lowercase(), short(COUNT));
+        let alone = format!("commit/{data}/one-key/disk");
+        let cpu = format!("commit/{data}/one-key/memory");
+        let together = format!("commit/{data}/committers/disk");
+        if ![&alone, &cpu, &together].iter().any(|name| report.wants(name)) {
+            continue;
+        }
+        let data = Data::new(kind, COUNT);
+        let on_disk = if report.wants(&alone) || report.wants(&together) {
+            stores(settings, &data, &settings.disk)?
+        } else {
+            Vec::new()
+        };
+        if report.wants(&alone) {
+            report.add(one_key(settings, alone, Clock::Wall, &data, &on_disk)?);
+        }
+        if report.wants(&together) {
+            report.add(committers(settings, together, &data, &on_disk)?);
+        }
+        drop(on_disk);
+        if report.wants(&cpu) {
+            let in_memory = stores(settings, &data, &settings.memory)?;
+            report.add(one_key(settings, cpu, Clock::Cpu, &data, &in_memory)?);
+        }
+    }
+    Ok(())
+}
+
+fn stores(settings: &Settings, data: &Data, parent: &Path) -> Result<Vec<Rig>> {
+    let order = data.order(Order::Random);
+    let durable = peers(settings).into_iter().filter(|peer| peer.is_durable);
+    durable.map(|peer| Rig::loaded(peer, parent, ample_cache(data), data, &order)).collect()
+}
+
+/// Overwrites one random key in a transaction of its own, some times.
+fn overwrite(rig: &Rig, data: &Data, count: usize, seed: usize) -> Result<()> {
+    let mut chance = Chance::new(seed as u64);
+    for version in 0..count {
+        let pairs = [chance.below(data.count) as u32];
+        let change = Change::Put(seed * count + version + 1);
+        rig.engine.write(&Batch { data, pairs: &pairs, change })?;
+    }
+    Ok(())
+}
+
+fn one_key(
+    settings: &Settings,
+    name: String,
+    clock: Clock,
+    data: &Data,
+    rigs: &[Rig],
+) -> Result<Row> {
+    let mut contenders = Vec::new();
+    for rig in rigs {
+        let run = move |round| {
+            overwrite(rig, data, PIECE / 5, 1_000 + round)?;
+            let piece = || overwrite(rig, data, PIECE, round);
+            time(PIECE, || piece().map(|()| None)).map(Some)
+        };
+        contenders.push(Contender::new(rig.peer.name, "", run));
+    }
+    if clock == Clock::Wall && settings.has_peer(limit::NAME) {
+        contenders.extend(limits(&settings.disk)?);
+    }
+    Row::run(name, "ns/commit", clock, settings.rounds, contenders)
+}
+
+/// What the disk asks for, with no store above it.
+fn limits<'a>(parent: &Path) -> Result<[Contender<'a>; 2]> {
+    let (mut page, mut run) = (Limit::new(parent)?, Limit::new(parent)?);
+    let mut by_page = move || (0..PIECE).try_for_each(|_| page.page());
+    let mut by_run = move || (0..PIECE).try_for_each(|_| run.run());
+    let page = move |_| time(PIECE, || by_page().map(|()| None)).map(Some);
+    let run = move |_| time(PIECE, || by_run().map(|()| None)).map(Some);
+    Ok([
+        Contender::new(limit::NAME, "4 KiB in place", page),
+        Contender::new(limit::NAME, "16 KiB behind the last", run),
+    ])
+}
+
+fn committers(settings: &Settings, name: String, data: &Data, rigs: &[Rig]) -> Result<Row> {
+    let mut contenders = Vec::new();
+    for rig in rigs {
+        for threads in COMMITTERS {
+            let run = move |round| together(rig, data, threads, round).map(Some);
+            contenders.push(Contender::new(rig.peer.name, format!("{threads} threads"), run));
+        }
+    }
+    Row::run(name, "ns/commit", Clock::Wall, settings.rounds.div_ceil(2), contenders)
+}
+
+/// Several threads commit one key at a time, until each has done its share.
+fn together(rig: &Rig, data: &Data, threads: usize, round: usize) -> Result<Sample> {
+    let share = (2 * PIECE / threads).max(PIECE / 4);
+    let barrier = Barrier::new(threads + 1);
+    std::thread::scope(|scope| {
+        let work = |thread: usize| {
+            barrier.wait();
+            overwrite(rig, data, share, round * threads + thread)
+        };
+        let running: Vec<_> = (0..threads).map(|t| scope.spawn(move || work(t))).collect();
+        barrier.wait();
+        time(share * threads, || {
+            for thread in running {
+                thread.join().expect("no thread panics")?;
+            }
+            Ok(None)
+        })
+    })
+}

@@ -1,0 +1,120 @@
+//! Loading, batches and removal: what they cost the processor, and what they cost with a disk.
+
+use crate::data::{Data, Kind, Order};
+use crate::engine::{Batch, Change, Result};
+use crate::measure::{Clock, Contender, Row, Sample, time};
+use crate::report::Report;
+use crate::rig::{Rig, ample_cache, peers};
+use crate::settings::{Settings, short};
+use std::path::Path;
+
+const BATCH: usize = 1_000;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Memory,
+    Disk,
+}
+
+#[derive(Clone, Copy)]
+enum Question {
+    /// All in one transaction.
+    Load(Order),
+    /// From nothing, in transactions of a thousand.
+    Batches,
+    /// A random half, in one transaction.
+    RemoveHalf,
+}
+
+impl Question {
+    fn name(self, kind: Kind, count: usize, place: Place) -> String {
+        let data = format!("{}/{}", format!("{kind:?}").to_lowercase(), short(count));
+        let place = if place == Place::Memory { "memory" } else { "disk" };
+        match self {
+            Question::Load(order) => {
+                format!("load/{data}/{}/{place}", format!("{order:?}").to_lowercase())
+            }
+            Question::Batches => format!("batches/{data}/{BATCH}/{place}"),
+            Question::RemoveHalf => format!("remove-half/{data}/{place}"),
+        }
+    }
+}
+
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let orders = [Order::Random, Order::Sorted].map(Question::Load);
+    let questions = orders.into_iter().chain([Question::Batches, Question::RemoveHalf]);
+    for question in questions {
+        for kind in [Kind::Small, Kind::Random] {
+            for count in settings.counts.iter().copied() {
+                for place in [Place::Memory, Place::Disk] {
+                    let name = question.name(kind, count, place);
+                    if report.wants(&name) {
+                        report.add(row(settings, question, name, kind, count, place)?);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn row(
+    settings: &Settings,
+    question: Question,
+    name: String,
+    kind: Kind,
+    count: usize,
+    place: Place,
+) -> Result<Row> {
+    let data = Data::new(kind, count);
+    let order =
+        data.order(if let Question::Load(order) = question { order } else { Order::Random });
+    let (parent, clock) = match place {
+        Place::Memory => (&settings.memory, Clock::Cpu),
+        Place::Disk => (&settings.disk, Clock::Wall),
+    };
+    let mut contenders = Vec::new();
+    for peer in peers(settings) {
+        if place == Place::Disk && !peer.is_durable {
+            continue;
+        }
+        let (data, order, parent) = (&data, &order, parent.as_path());
+        let rig = move || -> Result<Rig> {
+            let cache = ample_cache(data);
+            match question {
+                Question::RemoveHalf => Rig::loaded(peer, parent, cache, data, order),
+                _ => Rig::new(peer, parent, cache),
+            }
+        };
+        let run = move |_| piece(question, &rig()?, data, order).map(Some);
+        contenders.push(Contender::new(peer.name, "", run));
+    }
+    Row::run(name, "ns/pair", clock, settings.rounds.div_ceil(2), contenders)
+}
+
+fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sample> {
+    settle(rig.scratch.path())?;
+    let engine = &rig.engine;
+    match question {
+        Question::Load(_) => time(order.len(), || {
+            engine.write(&Batch::put(data, order))?;
+            Ok(None)
+        }),
+        Question::Batches => time(order.len(), || {
+            order.chunks(BATCH).try_for_each(|pairs| engine.write(&Batch::put(data, pairs)))?;
+            Ok(None)
+        }),
+        Question::RemoveHalf => {
+            let half = &order[..order.len() / 2];
+            time(half.len(), || {
+                engine.write(&Batch { data, pairs: half, change: Change::Remove })?;
+                Ok(None)
+            })
+        }
+    }
+}
+
+/// Lets the system write out what earlier pieces left, so that none pays for another.
+fn settle(directory: &Path) -> Result<()> {
+    Ok(std::fs::File::open(directory)?.sync_all()?)
+}
