@@ -1,5 +1,7 @@
 //! The pairs that are stored and the keys that are asked for: made from seeds, the same each run.
 
+use std::sync::OnceLock;
+
 /// Which pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -69,6 +71,8 @@ pub struct Data {
     key_len: usize,
     pool: Vec<u8>,
     value_len: usize,
+    /// Costly to make, wanted by each set of queries.
+    zipf: OnceLock<Zipf>,
 }
 
 impl Data {
@@ -86,7 +90,8 @@ impl Data {
             (0..count).flat_map(|i| format!("{prefix}{i:0width$}").into_bytes()).collect()
         };
         let (keys, pool) = (list("key_"), list("val_"));
-        Data { kind: Kind::Small, count, keys, key_len: 4 + width, pool, value_len: 4 + width }
+        let (key_len, value_len) = (4 + width, 4 + width);
+        Data { kind: Kind::Small, count, keys, key_len, pool, value_len, zipf: OnceLock::new() }
     }
 
     /// Random keys with values of `value_len` bytes.
@@ -96,7 +101,8 @@ impl Data {
             (0..len.div_ceil(8)).flat_map(|_| chance.next().to_le_bytes()).take(len).collect()
         };
         let (keys, pool) = (bytes(count * RANDOM_KEY_LEN), bytes(POOL_BYTES + value_len));
-        Data { kind: Kind::Random, count, keys, key_len: RANDOM_KEY_LEN, pool, value_len }
+        let (kind, key_len) = (Kind::Random, RANDOM_KEY_LEN);
+        Data { kind, count, keys, key_len, pool, value_len, zipf: OnceLock::new() }
     }
 
     pub fn key(&self, i: usize) -> &[u8] {
@@ -117,9 +123,14 @@ impl Data {
         (self.count * (self.key_len + self.value_len)) as u64
     }
 
+    /// The numbers of all pairs, as they are counted.
+    pub fn in_order(&self) -> Vec<u32> {
+        (0..self.count).map(|i| i as u32).collect()
+    }
+
     /// The numbers of all pairs in an order.
     pub fn order(&self, order: Order) -> Vec<u32> {
-        let mut list: Vec<u32> = (0..self.count).map(|i| i as u32).collect();
+        let mut list = self.in_order();
         match order {
             Order::Random => shuffle(&mut list, 7),
             Order::Sorted => list.sort_unstable_by_key(|i| self.key(*i as usize)),
@@ -135,27 +146,15 @@ pub fn shuffle(list: &mut [u32], seed: u64) {
     }
 }
 
-/// Draws the numbers of keys.
-pub struct Draw {
-    chance: Chance,
-    count: usize,
-    zipf: Option<Zipf>,
-}
-
-impl Draw {
-    pub fn new(count: usize, spread: Spread, seed: u64) -> Draw {
-        let zipf = (spread == Spread::Zipf).then(|| Zipf::new(count));
-        Draw { chance: Chance::new(seed), count, zipf }
-    }
-
-    pub fn next(&mut self) -> usize {
-        match &self.zipf {
-            None => self.chance.below(self.count),
-            Some(zipf) => {
-                let rank = zipf.rank(self.chance.unit());
-                // The frequent keys must not be neighbours.
-                (u128::from(mix(rank as u64 + 1)) * self.count as u128 >> 64) as usize
-            }
+/// Draws the number of a key.
+fn draw(data: &Data, spread: Spread, chance: &mut Chance) -> usize {
+    match spread {
+        Spread::Uniform => chance.below(data.count),
+        Spread::Zipf => {
+            let zipf = data.zipf.get_or_init(|| Zipf::new(data.count));
+            let rank = zipf.rank(chance.unit());
+            // The frequent keys must not be neighbours.
+            ((u128::from(mix(rank as u64 + 1)) * data.count as u128) >> 64) as usize
         }
     }
 }
@@ -198,12 +197,17 @@ pub struct Queries {
 
 impl Queries {
     pub fn new(data: &Data, spread: Spread, count: usize, seed: u64) -> Queries {
-        let mut draw = Draw::new(data.count, spread, seed);
+        let mut chance = Chance::new(seed);
         let mut keys = Vec::with_capacity(count * data.key_len);
         for _ in 0..count {
-            keys.extend_from_slice(data.key(draw.next()));
+            keys.extend_from_slice(data.key(draw(data, spread, &mut chance)));
         }
         Queries { keys, key_len: data.key_len }
+    }
+
+    /// Every key once.
+    pub fn in_order(data: &Data) -> Queries {
+        Queries { keys: data.keys.clone(), key_len: data.key_len }
     }
 
     pub fn len(&self) -> usize {

@@ -12,6 +12,9 @@ pub type Answer<T> = Result<Option<T>>;
 /// The bucket, table or database that holds the pairs.
 pub const BUCKET: &str = "bench";
 
+/// What the mixed transactions write.
+pub const MIXED_VALUE: &[u8] = b"value";
+
 /// How many reads a transaction holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -111,6 +114,38 @@ pub trait Engine: Send + Sync {
 
     /// From each key on, steps over some entries, in one transaction.
     fn seek(&self, queries: &Queries, entries: usize) -> Answer<Seen>;
+
+    /// Makes a bucket, durably, and drops it, durably.
+    fn create_and_drop(&self, _name: &str) -> Answer<()> {
+        Ok(None)
+    }
+
+    /// Drops the bucket that holds the pairs, durably.
+    fn drop_bucket(&self) -> Answer<()> {
+        Ok(None)
+    }
+
+    /// In one durable transaction, on each key in turn: a put, an update, a get and a removal.
+    fn mixed(&self, _queries: &Queries) -> Answer<()> {
+        Ok(None)
+    }
+
+    /// Makes the files as small as it can. Returns their bytes.
+    fn compact(&mut self, _directory: &Path) -> Answer<u64> {
+        Ok(None)
+    }
+}
+
+/// The bytes of all files in a directory.
+pub fn directory_bytes(directory: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        bytes +=
+            if kind.is_dir() { directory_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
 }
 
 /// How engines are opened.

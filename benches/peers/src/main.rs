@@ -1,9 +1,12 @@
 //! The store beside its peers: the same pairs, the same durability, in turn.
 
+mod chart;
+mod child;
 mod data;
 mod engine;
 mod engines;
 mod goals;
+mod json;
 mod limit;
 mod measure;
 mod report;
@@ -28,7 +31,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let mut settings = Settings::parse(std::env::args().skip(1))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((first, rest)) = arguments.split_first()
+        && first == child::ARGUMENT
+    {
+        return child::run(rest);
+    }
+    let mut settings = Settings::parse(arguments.into_iter())?;
     if settings.burst && !system::may_be_urgent() {
         eprintln!("bursts run at the ordinary priority: this user may not raise it");
         settings.burst = false;
@@ -38,8 +47,5 @@ fn run() -> Result<()> {
         group(&settings, &mut report)?;
     }
     report.print_goals();
-    if let Some(path) = &settings.markdown {
-        std::fs::write(path, report.markdown())?;
-    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What was measured, as text while it runs, and as a table, JSON and a chart at the end.
 
+use crate::engine::Result;
 use crate::goals::{self, Verdict};
 use crate::measure::{Clock, Row, Series};
 use crate::settings::Settings;
@@ -29,9 +30,22 @@ impl<'s> Report<'s> {
         eprintln!("  {text}");
     }
 
-    pub fn add(&mut self, row: Row) {
+    /// Keeps a row, and writes all files anew, so that nothing is lost when a later row fails.
+    pub fn add(&mut self, row: Row) -> Result<()> {
         print!("{}", text(&row));
         self.rows.push(row);
+        let verdicts = goals::judge(&self.rows);
+        let files = [
+            (&self.settings.markdown, markdown as fn(&[Row], &[Verdict]) -> String),
+            (&self.settings.json, crate::json::write),
+            (&self.settings.svg, |rows, _| crate::chart::draw(rows)),
+        ];
+        for (path, form) in files {
+            if let Some(path) = path {
+                std::fs::write(path, form(&self.rows, &verdicts))?;
+            }
+        }
+        Ok(())
     }
 
     pub fn print_goals(&self) {
@@ -40,15 +54,15 @@ impl<'s> Report<'s> {
             println!("\n{}", goal_table(&verdicts));
         }
     }
+}
 
-    /// All tables in Markdown.
-    pub fn markdown(&self) -> String {
-        let mut out = goal_table(&goals::judge(&self.rows));
-        for row in &self.rows {
-            write!(out, "\n{}", table(row)).expect("text takes text");
-        }
-        out
+/// All tables in Markdown.
+fn markdown(rows: &[Row], verdicts: &[Verdict]) -> String {
+    let mut out = goal_table(verdicts);
+    for row in rows {
+        write!(out, "\n{}", table(row)).expect("text takes text");
     }
+    out
 }
 
 /// Three digits that matter.

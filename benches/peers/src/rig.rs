@@ -4,11 +4,31 @@ use crate::data::Data;
 use crate::engine::{Batch, Engine, Peer, Result};
 use crate::engines;
 use crate::settings::Settings;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Pairs in a transaction when loading is not what is measured.
 const LOAD_BATCH: usize = 100_000;
+
+/// Where files lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Memory,
+    Disk,
+}
+
+impl Place {
+    pub const ALL: [Place; 2] = [Place::Memory, Place::Disk];
+
+    pub fn name(self) -> &'static str {
+        if self == Place::Memory { "memory" } else { "disk" }
+    }
+
+    pub fn parent(self, settings: &Settings) -> &Path {
+        if self == Place::Memory { &settings.memory } else { &settings.disk }
+    }
+}
 
 /// A directory that is removed at the end.
 pub struct Scratch(PathBuf);
@@ -51,19 +71,14 @@ impl Rig {
         Ok(Rig { engine, scratch, peer })
     }
 
-    /// A store that holds a data set, written in this order.
-    pub fn loaded(
-        peer: Peer,
-        parent: &Path,
-        cache_bytes: u64,
-        data: &Data,
-        order: &[u32],
-    ) -> Result<Rig> {
-        let rig = Rig::new(peer, parent, cache_bytes)?;
-        for pairs in order.chunks(LOAD_BATCH) {
-            rig.engine.write(&Batch::put(data, pairs))?;
-        }
-        Ok(rig)
+    /// Writes a data set in this order.
+    pub fn load(&self, data: &Data, order: &[u32]) -> Result<()> {
+        order.chunks(LOAD_BATCH).try_for_each(|pairs| self.engine.write(&Batch::put(data, pairs)))
+    }
+
+    /// Lets the system write out what earlier pieces left, so that none pays for another.
+    pub fn settle(&self) -> Result<()> {
+        Ok(File::open(self.scratch.path())?.sync_all()?)
     }
 }
 

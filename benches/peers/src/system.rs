@@ -71,6 +71,12 @@ pub fn peak_memory() -> u64 {
     number.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Forgets the greatest memory so far. Returns what is resident now, in bytes.
+pub fn reset_peak_memory() -> std::io::Result<u64> {
+    std::fs::write("/proc/self/clear_refs", "5")?;
+    Ok(peak_memory())
+}
+
 /// CPU time of the whole process.
 pub fn process_cpu() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -118,11 +124,26 @@ fn schedule(policy: i32, priority: i32) -> bool {
 
 /// Binds this thread to one of the processors.
 pub fn pin(thread: usize) {
+    bind(|processor, count| processor == thread % count);
+}
+
+/// Lets this thread run on all processors again.
+pub fn unpin() {
+    bind(|_, _| true);
+}
+
+fn bind(may: impl Fn(usize, usize) -> bool) {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
+    // What this thread may use now is less once it is bound; so the system is asked.
+    // SAFETY: the call takes any number.
+    let count =
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(count);
     // SAFETY: all-zero bytes are the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the number is below the set's size on any machine with at most 1,024 processors.
-    unsafe { libc::CPU_SET(thread % count, &mut set) };
+    for processor in (0..count).filter(|processor| may(*processor, count)) {
+        // SAFETY: the number is below the set's size on any machine with 1,024 processors or less.
+        unsafe { libc::CPU_SET(processor, &mut set) };
+    }
     // SAFETY: the thread is this one, the set is valid for reading.
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }

@@ -1,9 +1,11 @@
 //! LMDB, by heed. Its map is as large as the address space allows; the system caches for it.
 
 use crate::data::Queries;
-use crate::engine::{Answer, BUCKET, Batch, Direction, Engine, Form, Peer, Result, Scope, Seen};
+use crate::engine::{
+    Answer, BUCKET, Batch, Direction, Engine, Form, MIXED_VALUE, Peer, Result, Scope, Seen,
+};
 use heed::types::Bytes;
-use heed::{Database, Env, EnvOpenOptions, RoTxn};
+use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -101,5 +103,39 @@ impl Engine for Lmdb {
             }
         }
         Ok(Some(seen))
+    }
+
+    fn create_and_drop(&self, name: &str) -> Answer<()> {
+        let mut txn = self.env.write_txn()?;
+        let table: Database<Bytes, Bytes> = self.env.create_database(&mut txn, Some(name))?;
+        txn.commit()?;
+        let mut txn = self.env.write_txn()?;
+        // SAFETY: nobody else has this database open.
+        unsafe { table.remove(&mut txn) }?;
+        Ok(Some(txn.commit()?))
+    }
+
+    fn drop_bucket(&self) -> Answer<()> {
+        let mut txn = self.env.write_txn()?;
+        // SAFETY: the store is not used again after this.
+        unsafe { self.table.remove(&mut txn) }?;
+        Ok(Some(txn.commit()?))
+    }
+
+    fn mixed(&self, queries: &Queries) -> Answer<()> {
+        let mut txn = self.env.write_txn()?;
+        for key in queries.iter() {
+            self.table.put(&mut txn, key, MIXED_VALUE)?;
+            self.table.put(&mut txn, key, MIXED_VALUE)?;
+            std::hint::black_box(self.table.get(&txn, key)?);
+            self.table.delete(&mut txn, key)?;
+        }
+        Ok(Some(txn.commit()?))
+    }
+
+    fn compact(&mut self, directory: &Path) -> Answer<u64> {
+        let copy = directory.join("compact.mdb");
+        self.env.copy_to_path(&copy, CompactionOption::Enabled)?;
+        Ok(Some(std::fs::metadata(copy)?.len()))
     }
 }

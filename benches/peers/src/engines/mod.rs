@@ -1,11 +1,19 @@
 //! The engines that are compared.
 
+#[cfg(feature = "canopydb")]
+mod canopy;
+#[cfg(feature = "fjall")]
+mod fjall;
 #[cfg(feature = "lmdb")]
 mod lmdb;
 mod map;
 mod ours;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "seed")]
+mod seed;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use crate::engine::Peer;
 
@@ -20,6 +28,14 @@ pub fn all() -> Vec<Peer> {
         lmdb::PEER,
         #[cfg(feature = "redb")]
         redb::PEER,
+        #[cfg(feature = "seed")]
+        seed::PEER,
+        #[cfg(feature = "canopydb")]
+        canopy::PEER,
+        #[cfg(feature = "sqlite")]
+        sqlite::PEER,
+        #[cfg(feature = "fjall")]
+        fjall::PEER,
         map::PEER,
     ]
 }

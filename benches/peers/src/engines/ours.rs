@@ -1,7 +1,10 @@
 //! This project's store. The only file that names its interface.
 
 use crate::data::Queries;
-use crate::engine::{Answer, BUCKET, Batch, Direction, Engine, Form, Peer, Result, Scope, Seen};
+use crate::engine::{
+    Answer, BUCKET, Batch, Direction, Engine, Form, MIXED_VALUE, Peer, Result, Scope, Seen,
+    directory_bytes,
+};
 use btree_store::{BTree, Options, ReadOnlyTxn};
 use std::path::Path;
 
@@ -94,5 +97,32 @@ impl Engine for Ours {
             Ok(seen)
         });
         Ok(Some(seen?))
+    }
+
+    fn create_and_drop(&self, name: &str) -> Answer<()> {
+        self.0.exec(name, |_| Ok(()))?;
+        Ok(Some(self.0.del_bucket(name)?))
+    }
+
+    fn drop_bucket(&self) -> Answer<()> {
+        Ok(Some(self.0.del_bucket(BUCKET)?))
+    }
+
+    fn mixed(&self, queries: &Queries) -> Answer<()> {
+        let done = self.0.exec_multi(|multi| {
+            for key in queries.iter() {
+                multi.exec(BUCKET, |txn| txn.put(key, MIXED_VALUE))?;
+                multi.exec(BUCKET, |txn| txn.update(key, MIXED_VALUE))?;
+                multi.exec(BUCKET, |txn| txn.get(key).map(std::hint::black_box))?;
+                multi.exec(BUCKET, |txn| txn.del(key))?;
+            }
+            Ok(())
+        });
+        Ok(Some(done?))
+    }
+
+    fn compact(&mut self, directory: &Path) -> Answer<u64> {
+        self.0.compact(0)?;
+        directory_bytes(directory).map(Some)
     }
 }

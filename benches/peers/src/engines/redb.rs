@@ -1,7 +1,10 @@
 //! redb, with its default durability: every commit is synced.
 
 use crate::data::Queries;
-use crate::engine::{Answer, BUCKET, Batch, Direction, Engine, Form, Peer, Result, Scope, Seen};
+use crate::engine::{
+    Answer, BUCKET, Batch, Direction, Engine, Form, MIXED_VALUE, Peer, Result, Scope, Seen,
+    directory_bytes,
+};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::Path;
 
@@ -100,5 +103,40 @@ impl Engine for Redb {
             }
         }
         Ok(Some(seen))
+    }
+
+    fn create_and_drop(&self, name: &str) -> Answer<()> {
+        let table: TableDefinition<&[u8], &[u8]> = TableDefinition::new(name);
+        let txn = self.0.begin_write()?;
+        txn.open_table(table)?;
+        txn.commit()?;
+        let txn = self.0.begin_write()?;
+        txn.delete_table(table)?;
+        Ok(Some(txn.commit()?))
+    }
+
+    fn drop_bucket(&self) -> Answer<()> {
+        let txn = self.0.begin_write()?;
+        txn.delete_table(TABLE)?;
+        Ok(Some(txn.commit()?))
+    }
+
+    fn mixed(&self, queries: &Queries) -> Answer<()> {
+        let txn = self.0.begin_write()?;
+        {
+            let mut table = txn.open_table(TABLE)?;
+            for key in queries.iter() {
+                table.insert(key, MIXED_VALUE)?;
+                table.insert(key, MIXED_VALUE)?;
+                std::hint::black_box(table.get(key)?.map(|value| value.value().len()));
+                table.remove(key)?;
+            }
+        }
+        Ok(Some(txn.commit()?))
+    }
+
+    fn compact(&mut self, directory: &Path) -> Answer<u64> {
+        self.0.compact()?;
+        directory_bytes(directory).map(Some)
     }
 }

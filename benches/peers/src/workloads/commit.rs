@@ -32,15 +32,15 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
             Vec::new()
         };
         if report.wants(&alone) {
-            report.add(one_key(settings, alone, Clock::Wall, &data, &on_disk)?);
+            report.add(one_key(settings, alone, Clock::Wall, &data, &on_disk)?)?;
         }
         if report.wants(&together) {
-            report.add(committers(settings, together, &data, &on_disk)?);
+            report.add(committers(settings, together, &data, &on_disk)?)?;
         }
         drop(on_disk);
         if report.wants(&cpu) {
             let in_memory = stores(settings, &data, &settings.memory)?;
-            report.add(one_key(settings, cpu, Clock::Cpu, &data, &in_memory)?);
+            report.add(one_key(settings, cpu, Clock::Cpu, &data, &in_memory)?)?;
         }
     }
     Ok(())
@@ -48,8 +48,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 
 fn stores(settings: &Settings, data: &Data, parent: &Path) -> Result<Vec<Rig>> {
     let order = data.order(Order::Random);
-    let durable = peers(settings).into_iter().filter(|peer| peer.is_durable);
-    durable.map(|peer| Rig::loaded(peer, parent, ample_cache(data), data, &order)).collect()
+    let mut rigs = Vec::new();
+    for peer in peers(settings).into_iter().filter(|peer| peer.is_durable) {
+        let rig = Rig::new(peer, parent, ample_cache(data))?;
+        rig.load(data, &order)?;
+        rigs.push(rig);
+    }
+    Ok(rigs)
 }
 
 /// Overwrites one random key in a transaction of its own, some times.

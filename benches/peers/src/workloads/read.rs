@@ -82,7 +82,9 @@ fn run_on(
     let mut rigs = Vec::new();
     for peer in peers(settings) {
         let start = Instant::now();
-        rigs.push(Rig::loaded(peer, parent, ample_cache(&data), &data, &order)?);
+        let rig = Rig::new(peer, parent, ample_cache(&data))?;
+        rig.load(&data, &order)?;
+        rigs.push(rig);
         report.note(&format!("{} has {count} pairs after {:.1?}", peer.name, start.elapsed()));
     }
     for rig in &rigs {
@@ -99,7 +101,7 @@ fn run_on(
             Question::Scan(direction) => scan(settings, &data, name, &rigs, direction),
             Question::Seek(entries) => seek(settings, &data, name, &rigs, entries),
         };
-        report.add(row?);
+        report.add(row?)?;
     }
     Ok(())
 }

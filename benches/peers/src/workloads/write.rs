@@ -4,17 +4,10 @@ use crate::data::{Data, Kind, Order};
 use crate::engine::{Batch, Change, Result};
 use crate::measure::{Clock, Contender, Row, Sample, time};
 use crate::report::Report;
-use crate::rig::{Rig, ample_cache, peers};
+use crate::rig::{Place, Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
-use std::path::Path;
 
 const BATCH: usize = 1_000;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Memory,
-    Disk,
-}
 
 #[derive(Clone, Copy)]
 enum Question {
@@ -29,7 +22,7 @@ enum Question {
 impl Question {
     fn name(self, kind: Kind, count: usize, place: Place) -> String {
         let data = format!("{}/{}", format!("{kind:?}").to_lowercase(), short(count));
-        let place = if place == Place::Memory { "memory" } else { "disk" };
+        let place = place.name();
         match self {
             Question::Load(order) => {
                 format!("load/{data}/{}/{place}", format!("{order:?}").to_lowercase())
@@ -46,10 +39,10 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     for question in questions {
         for kind in [Kind::Small, Kind::Random] {
             for count in settings.counts.iter().copied() {
-                for place in [Place::Memory, Place::Disk] {
+                for place in Place::ALL {
                     let name = question.name(kind, count, place);
                     if report.wants(&name) {
-                        report.add(row(settings, question, name, kind, count, place)?);
+                        report.add(row(settings, question, name, kind, count, place)?)?;
                     }
                 }
             }
@@ -69,22 +62,19 @@ fn row(
     let data = Data::new(kind, count);
     let order =
         data.order(if let Question::Load(order) = question { order } else { Order::Random });
-    let (parent, clock) = match place {
-        Place::Memory => (&settings.memory, Clock::Cpu),
-        Place::Disk => (&settings.disk, Clock::Wall),
-    };
+    let clock = if place == Place::Disk { Clock::Wall } else { Clock::Cpu };
     let mut contenders = Vec::new();
     for peer in peers(settings) {
         if place == Place::Disk && !peer.is_durable {
             continue;
         }
-        let (data, order, parent) = (&data, &order, parent.as_path());
+        let (data, order) = (&data, &order);
         let rig = move || -> Result<Rig> {
-            let cache = ample_cache(data);
-            match question {
-                Question::RemoveHalf => Rig::loaded(peer, parent, cache, data, order),
-                _ => Rig::new(peer, parent, cache),
+            let rig = Rig::new(peer, place.parent(settings), ample_cache(data))?;
+            if let Question::RemoveHalf = question {
+                rig.load(data, order)?;
             }
+            Ok(rig)
         };
         let run = move |_| piece(question, &rig()?, data, order).map(Some);
         contenders.push(Contender::new(peer.name, "", run));
@@ -93,7 +83,7 @@ fn row(
 }
 
 fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sample> {
-    settle(rig.scratch.path())?;
+    rig.settle()?;
     let engine = &rig.engine;
     match question {
         Question::Load(_) => time(order.len(), || {
@@ -112,9 +102,4 @@ fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sa
             })
         }
     }
-}
-
-/// Lets the system write out what earlier pieces left, so that none pays for another.
-fn settle(directory: &Path) -> Result<()> {
-    Ok(std::fs::File::open(directory)?.sync_all()?)
 }

@@ -1,0 +1,77 @@
+//! Large values: written one a transaction, and read.
+
+use crate::data::{Data, Order, Queries, Spread};
+use crate::engine::{Batch, Form, Result, Scope};
+use crate::measure::{Clock, Contender, Row, burst, time};
+use crate::report::Report;
+use crate::rig::{Place, Rig, ample_cache, peers};
+use crate::settings::Settings;
+use crate::workloads::read::form_name;
+
+/// Bytes of a value, how many there are, and the name of that.
+const SIZES: [(usize, usize, &str); 3] =
+    [(4 << 10, 2_000, "4KiB"), (64 << 10, 500, "64KiB"), (1 << 20, 64, "1MiB")];
+
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    for (bytes, count, size) in SIZES {
+        for place in Place::ALL {
+            let name = format!("large-values/{size}/put/{}", place.name());
+            if report.wants(&name) {
+                report.add(puts(settings, name, &Data::random(count, bytes), place)?)?;
+            }
+        }
+        let name = format!("large-values/{size}/get");
+        if report.wants(&name) {
+            report.add(gets(settings, name, &Data::random(count, bytes))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn puts(settings: &Settings, name: String, data: &Data, place: Place) -> Result<Row> {
+    let order = data.order(Order::Random);
+    let mut contenders = Vec::new();
+    for peer in peers(settings) {
+        if place == Place::Disk && !peer.is_durable {
+            continue;
+        }
+        let order = &order;
+        let run = move |_| {
+            let rig = Rig::new(peer, place.parent(settings), ample_cache(data))?;
+            rig.settle()?;
+            let each = |pair| rig.engine.write(&Batch::put(data, &[pair]));
+            let sample = time(order.len(), || {
+                order.iter().copied().try_for_each(each)?;
+                Ok(None)
+            });
+            sample.map(Some)
+        };
+        contenders.push(Contender::new(peer.name, "", run));
+    }
+    let clock = if place == Place::Disk { Clock::Wall } else { Clock::Cpu };
+    Row::run(name, "ns/put", clock, settings.rounds.div_ceil(2), contenders)
+}
+
+fn gets(settings: &Settings, name: String, data: &Data) -> Result<Row> {
+    let mut rigs = Vec::new();
+    for peer in peers(settings) {
+        let rig = Rig::new(peer, &settings.memory, ample_cache(data))?;
+        rig.load(data, &data.order(Order::Random))?;
+        rigs.push(rig);
+    }
+    let mut contenders = Vec::new();
+    for rig in &rigs {
+        for form in [Form::Borrowed, Form::Copied] {
+            if form == Form::Borrowed && !rig.peer.lends {
+                continue;
+            }
+            let run = move |round| {
+                let queries = Queries::new(data, Spread::Uniform, data.count / 2, round as u64);
+                let get = || rig.engine.get(&queries, Scope::PerGet, form);
+                burst(settings, queries.len(), get).map(Some)
+            };
+            contenders.push(Contender::new(rig.peer.name, form_name(form), run));
+        }
+    }
+    Row::run(name, "ns/get", Clock::Wall, settings.rounds, contenders)
+}

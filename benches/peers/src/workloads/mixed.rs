@@ -1,0 +1,112 @@
+//! How long a reader waits, alone and beside a writer that commits without a pause.
+
+use crate::data::{Data, Kind, Order, Queries, Spread};
+use crate::engine::{Batch, Change, Form, Result, Scope};
+use crate::measure::{Clock, Contender, Row, Sample};
+use crate::report::Report;
+use crate::rig::{Rig, ample_cache, peers};
+use crate::settings::{Settings, short};
+use crate::system;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+const COUNT: usize = 100_000;
+/// Of the waits, the greatest but for one in so many.
+const ONE_IN: usize = 100;
+
+pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
+    for kind in [Kind::Small, Kind::Random] {
+        let data = format!("{}/{}", format!("{kind:?}").to_lowercase(), short(COUNT));
+        let (wait, pace) = (format!("reader/{data}/p99"), format!("writer/{data}/beside-reader"));
+        if report.wants(&wait) | report.wants(&pace) {
+            let data = Data::new(kind, COUNT);
+            let (wait, pace) = rows(settings, wait, pace, &data)?;
+            report.add(wait)?;
+            report.add(pace)?;
+        }
+    }
+    Ok(())
+}
+
+/// The reader's row, and the writer's.
+fn rows(settings: &Settings, wait: String, pace: String, data: &Data) -> Result<(Row, Row)> {
+    let order = data.order(Order::Random);
+    let mut rigs = Vec::new();
+    for peer in peers(settings).into_iter().filter(|peer| peer.is_durable) {
+        let rig = Rig::new(peer, &settings.disk, ample_cache(data))?;
+        rig.load(data, &order)?;
+        rigs.push(rig);
+    }
+    let commits = std::cell::RefCell::new(Vec::new());
+    let mut contenders = Vec::new();
+    for rig in &rigs {
+        let commits = &commits;
+        let alone = move |round| waits(settings, rig, data, round).map(Sample::figure).map(Some);
+        let beside = move |round| {
+            let (wait, pace) = beside_writer(settings, rig, data, round)?;
+            commits.borrow_mut().push((rig.peer.name, round, pace));
+            Ok(Some(Sample::figure(wait)))
+        };
+        contenders.push(Contender::new(rig.peer.name, "alone", alone));
+        contenders.push(Contender::new(rig.peer.name, "beside a writer", beside));
+    }
+    let wait = Row::run(wait, "ns, p99", Clock::Figure, settings.rounds, contenders)?;
+    let commits = commits.into_inner();
+    let mut contenders = Vec::new();
+    for rig in &rigs {
+        let commits = &commits;
+        let run = move |round| {
+            let mut found =
+                commits.iter().filter(|(name, at, _)| (*name, *at) == (rig.peer.name, round));
+            Ok(found.next().map(|(.., pace)| Sample::figure(*pace)))
+        };
+        contenders.push(Contender::new(rig.peer.name, "", run));
+    }
+    let pace = Row::run(pace, "ns/commit", Clock::Figure, settings.rounds, contenders)?;
+    Ok((wait, pace))
+}
+
+/// Reads key by key and returns the wait of which one in a hundred is longer, in nanoseconds.
+fn waits(settings: &Settings, rig: &Rig, data: &Data, round: usize) -> Result<f64> {
+    let queries: Vec<Queries> = (0..settings.queries)
+        .map(|number| Queries::new(data, Spread::Uniform, 1, (round << 32 | number) as u64))
+        .collect();
+    let mut waits = Vec::with_capacity(queries.len());
+    system::pin(0);
+    let urgent = settings.burst.then(system::Urgent::begin);
+    for query in &queries {
+        let start = Instant::now();
+        rig.engine.get(query, Scope::PerGet, Form::Copied)?;
+        waits.push(start.elapsed().as_nanos() as u64);
+    }
+    drop(urgent);
+    system::unpin();
+    waits.sort_unstable();
+    Ok(waits[waits.len() - 1 - waits.len() / ONE_IN] as f64)
+}
+
+/// The reader's wait beside a writer, and the writer's time for a commit, in nanoseconds.
+fn beside_writer(settings: &Settings, rig: &Rig, data: &Data, round: usize) -> Result<(f64, f64)> {
+    let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| -> Result<()> {
+            system::pin(1);
+            while !stop.load(Ordering::Relaxed) {
+                let number = commits.fetch_add(1, Ordering::Relaxed);
+                let pair = (number * 7_919 % data.count as u64) as u32;
+                let change = Change::Put(round + 1);
+                rig.engine.write(&Batch { data, pairs: &[pair], change })?;
+            }
+            Ok(())
+        });
+        while commits.load(Ordering::Relaxed) < 10 && !writer.is_finished() {
+            std::thread::yield_now();
+        }
+        let (start, first) = (Instant::now(), commits.load(Ordering::Relaxed));
+        let wait = waits(settings, rig, data, round);
+        let (time, last) = (start.elapsed(), commits.load(Ordering::Relaxed));
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("no thread panics")?;
+        Ok((wait?, time.as_nanos() as f64 / (last - first).max(1) as f64))
+    })
+}
