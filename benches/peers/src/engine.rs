@@ -156,6 +156,8 @@ pub struct Peer {
     pub open: fn(&Path, u64) -> Result<Box<dyn Engine>>,
     /// Where the values come lent, without a copy.
     pub lends: bool,
+    /// Pairs that it can take in one transaction without taking minutes.
+    pub bulk_most: usize,
     /// It keeps what it is given on a disk.
     pub is_durable: bool,
 }

@@ -71,9 +71,18 @@ impl Rig {
         Ok(Rig { engine, scratch, peer })
     }
 
+    /// The same store, closed and opened again.
+    pub fn reopen(self, cache_bytes: u64) -> Result<Rig> {
+        let Rig { engine, scratch, peer } = self;
+        drop(engine);
+        let engine = (peer.open)(scratch.path(), cache_bytes)?;
+        Ok(Rig { engine, scratch, peer })
+    }
+
     /// Writes a data set in this order.
     pub fn load(&self, data: &Data, order: &[u32]) -> Result<()> {
-        order.chunks(LOAD_BATCH).try_for_each(|pairs| self.engine.write(&Batch::put(data, pairs)))
+        let chunks = order.chunks(LOAD_BATCH);
+        chunks.map(|pairs| Batch::put(data, pairs)).try_for_each(|batch| self.engine.write(&batch))
     }
 
     /// Lets the system write out what earlier pieces left, so that none pays for another.

@@ -9,7 +9,8 @@ use canopydb::{Database, DbOptions, EnvOptions, Tree};
 use std::hint::black_box;
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: "canopydb", open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "canopydb", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 const MISSING: &str = "the tree is missing";
 

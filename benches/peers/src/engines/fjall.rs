@@ -9,7 +9,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::hint::black_box;
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: "fjall", open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "fjall", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 struct Fjall {
     db: Database,

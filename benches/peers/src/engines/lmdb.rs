@@ -9,7 +9,8 @@ use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn};
 use std::ops::Bound;
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: "lmdb", open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "lmdb", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 const MAP_BYTES: usize = 64 << 30;
 

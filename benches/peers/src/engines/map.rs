@@ -7,7 +7,8 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-pub const PEER: Peer = Peer { name: "BTreeMap", open, lends: true, is_durable: false };
+pub const PEER: Peer =
+    Peer { name: "BTreeMap", open, lends: true, bulk_most: usize::MAX, is_durable: false };
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 

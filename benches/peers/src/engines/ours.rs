@@ -8,7 +8,8 @@ use crate::engine::{
 use btree_store::{BTree, Options, ReadOnlyTxn};
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: super::OURS, open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: super::OURS, open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 struct Ours(BTree);
 

@@ -8,7 +8,8 @@ use crate::engine::{
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: "redb", open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "redb", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new(BUCKET);
 

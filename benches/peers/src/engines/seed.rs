@@ -8,7 +8,8 @@ use btree_store_2::{BTree, Error, OpenOptions, PAGE_SIZE};
 use std::hint::black_box;
 use std::path::Path;
 
-pub const PEER: Peer = Peer { name: "seed", open, lends: false, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "seed", open, lends: false, bulk_most: 100_000, is_durable: true };
 
 struct Seed(BTree);
 

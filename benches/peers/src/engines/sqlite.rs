@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-pub const PEER: Peer = Peer { name: "sqlite", open, lends: true, is_durable: true };
+pub const PEER: Peer =
+    Peer { name: "sqlite", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
 /// How long a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// The writer is killed so long after its first commits.
 const BURST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(100);
 
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     for count in settings.counts.iter().copied() {
@@ -46,6 +47,8 @@ fn row(settings: &Settings, name: String, data: &Data) -> Result<Row> {
 }
 
 fn open(peer: Peer, scratch: &Scratch, data: &Data) -> Result<Sample> {
+    // What the store before it left running must have come to rest.
+    std::thread::sleep(REST);
     let queries = Queries::new(data, Spread::Uniform, 1, 5);
     let mut opened = None;
     let sample = time(1, || {

@@ -34,7 +34,10 @@ enum Moment {
 fn row(settings: &Settings, name: String, data: &Data, moment: Moment) -> Result<Row> {
     let order = data.order(Order::Random);
     let mut contenders = Vec::new();
-    for peer in peers(settings).into_iter().filter(|peer| peer.is_durable) {
+    for peer in peers(settings) {
+        if !peer.is_durable || data.count > peer.bulk_most {
+            continue;
+        }
         let order = &order;
         let run = move |_| {
             let mut rig = Rig::new(peer, &settings.memory, ample_cache(data))?;

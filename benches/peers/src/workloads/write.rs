@@ -8,6 +8,7 @@ use crate::rig::{Place, Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
 
 const BATCH: usize = 1_000;
+const SMALL: usize = 100_000;
 
 #[derive(Clone, Copy)]
 enum Question {
@@ -31,6 +32,15 @@ impl Question {
             Question::RemoveHalf => format!("remove-half/{data}/{place}"),
         }
     }
+
+    /// Many small transactions say the same of a small store, in less time.
+    fn is_asked(self, count: usize, place: Place) -> bool {
+        match self {
+            Question::Load(_) => true,
+            Question::Batches => count <= SMALL,
+            Question::RemoveHalf => count <= SMALL || place == Place::Memory,
+        }
+    }
 }
 
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
@@ -41,7 +51,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
             for count in settings.counts.iter().copied() {
                 for place in Place::ALL {
                     let name = question.name(kind, count, place);
-                    if report.wants(&name) {
+                    if question.is_asked(count, place) && report.wants(&name) {
                         report.add(row(settings, question, name, kind, count, place)?)?;
                     }
                 }
@@ -65,7 +75,8 @@ fn row(
     let clock = if place == Place::Disk { Clock::Wall } else { Clock::Cpu };
     let mut contenders = Vec::new();
     for peer in peers(settings) {
-        if place == Place::Disk && !peer.is_durable {
+        let is_asked = place == Place::Memory || peer.is_durable;
+        if !is_asked || count > peer.bulk_most {
             continue;
         }
         let (data, order) = (&data, &order);
@@ -79,7 +90,8 @@ fn row(
         let run = move |_| piece(question, &rig()?, data, order).map(Some);
         contenders.push(Contender::new(peer.name, "", run));
     }
-    Row::run(name, "ns/pair", clock, settings.rounds.div_ceil(2), contenders)
+    let share = if count > SMALL { 3 } else { 2 };
+    Row::run(name, "ns/pair", clock, settings.rounds.div_ceil(share), contenders)
 }
 
 fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sample> {
