@@ -204,7 +204,7 @@ impl BTree {
         let state = self.core.readers.newest();
         let page_size = self.core.pager.page_size();
         Ok(Stats {
-            page_size: u32::try_from(page_size).expect("a page size fits 32 bits"),
+            page_size: u32::try_from(page_size).map_err(|_| Error::Internal)?,
             page_count: state.page_count,
             free_pages: space.free_pages,
             free_extents: space.free_extents,

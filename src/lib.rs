@@ -1,5 +1,8 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
 
+// Here and not in `Cargo.toml`, which would hold the tests' helpers to it too.
+#![warn(clippy::unwrap_used)]
+
 #[cfg(all(feature = "ffi", not(loom)))]
 pub mod ffi;
 pub mod format;

@@ -91,7 +91,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let state = State { txn: meta.txn, page_count: meta.page_count, catalog };
     // Whatever lies behind, an earlier process may have added without making it durable.
     let fenced_len = meta.file_len();
-    Ok(Start { state, space, next_slot, is_mirrored, fenced_len, meta })
+    Ok(Start { meta, state, space, next_slot, is_mirrored, fenced_len })
 }
 
 /// Reads the slots that hold a meta page; at least one does.

@@ -24,8 +24,7 @@ fn a_sample_of_the_certificate_holds() {
     certifier.every = 101;
     certifier.faults = Faults::None;
     let certificate = certifier.run(2).expect("the initial states can be made");
-    for row in certificate.failures() {
-        panic!("{row:?}");
-    }
+    let failures: Vec<_> = certificate.failures().collect();
+    assert!(failures.is_empty(), "{failures:#?}");
     println!("{}", certificate.to_json());
 }

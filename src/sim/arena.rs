@@ -119,7 +119,7 @@ impl Arena {
     /// What the contents that a sector may hold hash to, in their order.
     pub(super) fn hash(&self, candidates: Candidates) -> u64 {
         let hashes = self.contents(candidates).map(|content| self.hashes[index(content.0)]);
-        hashes.fold(0, |hash, content| mix(hash, content))
+        hashes.fold(0, mix)
     }
 
     /// A new content: `base` with `piece` laid over it at `at`.
