@@ -47,7 +47,9 @@ fn holed(vfs: &MemVfs, page_size: u32, value_len: usize) -> (BTree, BTreeMap<Str
         twin.keys().enumerate().filter(|(i, _)| i / 200 % 3 < 2).map(|(_, k)| k.clone()).collect();
     for chunk in doomed.chunks(50) {
         db.exec("b", |txn| chunk.iter().try_for_each(|key| txn.del(key))).unwrap();
-        chunk.iter().for_each(|key| drop(twin.remove(key)));
+        for key in chunk {
+            twin.remove(key);
+        }
     }
     (db, twin)
 }

@@ -115,12 +115,12 @@ fn a_kept_file_opens_and_holds_what_it_held() {
 
 #[test]
 fn the_kept_files_show_every_kind_of_page() {
+    use btree_store::format::{KIND_BRANCH, KIND_LEAF, KIND_META, KIND_SPACE_LOG};
     let mut kinds = std::collections::BTreeSet::new();
     for golden in FILES {
         let kept = std::fs::read(path_of(golden.name)).unwrap();
         kinds.extend(kept.chunks(golden.page_size as usize).map(|page| page[16]));
     }
-    use btree_store::format::{KIND_BRANCH, KIND_LEAF, KIND_META, KIND_SPACE_LOG};
     for kind in [KIND_META, KIND_LEAF, KIND_BRANCH, KIND_SPACE_LOG] {
         assert!(kinds.contains(&kind), "kind {kind}");
     }

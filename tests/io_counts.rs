@@ -319,7 +319,7 @@ fn no_commit_writes_a_page_that_a_durable_state_or_a_snapshot_uses() {
             let pinned = pins.iter().flat_map(|(_, pages): &(_, Vec<u32>)| pages.clone()).collect();
             let (ops, done) = watch.record(|| {
                 db.exec("b", |txn| {
-                    for _ in 0..1 + random.below(5) {
+                    for _ in 0..=random.below(5) {
                         let len = [20, 90, 600, 3_000][random.below(4)];
                         txn.put(key(random.below(300)), vec![1; len])?;
                     }

@@ -273,7 +273,7 @@ fn awkward(i: usize, len: usize) -> Vec<u8> {
     let group = (i / 2).wrapping_mul(0x9E37_79B9) % 100_003;
     let mut key = format!("{group:06}").into_bytes();
     key.resize(len - 1, b'x');
-    key.push(if i % 2 == 0 { b'a' } else { b'b' });
+    key.push(if i.is_multiple_of(2) { b'a' } else { b'b' });
     key
 }
 

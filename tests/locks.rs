@@ -83,7 +83,7 @@ fn read_only_opens_share_among_processes_and_exclude_a_writer() {
     let reader = Options::new().read_only().open(&path).unwrap();
     assert_eq!(get(&reader, "k").as_deref(), Some("v"));
     assert_eq!(Child::start("open", &path).outcome(), "Err(Busy)");
-    children.map(Child::end);
+    children.into_iter().for_each(Child::end);
     assert_eq!(Child::start("open", &path).outcome(), "Err(Busy)");
     drop(reader);
     put(&BTree::open(&path).unwrap(), "k", "w");

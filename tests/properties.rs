@@ -116,7 +116,9 @@ proptest! {
                 .cache_bytes(cache_bytes)
                 .vfs(Arc::new(vfs.clone()));
             let mut store = Handle::open(options, PATH).unwrap();
-            ops.iter().for_each(|op| drop(store.run(op)));
+            for op in &ops {
+                drop(store.run(op));
+            }
             drop(store);
             vfs.read_file(PATH)
         };
@@ -148,7 +150,9 @@ proptest! {
         let vfs = MemVfs::new();
         let options = Options::new().page_size(setting.page_size).vfs(Arc::new(vfs.clone()));
         let mut store = Handle::open(options, PATH).unwrap();
-        ops.iter().for_each(|op| drop(store.run(op)));
+        for op in &ops {
+                drop(store.run(op));
+            }
         drop(store);
         let mut bytes = vfs.read_file(PATH).unwrap();
         for (at, value) in &changes {
@@ -308,6 +312,7 @@ impl Arbitrary for Story {
 
 #[test]
 fn stories_that_quickcheck_makes_up_come_out_as_the_oracle_says() {
+    #[allow(clippy::needless_pass_by_value, reason = "quickcheck calls it so")]
     fn property(story: Story) -> Result<bool, String> {
         run_all(story.setting, &story.ops, 8).map(|()| true)
     }

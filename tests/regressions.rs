@@ -1,7 +1,6 @@
 //! Cases that failed once. Each names the claim that it broke.
 //!
 //! Attacks: failed-sync-poisons, durable-before-ok.
-#![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
 use btree_store::{BTree, Options};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,6 +1,6 @@
 //! Repeatable chance: a test prints its seed, and the same seed gives the same test.
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -92,9 +92,8 @@ fn survive(bytes: &[u8], context: &str) -> Vec<&'static str> {
         sender.send(()).expect("the test waits");
         failed
     });
-    if receiver.recv_timeout(Duration::from_secs(30)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("{context}: hangs");
-    }
+    let ended = receiver.recv_timeout(Duration::from_secs(30));
+    assert_ne!(ended, Err(mpsc::RecvTimeoutError::Timeout), "{context}: hangs");
     thread.join().unwrap_or_else(|_| panic!("{context}: panics"))
 }
 
@@ -166,8 +165,10 @@ fn root(forge: &Forge) -> u32 {
     forge.root()
 }
 
-const PICKS: [(&str, fn(&Forge) -> u32); 3] =
-    [("leaf", some_leaf), ("branch", some_branch), ("root", root)];
+/// Chooses the page to be changed.
+type Pick = fn(&Forge) -> u32;
+
+const PICKS: [(&str, Pick); 3] = [("leaf", some_leaf), ("branch", some_branch), ("root", root)];
 
 #[test]
 fn counts_and_offsets_out_of_the_page_are_typed_errors() {
@@ -557,7 +558,7 @@ fn random_changes_of_sealed_pages_never_panic() {
         let pages = [some_leaf(&forge), some_branch(&forge), forge.root(), forge.leaves()[0]];
         let id = pages[random.below(4)];
         forge.change(id, |page| {
-            for _ in 0..1 + random.below(3) {
+            for _ in 0..=random.below(3) {
                 let used = if random.below(2) == 0 { 120 } else { 512 };
                 let at = 16 + random.below(used - 16);
                 page[at] = random.next().to_le_bytes()[0];

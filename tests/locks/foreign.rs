@@ -9,12 +9,13 @@ use std::fs;
 #[test]
 fn a_foreign_file_is_a_typed_error_and_stays_untouched() {
     let sqlite = [b"SQLite format 3\0".as_slice(), &[0; 4080]].concat();
+    let zeros = vec![0; 100_000];
     let files: [&[u8]; 7] = [
         b"x",
         b"#!/bin/sh\necho hello\n",
         &[0; 8192],
         &[0xFF; 8192],
-        &[0; 100_000],
+        &zeros,
         &sqlite,
         &b"BTSTORE\0".repeat(2_000),
     ];

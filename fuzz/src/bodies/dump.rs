@@ -73,8 +73,10 @@ fn scan(mut iter: Iter, step: fn(&mut Iter, &mut Vec<u8>, &mut Vec<u8>) -> bool)
 pub fn poke(db: &BTree, dump: &Dump) {
     let Ok(buckets) = dump else { return };
     for (name, bucket) in buckets {
-        judge(db.view(name, |txn| txn.first()));
-        judge(db.view(name, |txn| txn.last()));
+        judge(db.view(name, |txn| {
+            judge(txn.first());
+            txn.last()
+        }));
         let Ok(bucket) = bucket else { continue };
         for (key, _) in bucket.up.entries.iter().step_by(1 + bucket.up.entries.len() / 16) {
             judge(db.view(name, |txn| txn.get(key)));

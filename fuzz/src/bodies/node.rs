@@ -189,13 +189,16 @@ impl Twin {
 
     /// Believes what a page says.
     fn of(page: TreePage) -> Twin {
-        let content = |at| match page.is_leaf() {
-            true => Content::Value(page.value(at).expect("values of files are placed")),
-            false => Content::Right(page.child(at + 1)),
+        let content = |at| {
+            if page.is_leaf() {
+                Content::Value(page.value(at).expect("values of files are placed"))
+            } else {
+                Content::Right(page.child(at + 1))
+            }
         };
         let slots = (0..page.count()).map(|at| (page.key(at), content(at))).collect();
         let first = (!page.is_leaf()).then(|| page.child(0));
-        Twin { first, slots, page }
+        Twin { page, first, slots }
     }
 
     fn is_leaf(&self) -> bool {

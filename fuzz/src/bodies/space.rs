@@ -5,6 +5,9 @@ use btree_store::Error;
 use btree_store::fuzzing::{Log, Pages, Place, Space};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A log page: its id, its words, and the page that it points to.
+type WrittenPage = (u32, (Vec<u32>, Option<u32>));
+
 /// Words of a tail and of a log page, so few that both are often full.
 const WORDS: (usize, usize) = (30, 40);
 /// Pages of a file at most.
@@ -227,20 +230,17 @@ impl Twin {
     }
 
     /// Writes the log pages that the commit needs; returns them as they would lie on the disk.
-    fn write_log(&mut self, txn: u64) -> Vec<(u32, (Vec<u32>, Option<u32>))> {
+    fn write_log(&mut self, txn: u64) -> Vec<WrittenPage> {
         let needed = self.space.log_pages_needed(WORDS);
         let mut ids = Vec::new();
         while ids.len() < usize::try_from(needed).expect("there are few") {
-            match self.space.allocate(1, Place::BestFit) {
-                Some((id, _)) => {
-                    assert!(self.free.remove(&id), "page {id} was free");
-                    ids.push(id);
-                }
-                None => {
-                    self.space.grow(self.page_count + 1);
-                    self.free.insert(self.page_count);
-                    self.page_count += 1;
-                }
+            if let Some((id, _)) = self.space.allocate(1, Place::BestFit) {
+                assert!(self.free.remove(&id), "page {id} was free");
+                ids.push(id);
+            } else {
+                self.space.grow(self.page_count + 1);
+                self.free.insert(self.page_count);
+                self.page_count += 1;
             }
         }
         let pages = self.space.finish(WORDS, &ids);
@@ -259,7 +259,7 @@ impl Twin {
     }
 
     /// Log pages that are no longer in the chain are freed.
-    fn drop_log_pages(&mut self, txn: u64, written: &[(u32, (Vec<u32>, Option<u32>))]) {
+    fn drop_log_pages(&mut self, txn: u64, written: &[WrittenPage]) {
         let page = |id: &u32| written.iter().find(|(own, _)| own == id).map(|(_, page)| page);
         let mut held = BTreeSet::new();
         let mut next = self.space.log_head().map(|(id, _)| id);
