@@ -100,7 +100,8 @@ mod catalogue {
         /// Two branches are merged without the separator between them.
         MergeDropsSeparator = "merge-drops-separator" breaks SeparatorsBoundChildren,
         /// With an empty child the separator on its other side is removed.
-        RemovedChildTakesWrongSeparator = "removed-child-takes-wrong-separator" breaks SeparatorsBoundChildren,
+        RemovedChildTakesWrongSeparator = "removed-child-takes-wrong-separator"
+            breaks SeparatorsBoundChildren,
         /// Two branches share their children anew, one child off.
         RebalanceOffByOne = "rebalance-off-by-one" breaks SeparatorsBoundChildren,
         /// A child of any level is taken.
@@ -169,7 +170,8 @@ mod catalogue {
         /// The oldest of the readers is not counted.
         OldestReaderForgotten = "oldest-reader-forgotten" breaks NoReuseWhileReachable,
         /// A reader looks its state up first and registers later (reader tables, in changelogs).
-        ReaderRegistersAfterRootRead = "reader-registers-after-root-read" breaks NoReuseWhileReachable,
+        ReaderRegistersAfterRootRead = "reader-registers-after-root-read"
+            breaks NoReuseWhileReachable,
         /// A commit for a compaction does not ask who reads.
         CompactionIgnoresPins = "compaction-ignores-pins" breaks NoReuseWhileReachable,
         /// The log does not say what a commit allocated.

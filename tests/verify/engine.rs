@@ -169,7 +169,9 @@ fn a_path_is_verified_under_a_shared_lock() {
     let vfs = MemVfs::new();
     let error = verify_path(&vfs, "file").expect_err("there is no file");
     assert_eq!(error, Error::IoError);
-    let is_missing = |detail: &ErrorDetail| matches!(detail, ErrorDetail::Io { kind, .. } if *kind == std::io::ErrorKind::NotFound);
+    let is_missing = |detail: &ErrorDetail| {
+        matches!(detail, ErrorDetail::Io { kind: std::io::ErrorKind::NotFound, .. })
+    };
     assert!(error.detail().as_ref().is_some_and(is_missing));
     let open = || Options::new().vfs(Arc::new(vfs.clone()));
     let db = open().open("file").expect("it is created");

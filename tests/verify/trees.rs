@@ -1,4 +1,5 @@
-//! Trees with one fault each: checksums, ids, transactions, keys, separators, levels, cells, counts.
+//! Trees with one fault each: checksums, ids, transactions, keys, separators, levels, cells,
+//! counts.
 //!
 //! Attacks: checksum-covers-page, page-knows-its-id, parent-holds-checksum, child-not-newer,
 //! sorted-keys, separators-bound-children, uniform-depth, cells-disjoint, entry-count.
