@@ -53,6 +53,12 @@ impl Paths {
         &self.paths[index(id.0)]
     }
 
+    /// The path that an operation on names carries the checksum of.
+    pub(super) fn of_checksum(&self, checksum: u32) -> Option<&Path> {
+        let bytes = |path: &&PathBuf| crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+        self.paths.iter().find(|path| bytes(path) == checksum).map(PathBuf::as_path)
+    }
+
     fn directory(&self, id: PathId) -> PathId {
         self.directories[index(id.0)]
     }

@@ -68,7 +68,7 @@ impl Story {
             Some(_) => point.operation,
             None => u64::MAX,
         });
-        self.add_ops(ops, ends);
+        self.add_ops(machine, ops, ends);
         match (message, point) {
             (Some(message), _) => {
                 self.line(&format!("  it fails: {message}"));
@@ -82,7 +82,7 @@ impl Story {
         }
     }
 
-    fn add_ops(&mut self, ops: &[Op], ends: u64) {
+    fn add_ops(&mut self, machine: &Machine, ops: &[Op], ends: u64) {
         let shown: Vec<&Op> = ops
             .iter()
             .filter(|op| op.number < ends && !matches!(op.kind, OpKind::Size | OpKind::Id))
@@ -91,13 +91,25 @@ impl Story {
             self.line(&format!("  {} operations, then", shown.len() - OPS_MAX));
         }
         for op in shown.iter().skip(shown.len().saturating_sub(OPS_MAX)) {
-            self.line(&format!("  {op}"));
+            self.line(&format!("  {op}{}", name_text(machine, op)));
         }
     }
 
     fn line(&mut self, line: &str) {
         write!(self.text, "\n{line}").expect("a string takes all text");
     }
+}
+
+/// The name that an operation on names was given.
+fn name_text(machine: &Machine, op: &Op) -> String {
+    let word = match op.kind {
+        OpKind::Open | OpKind::FileId => "",
+        OpKind::Rename => "to ",
+        OpKind::Remove | OpKind::SyncDir => "of ",
+        _ => return String::new(),
+    };
+    let path = machine.paths.of_checksum(op.checksum);
+    path.map_or_else(String::new, |path| format!(" {word}{}", path.display()))
 }
 
 fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String {
