@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Pauses are this many times as long as the bursts before them.
 const PAUSE_FACTOR: u32 = 2;
 
+const REST_STEP: Duration = Duration::from_millis(20);
+const REST_STEPS_MAX: usize = 250;
+
 /// What judges a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -52,6 +55,19 @@ impl Sample {
 
     pub fn figure(figure: f64) -> Sample {
         Sample { operations: 1, figure, ..Sample::default() }
+    }
+}
+
+/// Waits until what other engines left running has come to an end, and gives back the memory that
+/// they freed: otherwise the next one's first large request puts all of it in order.
+pub fn rest() {
+    system::give_back_memory();
+    for _ in 0..REST_STEPS_MAX {
+        let cpu = system::process_cpu();
+        std::thread::sleep(REST_STEP);
+        if system::process_cpu().saturating_sub(cpu) < REST_STEP / 20 {
+            return;
+        }
     }
 }
 

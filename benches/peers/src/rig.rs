@@ -3,6 +3,7 @@
 use crate::data::Data;
 use crate::engine::{Batch, Engine, Peer, Result};
 use crate::engines;
+use crate::measure::rest;
 use crate::settings::Settings;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -85,8 +86,9 @@ impl Rig {
         chunks.map(|pairs| Batch::put(data, pairs)).try_for_each(|batch| self.engine.write(&batch))
     }
 
-    /// Lets the system write out what earlier pieces left, so that none pays for another.
+    /// Lets engines and system finish what earlier pieces left, so that none pays for another.
     pub fn settle(&self) -> Result<()> {
+        rest();
         Ok(File::open(self.scratch.path())?.sync_all()?)
     }
 }

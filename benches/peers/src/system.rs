@@ -77,6 +77,15 @@ pub fn reset_peak_memory() -> std::io::Result<u64> {
     Ok(peak_memory())
 }
 
+/// Returns freed memory to the system, where the allocator knows how.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the call takes any number, and moves nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// CPU time of the whole process.
 pub fn process_cpu() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -3,7 +3,7 @@
 use crate::child;
 use crate::data::{Data, Kind, Order, Queries, Spread};
 use crate::engine::{Form, Peer, Result, Scope};
-use crate::measure::{Clock, Contender, Row, Sample, time};
+use crate::measure::{Clock, Contender, Row, Sample, rest, time};
 use crate::report::Report;
 use crate::rig::{Rig, Scratch, ample_cache, peers};
 use crate::settings::{Settings, short};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 /// The writer is killed so long after its first commits.
 const BURST: Duration = Duration::from_millis(200);
-const REST: Duration = Duration::from_millis(100);
 
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     for count in settings.counts.iter().copied() {
@@ -48,7 +47,7 @@ fn row(settings: &Settings, name: String, data: &Data) -> Result<Row> {
 
 fn open(peer: Peer, scratch: &Scratch, data: &Data) -> Result<Sample> {
     // What the store before it left running must have come to rest.
-    std::thread::sleep(REST);
+    rest();
     let queries = Queries::new(data, Spread::Uniform, 1, 5);
     let mut opened = None;
     let sample = time(1, || {
