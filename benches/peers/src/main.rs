@@ -13,6 +13,8 @@ mod report;
 mod rig;
 mod settings;
 mod system;
+#[cfg(test)]
+mod tests;
 mod workloads;
 
 use engine::Result;

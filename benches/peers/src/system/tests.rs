@@ -6,6 +6,7 @@ use std::time::Instant;
 
 #[test]
 fn syncs_and_bytes_of_the_standard_library_are_counted() {
+    let _alone = crate::tests::alone();
     let path = std::env::temp_dir().join(format!("peers-test-{}", std::process::id()));
     let mut file = std::fs::File::create(&path).unwrap();
     let (bytes, syncs_before) = (bytes_written(), syncs());

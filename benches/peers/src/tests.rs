@@ -1,0 +1,81 @@
+//! The harness on tiny stores: every engine does what is asked, and the outputs hold together.
+
+use crate::data::{Data, Kind, Order, Queries, Spread};
+use crate::engine::{Direction, Form, Scope, Seen};
+use crate::report::Report;
+use crate::rig::{Rig, peers};
+use crate::settings::Settings;
+use crate::{goals, workloads};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Syncs are counted for the whole process; so tests that sync run one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn settings(arguments: &[&str]) -> Settings {
+    Settings::parse(arguments.iter().map(|argument| (*argument).to_owned())).unwrap()
+}
+
+#[test]
+fn engines_see_the_same_pairs() {
+    let _alone = alone();
+    let settings = settings(&["--no-burst"]);
+    for kind in [Kind::Small, Kind::Random] {
+        let data = Data::new(kind, 2_000);
+        let queries = Queries::new(&data, Spread::Zipf, 500, 1);
+        for peer in peers(&settings) {
+            let rig = Rig::new(peer, &settings.memory, 1 << 20).unwrap();
+            rig.load(&data, &data.order(Order::Random)).unwrap();
+            let get = |scope, form| rig.engine.get(&queries, scope, form).unwrap().unwrap();
+            let seen = get(Scope::Long, Form::Copied);
+            assert_eq!(seen.entries, 500, "{}", peer.name);
+            assert_eq!(get(Scope::PerGet, Form::Borrowed), seen, "{}", peer.name);
+            let mut all = Seen::default();
+            data.in_order().iter().for_each(|i| {
+                all.entry(data.key(*i as usize), data.value(*i as usize, 0));
+            });
+            for direction in [Direction::Forwards, Direction::Backwards] {
+                assert_eq!(rig.engine.scan(direction).unwrap(), Some(all), "{}", peer.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_run_and_are_judged_and_written() {
+    let _alone = alone();
+    let directory = std::env::temp_dir();
+    let file = |name: &str| directory.join(format!("peers-{}-{name}", std::process::id()));
+    let (json, svg, markdown) = (file("json"), file("svg"), file("md"));
+    let mut arguments = vec!["get/small,scan/small,load/small,size/small", "--no-burst"];
+    arguments.extend(["--keys", "1k", "--rounds", "2", "--queries", "200"]);
+    let paths = [&json, &svg, &markdown].map(|path| path.to_str().unwrap().to_owned());
+    for (option, path) in ["--json", "--svg", "--markdown"].iter().zip(&paths) {
+        arguments.extend([option, path.as_str()]);
+    }
+    let settings = settings(&arguments);
+    let mut report = Report::new(&settings);
+    workloads::GROUPS.iter().for_each(|group| group(&settings, &mut report).unwrap());
+    assert!(report.rows.len() >= 12 + 2 + 4 + 2, "{} rows", report.rows.len());
+    let size = goals::judge(&report.rows).into_iter().find(|one| one.row.starts_with("size/"));
+    assert!(size.is_some_and(|one| one.beside.is_empty() && one.ratio > 1.0));
+    for path in [json, svg, markdown] {
+        assert!(std::fs::read_to_string(&path).unwrap().len() > 500);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn zipf_prefers_few_keys() {
+    let data = Data::new(Kind::Small, 10_000);
+    let queries = Queries::new(&data, Spread::Zipf, 20_000, 3);
+    let mut keys: Vec<&[u8]> = queries.iter().collect();
+    keys.sort_unstable();
+    let mut runs: Vec<usize> = keys.chunk_by(|a, b| a == b).map(<[&[u8]]>::len).collect();
+    runs.sort_unstable_by(|a, b| b.cmp(a));
+    // By the law the most frequent of 10,000 takes about a tenth, the first hundred about half.
+    assert!((1_600..2_600).contains(&runs[0]), "{}", runs[0]);
+    assert!((8_500..12_500).contains(&runs[..100].iter().sum::<usize>()));
+}
