@@ -295,7 +295,7 @@ impl<'a> Node<'a> {
         key
     }
 
-    fn payload(self, at: usize) -> Payload<'a> {
+    pub(crate) fn payload(self, at: usize) -> Payload<'a> {
         let cell = self.cell(Layout::of(self.bytes), at);
         let (_, rest) = self.rest(cell);
         let tag = get_u16(self.bytes, cell + 2);

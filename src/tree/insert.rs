@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
 use crate::node::{
-    Encoded, Insertion, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
+    Encoded, Insertion, Node, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
     split_branch, split_leaf,
 };
 use crate::page::{PageId, get_u32};
@@ -39,9 +39,9 @@ impl Change {
 }
 
 /// An entry on its way into a leaf.
-struct Entry<'a> {
-    key: &'a [u8],
-    payload: Payload<'a>,
+pub(super) struct Entry<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) payload: Payload<'a>,
     /// A large value, which the leaf keeps until the transaction is sealed.
     unplaced: Option<(u32, Arc<[u8]>)>,
 }
@@ -127,7 +127,10 @@ impl Edit<'_> {
         if node.node().is_leaf() {
             return Ok(self.insert_into_leaf(node, entry, place));
         }
-        let at = node.node().child_for(entry.key);
+        let mut at = node.node().child_for(entry.key);
+        if node.node().level() == 1 && self.share_leaf(node, at, &entry)? {
+            at = node.node().child_for(entry.key);
+        }
         let rightmost = place.rightmost && at == node.node().count();
         let child = self.dirty_child(node, at)?;
         let mut inserted = self.insert(child, entry, Place { rightmost })?;
@@ -183,11 +186,7 @@ impl Edit<'_> {
 /// Corruption when the separator does not lie between its neighbours: what was split held keys
 /// that are not its own.
 pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<Option<SplitUp>> {
-    let branch = node.node();
-    let is_above = at == 0 || branch.key(at - 1) < split.separator;
-    if !is_above || (at < branch.count() && split.separator >= branch.key(at)) {
-        return Err(unbounded(&node.bytes));
-    }
+    bounded(&node.bytes, at, &split.separator)?;
     if NodeMut::new(&mut node.bytes).insert_branch(at, &split.separator, UNSEALED) {
         node.kids.insert(at + 1, Some(split.right));
         return Ok(None);
@@ -198,6 +197,16 @@ pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<O
     let kids = node.kids.split_off(halves.left_len);
     let right = Arc::new(Dirty::branch(halves.right, kids));
     Ok(Some(SplitUp { separator: halves.separator, right }))
+}
+
+/// Checks that a separator lies between its neighbours-to-be in a branch.
+pub(super) fn bounded(branch: &[u8], at: usize, separator: &[u8]) -> Result<()> {
+    let node = Node::new(branch);
+    let is_above = at == 0 || node.key(at - 1).as_slice() < separator;
+    if !is_above || (at < node.count() && separator >= node.key(at).as_slice()) {
+        return Err(unbounded(branch));
+    }
+    Ok(())
 }
 
 /// The error of a page with a child whose keys are not bounded by its separators.

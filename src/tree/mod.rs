@@ -10,6 +10,7 @@ mod release;
 mod relocate;
 mod remove;
 mod seal;
+mod share;
 #[cfg(test)]
 mod tests;
 

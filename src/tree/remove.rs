@@ -146,7 +146,7 @@ impl Edit<'_> {
     }
 
     /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.
-    fn adopt(&mut self, old: Held, bytes: Box<[u8]>) -> Dirty {
+    pub(super) fn adopt(&mut self, old: Held, bytes: Box<[u8]>) -> Dirty {
         match old {
             Held::Clean(page) => {
                 self.free_page(&page);
@@ -160,12 +160,12 @@ impl Edit<'_> {
 }
 
 /// Whether a separator lies above all keys on its left, and at or below those on its right.
-fn is_bounding(left: Node<'_>, separator: &[u8], right: Node<'_>) -> bool {
+pub(super) fn is_bounding(left: Node<'_>, separator: &[u8], right: Node<'_>) -> bool {
     let is_above = left.count() == 0 || left.key(left.count() - 1).as_slice() < separator;
     is_above && (right.count() == 0 || separator <= right.key(0).as_slice())
 }
 
-fn bytes_of(held: &Held) -> &[u8] {
+pub(super) fn bytes_of(held: &Held) -> &[u8] {
     match held {
         Held::Clean(page) => page.bytes(),
         Held::Dirty(dirty) => &dirty.bytes,

@@ -69,7 +69,7 @@ fn descending_insertion_fills_leaves_to_half() {
 }
 
 #[test]
-fn random_insertion_fills_leaves_to_69_percent() {
+fn random_insertion_fills_leaves_to_75_percent() {
     for page_size in SIZES {
         let mut fills = Vec::new();
         // Pages that grow alike split alike: the fill swings, once in each doubling.
@@ -79,7 +79,8 @@ fn random_insertion_fills_leaves_to_69_percent() {
             fills.push(grow(page_size, Seal::AtTheEnd, keys).leaf_fill(page_size));
         }
         let fill = fills.iter().sum::<f64>() / 4.0;
-        assert!((66.0..73.0).contains(&fill), "{page_size}: {fill:.1} %");
+        // Splits alone leave 69 percent; what is above it, neighbours took.
+        assert!((75.0..85.0).contains(&fill), "{page_size}: {fill:.1} %");
     }
 }
 
