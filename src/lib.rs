@@ -1,4 +1,55 @@
 //! A persistent embedded key-value store: a copy-on-write B+tree in one file.
+//!
+//! Keys and values are bytes, and live in named buckets. Writing is done in closures that commit
+//! when they return `Ok`, and roll back when they return an error or panic; reading sees one state
+//! for as long as the transaction or the cursor lives, and waits for nobody.
+//!
+//! ```
+//! use btree_store::{BTree, Error};
+//!
+//! # let dir = std::env::temp_dir().join(format!("btree-store-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir).unwrap();
+//! # let path = dir.join("data.db");
+//! let db = BTree::open(&path)?;
+//! db.exec("users", |txn| {
+//!     txn.put("id:100", "Alice")?;
+//!     txn.put("id:101", "Bob")
+//! })?; // durable from here on
+//!
+//! let failed = db.exec("users", |txn| {
+//!     txn.put("id:100", "Mallory")?;
+//!     txn.del("id:999") // not there: nothing of this transaction happens
+//! });
+//! assert_eq!(failed, Err(Error::NotFound));
+//! assert_eq!(db.view("users", |txn| txn.get("id:100"))?, b"Alice");
+//! assert!(db.verify()?.is_sound());
+//! # drop(db);
+//! # std::fs::remove_dir_all(&dir).unwrap();
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Where to begin
+//!
+//! - [`BTree`]: open a file, run transactions, compact, verify. [`Options`] chooses page size,
+//!   cache, barriers and storage, or a store in memory.
+//! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do.
+//! - [`Error`]: plain values to compare; [`Error::detail`] says which page, which invariant, or
+//!   what the system said.
+//! - [`verify`]: every invariant of a file, page by page, also of one that does not open.
+//! - [`vfs`]: the storage as a trait, to put one of your own beneath the store.
+//!
+//! # What is guaranteed
+//!
+//! What `exec` acknowledged survives a crash; a transaction happens as a whole or not at all;
+//! readers see durable states only; damage to the file is an error that names page and invariant,
+//! never a wrong answer; after a failed sync nothing more is acknowledged. `docs/invariants.md` in
+//! the repository states each promise, what it assumes of disk and system, and what checks it;
+//! `docs/format.md` describes the file to the byte.
+//!
+//! # Features
+//!
+//! - `ffi`: the C interface of `include/btree_store.h`.
+//! - `sim`: a simulated disk and an explorer of crashes, for this store and for programs on top.
 
 // Here and not in `Cargo.toml`, which would hold the tests' helpers to it too.
 #![warn(clippy::unwrap_used)]
