@@ -65,6 +65,7 @@ pub mod sim;
 pub mod verify;
 pub mod vfs;
 
+mod arena;
 mod cache;
 mod catalog;
 mod commit;
@@ -85,6 +86,7 @@ mod registry;
 mod seeded;
 #[cfg(seeded_bug)]
 pub mod seeded;
+mod slots;
 mod space;
 mod sync;
 mod tree;
@@ -96,4 +98,4 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
-pub use txn::{Iter, MultiTxn, ReadOnlyTxn, Txn};
+pub use txn::{Iter, MultiTxn, ReadOnlyTxn, Txn, ValueRef};

@@ -4,15 +4,18 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
-use crate::cache::Cache;
+use crate::arena::{Arena, Peeked};
+use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
 use crate::node::{Run, check_node};
-use crate::page::{ChildRef, Extent, Page, PageId, run_checksum};
+use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
+use crate::readers::State;
 use crate::seeded::seeded;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, RwLock};
-use crate::tree::{Expected, PageRead, PlacedRun, check_child};
+use crate::slots::{Hold, Slots};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
+use crate::tree::{Expected, PageLook, PageRead, PlacedRun, check_child};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
 use std::collections::BTreeMap;
 
@@ -31,6 +34,7 @@ pub(crate) struct Pager {
     file: Box<dyn VfsFile>,
     page_size: usize,
     cache: Cache,
+    slots: Arc<Slots>,
     in_flight: RwLock<InFlight>,
     /// Pages of the newest sealed state.
     page_count: AtomicU32,
@@ -40,11 +44,12 @@ pub(crate) struct Pager {
 
 impl Pager {
     pub(crate) fn new(file: Box<dyn VfsFile>, page_size: usize, cache_bytes: u64) -> Pager {
-        let pages_max = usize::try_from(cache_bytes / page_size as u64).unwrap_or(usize::MAX);
+        let slots = Arc::new(Slots::new());
         Pager {
             file,
             page_size,
-            cache: Cache::new(pages_max),
+            cache: Cache::new(cache_bytes, page_size, Arc::clone(&slots)),
+            slots,
             in_flight: RwLock::new(InFlight::default()),
             page_count: AtomicU32::new(0),
             reads: AtomicU64::new(0),
@@ -53,6 +58,22 @@ impl Pager {
 
     pub(crate) fn file(&self) -> &dyn VfsFile {
         &*self.file
+    }
+
+    /// Where readers of this file's pages say what they read.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
+    }
+
+    /// Where cached pages lie, for those who pin what they looked at.
+    pub(crate) fn arena(&self) -> &Arena {
+        self.cache.arena()
+    }
+
+    /// Begins to look at cached pages without holding them. `None` where that cannot be.
+    #[inline]
+    pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Look<'a>> {
+        self.cache.look(hold)
     }
 
     pub(crate) fn page_count(&self) -> u32 {
@@ -96,7 +117,7 @@ impl Pager {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
         for page in landed.pages.into_values() {
-            self.cache.insert(page);
+            self.cache.insert(&page);
         }
     }
 
@@ -155,15 +176,32 @@ impl Pager {
             let page = Some(child.id.0);
             return Err(Error::corruption(page, Invariant::PageOwnedOnce, wanted, child.id));
         }
-        let mut bytes = vec![0; self.page_size];
-        self.read_pages(child.id, &mut bytes)?;
-        let read = Page::from_disk(&bytes, child.id);
-        assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
-        let page = read?;
-        check_child(&page, child, expected)?;
-        check_node(page.bytes(), child.id, page_count)?;
-        self.cache.insert(page.clone());
-        Ok(page)
+        let fill = |bytes: &mut [u8]| {
+            self.read_pages(child.id, bytes)?;
+            let read = check_bytes(bytes, child.id);
+            assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
+            read?;
+            check_child(bytes, child, expected)?;
+            check_node(bytes, child.id, page_count)
+        };
+        if let Some(page) = self.cache.load(child, fill)? {
+            return Ok(page);
+        }
+        let mut bytes = vec![0; self.page_size].into_boxed_slice();
+        fill(&mut bytes)?;
+        Ok(Page::own(bytes))
+    }
+}
+
+impl PageLook for Look<'_> {
+    #[inline]
+    fn prefetch(&self, id: PageId, bytes: usize) {
+        Look::prefetch(self, id, bytes);
+    }
+
+    #[inline]
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_>> {
+        Look::peek(self, child)
     }
 }
 
@@ -173,12 +211,12 @@ impl PageRead for Pager {
     }
 
     fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page> {
-        let here = self.cache.get(child.id).or_else(|| {
+        let here = self.cache.get(child).or_else(|| {
             // In flight only while a commit is being flushed; the cache knows nothing of it.
             self.in_flight.read().pages.get(&child.id).cloned()
         });
         let Some(page) = here else { return self.load(child, expected) };
-        check_child(&page, child, expected)?;
+        check_child(page.bytes(), child, expected)?;
         Ok(page)
     }
 

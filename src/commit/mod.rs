@@ -163,9 +163,10 @@ impl Core {
             meta: start.meta,
             is_mirrored: start.is_mirrored,
         };
+        let readers = Readers::new(state, Arc::clone(pager.slots()));
         Core {
             pager,
-            readers: Readers::new(state),
+            readers,
             writer: Mutex::new(writer),
             flush: Mutex::new(flush),
             flushed: Condvar::new(),

@@ -3,32 +3,32 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
-use super::{Iter, Sticky, check_key, check_name, edge_entry};
+use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
+use crate::arena::Peeked;
+use crate::cache::Look;
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::page::TxnId;
-use crate::readers::State;
+use crate::node::{Node, Run, Value};
+use crate::page::{ChildRef, Page};
+use crate::readers::Snapshot;
 use crate::sync::Arc;
-use crate::tree::{Cursor, Tree};
+use crate::tree::{Cursor, Expected, GROUP, Root, Seen, Tree, find_below};
+use std::ops::Range;
 
 /// A bucket of the newest durable state, which does not change while the transaction lasts.
-#[derive(Debug)]
 pub struct ReadOnlyTxn<'t> {
     core: &'t Arc<Core>,
     tree: Tree,
-    state: TxnId,
+    snapshot: &'t Snapshot<'t>,
     sticky: Sticky,
 }
 
-/// A pin on a state, given back when it is dropped.
-struct Pin<'t> {
-    core: &'t Core,
-    state: Arc<State>,
-}
-
-impl Drop for Pin<'_> {
-    fn drop(&mut self) {
-        self.core.readers.unpin(self.state.txn);
+impl std::fmt::Debug for ReadOnlyTxn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadOnlyTxn")
+            .field("state", &self.snapshot.txn)
+            .field("entries", &self.tree.entries)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,19 +39,152 @@ pub(crate) fn run_view<R>(
     closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     check_name(core, bucket)?;
-    let pin = Pin { core, state: core.readers.pin_newest() };
-    let found = pin.state.catalog.find(&core.pager, bucket.as_bytes(), pin.state.txn)?;
+    let snapshot = core.readers.pin_newest();
+    let found = snapshot.catalog.find(&core.pager, bucket.as_bytes(), snapshot.txn)?;
     let Some(tree) = found else { return Err(Error::NotFound) };
-    let txn = ReadOnlyTxn { core, tree, state: pin.state.txn, sticky: Sticky::new() };
+    let txn = ReadOnlyTxn { core, tree, snapshot: &snapshot, sticky: Sticky::new() };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
 }
 
-impl ReadOnlyTxn<'_> {
-    fn page_size(&self) -> usize {
+/// What a lookup does with a value where it found it.
+trait Take<'t> {
+    type Out;
+    /// The value lies at `range` of a page that is looked at.
+    fn peeked(core: &'t Core, page: Peeked<'_>, range: Range<usize>) -> Self::Out;
+    /// The value lies at `range` of a page.
+    fn paged(page: Page, range: Range<usize>) -> Self::Out;
+    /// The value is this.
+    fn owned(bytes: Vec<u8>) -> Self::Out;
+}
+
+/// Copies the value.
+struct Copy;
+
+impl Take<'_> for Copy {
+    type Out = Vec<u8>;
+
+    #[inline]
+    fn peeked(_: &Core, page: Peeked<'_>, range: Range<usize>) -> Vec<u8> {
+        page.bytes[range].to_vec()
+    }
+
+    fn paged(page: Page, range: Range<usize>) -> Vec<u8> {
+        page.bytes()[range].to_vec()
+    }
+
+    fn owned(bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
+}
+
+/// Lends the value.
+struct Lend;
+
+impl<'t> Take<'t> for Lend {
+    type Out = ValueRef<'t>;
+
+    #[inline]
+    fn peeked(core: &'t Core, page: Peeked<'_>, range: Range<usize>) -> ValueRef<'t> {
+        ValueRef::in_frame(page.pin(core.pager.arena()), range)
+    }
+
+    fn paged(page: Page, range: Range<usize>) -> ValueRef<'t> {
+        ValueRef::in_page(page, range)
+    }
+
+    fn owned(bytes: Vec<u8>) -> ValueRef<'t> {
+        ValueRef::own(bytes)
+    }
+}
+
+/// Where the bytes of a value are.
+enum Place {
+    /// At this range of its page.
+    Here(Range<usize>),
+    Run(Run),
+}
+
+impl Place {
+    #[inline]
+    fn of(bytes: &[u8], at: usize) -> Place {
+        match Node::new(bytes).value(at) {
+            Value::Inline(value) => {
+                let start = value.as_ptr().addr() - bytes.as_ptr().addr();
+                Place::Here(start..start + value.len())
+            }
+            Value::Overflow(run) => Place::Run(run),
+            Value::Unplaced { .. } => unreachable!("a sealed page holds no value without pages"),
+        }
+    }
+}
+
+impl<'t> ReadOnlyTxn<'t> {
+    #[inline]
+    fn check(&self, key: &[u8]) -> Result<()> {
         use crate::tree::PageRead;
-        self.core.pager.page_size()
+        self.sticky.check()?;
+        check_key(self.core.pager.page_size(), key)
+    }
+
+    /// Begins to look at pages of the cache.
+    #[inline]
+    fn look(&self) -> Option<Look<'_>> {
+        match self.snapshot {
+            Snapshot::Held(hold) => self.core.pager.look(hold),
+            Snapshot::Listed(..) => None,
+        }
+    }
+
+    #[inline]
+    fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
+        self.check(key)?;
+        let Some(look) = self.look() else { return self.find_from_root::<T>(key) };
+        let place = match self.tree.look(&look, key) {
+            Seen::There(page, at) => match Place::of(page.bytes, at) {
+                Place::Here(range) => return Ok(T::peeked(self.core, page, range)),
+                Place::Run(run) => Ok(run),
+            },
+            Seen::Absent => return Err(Error::NotFound),
+            Seen::Missing(child, expected) => Err((child, expected)),
+            Seen::Dirty => unreachable!("a committed tree is sealed"),
+        };
+        drop(look);
+        match place {
+            Ok(run) => self.read_run(run).map(T::owned),
+            Err((child, expected)) => self.find_below::<T>(child, expected, key),
+        }
+    }
+
+    #[cold]
+    fn find_from_root<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
+        let Root::Clean(child, level) = self.tree.root else { return Err(Error::NotFound) };
+        self.find_below::<T>(child, Expected { level, txn_max: self.tree.txn }, key)
+    }
+
+    /// Goes on where a page is to be read first.
+    #[cold]
+    fn find_below<T: Take<'t>>(
+        &self,
+        child: ChildRef,
+        expected: Expected,
+        key: &[u8],
+    ) -> Result<T::Out> {
+        let found = self.sticky.note(find_below(&self.core.pager, child, expected, key))?;
+        let Some((page, at)) = found else { return Err(Error::NotFound) };
+        match Place::of(page.bytes(), at) {
+            Place::Here(range) => Ok(T::paged(page, range)),
+            Place::Run(run) => self.read_run(run).map(T::owned),
+        }
+    }
+
+    #[cold]
+    fn read_run(&self, run: Run) -> Result<Vec<u8>> {
+        use crate::tree::PageRead;
+        let mut value = Vec::new();
+        self.sticky.note(self.core.pager.read_run(run, &mut value))?;
+        Ok(value)
     }
 
     /// The value of a key.
@@ -59,11 +192,77 @@ impl ReadOnlyTxn<'_> {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for one
     /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`], which stick.
+    #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>> {
-        let key = key.as_ref();
-        self.sticky.check()?;
-        check_key(self.page_size(), key)?;
-        self.sticky.note(self.tree.get(&self.core.pager, key))
+        self.find::<Copy>(key.as_ref())
+    }
+
+    /// The value of a key where it lies, without a copy. Keeps its page in the cache meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`].
+    #[inline]
+    pub fn get_ref(&self, key: impl AsRef<[u8]>) -> Result<ValueRef<'t>> {
+        self.find::<Lend>(key.as_ref())
+    }
+
+    /// The values of several keys, `None` for those that are not there, in the order of the
+    /// keys. Faster than one call for each: while one key waits for memory, the others go on.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     txn.put("a", "1")?;
+    ///     txn.put("c", "3")
+    /// })?;
+    /// db.view("b", |txn| {
+    ///     let values = txn.get_many(&["a", "b", "c"])?;
+    ///     assert_eq!(values[0].as_deref(), Some(b"1".as_slice()));
+    ///     assert!(values[1].is_none());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`], but for `NotFound`; then there is no value at all.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<ValueRef<'t>>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        values.resize_with(keys.len(), || None);
+        for (keys, values) in keys.chunks(GROUP).zip(values.chunks_mut(GROUP)) {
+            self.get_group(keys, values)?;
+        }
+        Ok(values)
+    }
+
+    /// Looks up at most a group of keys.
+    fn get_group<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        values: &mut [Option<ValueRef<'t>>],
+    ) -> Result<()> {
+        keys.iter().try_for_each(|key| self.check(key.as_ref()))?;
+        let mut is_left = [true; GROUP];
+        if let Some(look) = self.look() {
+            self.tree.look_all(&look, keys, |number, seen| match seen {
+                Seen::There(page, at) => {
+                    if let Place::Here(range) = Place::of(page.bytes, at) {
+                        values[number] = Some(Lend::peeked(self.core, page, range));
+                        is_left[number] = false;
+                    }
+                }
+                Seen::Absent => is_left[number] = false,
+                Seen::Missing(..) | Seen::Dirty => {}
+            });
+        }
+        for ((key, value), _) in keys.iter().zip(values).zip(is_left).filter(|(_, left)| *left) {
+            *value = match self.get_ref(key) {
+                Ok(value) => Some(value),
+                Err(Error::NotFound) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// Whether the bucket holds a key.
@@ -72,8 +271,7 @@ impl ReadOnlyTxn<'_> {
     /// Those of [`ReadOnlyTxn::get`], but for `NotFound`.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
-        self.sticky.check()?;
-        check_key(self.page_size(), key)?;
+        self.check(key)?;
         self.sticky.note(self.tree.contains(&self.core.pager, key))
     }
 
@@ -111,7 +309,7 @@ impl ReadOnlyTxn<'_> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.core, self.tree.clone(), self.state, self.sticky.clone())
+        Iter::new(self.core, self.tree.clone(), self.snapshot.txn, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.

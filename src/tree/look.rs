@@ -1,0 +1,147 @@
+//! Trees: lookup in pages that are at hand (layer L4).
+//!
+//! Owns: the way down through pages that are neither held nor copied, for one key or several.
+//! Must not know: how pages come to be at hand, or what to do where one is not.
+//! Keeps: uniform-depth and child-not-newer (a page that fails a check counts as not at hand, so
+//! that whoever reads it says what is wrong).
+
+use super::{Expected, Root, Tree};
+use crate::arena::Peeked;
+use crate::format::HEADER_TXN;
+use crate::node::Node;
+use crate::page::{ChildRef, PageId, TxnId, get_u64};
+use crate::seeded::seeded;
+
+/// Bytes at the beginning of a page that a search may touch: header, heads and offsets of a leaf
+/// of small entries.
+const LEAF_SEARCH_BYTES: usize = 14 * 64;
+/// Likewise of a branch, whose children lie in front of its heads.
+const BRANCH_SEARCH_BYTES: usize = 26 * 64;
+/// Descents that go on side by side.
+pub(crate) const GROUP: usize = 16;
+
+/// Pages at hand.
+pub(crate) trait PageLook {
+    /// Asks for the first bytes of a page that will be wanted.
+    fn prefetch(&self, id: PageId, bytes: usize);
+
+    /// The page to which its parent refers, if it is at hand.
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_>>;
+}
+
+/// Where a lookup in pages at hand ended.
+pub(crate) enum Seen<'l> {
+    /// At the leaf and the slot that hold the key.
+    There(Peeked<'l>, usize),
+    /// The tree does not hold the key.
+    Absent,
+    /// At a page that is not at hand.
+    Missing(ChildRef, Expected),
+    /// The tree has pages of a running transaction.
+    Dirty,
+}
+
+/// A place on the way down.
+#[derive(Clone, Copy)]
+struct At {
+    child: ChildRef,
+    expected: Expected,
+}
+
+/// What one step down led to.
+enum Step<'l> {
+    Down(At),
+    End(Seen<'l>),
+}
+
+impl At {
+    #[inline]
+    fn prefetch(self, pages: &impl PageLook) {
+        let is_leaf = self.expected.level == 0;
+        let bytes = if is_leaf { LEAF_SEARCH_BYTES } else { BRANCH_SEARCH_BYTES };
+        pages.prefetch(self.child.id, bytes);
+    }
+
+    #[inline]
+    fn step<'l>(self, pages: &'l impl PageLook, key: &[u8]) -> Step<'l> {
+        let missing = Step::End(Seen::Missing(self.child, self.expected));
+        let Some(page) = pages.peek(self.child) else { return missing };
+        let node = Node::new(page.bytes);
+        let (level, txn) = (node.level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
+        let is_meant = level == self.expected.level && txn <= self.expected.txn_max;
+        if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
+            return missing;
+        }
+        if node.is_leaf() {
+            let found = node.search(key);
+            return Step::End(found.map_or(Seen::Absent, |at| Seen::There(page, at)));
+        }
+        let child = node.child(node.child_for(key));
+        Step::Down(At { child, expected: Expected { level: level - 1, txn_max: txn } })
+    }
+}
+
+impl Tree {
+    fn top(&self) -> Result<At, Seen<'static>> {
+        match self.root {
+            Root::Empty => Err(Seen::Absent),
+            Root::Dirty(_) => Err(Seen::Dirty),
+            Root::Clean(child, level) => {
+                Ok(At { child, expected: Expected { level, txn_max: self.txn } })
+            }
+        }
+    }
+
+    /// Looks a key up in pages at hand.
+    #[inline]
+    pub(crate) fn look<'l>(&self, pages: &'l impl PageLook, key: &[u8]) -> Seen<'l> {
+        let mut at = match self.top() {
+            Ok(at) => at,
+            Err(seen) => return seen,
+        };
+        loop {
+            at.prefetch(pages);
+            match at.step(pages, key) {
+                Step::Down(next) => at = next,
+                Step::End(seen) => return seen,
+            }
+        }
+    }
+
+    /// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
+    /// others go on. Calls `each` with the number of each key.
+    pub(crate) fn look_all<'l, K: AsRef<[u8]>>(
+        &self,
+        pages: &'l impl PageLook,
+        keys: &[K],
+        mut each: impl FnMut(usize, Seen<'l>),
+    ) {
+        let top = match self.top() {
+            Ok(top) => top,
+            Err(_) => {
+                for number in 0..keys.len() {
+                    each(number, self.top().err().unwrap_or(Seen::Absent));
+                }
+                return;
+            }
+        };
+        let mut places = [Some(top); GROUP];
+        let mut running = keys.len().min(GROUP);
+        while running > 0 {
+            for (number, key) in keys.iter().enumerate().take(GROUP) {
+                let Some(at) = places[number] else { continue };
+                match at.step(pages, key.as_ref()) {
+                    Step::Down(next) => {
+                        next.prefetch(pages);
+                        places[number] = Some(next);
+                    }
+                    Step::End(seen) => {
+                        places[number] = None;
+                        running -= 1;
+                        each(number, seen);
+                    }
+                }
+            }
+        }
+    }
+}
