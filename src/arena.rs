@@ -17,8 +17,9 @@
 //! then looks at the pins and through the slots. Full fences stand between the two steps of each,
 //! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
 
+use crate::fence::heavy_fence;
 use crate::slots::{Entered, Hold, Slots};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence, fence_after_rmw};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
@@ -226,10 +227,9 @@ impl Arena {
 
     /// Begins to look at frames without pinning them.
     #[inline]
-    pub(crate) fn enter<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Option<Looking<'a>> {
+    pub(crate) fn enter<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Looking<'a> {
         assert!(std::ptr::eq(&*self.slots, &**hold.slots()), "slots of the same store");
-        let entered = hold.enter(self.epoch.load(Ordering::Acquire))?;
-        Some(Looking { arena: self, _entered: entered })
+        Looking { arena: self, entered: hold.enter(self.epoch.load(Ordering::Acquire)) }
     }
 
     /// Removes the tag of a frame, unless it is another by now.
@@ -242,12 +242,12 @@ impl Arena {
     /// Empties the retired frames that nobody can read any more.
     pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) {
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        fence(Ordering::SeqCst);
+        heavy_fence();
         let oldest = self.slots.oldest_epoch();
         retired.retain_mut(|retired| {
             let since = *retired.since.get_or_insert(epoch);
-            let is_pinned = self.header(retired.frame).pins.load(Ordering::Acquire) != 0;
-            if oldest < since || is_pinned {
+            let is_pinned = || self.header(retired.frame).pins.load(Ordering::Acquire) != 0;
+            if oldest < since || is_pinned() || self.slots.hold_frame(retired.frame) {
                 return true;
             }
             empties.put(Empty { frame: retired.frame });
@@ -384,10 +384,10 @@ impl Drop for Pin {
 /// The time in which a thread looks at frames without pinning them.
 pub(crate) struct Looking<'a> {
     arena: &'a Arena,
-    _entered: Entered<'a>,
+    entered: Entered<'a>,
 }
 
-impl Looking<'_> {
+impl<'a> Looking<'a> {
     /// Asks for the first bytes of a frame, before it is known what it holds.
     #[inline]
     pub(crate) fn prefetch(&self, frame: u32, bytes: usize) {
@@ -396,7 +396,7 @@ impl Looking<'_> {
 
     /// The frame, if it has this tag.
     #[inline]
-    pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_>> {
+    pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_, 'a>> {
         let header = self.arena.header(frame);
         if header.tag.load(Ordering::Acquire) != tag {
             return None;
@@ -405,27 +405,30 @@ impl Looking<'_> {
         // SAFETY: this thread entered an epoch before it saw the tag, and the slice borrows from
         // the time in which it stays.
         let bytes = unsafe { self.arena.bytes(frame) };
-        Some(Peeked { arena: self.arena, frame, bytes })
+        Some(Peeked { looking: self, frame, bytes })
     }
 }
 
 /// A frame that is looked at.
 #[derive(Clone, Copy)]
-pub(crate) struct Peeked<'l> {
-    arena: &'l Arena,
+pub(crate) struct Peeked<'l, 'a> {
+    looking: &'l Looking<'a>,
     frame: u32,
     pub(crate) bytes: &'l [u8],
 }
 
-impl<'l> Peeked<'l> {
+impl<'a> Peeked<'_, 'a> {
     /// Holds the frame beyond the time in which it is looked at.
     #[inline]
-    pub(crate) fn pin<'a>(self, arena: &'a Arena) -> Pinned<'a> {
-        assert!(std::ptr::eq(arena, self.arena), "a frame of this arena");
+    pub(crate) fn pin(self) -> Pinned<'a> {
         // The tag was there in this epoch: whoever retires the frame waits for the epoch to end,
-        // and finds the pin then.
-        arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
-        Pinned { arena, frame: self.frame }
+        // and finds the frame held then.
+        let arena = self.looking.arena;
+        let place = self.looking.entered.hold_frame(self.frame);
+        if place.is_none() {
+            arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        }
+        Pinned { arena, frame: self.frame, place }
     }
 }
 
@@ -433,6 +436,8 @@ impl<'l> Peeked<'l> {
 pub(crate) struct Pinned<'a> {
     arena: &'a Arena,
     frame: u32,
+    /// Where a slot says so; else the frame's pins do.
+    place: Option<&'a AtomicU32>,
 }
 
 impl Pinned<'_> {
@@ -446,6 +451,11 @@ impl Pinned<'_> {
 impl Drop for Pinned<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+        match self.place {
+            Some(place) => place.store(0, Ordering::Release),
+            None => {
+                self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+            }
+        }
     }
 }

@@ -72,6 +72,7 @@ mod commit;
 mod compact;
 mod db;
 mod error;
+mod fence;
 mod invariant;
 mod meta;
 mod node;

@@ -4,7 +4,7 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
-use crate::arena::{Arena, Peeked};
+use crate::arena::Peeked;
 use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
@@ -63,11 +63,6 @@ impl Pager {
     /// Where readers of this file's pages say what they read.
     pub(crate) fn slots(&self) -> &Arc<Slots> {
         &self.slots
-    }
-
-    /// Where cached pages lie, for those who pin what they looked at.
-    pub(crate) fn arena(&self) -> &Arena {
-        self.cache.arena()
     }
 
     /// Begins to look at cached pages without holding them. `None` where that cannot be.
@@ -193,14 +188,14 @@ impl Pager {
     }
 }
 
-impl PageLook for Look<'_> {
+impl<'a> PageLook<'a> for Look<'a> {
     #[inline]
     fn prefetch(&self, id: PageId, bytes: usize) {
         Look::prefetch(self, id, bytes);
     }
 
     #[inline]
-    fn peek(&self, child: ChildRef) -> Option<Peeked<'_>> {
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
         Look::peek(self, child)
     }
 }

@@ -13,9 +13,11 @@
 //!
 //! A slot also holds an epoch while its reader looks at frames without pinning them; see `arena`.
 
+use crate::fence::{light_fence, prepare_fences};
 use crate::seeded::seeded;
 use crate::sync::{
-    Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, fence_after_rmw, thread_number,
+    Arc, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, fence_after_rmw,
+    thread_number,
 };
 
 /// Readers at the same time; those beyond it take a lock.
@@ -24,6 +26,12 @@ const SLOTS: usize = 128;
 #[cfg(loom)]
 const SLOTS: usize = 3;
 
+/// Frames that a reader holds without touching the frame itself.
+#[cfg(not(loom))]
+const HELD_FRAMES: usize = 8;
+#[cfg(loom)]
+const HELD_FRAMES: usize = 1;
+
 /// One reader's line. Two lines wide, since processors fetch lines in pairs.
 #[repr(align(128))]
 struct Slot {
@@ -31,6 +39,8 @@ struct Slot {
     version: AtomicUsize,
     /// The epoch in which the reader began to look at frames; 0 when it does not.
     epoch: AtomicU64,
+    /// Frames that the reader holds, plus one; 0 where a place is free.
+    frames: [AtomicU32; HELD_FRAMES],
 }
 
 /// The slots of a store.
@@ -42,7 +52,12 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        let slot = |_| Slot { version: AtomicUsize::new(0), epoch: AtomicU64::new(0) };
+        prepare_fences();
+        let slot = |_| Slot {
+            version: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            frames: std::array::from_fn(|_| AtomicU32::new(0)),
+        };
         Slots { slots: (0..SLOTS).map(slot).collect(), used: AtomicUsize::new(0) }
     }
 
@@ -82,6 +97,13 @@ impl Slots {
     pub(crate) fn oldest_epoch(&self) -> u64 {
         let epochs = self.in_use().iter().map(|slot| slot.epoch.load(Ordering::Acquire));
         epochs.filter(|&epoch| epoch != 0).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether a reader holds this frame. The caller has seen all epochs pass in which somebody
+    /// may have begun to.
+    pub(crate) fn hold_frame(&self, frame: u32) -> bool {
+        let mut held = self.in_use().iter().flat_map(|slot| &slot.frames);
+        held.any(|held| held.load(Ordering::Acquire) == frame + 1)
     }
 }
 
@@ -155,21 +177,19 @@ pub(crate) struct Hold<'a, T> {
     version: *mut T,
 }
 
-// SAFETY: a hold gives out `&T` only, and its slot consists of atomics; the pointer is valid on
-// any thread for as long as the hold lives (see `deref`).
-unsafe impl<T: Sync> Sync for Hold<'_, T> {}
-// SAFETY: as above; nothing of a hold belongs to the thread that made it.
-unsafe impl<T: Sync> Send for Hold<'_, T> {}
-
 impl<T> Hold<'_, T> {
     /// The reader begins to look at frames in this epoch, which the caller got from a load that
-    /// acquires. `None` when it does already: another thread uses the same hold.
+    /// acquires.
+    ///
+    /// # Panics
+    /// When it does already.
     #[inline]
-    pub(crate) fn enter(&self, epoch: u64) -> Option<Entered<'_>> {
-        let swap = self.slot.epoch.compare_exchange(0, epoch, Ordering::SeqCst, Ordering::Relaxed);
-        swap.ok()?;
-        fence_after_rmw();
-        Some(Entered { epoch: &self.slot.epoch })
+    pub(crate) fn enter(&self, epoch: u64) -> Entered<'_> {
+        // A hold stays with its thread; so nobody else changes the epoch meanwhile.
+        assert!(self.slot.epoch.load(Ordering::Relaxed) == 0, "a reader looks at one page a time");
+        self.slot.epoch.store(epoch, Ordering::Relaxed);
+        light_fence();
+        Entered { slot: self.slot }
     }
 
     /// The slots among which this one is.
@@ -198,12 +218,23 @@ impl<T> Drop for Hold<'_, T> {
 
 /// The time in which a reader looks at frames without pinning them.
 pub(crate) struct Entered<'a> {
-    epoch: &'a AtomicU64,
+    slot: &'a Slot,
+}
+
+impl<'a> Entered<'a> {
+    /// Holds a frame beyond this time. `None` when the reader holds several already.
+    #[inline]
+    pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
+        let place = self.slot.frames.iter().find(|place| place.load(Ordering::Relaxed) == 0)?;
+        // Whoever sees this epoch pass sees the frame held.
+        place.store(frame + 1, Ordering::Relaxed);
+        Some(place)
+    }
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.epoch.store(0, Ordering::Release);
+        self.slot.epoch.store(0, Ordering::Release);
     }
 }

@@ -65,10 +65,6 @@ impl Cache {
         }
     }
 
-    pub(crate) fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
     #[inline]
     fn home(&self, id: PageId) -> u32 {
         let frames = self.arena.frames();
@@ -98,7 +94,7 @@ impl Cache {
         if self.arena.frames() == 0 {
             return None;
         }
-        Some(Look { cache: self, looking: self.arena.enter(hold)? })
+        Some(Look { cache: self, looking: self.arena.enter(hold) })
     }
 
     /// The page to which a parent refers, if it is here.
@@ -262,7 +258,7 @@ pub(crate) struct Look<'a> {
     looking: Looking<'a>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
     /// Asks for the first bytes of a page, before it is wanted.
     #[inline]
     pub(crate) fn prefetch(&self, id: PageId, bytes: usize) {
@@ -271,7 +267,7 @@ impl Look<'_> {
 
     /// The page to which a parent refers, if it is here.
     #[inline]
-    pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_>> {
+    pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
         let tag = tag_of(child);
         match self.looking.peek(self.cache.home(child.id), tag) {
             Some(page) => Some(page),

@@ -145,10 +145,10 @@ fn threads_see_the_pages_they_ask_for() {
             scope.spawn(move || {
                 start.wait();
                 let mut seed = thread + 1;
+                let hold = published.hold().expect("there are more slots than threads");
                 let mut held = Vec::new();
                 for round in 0..40_000_u32 {
                     let page = wanted(&mut seed);
-                    let hold = published.hold().expect("there are more slots than threads");
                     let look = cache.look(&hold).expect("the cache has frames");
                     let Some(seen) = look.peek(page.child_ref()) else {
                         drop(look);
@@ -157,10 +157,10 @@ fn threads_see_the_pages_they_ask_for() {
                     };
                     assert_eq!(seen.bytes, page.bytes());
                     if round % 7 == 0 {
-                        held.push((seen.pin(cache.arena()), page));
+                        held.push((seen.pin(), page));
                     }
                     drop(look);
-                    if held.len() > 3 {
+                    if held.len() > 12 {
                         let (pinned, page) = held.remove(0);
                         assert_eq!(pinned.bytes(), page.bytes());
                     }

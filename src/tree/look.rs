@@ -21,18 +21,18 @@ const BRANCH_SEARCH_BYTES: usize = 26 * 64;
 pub(crate) const GROUP: usize = 16;
 
 /// Pages at hand.
-pub(crate) trait PageLook {
+pub(crate) trait PageLook<'a> {
     /// Asks for the first bytes of a page that will be wanted.
     fn prefetch(&self, id: PageId, bytes: usize);
 
     /// The page to which its parent refers, if it is at hand.
-    fn peek(&self, child: ChildRef) -> Option<Peeked<'_>>;
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
 }
 
 /// Where a lookup in pages at hand ended.
-pub(crate) enum Seen<'l> {
+pub(crate) enum Seen<'l, 'a> {
     /// At the leaf and the slot that hold the key.
-    There(Peeked<'l>, usize),
+    There(Peeked<'l, 'a>, usize),
     /// The tree does not hold the key.
     Absent,
     /// At a page that is not at hand.
@@ -49,21 +49,21 @@ struct At {
 }
 
 /// What one step down led to.
-enum Step<'l> {
+enum Step<'l, 'a> {
     Down(At),
-    End(Seen<'l>),
+    End(Seen<'l, 'a>),
 }
 
 impl At {
     #[inline]
-    fn prefetch(self, pages: &impl PageLook) {
+    fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
         let is_leaf = self.expected.level == 0;
         let bytes = if is_leaf { LEAF_SEARCH_BYTES } else { BRANCH_SEARCH_BYTES };
         pages.prefetch(self.child.id, bytes);
     }
 
     #[inline]
-    fn step<'l>(self, pages: &'l impl PageLook, key: &[u8]) -> Step<'l> {
+    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
         let missing = Step::End(Seen::Missing(self.child, self.expected));
         let Some(page) = pages.peek(self.child) else { return missing };
         let node = Node::new(page.bytes);
@@ -82,7 +82,7 @@ impl At {
 }
 
 impl Tree {
-    fn top(&self) -> Result<At, Seen<'static>> {
+    fn top(&self) -> Result<At, Seen<'static, 'static>> {
         match self.root {
             Root::Empty => Err(Seen::Absent),
             Root::Dirty(_) => Err(Seen::Dirty),
@@ -94,7 +94,7 @@ impl Tree {
 
     /// Looks a key up in pages at hand.
     #[inline]
-    pub(crate) fn look<'l>(&self, pages: &'l impl PageLook, key: &[u8]) -> Seen<'l> {
+    pub(crate) fn look<'l, 'a>(&self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
         let mut at = match self.top() {
             Ok(at) => at,
             Err(seen) => return seen,
@@ -110,11 +110,11 @@ impl Tree {
 
     /// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
     /// others go on. Calls `each` with the number of each key.
-    pub(crate) fn look_all<'l, K: AsRef<[u8]>>(
+    pub(crate) fn look_all<'l, 'a: 'l>(
         &self,
-        pages: &'l impl PageLook,
-        keys: &[K],
-        mut each: impl FnMut(usize, Seen<'l>),
+        pages: &'l impl PageLook<'a>,
+        keys: &[&[u8]],
+        mut each: impl FnMut(usize, Seen<'l, 'a>),
     ) {
         let top = match self.top() {
             Ok(top) => top,
@@ -130,7 +130,7 @@ impl Tree {
         while running > 0 {
             for (number, key) in keys.iter().enumerate().take(GROUP) {
                 let Some(at) = places[number] else { continue };
-                match at.step(pages, key.as_ref()) {
+                match at.step(pages, key) {
                     Step::Down(next) => {
                         next.prefetch(pages);
                         places[number] = Some(next);

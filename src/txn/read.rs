@@ -52,7 +52,7 @@ pub(crate) fn run_view<R>(
 trait Take<'t> {
     type Out;
     /// The value lies at `range` of a page that is looked at.
-    fn peeked(core: &'t Core, page: Peeked<'_>, range: Range<usize>) -> Self::Out;
+    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> Self::Out;
     /// The value lies at `range` of a page.
     fn paged(page: Page, range: Range<usize>) -> Self::Out;
     /// The value is this.
@@ -66,7 +66,7 @@ impl Take<'_> for Copy {
     type Out = Vec<u8>;
 
     #[inline]
-    fn peeked(_: &Core, page: Peeked<'_>, range: Range<usize>) -> Vec<u8> {
+    fn peeked(page: Peeked<'_, '_>, range: Range<usize>) -> Vec<u8> {
         page.bytes[range].to_vec()
     }
 
@@ -86,8 +86,8 @@ impl<'t> Take<'t> for Lend {
     type Out = ValueRef<'t>;
 
     #[inline]
-    fn peeked(core: &'t Core, page: Peeked<'_>, range: Range<usize>) -> ValueRef<'t> {
-        ValueRef::in_frame(page.pin(core.pager.arena()), range)
+    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> ValueRef<'t> {
+        ValueRef::in_frame(page.pin(), range)
     }
 
     fn paged(page: Page, range: Range<usize>) -> ValueRef<'t> {
@@ -130,7 +130,7 @@ impl<'t> ReadOnlyTxn<'t> {
 
     /// Begins to look at pages of the cache.
     #[inline]
-    fn look(&self) -> Option<Look<'_>> {
+    fn look(&self) -> Option<Look<'t>> {
         match self.snapshot {
             Snapshot::Held(hold) => self.core.pager.look(hold),
             Snapshot::Listed(..) => None,
@@ -143,7 +143,7 @@ impl<'t> ReadOnlyTxn<'t> {
         let Some(look) = self.look() else { return self.find_from_root::<T>(key) };
         let place = match self.tree.look(&look, key) {
             Seen::There(page, at) => match Place::of(page.bytes, at) {
-                Place::Here(range) => return Ok(T::peeked(self.core, page, range)),
+                Place::Here(range) => return Ok(T::peeked(page, range)),
                 Place::Run(run) => Ok(run),
             },
             Seen::Absent => return Err(Error::NotFound),
@@ -229,25 +229,25 @@ impl<'t> ReadOnlyTxn<'t> {
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<ValueRef<'t>>>> {
         let mut values = Vec::with_capacity(keys.len());
         values.resize_with(keys.len(), || None);
+        let mut group: [&[u8]; GROUP] = [&[]; GROUP];
         for (keys, values) in keys.chunks(GROUP).zip(values.chunks_mut(GROUP)) {
-            self.get_group(keys, values)?;
+            for (to, key) in group.iter_mut().zip(keys) {
+                *to = key.as_ref();
+                self.check(to)?;
+            }
+            self.get_group(&group[..keys.len()], values)?;
         }
         Ok(values)
     }
 
     /// Looks up at most a group of keys.
-    fn get_group<K: AsRef<[u8]>>(
-        &self,
-        keys: &[K],
-        values: &mut [Option<ValueRef<'t>>],
-    ) -> Result<()> {
-        keys.iter().try_for_each(|key| self.check(key.as_ref()))?;
+    fn get_group(&self, keys: &[&[u8]], values: &mut [Option<ValueRef<'t>>]) -> Result<()> {
         let mut is_left = [true; GROUP];
         if let Some(look) = self.look() {
             self.tree.look_all(&look, keys, |number, seen| match seen {
                 Seen::There(page, at) => {
                     if let Place::Here(range) = Place::of(page.bytes, at) {
-                        values[number] = Some(Lend::peeked(self.core, page, range));
+                        values[number] = Some(Lend::peeked(page, range));
                         is_left[number] = false;
                     }
                 }
