@@ -265,28 +265,25 @@ impl Arena {
         was_used || header.pins.load(Ordering::Relaxed) != 0
     }
 
-    /// Asks for the first lines of a frame.
+    /// Asks for the first lines of a frame; behind a short frame those of the next.
     #[inline]
-    fn prefetch(&self, frame: u32, bytes: usize) {
-        let first = self.at(frame);
-        for line in (0..bytes.min(self.stride)).step_by(LINE_BYTES) {
-            // SAFETY: the line lies in the frame.
-            prefetch_line(unsafe { first.add(line) });
-        }
+    fn prefetch<const LINES: usize>(&self, frame: u32) {
+        let first = self.at(frame).as_ptr();
+        (0..LINES).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn prefetch_line(line: NonNull<u8>) {
+fn prefetch_line(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch reads nothing and cannot fault.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    // SAFETY: a prefetch reads nothing and cannot fault, wherever it points.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn prefetch_line(_: NonNull<u8>) {}
+fn prefetch_line(_: *const u8) {}
 
 impl Drop for Arena {
     fn drop(&mut self) {
@@ -388,10 +385,10 @@ pub(crate) struct Looking<'a> {
 }
 
 impl<'a> Looking<'a> {
-    /// Asks for the first bytes of a frame, before it is known what it holds.
+    /// Asks for the first lines of a frame, before it is known what it holds.
     #[inline]
-    pub(crate) fn prefetch(&self, frame: u32, bytes: usize) {
-        self.arena.prefetch(frame, bytes);
+    pub(crate) fn prefetch<const LINES: usize>(&self, frame: u32) {
+        self.arena.prefetch::<LINES>(frame);
     }
 
     /// The frame, if it has this tag.

@@ -190,8 +190,8 @@ impl Pager {
 
 impl<'a> PageLook<'a> for Look<'a> {
     #[inline]
-    fn prefetch(&self, id: PageId, bytes: usize) {
-        Look::prefetch(self, id, bytes);
+    fn prefetch<const LINES: usize>(&self, id: PageId) {
+        Look::prefetch::<LINES>(self, id);
     }
 
     #[inline]

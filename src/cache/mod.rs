@@ -259,10 +259,10 @@ pub(crate) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// Asks for the first bytes of a page, before it is wanted.
+    /// Asks for the first lines of a page, before it is wanted.
     #[inline]
-    pub(crate) fn prefetch(&self, id: PageId, bytes: usize) {
-        self.looking.prefetch(self.cache.home(id), bytes);
+    pub(crate) fn prefetch<const LINES: usize>(&self, id: PageId) {
+        self.looking.prefetch::<LINES>(self.cache.home(id));
     }
 
     /// The page to which a parent refers, if it is here.

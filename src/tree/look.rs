@@ -8,22 +8,22 @@
 use super::{Expected, Root, Tree};
 use crate::arena::Peeked;
 use crate::format::HEADER_TXN;
-use crate::node::Node;
+use crate::node::{Descent, Node, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
-/// Bytes at the beginning of a page that a search may touch: header, heads and offsets of a leaf
+/// Lines at the beginning of a page that a search may touch: header, heads and offsets of a leaf
 /// of small entries.
-const LEAF_SEARCH_BYTES: usize = 14 * 64;
+const LEAF_LINES: usize = 14;
 /// Likewise of a branch, whose children lie in front of its heads.
-const BRANCH_SEARCH_BYTES: usize = 26 * 64;
+const BRANCH_LINES: usize = 26;
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
 
 /// Pages at hand.
 pub(crate) trait PageLook<'a> {
-    /// Asks for the first bytes of a page that will be wanted.
-    fn prefetch(&self, id: PageId, bytes: usize);
+    /// Asks for the first lines of a page that will be wanted.
+    fn prefetch<const LINES: usize>(&self, id: PageId);
 
     /// The page to which its parent refers, if it is at hand.
     fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
@@ -31,8 +31,8 @@ pub(crate) trait PageLook<'a> {
 
 /// Where a lookup in pages at hand ended.
 pub(crate) enum Seen<'l, 'a> {
-    /// At the leaf and the slot that hold the key.
-    There(Peeked<'l, 'a>, usize),
+    /// At the leaf that holds the key, with this value.
+    There(Peeked<'l, 'a>, Value<'l>),
     /// The tree does not hold the key.
     Absent,
     /// At a page that is not at hand.
@@ -57,9 +57,11 @@ enum Step<'l, 'a> {
 impl At {
     #[inline]
     fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
-        let is_leaf = self.expected.level == 0;
-        let bytes = if is_leaf { LEAF_SEARCH_BYTES } else { BRANCH_SEARCH_BYTES };
-        pages.prefetch(self.child.id, bytes);
+        if self.expected.level == 0 {
+            pages.prefetch::<LEAF_LINES>(self.child.id);
+        } else {
+            pages.prefetch::<BRANCH_LINES>(self.child.id);
+        }
     }
 
     #[inline]
@@ -72,12 +74,13 @@ impl At {
         if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
             return missing;
         }
-        if node.is_leaf() {
-            let found = node.search(key);
-            return Step::End(found.map_or(Seen::Absent, |at| Seen::There(page, at)));
+        match node.descend(key) {
+            Descent::Value(value) => Step::End(Seen::There(page, value)),
+            Descent::Absent => Step::End(Seen::Absent),
+            Descent::Child(child) => {
+                Step::Down(At { child, expected: Expected { level: level - 1, txn_max: txn } })
+            }
         }
-        let child = node.child(node.child_for(key));
-        Step::Down(At { child, expected: Expected { level: level - 1, txn_max: txn } })
     }
 }
 

@@ -108,8 +108,8 @@ enum Place {
 
 impl Place {
     #[inline]
-    fn of(bytes: &[u8], at: usize) -> Place {
-        match Node::new(bytes).value(at) {
+    fn of(bytes: &[u8], value: Value<'_>) -> Place {
+        match value {
             Value::Inline(value) => {
                 let start = value.as_ptr().addr() - bytes.as_ptr().addr();
                 Place::Here(start..start + value.len())
@@ -142,7 +142,7 @@ impl<'t> ReadOnlyTxn<'t> {
         self.check(key)?;
         let Some(look) = self.look() else { return self.find_from_root::<T>(key) };
         let place = match self.tree.look(&look, key) {
-            Seen::There(page, at) => match Place::of(page.bytes, at) {
+            Seen::There(page, value) => match Place::of(page.bytes, value) {
                 Place::Here(range) => return Ok(T::peeked(page, range)),
                 Place::Run(run) => Ok(run),
             },
@@ -173,7 +173,7 @@ impl<'t> ReadOnlyTxn<'t> {
     ) -> Result<T::Out> {
         let found = self.sticky.note(find_below(&self.core.pager, child, expected, key))?;
         let Some((page, at)) = found else { return Err(Error::NotFound) };
-        match Place::of(page.bytes(), at) {
+        match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
             Place::Here(range) => Ok(T::paged(page, range)),
             Place::Run(run) => self.read_run(run).map(T::owned),
         }
@@ -245,8 +245,8 @@ impl<'t> ReadOnlyTxn<'t> {
         let mut is_left = [true; GROUP];
         if let Some(look) = self.look() {
             self.tree.look_all(&look, keys, |number, seen| match seen {
-                Seen::There(page, at) => {
-                    if let Place::Here(range) = Place::of(page.bytes, at) {
+                Seen::There(page, value) => {
+                    if let Place::Here(range) = Place::of(page.bytes, value) {
                         values[number] = Some(Lend::peeked(page, range));
                         is_left[number] = false;
                     }
