@@ -267,9 +267,9 @@ impl Arena {
 
     /// Asks for the first lines of a frame; behind a short frame those of the next.
     #[inline]
-    fn prefetch<const LINES: usize>(&self, frame: u32) {
+    fn prefetch(&self, frame: u32, lines: usize) {
         let first = self.at(frame).as_ptr();
-        (0..LINES).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+        (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
     }
 }
 
@@ -387,8 +387,8 @@ pub(crate) struct Looking<'a> {
 impl<'a> Looking<'a> {
     /// Asks for the first lines of a frame, before it is known what it holds.
     #[inline]
-    pub(crate) fn prefetch<const LINES: usize>(&self, frame: u32) {
-        self.arena.prefetch::<LINES>(frame);
+    pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
+        self.arena.prefetch(frame, lines);
     }
 
     /// The frame, if it has this tag.

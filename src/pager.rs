@@ -9,7 +9,7 @@ use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
-use crate::node::{Run, check_node};
+use crate::node::{Node, Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
 use crate::readers::State;
 use crate::seeded::seeded;
@@ -36,6 +36,8 @@ pub(crate) struct Pager {
     cache: Cache,
     slots: Arc<Slots>,
     in_flight: RwLock<InFlight>,
+    leaf_lines: SearchLines,
+    branch_lines: SearchLines,
     /// Pages of the newest sealed state.
     page_count: AtomicU32,
     /// Pages read from the file since it was opened.
@@ -51,6 +53,8 @@ impl Pager {
             cache: Cache::new(cache_bytes, page_size, Arc::clone(&slots)),
             slots,
             in_flight: RwLock::new(InFlight::default()),
+            leaf_lines: SearchLines::new(),
+            branch_lines: SearchLines::new(),
             page_count: AtomicU32::new(0),
             reads: AtomicU64::new(0),
         }
@@ -67,8 +71,16 @@ impl Pager {
 
     /// Begins to look at cached pages without holding them. `None` where that cannot be.
     #[inline]
-    pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Look<'a>> {
-        self.cache.look(hold)
+    pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Sight<'a>> {
+        let look = self.cache.look(hold)?;
+        let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
+        Some(Sight { look, leaf_lines, branch_lines })
+    }
+
+    fn note_lines(&self, bytes: &[u8]) {
+        let node = Node::new(bytes);
+        let lines = if node.is_leaf() { &self.leaf_lines } else { &self.branch_lines };
+        lines.note(node.search_bytes());
     }
 
     pub(crate) fn page_count(&self) -> u32 {
@@ -112,6 +124,7 @@ impl Pager {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
         for page in landed.pages.into_values() {
+            self.note_lines(page.bytes());
             self.cache.insert(&page);
         }
     }
@@ -177,7 +190,9 @@ impl Pager {
             assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
             read?;
             check_child(bytes, child, expected)?;
-            check_node(bytes, child.id, page_count)
+            check_node(bytes, child.id, page_count)?;
+            self.note_lines(bytes);
+            Ok(())
         };
         if let Some(page) = self.cache.load(child, fill)? {
             return Ok(page);
@@ -188,15 +203,52 @@ impl Pager {
     }
 }
 
-impl<'a> PageLook<'a> for Look<'a> {
+/// The time in which a thread looks at cached pages without holding them.
+pub(crate) struct Sight<'a> {
+    look: Look<'a>,
+    leaf_lines: usize,
+    branch_lines: usize,
+}
+
+impl<'a> PageLook<'a> for Sight<'a> {
     #[inline]
-    fn prefetch<const LINES: usize>(&self, id: PageId) {
-        Look::prefetch::<LINES>(self, id);
+    fn prefetch(&self, id: PageId, level: u8) {
+        let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
+        self.look.prefetch(id, lines);
     }
 
     #[inline]
     fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        Look::peek(self, child)
+        self.look.peek(child)
+    }
+}
+
+/// How many lines a search touches, as a running average over the pages that come in. Fewer than
+/// that make a search wait twice for memory; more of them waste what others wait for.
+struct SearchLines(AtomicU32);
+
+impl SearchLines {
+    /// Sixteenths of a line, so that an average can creep.
+    const UNIT: u32 = 16;
+    const MAX: u32 = 26;
+
+    fn new() -> SearchLines {
+        SearchLines(AtomicU32::new(8 * SearchLines::UNIT))
+    }
+
+    #[inline]
+    fn get(&self) -> usize {
+        (self.0.load(Ordering::Relaxed) / SearchLines::UNIT) as usize
+    }
+
+    fn note(&self, bytes: usize) {
+        let lines = u32::try_from(bytes / 64 + 2).unwrap_or(u32::MAX).min(SearchLines::MAX);
+        let old = self.0.load(Ordering::Relaxed);
+        // Rounded up, or else a small step would be none.
+        let new = (15 * old + lines * SearchLines::UNIT).div_ceil(16);
+        if new != old {
+            self.0.store(new, Ordering::Relaxed);
+        }
     }
 }
 

@@ -261,8 +261,8 @@ pub(crate) struct Look<'a> {
 impl<'a> Look<'a> {
     /// Asks for the first lines of a page, before it is wanted.
     #[inline]
-    pub(crate) fn prefetch<const LINES: usize>(&self, id: PageId) {
-        self.looking.prefetch::<LINES>(self.cache.home(id));
+    pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
+        self.looking.prefetch(self.cache.home(id), lines);
     }
 
     /// The page to which a parent refers, if it is here.

@@ -194,6 +194,11 @@ impl<'a> Node<'a> {
         Layout::of(self.bytes).end + self.bytes.len() - heap - dead
     }
 
+    /// Bytes from the beginning of the page to the end of what a search touches but for cells.
+    pub(crate) fn search_bytes(self) -> usize {
+        Layout::of(self.bytes).end
+    }
+
     /// Whether slot `at` continues a run of ascending insertions.
     pub(crate) fn continues_run(self, at: usize) -> bool {
         at > 0 && usize::from(get_u16(self.bytes, HEADER_RUN)) == at
@@ -246,7 +251,7 @@ impl<'a> Node<'a> {
     #[inline]
     fn search_in(self, layout: Layout, key: &[u8]) -> Result<usize, usize> {
         let prefix = &self.bytes[HEADER_LEN..HEADER_LEN + layout.prefix];
-        let Some(suffix) = key.strip_prefix(prefix) else {
+        let Some(suffix) = strip_prefix(key, prefix) else {
             return Err(if key < prefix { 0 } else { layout.count });
         };
         let head = head_of(suffix);
@@ -369,19 +374,38 @@ pub(crate) enum Descent<'a> {
 
 /// The first of `heads` that is not below `head`.
 ///
-/// No step branches on a comparison, since it could not be predicted. The last 16 heads are
-/// compared all, four at a time.
+/// No step branches on a comparison, since it could not be predicted. The last heads are compared
+/// all, four at a time, and always as many, so that the loop's end is no surprise either.
 #[inline]
 fn lower_bound(heads: &[[u8; HEAD_LEN]], head: u32) -> usize {
     const LINEAR: usize = 16;
+    let is_below = |slot: &[u8; HEAD_LEN]| u32::from_le_bytes(*slot) < head;
     let (mut base, mut len) = (0, heads.len());
     while len > LINEAR {
         let half = len / 2;
-        let is_below = u32::from_le_bytes(heads[base + half - 1]) < head;
-        base = select_unpredictable(is_below, base + half, base);
+        base = select_unpredictable(is_below(&heads[base + half - 1]), base + half, base);
         len -= half;
     }
+    // All heads in front of `base` are below.
+    let first = base.min(heads.len().saturating_sub(LINEAR));
     // Counts of the heads' own width, which fill a vector register.
-    let below = heads[base..base + len].iter().map(|&slot| u32::from_le_bytes(slot) < head);
-    base + below.map(u32::from).sum::<u32>() as usize
+    let count = |heads: &[[u8; HEAD_LEN]]| {
+        heads.iter().map(|slot| u32::from(is_below(slot))).sum::<u32>() as usize
+    };
+    match heads[first..].first_chunk::<LINEAR>() {
+        Some(window) => first + count(window),
+        None => first + count(&heads[first..]),
+    }
+}
+
+/// The rest of a key after a prefix; both are short as a rule, so that a call would cost more
+/// than the comparison.
+#[inline]
+fn strip_prefix<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k [u8]> {
+    let (start, suffix) = key.split_at_checked(prefix.len())?;
+    let (words, rest) = prefix.as_chunks::<4>();
+    let (start_words, start_rest) = start.as_chunks::<4>();
+    let same = words.iter().zip(start_words).all(|(a, b)| a == b)
+        && rest.iter().zip(start_rest).all(|(a, b)| a == b);
+    same.then_some(suffix)
 }

@@ -5,25 +5,20 @@
 //! Keeps: uniform-depth and child-not-newer (a page that fails a check counts as not at hand, so
 //! that whoever reads it says what is wrong).
 
-use super::{Expected, Root, Tree};
+use super::Expected;
 use crate::arena::Peeked;
 use crate::format::HEADER_TXN;
 use crate::node::{Descent, Node, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
-/// Lines at the beginning of a page that a search may touch: header, heads and offsets of a leaf
-/// of small entries.
-const LEAF_LINES: usize = 14;
-/// Likewise of a branch, whose children lie in front of its heads.
-const BRANCH_LINES: usize = 26;
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
 
 /// Pages at hand.
 pub(crate) trait PageLook<'a> {
-    /// Asks for the first lines of a page that will be wanted.
-    fn prefetch<const LINES: usize>(&self, id: PageId);
+    /// Asks for what a search touches of a page that will be wanted, at this level.
+    fn prefetch(&self, id: PageId, level: u8);
 
     /// The page to which its parent refers, if it is at hand.
     fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
@@ -36,16 +31,14 @@ pub(crate) enum Seen<'l, 'a> {
     /// The tree does not hold the key.
     Absent,
     /// At a page that is not at hand.
-    Missing(ChildRef, Expected),
-    /// The tree has pages of a running transaction.
-    Dirty,
+    Missing(At),
 }
 
-/// A place on the way down.
-#[derive(Clone, Copy)]
-struct At {
-    child: ChildRef,
-    expected: Expected,
+/// A sealed page on the way down, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    pub(crate) child: ChildRef,
+    pub(crate) expected: Expected,
 }
 
 /// What one step down led to.
@@ -57,16 +50,12 @@ enum Step<'l, 'a> {
 impl At {
     #[inline]
     fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
-        if self.expected.level == 0 {
-            pages.prefetch::<LEAF_LINES>(self.child.id);
-        } else {
-            pages.prefetch::<BRANCH_LINES>(self.child.id);
-        }
+        pages.prefetch(self.child.id, self.expected.level);
     }
 
-    #[inline]
+    #[inline(always)]
     fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
-        let missing = Step::End(Seen::Missing(self.child, self.expected));
+        let missing = Step::End(Seen::Missing(self));
         let Some(page) = pages.peek(self.child) else { return missing };
         let node = Node::new(page.bytes);
         let (level, txn) = (node.level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
@@ -84,65 +73,41 @@ impl At {
     }
 }
 
-impl Tree {
-    fn top(&self) -> Result<At, Seen<'static, 'static>> {
-        match self.root {
-            Root::Empty => Err(Seen::Absent),
-            Root::Dirty(_) => Err(Seen::Dirty),
-            Root::Clean(child, level) => {
-                Ok(At { child, expected: Expected { level, txn_max: self.txn } })
-            }
+/// Looks a key up in pages at hand, from a root on.
+#[inline(always)]
+pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
+    let mut at = root;
+    loop {
+        at.prefetch(pages);
+        match at.step(pages, key) {
+            Step::Down(next) => at = next,
+            Step::End(seen) => return seen,
         }
     }
+}
 
-    /// Looks a key up in pages at hand.
-    #[inline]
-    pub(crate) fn look<'l, 'a>(&self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
-        let mut at = match self.top() {
-            Ok(at) => at,
-            Err(seen) => return seen,
-        };
-        loop {
-            at.prefetch(pages);
+/// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
+/// others go on. Calls `each` with the number of each key.
+pub(crate) fn look_all<'l, 'a: 'l>(
+    root: At,
+    pages: &'l impl PageLook<'a>,
+    keys: &[&[u8]],
+    mut each: impl FnMut(usize, Seen<'l, 'a>),
+) {
+    let mut places = [Some(root); GROUP];
+    let mut running = keys.len().min(GROUP);
+    while running > 0 {
+        for (number, (key, place)) in keys.iter().zip(&mut places).enumerate() {
+            let Some(at) = *place else { continue };
             match at.step(pages, key) {
-                Step::Down(next) => at = next,
-                Step::End(seen) => return seen,
-            }
-        }
-    }
-
-    /// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
-    /// others go on. Calls `each` with the number of each key.
-    pub(crate) fn look_all<'l, 'a: 'l>(
-        &self,
-        pages: &'l impl PageLook<'a>,
-        keys: &[&[u8]],
-        mut each: impl FnMut(usize, Seen<'l, 'a>),
-    ) {
-        let top = match self.top() {
-            Ok(top) => top,
-            Err(_) => {
-                for number in 0..keys.len() {
-                    each(number, self.top().err().unwrap_or(Seen::Absent));
+                Step::Down(next) => {
+                    next.prefetch(pages);
+                    *place = Some(next);
                 }
-                return;
-            }
-        };
-        let mut places = [Some(top); GROUP];
-        let mut running = keys.len().min(GROUP);
-        while running > 0 {
-            for (number, key) in keys.iter().enumerate().take(GROUP) {
-                let Some(at) = places[number] else { continue };
-                match at.step(pages, key) {
-                    Step::Down(next) => {
-                        next.prefetch(pages);
-                        places[number] = Some(next);
-                    }
-                    Step::End(seen) => {
-                        places[number] = None;
-                        running -= 1;
-                        each(number, seen);
-                    }
+                Step::End(seen) => {
+                    *place = None;
+                    running -= 1;
+                    each(number, seen);
                 }
             }
         }

@@ -16,7 +16,7 @@ mod share;
 mod tests;
 
 pub(crate) use cursor::Cursor;
-pub(crate) use look::{GROUP, PageLook, Seen};
+pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all};
 pub(crate) use relocate::Move;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
@@ -248,17 +248,17 @@ fn find_sealed(
     expected: Expected,
     key: &[u8],
 ) -> Result<Option<(Held, usize)>> {
-    let found = find_below(pages, child, expected, key)?;
+    let found = find_below(pages, At { child, expected }, key)?;
     Ok(found.map(|(page, at)| (Held::Clean(page), at)))
 }
 
 /// The leaf and the slot that hold `key`, below a sealed page.
 pub(crate) fn find_below(
     pages: &dyn PageRead,
-    mut child: ChildRef,
-    mut expected: Expected,
+    at: At,
     key: &[u8],
 ) -> Result<Option<(Page, usize)>> {
+    let At { mut child, mut expected } = at;
     loop {
         let page = pages.read_node(child, expected)?;
         let node = Node::new(page.bytes());

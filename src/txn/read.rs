@@ -5,20 +5,21 @@
 
 use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
-use crate::cache::Look;
+use crate::catalog::Record;
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::node::{Node, Run, Value};
-use crate::page::{ChildRef, Page};
+use crate::page::Page;
+use crate::pager::Sight;
 use crate::readers::Snapshot;
 use crate::sync::Arc;
-use crate::tree::{Cursor, Expected, GROUP, Root, Seen, Tree, find_below};
+use crate::tree::{At, Cursor, Expected, GROUP, Seen, Tree, find_below, look, look_all};
 use std::ops::Range;
 
 /// A bucket of the newest durable state, which does not change while the transaction lasts.
 pub struct ReadOnlyTxn<'t> {
     core: &'t Arc<Core>,
-    tree: Tree,
+    record: &'t Record,
     snapshot: &'t Snapshot<'t>,
     sticky: Sticky,
 }
@@ -27,7 +28,7 @@ impl std::fmt::Debug for ReadOnlyTxn<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReadOnlyTxn")
             .field("state", &self.snapshot.txn)
-            .field("entries", &self.tree.entries)
+            .field("entries", &self.record.entries)
             .finish_non_exhaustive()
     }
 }
@@ -40,9 +41,10 @@ pub(crate) fn run_view<R>(
 ) -> Result<R> {
     check_name(core, bucket)?;
     let snapshot = core.readers.pin_newest();
-    let found = snapshot.catalog.find(&core.pager, bucket.as_bytes(), snapshot.txn)?;
-    let Some(tree) = found else { return Err(Error::NotFound) };
-    let txn = ReadOnlyTxn { core, tree, snapshot: &snapshot, sticky: Sticky::new() };
+    let mut place = None;
+    let found = snapshot.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
+    let Some(record) = found else { return Err(Error::NotFound) };
+    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, sticky: Sticky::new() };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
@@ -128,50 +130,50 @@ impl<'t> ReadOnlyTxn<'t> {
         check_key(self.core.pager.page_size(), key)
     }
 
+    /// Where the bucket's tree begins; `None` when it is empty.
+    #[inline]
+    fn root(&self) -> Option<At> {
+        let (child, level) = self.record.root?;
+        Some(At { child, expected: Expected { level, txn_max: self.snapshot.txn } })
+    }
+
+    fn tree(&self) -> Tree {
+        self.record.tree(self.snapshot.txn)
+    }
+
     /// Begins to look at pages of the cache.
     #[inline]
-    fn look(&self) -> Option<Look<'t>> {
+    fn look(&self) -> Option<Sight<'t>> {
         match self.snapshot {
             Snapshot::Held(hold) => self.core.pager.look(hold),
             Snapshot::Listed(..) => None,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
         self.check(key)?;
-        let Some(look) = self.look() else { return self.find_from_root::<T>(key) };
-        let place = match self.tree.look(&look, key) {
+        let Some(root) = self.root() else { return Err(Error::NotFound) };
+        let Some(pages) = self.look() else { return self.find_below::<T>(root, key) };
+        let place = match look(root, &pages, key) {
             Seen::There(page, value) => match Place::of(page.bytes, value) {
                 Place::Here(range) => return Ok(T::peeked(page, range)),
                 Place::Run(run) => Ok(run),
             },
             Seen::Absent => return Err(Error::NotFound),
-            Seen::Missing(child, expected) => Err((child, expected)),
-            Seen::Dirty => unreachable!("a committed tree is sealed"),
+            Seen::Missing(at) => Err(at),
         };
-        drop(look);
+        drop(pages);
         match place {
             Ok(run) => self.read_run(run).map(T::owned),
-            Err((child, expected)) => self.find_below::<T>(child, expected, key),
+            Err(at) => self.find_below::<T>(at, key),
         }
-    }
-
-    #[cold]
-    fn find_from_root<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
-        let Root::Clean(child, level) = self.tree.root else { return Err(Error::NotFound) };
-        self.find_below::<T>(child, Expected { level, txn_max: self.tree.txn }, key)
     }
 
     /// Goes on where a page is to be read first.
     #[cold]
-    fn find_below<T: Take<'t>>(
-        &self,
-        child: ChildRef,
-        expected: Expected,
-        key: &[u8],
-    ) -> Result<T::Out> {
-        let found = self.sticky.note(find_below(&self.core.pager, child, expected, key))?;
+    fn find_below<T: Take<'t>>(&self, at: At, key: &[u8]) -> Result<T::Out> {
+        let found = self.sticky.note(find_below(&self.core.pager, at, key))?;
         let Some((page, at)) = found else { return Err(Error::NotFound) };
         match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
             Place::Here(range) => Ok(T::paged(page, range)),
@@ -243,8 +245,8 @@ impl<'t> ReadOnlyTxn<'t> {
     /// Looks up at most a group of keys.
     fn get_group(&self, keys: &[&[u8]], values: &mut [Option<ValueRef<'t>>]) -> Result<()> {
         let mut is_left = [true; GROUP];
-        if let Some(look) = self.look() {
-            self.tree.look_all(&look, keys, |number, seen| match seen {
+        if let (Some(root), Some(pages)) = (self.root(), self.look()) {
+            look_all(root, &pages, keys, |number, seen| match seen {
                 Seen::There(page, value) => {
                     if let Place::Here(range) = Place::of(page.bytes, value) {
                         values[number] = Some(Lend::peeked(page, range));
@@ -252,7 +254,7 @@ impl<'t> ReadOnlyTxn<'t> {
                     }
                 }
                 Seen::Absent => is_left[number] = false,
-                Seen::Missing(..) | Seen::Dirty => {}
+                Seen::Missing(_) => {}
             });
         }
         for ((key, value), _) in keys.iter().zip(values).zip(is_left).filter(|(_, left)| *left) {
@@ -272,17 +274,19 @@ impl<'t> ReadOnlyTxn<'t> {
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.check(key)?;
-        self.sticky.note(self.tree.contains(&self.core.pager, key))
+        let Some(root) = self.root() else { return Ok(false) };
+        let found = find_below(&self.core.pager, root, key);
+        self.sticky.note(found).map(|found| found.is_some())
     }
 
     /// The number of entries of the bucket, known without a scan.
     pub fn len(&self) -> u64 {
-        self.tree.entries
+        self.record.entries
     }
 
     /// Whether the bucket has no entries.
     pub fn is_empty(&self) -> bool {
-        self.tree.entries == 0
+        self.record.entries == 0
     }
 
     /// The entry with the lowest key, or `None` in an empty bucket.
@@ -291,7 +295,7 @@ impl<'t> ReadOnlyTxn<'t> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::next))
+        self.sticky.note(edge_entry(self.core, &self.tree(), Cursor::next))
     }
 
     /// The entry with the highest key, or `None` in an empty bucket.
@@ -300,7 +304,7 @@ impl<'t> ReadOnlyTxn<'t> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::previous))
+        self.sticky.note(edge_entry(self.core, &self.tree(), Cursor::previous))
     }
 
     /// A cursor over the bucket.
@@ -309,7 +313,7 @@ impl<'t> ReadOnlyTxn<'t> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.core, self.tree.clone(), self.snapshot.txn, self.sticky.clone())
+        Iter::new(self.core, self.tree(), self.snapshot.txn, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
