@@ -18,6 +18,7 @@
 //! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
 
 use crate::fence::heavy_fence;
+use crate::seeded::seeded;
 use crate::slots::{Entered, Hold, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -228,7 +229,7 @@ impl Arena {
     /// Begins to look at frames without pinning them.
     #[inline]
     pub(crate) fn enter<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Looking<'a> {
-        assert!(std::ptr::eq(&*self.slots, &**hold.slots()), "slots of the same store");
+        assert!(Arc::ptr_eq(&self.slots, hold.slots()), "slots of the same store");
         Looking { arena: self, entered: hold.enter(self.epoch.load(Ordering::Acquire)) }
     }
 
@@ -246,8 +247,12 @@ impl Arena {
         let oldest = self.slots.oldest_epoch();
         retired.retain_mut(|retired| {
             let since = *retired.since.get_or_insert(epoch);
-            let is_pinned = || self.header(retired.frame).pins.load(Ordering::Acquire) != 0;
-            if oldest < since || is_pinned() || self.slots.hold_frame(retired.frame) {
+            let frame = retired.frame;
+            let is_seen = oldest < since && !seeded!(FrameEmptiedWhileLookedAt);
+            let is_held = self.header(frame).pins.load(Ordering::Acquire) != 0
+                && !seeded!(FrameEmptiedWhileHeld);
+            let is_lent = self.slots.hold_frame(frame) && !seeded!(FrameEmptiedWhileLent);
+            if is_seen || is_held || is_lent {
                 return true;
             }
             empties.put(Empty { frame: retired.frame });
@@ -307,7 +312,7 @@ impl Empties {
         let count = frames as usize;
         let mut words = vec![u64::MAX; count.div_ceil(64)];
         if let Some(last) = words.last_mut()
-            && count % 64 != 0
+            && !count.is_multiple_of(64)
         {
             *last = (1 << (count % 64)) - 1;
         }

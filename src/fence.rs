@@ -10,7 +10,7 @@
 
 #[cfg(all(target_os = "linux", not(loom)))]
 mod imp {
-    use crate::sync::{AtomicU32, Ordering, fence};
+    use crate::sync::{AtomicU32, Ordering, compiler_fence, fence};
     use libc::{SYS_membarrier, c_int, c_long, syscall};
 
     const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
@@ -34,15 +34,14 @@ mod imp {
             let works =
                 membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier(PRIVATE_EXPEDITED) == 0;
             let kind = if works { ASYMMETRIC } else { FULL };
-            // Several threads may find out at once; the first answer holds for all.
-            KIND.compare_exchange(UNKNOWN, kind, Ordering::AcqRel, Ordering::Acquire).ok();
+            KIND.fetch_max(kind, Ordering::AcqRel);
         }
     }
 
     #[inline]
     pub(crate) fn light_fence() {
         if KIND.load(Ordering::Relaxed) == ASYMMETRIC {
-            std::sync::atomic::compiler_fence(Ordering::SeqCst);
+            compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
         }

@@ -60,6 +60,10 @@ pub mod format;
 #[doc(hidden)]
 #[cfg(any(fuzzing, feature = "sim"))]
 pub mod fuzzing;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "../models/mod.rs"]
+pub mod models;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verify;

@@ -8,7 +8,7 @@
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
     pub use std::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
     };
     pub use std::sync::{Arc, OnceLock, Weak};
 
@@ -18,7 +18,7 @@ mod imp {
     pub fn fence_after_rmw() {
         // A locked instruction of this architecture is a full barrier already.
         #[cfg(target_arch = "x86_64")]
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        compiler_fence(Ordering::SeqCst);
         #[cfg(not(target_arch = "x86_64"))]
         fence(Ordering::SeqCst);
     }

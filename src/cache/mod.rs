@@ -37,13 +37,20 @@ struct Frames {
     hand: u32,
 }
 
+/// Bytes of a set of the locator.
+const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
+
+/// Bytes of a frame and of its share in the locator, which has two places for each frame.
+fn bytes_of_one(page_size: usize) -> u64 {
+    (frame_bytes(page_size) + 2 * size_of::<AtomicU64>()) as u64
+}
+
 fn tag_of(child: ChildRef) -> u64 {
     u64::from(child.checksum) << 32 | u64::from(child.id.0)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 fn low(word: u64) -> u32 {
-    word as u32
+    u32::try_from(word & u64::from(u32::MAX)).expect("the low half has 32 bits")
 }
 
 fn high(word: u64) -> u32 {
@@ -53,16 +60,22 @@ fn high(word: u64) -> u32 {
 impl Cache {
     /// A cache of at most so many bytes, whose pages can be looked at from these slots.
     pub(crate) fn new(bytes_max: u64, page_size: usize, slots: Arc<Slots>) -> Cache {
-        let bytes_of_one = (frame_bytes(page_size) + 2 * size_of::<AtomicU64>()) as u64;
-        let frames = u32::try_from(bytes_max / bytes_of_one).unwrap_or(u32::MAX);
-        let sets = (frames as usize / (WAYS / 2)).next_power_of_two();
-        let places = if frames == 0 { 0 } else { sets.min(frames as usize / 4 + 1) * WAYS };
+        let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        let sets = if frames == 0 { 0 } else { (frames as usize * 2 / WAYS).max(1) };
+        let places = sets * WAYS;
         let (arena, empties) = Arena::new(frames, page_size, slots);
         Cache {
             arena,
             locator: (0..places).map(|_| AtomicU64::new(0)).collect(),
             frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0 }),
         }
+    }
+
+    /// Bytes that a cache of so many pages takes.
+    #[cfg(any(test, loom))]
+    pub(crate) fn bytes_for(pages: u64, page_size: usize) -> u64 {
+        SET_BYTES + pages * bytes_of_one(page_size)
     }
 
     #[inline]

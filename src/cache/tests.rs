@@ -11,8 +11,7 @@ const SIZE: usize = 512;
 
 fn cache(frames: u64) -> (Cache, Arc<Slots>) {
     let slots = Arc::new(Slots::new());
-    let bytes = frames * (frame_bytes(SIZE) + 16) as u64;
-    (Cache::new(bytes, SIZE, Arc::clone(&slots)), slots)
+    (Cache::new(Cache::bytes_for(frames, SIZE), SIZE, Arc::clone(&slots)), slots)
 }
 
 fn page(id: u32, txn: u64) -> Page {
@@ -29,7 +28,7 @@ fn the_bound_holds_to_the_page() {
             cache.insert(&page(id, 1));
             assert!(cache.len() as u64 <= frames);
         }
-        assert_eq!(cache.len() as u64 >= frames.min(8) / 2, true, "{frames}");
+        assert!(cache.len() as u64 >= frames.min(8) / 2, "{frames}");
     }
 }
 
