@@ -197,12 +197,14 @@ impl Arena {
     }
 
     /// Lets readers find a frame under `tag`, which is not 0, and holds it.
+    #[expect(clippy::needless_pass_by_value, reason = "the right to write the frame ends here")]
     pub(crate) fn publish(self: &Arc<Self>, empty: Empty, tag: u64) -> Pin {
-        let header = self.header(empty.frame);
+        let Empty { frame } = empty;
+        let header = self.header(frame);
         header.pins.fetch_add(1, Ordering::Relaxed);
         header.used.store(0, Ordering::Relaxed);
         header.tag.store(tag, Ordering::Release);
-        Pin { arena: Arc::clone(self), frame: empty.frame }
+        Pin { arena: Arc::clone(self), frame }
     }
 
     /// The tag of a frame; it may be gone the next moment.
@@ -343,9 +345,11 @@ impl Empties {
     }
 
     /// Gives a frame back.
+    #[expect(clippy::needless_pass_by_value, reason = "the right to write the frame ends here")]
     pub(crate) fn put(&mut self, empty: Empty) {
-        let word = empty.frame as usize / 64;
-        self.words[word] |= 1 << (empty.frame % 64);
+        let Empty { frame } = empty;
+        let word = frame as usize / 64;
+        self.words[word] |= 1 << (frame % 64);
         self.count += 1;
         self.low = self.low.min(word);
     }

@@ -3,7 +3,7 @@
 //! Owns: [`light_fence`] and [`heavy_fence`]. Must not know: what they order.
 //! Keeps: nothing of its own; who uses them writes down which steps stand on the two sides.
 //!
-//! A light fence in one thread and a heavy fence in another order memory as two SeqCst fences
+//! A light fence in one thread and a heavy fence in another order memory as two `SeqCst` fences
 //! would. Readers pass millions of light ones for each heavy one. Where the system has a call
 //! that makes every running thread of the process pass a full barrier, the light one only keeps
 //! the compiler from moving accesses; elsewhere both are full fences.

@@ -12,7 +12,7 @@ mod imp {
     };
     pub use std::sync::{Arc, OnceLock, Weak};
 
-    /// Orders a SeqCst read-modify-write that was just made before every later load of this
+    /// Orders a `SeqCst` read-modify-write that was just made before every later load of this
     /// thread, as `fence(SeqCst)` would.
     #[inline]
     pub fn fence_after_rmw() {
@@ -46,7 +46,7 @@ mod imp {
     // cells that are filled once and that no two threads fill.
     pub use std::sync::{Arc, OnceLock};
 
-    /// The fence itself: to the model a SeqCst access is no stronger than an AcqRel one.
+    /// The fence itself: to the model a `SeqCst` access is no stronger than an `AcqRel` one.
     pub fn fence_after_rmw() {
         fence(Ordering::SeqCst);
     }

@@ -36,7 +36,9 @@ fn the_bound_holds_to_the_page() {
 fn a_smaller_file_than_the_cache_stays_in_it() {
     let (cache, _) = cache(100);
     let pages: Vec<Page> = (2..100).map(|id| page(id, 1)).collect();
-    pages.iter().for_each(|page| cache.insert(page));
+    for page in &pages {
+        cache.insert(page);
+    }
     for page in &pages {
         let found = cache.get(page.child_ref()).expect("there is room for all");
         assert_eq!(found.bytes(), page.bytes());
@@ -47,7 +49,9 @@ fn a_smaller_file_than_the_cache_stays_in_it() {
 fn a_used_page_outlives_one_round_of_the_clock() {
     let (cache, _) = cache(4);
     let pages: Vec<Page> = (2..8).map(|id| page(id, 1)).collect();
-    pages[..4].iter().for_each(|page| cache.insert(page));
+    for page in &pages[..4] {
+        cache.insert(page);
+    }
     assert!(cache.get(pages[1].child_ref()).is_some());
     cache.insert(&pages[4]);
     cache.insert(&pages[5]);
@@ -81,7 +85,9 @@ fn a_held_page_stays_what_it_is() {
         assert_eq!(held.bytes(), first.bytes());
     }
     drop(held);
-    (2..100).for_each(|id| cache.insert(&page(id, 3)));
+    for id in 2..100 {
+        cache.insert(&page(id, 3));
+    }
     assert_eq!(copy.bytes(), first.bytes());
 }
 
@@ -115,11 +121,15 @@ fn pages_far_from_home_are_found_and_forgotten() {
     let (cache, _) = cache(64);
     // All have the same home.
     let pages: Vec<Page> = (1..=40).map(|n| page(n * 64, 1)).collect();
-    pages.iter().for_each(|page| cache.insert(page));
+    for page in &pages {
+        cache.insert(page);
+    }
     let here =
         |page: &&Page| cache.get(page.child_ref()).is_some_and(|p| p.bytes() == page.bytes());
     assert!(pages.iter().filter(here).count() >= 16);
-    pages.iter().for_each(|page| cache.remove(page.id()));
+    for page in &pages {
+        cache.remove(page.id());
+    }
     assert_eq!((pages.iter().filter(here).count(), cache.len()), (0, 0));
 }
 

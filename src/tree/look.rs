@@ -53,6 +53,7 @@ impl At {
         pages.prefetch(self.child.id, self.expected.level);
     }
 
+    #[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
     #[inline(always)]
     fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
         let missing = Step::End(Seen::Missing(self));
@@ -74,6 +75,7 @@ impl At {
 }
 
 /// Looks a key up in pages at hand, from a root on.
+#[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
 #[inline(always)]
 pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
     let mut at = root;
