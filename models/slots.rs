@@ -4,7 +4,7 @@
 
 use super::Model;
 use crate::slots::{Published, Slots};
-use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use std::sync::Arc;
 
@@ -24,21 +24,18 @@ struct State {
     page: usize,
 }
 
-/// Two pages, which the model watches: reading one while it is written fails the model.
+/// Two pages. Accesses to them order nothing, so that only the code under test does: a reader
+/// without a right to a page may see anything that was ever written there.
 struct Store {
     published: Published<State>,
-    pages: [UnsafeCell<u64>; 2],
+    pages: [AtomicU64; 2],
 }
-
-// The cells are what is checked: nothing orders the accesses to them but the code under test.
-unsafe impl Sync for Store {}
-unsafe impl Send for Store {}
 
 impl Store {
     fn new() -> Arc<Store> {
         let slots = Arc::new(Slots::new());
         let first = Arc::new(State { number: 1, page: 0 });
-        let pages = [UnsafeCell::new(1), UnsafeCell::new(0)];
+        let pages = [AtomicU64::new(1), AtomicU64::new(0)];
         Arc::new(Store { published: Published::new(first, slots), pages })
     }
 
@@ -46,7 +43,7 @@ impl Store {
     fn read(&self) -> u64 {
         let hold = self.published.hold().expect("there are slots enough");
         let (number, page) = (hold.number, hold.page);
-        let found = self.pages[page].with(|page| unsafe { *page });
+        let found = self.pages[page].load(Ordering::Relaxed);
         assert_eq!(found, number, "a state lies on its page");
         number
     }
@@ -56,7 +53,7 @@ impl Store {
         let mut is_free = [true; 2];
         self.published.for_each_held(|state| is_free[state.page] = false);
         let Some(page) = is_free.iter().position(|&is_free| is_free) else { return false };
-        self.pages[page].with_mut(|page| unsafe { *page = number });
+        self.pages[page].store(number, Ordering::Relaxed);
         self.published.publish(Arc::new(State { number, page }));
         true
     }
