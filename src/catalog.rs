@@ -98,15 +98,28 @@ impl Catalog {
         name: &[u8],
         txn: TxnId,
     ) -> Result<Option<Tree>> {
-        let record = match &self.names {
-            Names::Inline(map) => map.get(name).copied(),
-            Names::Tree(tree) => match tree.get(pages, name) {
-                Ok(bytes) => Some(Record::decode(&bytes)?),
-                Err(Error::NotFound) => None,
-                Err(error) => return Err(error),
-            },
-        };
+        let mut place = None;
+        let record = self.find_record(pages, name, &mut place)?;
         Ok(record.map(|record| record.tree(txn)))
+    }
+
+    /// The bucket's record: where it lies already, or in `place`. A reader begins with this call,
+    /// and moving the record would cost more than finding it.
+    #[inline]
+    pub(crate) fn find_record<'a>(
+        &'a self,
+        pages: &dyn PageRead,
+        name: &[u8],
+        place: &'a mut Option<Record>,
+    ) -> Result<Option<&'a Record>> {
+        match &self.names {
+            Names::Inline(map) => Ok(map.get(name)),
+            Names::Tree(tree) => match tree.get(pages, name) {
+                Ok(bytes) => Ok(Some(place.insert(Record::decode(&bytes)?))),
+                Err(Error::NotFound) => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
     }
 
     /// All buckets by name.

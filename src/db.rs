@@ -124,7 +124,7 @@ impl BTree {
     pub fn buckets(&self) -> Result<Vec<String>> {
         let state = self.core.readers.pin_newest();
         let list = state.catalog.list(&self.core.pager);
-        self.core.readers.unpin(state.txn);
+        drop(state);
         let name = |(name, _)| {
             String::from_utf8(name).map_err(|_| {
                 let invariant = crate::Invariant::BytesNeverPanic;

@@ -60,17 +60,23 @@ pub mod format;
 #[doc(hidden)]
 #[cfg(any(fuzzing, feature = "sim"))]
 pub mod fuzzing;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "../models/mod.rs"]
+pub mod models;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verify;
 pub mod vfs;
 
+mod arena;
 mod cache;
 mod catalog;
 mod commit;
 mod compact;
 mod db;
 mod error;
+mod fence;
 mod invariant;
 mod meta;
 mod node;
@@ -85,6 +91,7 @@ mod registry;
 mod seeded;
 #[cfg(seeded_bug)]
 pub mod seeded;
+mod slots;
 mod space;
 mod sync;
 mod tree;
@@ -96,4 +103,4 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
-pub use txn::{Iter, MultiTxn, ReadOnlyTxn, Txn};
+pub use txn::{Iter, MultiTxn, ReadOnlyTxn, Txn, ValueRef};

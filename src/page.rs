@@ -5,6 +5,7 @@
 //! Keeps: checksum-covers-page, page-knows-its-id, committed-pages-immutable (nobody can change
 //! a sealed [`Page`]).
 
+use crate::arena::Pin;
 use crate::error::{Error, Result};
 use crate::format::{
     HEADER_CHECKSUM, HEADER_COUNT, HEADER_ID, HEADER_KIND, HEADER_LEVEL, HEADER_TXN,
@@ -81,15 +82,18 @@ pub struct ChildRef {
     pub checksum: u32,
 }
 
+#[inline]
 pub(crate) fn get_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+#[inline]
 pub(crate) fn get_u32(bytes: &[u8], at: usize) -> u32 {
     let field: [u8; 4] = bytes[at..at + 4].try_into().expect("the range has four bytes");
     u32::from_le_bytes(field)
 }
 
+#[inline]
 pub(crate) fn get_u64(bytes: &[u8], at: usize) -> u64 {
     let field: [u8; 8] = bytes[at..at + 8].try_into().expect("the range has eight bytes");
     u64::from_le_bytes(field)
@@ -134,40 +138,57 @@ pub(crate) fn seal_bytes(bytes: &mut [u8], id: PageId, txn: TxnId) -> u32 {
 /// A sealed page. Its bytes never change.
 #[derive(Clone)]
 pub(crate) struct Page {
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
+}
+
+/// Where the bytes of a page are.
+#[derive(Clone)]
+enum Bytes {
+    /// In memory of their own. Not an `Arc` of the bytes, which would take a copy.
+    Own(Arc<Box<[u8]>>),
+    /// In a frame of the cache, which the page holds.
+    Frame(Pin),
 }
 
 impl Page {
     /// Seals bytes that were built here.
     pub(crate) fn seal(mut bytes: Box<[u8]>, id: PageId, txn: TxnId) -> Page {
         seal_bytes(&mut bytes, id, txn);
-        Page { bytes: Arc::from(bytes) }
+        Page { bytes: Bytes::Own(Arc::new(bytes)) }
     }
 
-    /// Takes bytes read from `id`, after checking their checksum and id.
-    pub(crate) fn from_disk(bytes: &[u8], id: PageId) -> Result<Page> {
-        check_bytes(bytes, id)?;
-        Ok(Page { bytes: Arc::from(bytes) })
+    /// A page of bytes that were read and checked.
+    pub(crate) fn own(bytes: Box<[u8]>) -> Page {
+        Page { bytes: Bytes::Own(Arc::new(bytes)) }
     }
 
+    /// A page that lies in a frame.
+    pub(crate) fn in_frame(pin: Pin) -> Page {
+        Page { bytes: Bytes::Frame(pin) }
+    }
+
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Frame(pin) => pin.bytes(),
+        }
     }
 
     pub(crate) fn id(&self) -> PageId {
-        PageId(get_u32(&self.bytes, HEADER_ID))
+        PageId(get_u32(self.bytes(), HEADER_ID))
     }
 
     pub(crate) fn checksum(&self) -> u32 {
-        get_u32(&self.bytes, HEADER_CHECKSUM)
+        get_u32(self.bytes(), HEADER_CHECKSUM)
     }
 
     pub(crate) fn txn(&self) -> TxnId {
-        TxnId(get_u64(&self.bytes, HEADER_TXN))
+        TxnId(get_u64(self.bytes(), HEADER_TXN))
     }
 
     pub(crate) fn level(&self) -> u8 {
-        self.bytes[HEADER_LEVEL]
+        self.bytes()[HEADER_LEVEL]
     }
 
     /// How a parent refers to this page.
@@ -181,9 +202,9 @@ impl fmt::Debug for Page {
         f.debug_struct("Page")
             .field("id", &self.id())
             .field("txn", &self.txn())
-            .field("kind", &self.bytes[HEADER_KIND])
+            .field("kind", &self.bytes()[HEADER_KIND])
             .field("level", &self.level())
-            .field("count", &get_u16(&self.bytes, HEADER_COUNT))
+            .field("count", &get_u16(self.bytes(), HEADER_COUNT))
             .finish_non_exhaustive()
     }
 }

@@ -4,15 +4,18 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
-use crate::cache::Cache;
+use crate::arena::Peeked;
+use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
-use crate::node::{Run, check_node};
-use crate::page::{ChildRef, Extent, Page, PageId, run_checksum};
+use crate::node::{Node, Run, check_node};
+use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
+use crate::readers::State;
 use crate::seeded::seeded;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, RwLock};
-use crate::tree::{Expected, PageRead, PlacedRun, check_child};
+use crate::slots::{Hold, Slots};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
+use crate::tree::{Expected, PageLook, PageRead, PlacedRun, check_child};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
 use std::collections::BTreeMap;
 
@@ -31,7 +34,10 @@ pub(crate) struct Pager {
     file: Box<dyn VfsFile>,
     page_size: usize,
     cache: Cache,
+    slots: Arc<Slots>,
     in_flight: RwLock<InFlight>,
+    leaf_lines: SearchLines,
+    branch_lines: SearchLines,
     /// Pages of the newest sealed state.
     page_count: AtomicU32,
     /// Pages read from the file since it was opened.
@@ -40,12 +46,15 @@ pub(crate) struct Pager {
 
 impl Pager {
     pub(crate) fn new(file: Box<dyn VfsFile>, page_size: usize, cache_bytes: u64) -> Pager {
-        let pages_max = usize::try_from(cache_bytes / page_size as u64).unwrap_or(usize::MAX);
+        let slots = Arc::new(Slots::new());
         Pager {
             file,
             page_size,
-            cache: Cache::new(pages_max),
+            cache: Cache::new(cache_bytes, page_size, Arc::clone(&slots)),
+            slots,
             in_flight: RwLock::new(InFlight::default()),
+            leaf_lines: SearchLines::new(),
+            branch_lines: SearchLines::new(),
             page_count: AtomicU32::new(0),
             reads: AtomicU64::new(0),
         }
@@ -53,6 +62,25 @@ impl Pager {
 
     pub(crate) fn file(&self) -> &dyn VfsFile {
         &*self.file
+    }
+
+    /// Where readers of this file's pages say what they read.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
+    }
+
+    /// Begins to look at cached pages without holding them. `None` where that cannot be.
+    #[inline]
+    pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Sight<'a>> {
+        let look = self.cache.look(hold)?;
+        let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
+        Some(Sight { look, leaf_lines, branch_lines })
+    }
+
+    fn note_lines(&self, bytes: &[u8]) {
+        let node = Node::new(bytes);
+        let lines = if node.is_leaf() { &self.leaf_lines } else { &self.branch_lines };
+        lines.note(node.search_bytes());
     }
 
     pub(crate) fn page_count(&self) -> u32 {
@@ -96,7 +124,8 @@ impl Pager {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
         for page in landed.pages.into_values() {
-            self.cache.insert(page);
+            self.note_lines(page.bytes());
+            self.cache.insert(&page);
         }
     }
 
@@ -155,15 +184,71 @@ impl Pager {
             let page = Some(child.id.0);
             return Err(Error::corruption(page, Invariant::PageOwnedOnce, wanted, child.id));
         }
-        let mut bytes = vec![0; self.page_size];
-        self.read_pages(child.id, &mut bytes)?;
-        let read = Page::from_disk(&bytes, child.id);
-        assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
-        let page = read?;
-        check_child(&page, child, expected)?;
-        check_node(page.bytes(), child.id, page_count)?;
-        self.cache.insert(page.clone());
-        Ok(page)
+        let fill = |bytes: &mut [u8]| {
+            self.read_pages(child.id, bytes)?;
+            let read = check_bytes(bytes, child.id);
+            assert!(!seeded!(CorruptPageAborts) || read.is_ok(), "a page is corrupt");
+            read?;
+            check_child(bytes, child, expected)?;
+            check_node(bytes, child.id, page_count)?;
+            self.note_lines(bytes);
+            Ok(())
+        };
+        if let Some(page) = self.cache.load(child, fill)? {
+            return Ok(page);
+        }
+        let mut bytes = vec![0; self.page_size].into_boxed_slice();
+        fill(&mut bytes)?;
+        Ok(Page::own(bytes))
+    }
+}
+
+/// The time in which a thread looks at cached pages without holding them.
+pub(crate) struct Sight<'a> {
+    look: Look<'a>,
+    leaf_lines: usize,
+    branch_lines: usize,
+}
+
+impl<'a> PageLook<'a> for Sight<'a> {
+    #[inline]
+    fn prefetch(&self, id: PageId, level: u8) {
+        let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
+        self.look.prefetch(id, lines);
+    }
+
+    #[inline]
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
+        self.look.peek(child)
+    }
+}
+
+/// How many lines a search touches, as a running average over the pages that come in. Fewer than
+/// that make a search wait twice for memory; more of them waste what others wait for.
+struct SearchLines(AtomicU32);
+
+impl SearchLines {
+    /// Sixteenths of a line, so that an average can creep.
+    const UNIT: u32 = 16;
+    const MAX: u32 = 26;
+
+    fn new() -> SearchLines {
+        SearchLines(AtomicU32::new(8 * SearchLines::UNIT))
+    }
+
+    #[inline]
+    fn get(&self) -> usize {
+        (self.0.load(Ordering::Relaxed) / SearchLines::UNIT) as usize
+    }
+
+    fn note(&self, bytes: usize) {
+        let lines = u32::try_from(bytes / 64 + 2).unwrap_or(u32::MAX).min(SearchLines::MAX);
+        let old = self.0.load(Ordering::Relaxed);
+        // Rounded up, or else a small step would be none.
+        let new = (15 * old + lines * SearchLines::UNIT).div_ceil(16);
+        if new != old {
+            self.0.store(new, Ordering::Relaxed);
+        }
     }
 }
 
@@ -173,12 +258,12 @@ impl PageRead for Pager {
     }
 
     fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page> {
-        let here = self.cache.get(child.id).or_else(|| {
+        let here = self.cache.get(child).or_else(|| {
             // In flight only while a commit is being flushed; the cache knows nothing of it.
             self.in_flight.read().pages.get(&child.id).cloned()
         });
         let Some(page) = here else { return self.load(child, expected) };
-        check_child(&page, child, expected)?;
+        check_child(page.bytes(), child, expected)?;
         Ok(page)
     }
 

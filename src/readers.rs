@@ -2,11 +2,12 @@
 //!
 //! Owns: the newest durable state, and which states somebody still reads.
 //! Must not know: pages, files. Keeps: snapshot-stable, publish-after-durable,
-//! no-reuse-while-reachable (a state is pinned in the same step in which it is looked up).
+//! no-reuse-while-reachable (a state counts as read from before its reader looks at it).
 
 use crate::catalog::Catalog;
 use crate::page::TxnId;
 use crate::seeded::seeded;
+use crate::slots::{Hold, Published, Slots};
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 
@@ -20,17 +21,48 @@ pub(crate) struct State {
 
 /// The newest durable state and the pinned ones.
 pub(crate) struct Readers {
+    published: Published<State>,
     table: Mutex<Table>,
 }
 
 struct Table {
     newest: Arc<State>,
+    /// Pins that outlive a transaction, or found no slot.
     pins: BTreeMap<TxnId, u32>,
 }
 
+/// A state that is pinned until the snapshot is dropped.
+pub(crate) enum Snapshot<'a> {
+    /// By a slot.
+    Held(Hold<'a, State>),
+    /// By an entry of the table.
+    Listed(&'a Readers, Arc<State>),
+}
+
+impl std::ops::Deref for Snapshot<'_> {
+    type Target = State;
+
+    #[inline]
+    fn deref(&self) -> &State {
+        match self {
+            Snapshot::Held(hold) => hold,
+            Snapshot::Listed(_, state) => state,
+        }
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if let Snapshot::Listed(readers, state) = self {
+            readers.unpin(state.txn);
+        }
+    }
+}
+
 impl Readers {
-    pub(crate) fn new(state: Arc<State>) -> Readers {
-        Readers { table: Mutex::new(Table { newest: state, pins: BTreeMap::new() }) }
+    pub(crate) fn new(state: Arc<State>, slots: Arc<Slots>) -> Readers {
+        let published = Published::new(Arc::clone(&state), slots);
+        Readers { published, table: Mutex::new(Table { newest: state, pins: BTreeMap::new() }) }
     }
 
     /// The newest durable state, not pinned.
@@ -39,16 +71,20 @@ impl Readers {
     }
 
     /// Pins the newest durable state.
-    pub(crate) fn pin_newest(&self) -> Arc<State> {
+    #[inline]
+    pub(crate) fn pin_newest(&self) -> Snapshot<'_> {
+        match self.published.hold() {
+            Some(hold) => Snapshot::Held(hold),
+            None => self.list_newest(),
+        }
+    }
+
+    #[cold]
+    fn list_newest(&self) -> Snapshot<'_> {
         let mut table = self.table.lock();
         let state = Arc::clone(&table.newest);
-        if seeded!(ReaderRegistersAfterRootRead) {
-            drop(table);
-            (0..100).for_each(|_| std::thread::yield_now());
-            table = self.table.lock();
-        }
         *table.pins.entry(state.txn).or_insert(0) += 1;
-        state
+        Snapshot::Listed(self, state)
     }
 
     /// Pins a state that cannot go away meanwhile: it is pinned already, or the writer's base.
@@ -74,6 +110,7 @@ impl Readers {
         if seeded!(RefreshKeepsOldState) && state.txn.0 % 4 == 3 {
             return;
         }
+        self.published.publish(Arc::clone(&state));
         table.newest = state;
     }
 
@@ -82,11 +119,11 @@ impl Readers {
     pub(crate) fn pinned(&self) -> Vec<TxnId> {
         let table = self.table.lock();
         let mut pinned: Vec<TxnId> = table.pins.keys().copied().collect();
-        if seeded!(OldestReaderForgotten) && !pinned.is_empty() {
+        self.published.for_each_held(|state| pinned.push(state.txn));
+        pinned.sort_unstable();
+        pinned.dedup();
+        if seeded!(OldestReaderForgotten) && pinned.len() > 1 {
             pinned.remove(0);
-        }
-        if let Err(at) = pinned.binary_search(&table.newest.txn) {
-            pinned.insert(at, table.newest.txn);
         }
         pinned
     }

@@ -277,6 +277,14 @@ mod catalogue {
         CacheServesReusedPage = "cache-serves-reused-page" breaks CacheCoherent,
         /// Sealed pages leave memory before they are in the file.
         FlightDroppedEarly = "flight-dropped-early" breaks CacheCoherent,
+        /// A frame is emptied though a reader looks at it.
+        FrameEmptiedWhileLookedAt = "frame-emptied-while-looked-at" breaks CacheCoherent,
+        /// A frame is emptied though a reader was lent a value in it.
+        FrameEmptiedWhileLent = "frame-emptied-while-lent" breaks CacheCoherent,
+        /// A frame is emptied though somebody holds it.
+        FrameEmptiedWhileHeld = "frame-emptied-while-held" breaks CacheCoherent,
+        /// A state that a reader holds counts as free.
+        HeldVersionsNotAsked = "held-versions-not-asked" breaks NoReuseWhileReachable,
         /// The length of a large value is not held against the file (a length asked for terabytes).
         LengthTrustedForAllocation = "length-trusted-for-allocation" breaks BytesNeverPanic,
         /// A damaged page met by a read panics (an engine of this line aborted).

@@ -7,22 +7,54 @@
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-    pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-    pub use std::sync::{Arc, Weak};
-    pub use std::thread::yield_now;
-    pub use std::thread_local;
+    pub use std::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
+    };
+    pub use std::sync::{Arc, OnceLock, Weak};
+
+    /// Orders a `SeqCst` read-modify-write that was just made before every later load of this
+    /// thread, as `fence(SeqCst)` would.
+    #[inline]
+    pub fn fence_after_rmw() {
+        // A locked instruction of this architecture is a full barrier already.
+        #[cfg(target_arch = "x86_64")]
+        compiler_fence(Ordering::SeqCst);
+        #[cfg(not(target_arch = "x86_64"))]
+        fence(Ordering::SeqCst);
+    }
+
+    thread_local! {
+        static THREAD: u32 = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    static THREADS: AtomicU32 = AtomicU32::new(0);
+
+    /// A small number of the calling thread, for spreading threads over slots.
+    #[inline]
+    pub fn thread_number() -> usize {
+        // A destructor of another thread-local value may still read; then any number will do.
+        THREAD.try_with(|number| *number as usize).unwrap_or(0)
+    }
 }
 
 #[cfg(loom)]
 mod imp {
-    // The threads of a model share one thread of the system.
-    pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-    pub use loom::thread_local;
-    // What counted references share here never changes, so their counts need no model.
-    pub use std::sync::Arc;
+    pub use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+    // What counted references share here never changes, so their counts need no model; nor do
+    // cells that are filled once and that no two threads fill.
+    pub use std::sync::{Arc, OnceLock};
 
-    /// A model lets every thread run at any point anyway.
-    pub fn yield_now() {}
+    /// The fence itself: to the model a `SeqCst` access is no stronger than an `AcqRel` one.
+    pub fn fence_after_rmw() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// All threads of a model begin at the same slot, so that they meet.
+    pub fn thread_number() -> usize {
+        0
+    }
 
     /// loom's mutex with the signatures of the production one.
     #[derive(Debug)]
@@ -91,8 +123,8 @@ mod imp {
             guard.0 = Some(self.0.wait(held).expect(SOUND));
         }
 
-        pub fn notify_one(&self) {
-            self.0.notify_one();
+        pub fn notify_all(&self) {
+            self.0.notify_all();
         }
     }
 }

@@ -66,10 +66,10 @@ impl<'a> WriteGuard<'a> {
         }
         let ticket =
             if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
-        let waiter = self.core.join(ticket);
+        self.core.flush.lock().waiting += 1;
         self.core.leave();
         drop(writer);
-        waiter.map_or(Ok(()), |waiter| self.core.wait(&waiter))
+        self.core.wait(ticket)
     }
 }
 

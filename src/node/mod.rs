@@ -125,7 +125,9 @@ fn head_of(suffix: &[u8]) -> u32 {
 /// Where the parts of a tree page begin.
 #[derive(Clone, Copy)]
 struct Layout {
+    is_leaf: bool,
     count: usize,
+    prefix: usize,
     children: usize,
     heads: usize,
     offsets: usize,
@@ -135,17 +137,18 @@ struct Layout {
 impl Layout {
     #[inline]
     fn of(bytes: &[u8]) -> Layout {
-        let is_leaf = bytes[HEADER_KIND] == KIND_LEAF;
-        let count = usize::from(get_u16(bytes, HEADER_COUNT));
-        let prefix = usize::from(get_u16(bytes, HEADER_PREFIX));
-        Layout::new(is_leaf, count, prefix)
+        let header: &[u8; HEADER_LEN] = bytes.first_chunk().expect("a page has a header");
+        let field = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        Layout::new(header[HEADER_KIND] == KIND_LEAF, field(HEADER_COUNT), field(HEADER_PREFIX))
     }
 
+    #[inline]
     fn new(is_leaf: bool, count: usize, prefix: usize) -> Layout {
         let children = HEADER_LEN + prefix.next_multiple_of(4);
         let heads = if is_leaf { children } else { children + (count + 1) * CHILD_LEN };
         let offsets = heads + count * HEAD_LEN;
-        Layout { count, children, heads, offsets, end: offsets + count * OFFSET_LEN }
+        let end = offsets + count * OFFSET_LEN;
+        Layout { is_leaf, count, prefix, children, heads, offsets, end }
     }
 }
 
@@ -191,30 +194,43 @@ impl<'a> Node<'a> {
         Layout::of(self.bytes).end + self.bytes.len() - heap - dead
     }
 
+    /// Bytes from the beginning of the page to the end of what a search touches but for cells.
+    pub(crate) fn search_bytes(self) -> usize {
+        Layout::of(self.bytes).end
+    }
+
     /// Whether slot `at` continues a run of ascending insertions.
     pub(crate) fn continues_run(self, at: usize) -> bool {
         at > 0 && usize::from(get_u16(self.bytes, HEADER_RUN)) == at
     }
 
+    #[inline]
     fn heads(self, layout: Layout) -> &'a [[u8; HEAD_LEN]] {
         self.bytes[layout.heads..layout.offsets].as_chunks().0
     }
 
+    #[inline]
     fn cell(self, layout: Layout, at: usize) -> usize {
         usize::from(get_u16(self.bytes, layout.offsets + at * OFFSET_LEN))
     }
 
     /// The length of a key after the prefix, and the rest of it after the head.
-    fn rest(self, cell: usize) -> (usize, &'a [u8]) {
+    #[inline]
+    fn rest_in(self, layout: Layout, cell: usize) -> (usize, &'a [u8]) {
         let len = usize::from(get_u16(self.bytes, cell));
-        let header = if self.is_leaf() { LEAF_CELL_HEADER } else { BRANCH_CELL_HEADER };
+        let header = if layout.is_leaf { LEAF_CELL_HEADER } else { BRANCH_CELL_HEADER };
         let at = cell + header;
         (len, &self.bytes[at..at + len.saturating_sub(HEAD_LEN)])
     }
 
+    fn rest(self, cell: usize) -> (usize, &'a [u8]) {
+        self.rest_in(Layout::of(self.bytes), cell)
+    }
+
     /// Compares a key's part after the prefix with a cell whose head is the same.
-    fn compare_tie(self, suffix: &[u8], cell: usize) -> Ordering {
-        let (len, rest) = self.rest(cell);
+    #[inline]
+    fn compare_tie(self, layout: Layout, suffix: &[u8], cell: usize) -> Ordering {
+        let (len, rest) = self.rest_in(layout, cell);
         if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
             return Ordering::Equal;
         }
@@ -229,18 +245,22 @@ impl<'a> Node<'a> {
 
     /// The slot that holds `key`, or the slot where it belongs.
     pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
-        let layout = Layout::of(self.bytes);
-        let prefix = self.prefix();
-        let Some(suffix) = key.strip_prefix(prefix) else {
+        self.search_in(Layout::of(self.bytes), key)
+    }
+
+    #[inline]
+    fn search_in(self, layout: Layout, key: &[u8]) -> Result<usize, usize> {
+        let prefix = &self.bytes[HEADER_LEN..HEADER_LEN + layout.prefix];
+        let Some(suffix) = strip_prefix(key, prefix) else {
             return Err(if key < prefix { 0 } else { layout.count });
         };
         let head = head_of(suffix);
         let heads = self.heads(layout);
         let first = lower_bound(heads, head);
-        if first == layout.count || u32::from_le_bytes(heads[first]) != head {
+        if heads.get(first).is_none_or(|&slot| u32::from_le_bytes(slot) != head) {
             return Err(first);
         }
-        match self.compare_tie(suffix, self.cell(layout, first)) {
+        match self.compare_tie(layout, suffix, self.cell(layout, first)) {
             Ordering::Equal => Ok(first),
             Ordering::Less => Err(first),
             Ordering::Greater => self.search_tied(layout, suffix, first + 1),
@@ -255,7 +275,7 @@ impl<'a> Node<'a> {
         let (mut low, mut high) = (first, first + tied);
         while low < high {
             let middle = low.midpoint(high);
-            match self.compare_tie(suffix, self.cell(layout, middle)) {
+            match self.compare_tie(layout, suffix, self.cell(layout, middle)) {
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => high = middle,
                 Ordering::Greater => low = middle + 1,
@@ -274,14 +294,32 @@ impl<'a> Node<'a> {
 
     /// Child `at` of a branch.
     pub(crate) fn child(self, at: usize) -> ChildRef {
-        let from = Layout::of(self.bytes).children + at * CHILD_LEN;
-        ChildRef { id: PageId(get_u32(self.bytes, from)), checksum: get_u32(self.bytes, from + 4) }
+        self.child_in(Layout::of(self.bytes), at)
+    }
+
+    #[inline]
+    fn child_in(self, layout: Layout, at: usize) -> ChildRef {
+        let from = layout.children + at * CHILD_LEN;
+        let child = &self.bytes[from..from + CHILD_LEN];
+        ChildRef { id: PageId(get_u32(child, 0)), checksum: get_u32(child, 4) }
+    }
+
+    /// What a step down for `key` leads to: at once, since a lookup does nothing else.
+    #[inline]
+    pub(crate) fn descend(self, key: &[u8]) -> Descent<'a> {
+        let layout = Layout::of(self.bytes);
+        match (layout.is_leaf, self.search_in(layout, key)) {
+            (true, Ok(at)) => Descent::Value(self.value_in(layout, at)),
+            (true, Err(_)) => Descent::Absent,
+            (false, Ok(separator)) => Descent::Child(self.child_in(layout, separator + 1)),
+            (false, Err(at)) => Descent::Child(self.child_in(layout, at)),
+        }
     }
 
     /// Appends the key of slot `at` to `out`.
     pub(crate) fn append_key(self, at: usize, out: &mut Vec<u8>) {
         let layout = Layout::of(self.bytes);
-        let (len, rest) = self.rest(self.cell(layout, at));
+        let (len, rest) = self.rest_in(layout, self.cell(layout, at));
         let head = u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes();
         out.extend_from_slice(self.prefix());
         out.extend_from_slice(&head[..len.min(HEAD_LEN)]);
@@ -296,16 +334,26 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn payload(self, at: usize) -> Payload<'a> {
-        let cell = self.cell(Layout::of(self.bytes), at);
-        let (_, rest) = self.rest(cell);
+        self.payload_in(Layout::of(self.bytes), at)
+    }
+
+    #[inline]
+    fn payload_in(self, layout: Layout, at: usize) -> Payload<'a> {
+        let cell = self.cell(layout, at);
+        let len = usize::from(get_u16(self.bytes, cell));
         let tag = get_u16(self.bytes, cell + 2);
-        let from = cell + LEAF_CELL_HEADER + rest.len();
+        let from = cell + LEAF_CELL_HEADER + len.saturating_sub(HEAD_LEN);
         Payload { tag, bytes: &self.bytes[from..from + payload_len(tag)] }
     }
 
     /// The value of slot `at` of a leaf.
     pub(crate) fn value(self, at: usize) -> Value<'a> {
-        let payload = self.payload(at);
+        self.value_in(Layout::of(self.bytes), at)
+    }
+
+    #[inline]
+    fn value_in(self, layout: Layout, at: usize) -> Value<'a> {
+        let payload = self.payload_in(layout, at);
         let field = |from| get_u32(payload.bytes, from);
         match payload.tag {
             VALUE_OVERFLOW => {
@@ -317,20 +365,47 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Where a lookup goes from a page.
+pub(crate) enum Descent<'a> {
+    Child(ChildRef),
+    Value(Value<'a>),
+    Absent,
+}
+
 /// The first of `heads` that is not below `head`.
 ///
-/// No step branches on a comparison, since it could not be predicted. Up to 64 heads, four cache
-/// lines, are compared all: the processor fetches them side by side, not one after the other.
+/// No step branches on a comparison, since it could not be predicted. The last heads are compared
+/// all, four at a time, and always as many, so that the loop's end is no surprise either.
+#[inline]
 fn lower_bound(heads: &[[u8; HEAD_LEN]], head: u32) -> usize {
-    const LINEAR: usize = 64;
+    const LINEAR: usize = 16;
+    let is_below = |slot: &[u8; HEAD_LEN]| u32::from_le_bytes(*slot) < head;
     let (mut base, mut len) = (0, heads.len());
     while len > LINEAR {
         let half = len / 2;
-        let is_below = u32::from_le_bytes(heads[base + half - 1]) < head;
-        base = select_unpredictable(is_below, base + half, base);
+        base = select_unpredictable(is_below(&heads[base + half - 1]), base + half, base);
         len -= half;
     }
+    // All heads in front of `base` are below.
+    let first = base.min(heads.len().saturating_sub(LINEAR));
     // Counts of the heads' own width, which fill a vector register.
-    let below = heads[base..base + len].iter().map(|&slot| u32::from_le_bytes(slot) < head);
-    base + below.map(u32::from).sum::<u32>() as usize
+    let count = |heads: &[[u8; HEAD_LEN]]| {
+        heads.iter().map(|slot| u32::from(is_below(slot))).sum::<u32>() as usize
+    };
+    match heads[first..].first_chunk::<LINEAR>() {
+        Some(window) => first + count(window),
+        None => first + count(&heads[first..]),
+    }
+}
+
+/// The rest of a key after a prefix; both are short as a rule, so that a call would cost more
+/// than the comparison.
+#[inline]
+fn strip_prefix<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k [u8]> {
+    let (start, suffix) = key.split_at_checked(prefix.len())?;
+    let (words, rest) = prefix.as_chunks::<4>();
+    let (start_words, start_rest) = start.as_chunks::<4>();
+    let same = words.iter().zip(start_words).all(|(a, b)| a == b)
+        && rest.iter().zip(start_rest).all(|(a, b)| a == b);
+    same.then_some(suffix)
 }

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod insert;
+mod look;
 mod release;
 mod relocate;
 mod remove;
@@ -15,14 +16,15 @@ mod share;
 mod tests;
 
 pub(crate) use cursor::Cursor;
+pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all};
 pub(crate) use relocate::Move;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
 use crate::error::{Error, Result};
-use crate::format::HEADER_TXN;
+use crate::format::{HEADER_CHECKSUM, HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
 use crate::node::{Node, Run, Value, run_pages};
-use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u64};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, get_u64};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -242,16 +244,26 @@ impl Tree {
 /// The leaf and the slot that hold `key`, below a sealed page.
 fn find_sealed(
     pages: &dyn PageRead,
-    mut child: ChildRef,
-    mut expected: Expected,
+    child: ChildRef,
+    expected: Expected,
     key: &[u8],
 ) -> Result<Option<(Held, usize)>> {
+    let found = find_below(pages, At { child, expected }, key)?;
+    Ok(found.map(|(page, at)| (Held::Clean(page), at)))
+}
+
+/// The leaf and the slot that hold `key`, below a sealed page.
+pub(crate) fn find_below(
+    pages: &dyn PageRead,
+    at: At,
+    key: &[u8],
+) -> Result<Option<(Page, usize)>> {
+    let At { mut child, mut expected } = at;
     loop {
         let page = pages.read_node(child, expected)?;
         let node = Node::new(page.bytes());
         if node.is_leaf() {
-            let found = node.search(key).ok();
-            return Ok(found.map(|at| (Held::Clean(page), at)));
+            return Ok(node.search(key).ok().map(|at| (page, at)));
         }
         child = node.child(node.child_for(key));
         expected = Expected { level: node.level() - 1, txn_max: page.txn() };
@@ -324,20 +336,21 @@ impl Edit<'_> {
 }
 
 /// Checks what only the reader of a page can check: that it is the child its parent means.
-pub(crate) fn check_child(page: &Page, child: ChildRef, expected: Expected) -> Result<()> {
+pub(crate) fn check_child(bytes: &[u8], child: ChildRef, expected: Expected) -> Result<()> {
     let id = Some(child.id.0);
-    if page.checksum() != child.checksum && !seeded!(ChildChecksumNotCompared) {
+    let found = get_u32(bytes, HEADER_CHECKSUM);
+    if found != child.checksum && !seeded!(ChildChecksumNotCompared) {
         let invariant = Invariant::ParentHoldsChecksum;
-        let (wanted, found) = (child.checksum, page.checksum());
-        let wanted = format_args!("{wanted:#010x}").to_string();
+        let wanted = format_args!("{:#010x}", child.checksum).to_string();
         return Err(Error::corruption(id, invariant, wanted, format_args!("{found:#010x}")));
     }
     let is_trusted = seeded!(LevelNotCompared | CyclicChildAccepted);
-    if page.level() != expected.level && !is_trusted {
+    let level = bytes[HEADER_LEVEL];
+    if level != expected.level && !is_trusted {
         let invariant = Invariant::UniformDepth;
-        return Err(Error::corruption(id, invariant, expected.level, page.level()));
+        return Err(Error::corruption(id, invariant, expected.level, level));
     }
-    let txn = TxnId(get_u64(page.bytes(), HEADER_TXN));
+    let txn = TxnId(get_u64(bytes, HEADER_TXN));
     if txn > expected.txn_max && !seeded!(ChildTxnNotCompared) {
         let expected = format_args!("at most {}", expected.txn_max).to_string();
         return Err(Error::corruption(id, Invariant::ChildNotNewer, expected, txn));

@@ -7,11 +7,13 @@
 mod iter;
 mod multi;
 mod read;
+mod value;
 mod write;
 
 pub use iter::Iter;
 pub use multi::MultiTxn;
 pub use read::ReadOnlyTxn;
+pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
@@ -22,33 +24,46 @@ use crate::commit::Core;
 use crate::error::{Error, Fault, Result};
 use crate::format::{VALUE_LEN_MAX, bucket_name_len_max, key_len_max};
 use crate::seeded::seeded;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, OnceLock};
 use crate::tree::{Cursor, PageRead, Tree};
 
-/// The first failure of the storage that a transaction or one of its cursors met.
-#[derive(Clone, Debug)]
-struct Sticky(Arc<Mutex<Option<Fault>>>);
+/// The first failure of the storage that a transaction or one of its cursors met. Takes memory
+/// when it is shared, or when something fails.
+#[derive(Debug)]
+struct Sticky(OnceLock<Arc<Mutex<Option<Fault>>>>);
+
+impl Clone for Sticky {
+    fn clone(&self) -> Sticky {
+        Sticky(OnceLock::from(Arc::clone(self.shared())))
+    }
+}
 
 impl Sticky {
     fn new() -> Sticky {
-        Sticky(Arc::new(Mutex::new(None)))
+        Sticky(OnceLock::new())
+    }
+
+    fn shared(&self) -> &Arc<Mutex<Option<Fault>>> {
+        self.0.get_or_init(|| Arc::new(Mutex::new(None)))
     }
 
     /// Fails when something failed before.
+    #[inline]
     fn check(&self) -> Result<()> {
-        match &*self.0.lock() {
-            Some(fault) => Err(fault.raise()),
+        match self.0.get() {
             None => Ok(()),
+            Some(first) => first.lock().as_ref().map_or(Ok(()), |fault| Err(fault.raise())),
         }
     }
 
     /// Remembers a failure of the storage. A bad argument or a missing key is none.
+    #[inline]
     fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(
             error @ (Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace),
         ) = result
         {
-            let mut first = self.0.lock();
+            let mut first = self.shared().lock();
             if first.is_none() && !seeded!(SwallowedErrorCommits) {
                 *first = Some(Fault::keep(error));
             }

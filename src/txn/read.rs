@@ -3,32 +3,33 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
-use super::{Iter, Sticky, check_key, check_name, edge_entry};
+use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
+use crate::arena::Peeked;
+use crate::catalog::Record;
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::page::TxnId;
-use crate::readers::State;
+use crate::node::{Node, Run, Value};
+use crate::page::Page;
+use crate::pager::Sight;
+use crate::readers::Snapshot;
 use crate::sync::Arc;
-use crate::tree::{Cursor, Tree};
+use crate::tree::{At, Cursor, Expected, GROUP, Seen, Tree, find_below, look, look_all};
+use std::ops::Range;
 
 /// A bucket of the newest durable state, which does not change while the transaction lasts.
-#[derive(Debug)]
 pub struct ReadOnlyTxn<'t> {
     core: &'t Arc<Core>,
-    tree: Tree,
-    state: TxnId,
+    record: &'t Record,
+    snapshot: &'t Snapshot<'t>,
     sticky: Sticky,
 }
 
-/// A pin on a state, given back when it is dropped.
-struct Pin<'t> {
-    core: &'t Core,
-    state: Arc<State>,
-}
-
-impl Drop for Pin<'_> {
-    fn drop(&mut self) {
-        self.core.readers.unpin(self.state.txn);
+impl std::fmt::Debug for ReadOnlyTxn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadOnlyTxn")
+            .field("state", &self.snapshot.txn)
+            .field("entries", &self.record.entries)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,19 +40,154 @@ pub(crate) fn run_view<R>(
     closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     check_name(core, bucket)?;
-    let pin = Pin { core, state: core.readers.pin_newest() };
-    let found = pin.state.catalog.find(&core.pager, bucket.as_bytes(), pin.state.txn)?;
-    let Some(tree) = found else { return Err(Error::NotFound) };
-    let txn = ReadOnlyTxn { core, tree, state: pin.state.txn, sticky: Sticky::new() };
+    let snapshot = core.readers.pin_newest();
+    let mut place = None;
+    let found = snapshot.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
+    let Some(record) = found else { return Err(Error::NotFound) };
+    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, sticky: Sticky::new() };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
 }
 
-impl ReadOnlyTxn<'_> {
-    fn page_size(&self) -> usize {
+/// What a lookup does with a value where it found it.
+trait Take<'t> {
+    type Out;
+    /// The value lies at `range` of a page that is looked at.
+    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> Self::Out;
+    /// The value lies at `range` of a page.
+    fn paged(page: Page, range: Range<usize>) -> Self::Out;
+    /// The value is this.
+    fn owned(bytes: Vec<u8>) -> Self::Out;
+}
+
+/// Copies the value.
+struct Copy;
+
+impl Take<'_> for Copy {
+    type Out = Vec<u8>;
+
+    #[inline]
+    fn peeked(page: Peeked<'_, '_>, range: Range<usize>) -> Vec<u8> {
+        page.bytes[range].to_vec()
+    }
+
+    fn paged(page: Page, range: Range<usize>) -> Vec<u8> {
+        page.bytes()[range].to_vec()
+    }
+
+    fn owned(bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
+}
+
+/// Lends the value.
+struct Lend;
+
+impl<'t> Take<'t> for Lend {
+    type Out = ValueRef<'t>;
+
+    #[inline]
+    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> ValueRef<'t> {
+        ValueRef::in_frame(page.pin(), range)
+    }
+
+    fn paged(page: Page, range: Range<usize>) -> ValueRef<'t> {
+        ValueRef::in_page(page, range)
+    }
+
+    fn owned(bytes: Vec<u8>) -> ValueRef<'t> {
+        ValueRef::own(bytes)
+    }
+}
+
+/// Where the bytes of a value are.
+enum Place {
+    /// At this range of its page.
+    Here(Range<usize>),
+    Run(Run),
+}
+
+impl Place {
+    #[inline]
+    fn of(bytes: &[u8], value: Value<'_>) -> Place {
+        match value {
+            Value::Inline(value) => {
+                let start = value.as_ptr().addr() - bytes.as_ptr().addr();
+                Place::Here(start..start + value.len())
+            }
+            Value::Overflow(run) => Place::Run(run),
+            Value::Unplaced { .. } => unreachable!("a sealed page holds no value without pages"),
+        }
+    }
+}
+
+impl<'t> ReadOnlyTxn<'t> {
+    #[inline]
+    fn check(&self, key: &[u8]) -> Result<()> {
         use crate::tree::PageRead;
-        self.core.pager.page_size()
+        self.sticky.check()?;
+        check_key(self.core.pager.page_size(), key)
+    }
+
+    /// Where the bucket's tree begins; `None` when it is empty.
+    #[inline]
+    fn root(&self) -> Option<At> {
+        let (child, level) = self.record.root?;
+        Some(At { child, expected: Expected { level, txn_max: self.snapshot.txn } })
+    }
+
+    fn tree(&self) -> Tree {
+        self.record.tree(self.snapshot.txn)
+    }
+
+    /// Begins to look at pages of the cache.
+    #[inline]
+    fn look(&self) -> Option<Sight<'t>> {
+        match self.snapshot {
+            Snapshot::Held(hold) => self.core.pager.look(hold),
+            Snapshot::Listed(..) => None,
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "moving the value's place would cost a stall")]
+    #[inline(always)]
+    fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
+        self.check(key)?;
+        let Some(root) = self.root() else { return Err(Error::NotFound) };
+        let Some(pages) = self.look() else { return self.find_below::<T>(root, key) };
+        let place = match look(root, &pages, key) {
+            Seen::There(page, value) => match Place::of(page.bytes, value) {
+                Place::Here(range) => return Ok(T::peeked(page, range)),
+                Place::Run(run) => Ok(run),
+            },
+            Seen::Absent => return Err(Error::NotFound),
+            Seen::Missing(at) => Err(at),
+        };
+        drop(pages);
+        match place {
+            Ok(run) => self.read_run(run).map(T::owned),
+            Err(at) => self.find_below::<T>(at, key),
+        }
+    }
+
+    /// Goes on where a page is to be read first.
+    #[cold]
+    fn find_below<T: Take<'t>>(&self, at: At, key: &[u8]) -> Result<T::Out> {
+        let found = self.sticky.note(find_below(&self.core.pager, at, key))?;
+        let Some((page, at)) = found else { return Err(Error::NotFound) };
+        match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
+            Place::Here(range) => Ok(T::paged(page, range)),
+            Place::Run(run) => self.read_run(run).map(T::owned),
+        }
+    }
+
+    #[cold]
+    fn read_run(&self, run: Run) -> Result<Vec<u8>> {
+        use crate::tree::PageRead;
+        let mut value = Vec::new();
+        self.sticky.note(self.core.pager.read_run(run, &mut value))?;
+        Ok(value)
     }
 
     /// The value of a key.
@@ -59,11 +195,77 @@ impl ReadOnlyTxn<'_> {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for one
     /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`], which stick.
+    #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>> {
-        let key = key.as_ref();
-        self.sticky.check()?;
-        check_key(self.page_size(), key)?;
-        self.sticky.note(self.tree.get(&self.core.pager, key))
+        self.find::<Copy>(key.as_ref())
+    }
+
+    /// The value of a key where it lies, without a copy. Keeps its page in the cache meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`].
+    #[inline]
+    pub fn get_ref(&self, key: impl AsRef<[u8]>) -> Result<ValueRef<'t>> {
+        self.find::<Lend>(key.as_ref())
+    }
+
+    /// The values of several keys, `None` for those that are not there, in the order of the
+    /// keys. Faster than one call for each: while one key waits for memory, the others go on.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     txn.put("a", "1")?;
+    ///     txn.put("c", "3")
+    /// })?;
+    /// db.view("b", |txn| {
+    ///     let values = txn.get_many(&["a", "b", "c"])?;
+    ///     assert_eq!(values[0].as_deref(), Some(b"1".as_slice()));
+    ///     assert!(values[1].is_none());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`], but for `NotFound`; then there is no value at all.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<ValueRef<'t>>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        values.resize_with(keys.len(), || None);
+        let mut group: [&[u8]; GROUP] = [&[]; GROUP];
+        for (keys, values) in keys.chunks(GROUP).zip(values.chunks_mut(GROUP)) {
+            for (to, key) in group.iter_mut().zip(keys) {
+                *to = key.as_ref();
+                self.check(to)?;
+            }
+            self.get_group(&group[..keys.len()], values)?;
+        }
+        Ok(values)
+    }
+
+    /// Looks up at most a group of keys.
+    fn get_group(&self, keys: &[&[u8]], values: &mut [Option<ValueRef<'t>>]) -> Result<()> {
+        let mut is_left = [true; GROUP];
+        if let (Some(root), Some(pages)) = (self.root(), self.look()) {
+            look_all(root, &pages, keys, |number, seen| match seen {
+                Seen::There(page, value) => {
+                    if let Place::Here(range) = Place::of(page.bytes, value) {
+                        values[number] = Some(Lend::peeked(page, range));
+                        is_left[number] = false;
+                    }
+                }
+                Seen::Absent => is_left[number] = false,
+                Seen::Missing(_) => {}
+            });
+        }
+        for ((key, value), _) in keys.iter().zip(values).zip(is_left).filter(|(_, left)| *left) {
+            *value = match self.get_ref(key) {
+                Ok(value) => Some(value),
+                Err(Error::NotFound) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(())
     }
 
     /// Whether the bucket holds a key.
@@ -72,19 +274,20 @@ impl ReadOnlyTxn<'_> {
     /// Those of [`ReadOnlyTxn::get`], but for `NotFound`.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
-        self.sticky.check()?;
-        check_key(self.page_size(), key)?;
-        self.sticky.note(self.tree.contains(&self.core.pager, key))
+        self.check(key)?;
+        let Some(root) = self.root() else { return Ok(false) };
+        let found = find_below(&self.core.pager, root, key);
+        self.sticky.note(found).map(|found| found.is_some())
     }
 
     /// The number of entries of the bucket, known without a scan.
     pub fn len(&self) -> u64 {
-        self.tree.entries
+        self.record.entries
     }
 
     /// Whether the bucket has no entries.
     pub fn is_empty(&self) -> bool {
-        self.tree.entries == 0
+        self.record.entries == 0
     }
 
     /// The entry with the lowest key, or `None` in an empty bucket.
@@ -93,7 +296,7 @@ impl ReadOnlyTxn<'_> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::next))
+        self.sticky.note(edge_entry(self.core, &self.tree(), Cursor::next))
     }
 
     /// The entry with the highest key, or `None` in an empty bucket.
@@ -102,7 +305,7 @@ impl ReadOnlyTxn<'_> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::previous))
+        self.sticky.note(edge_entry(self.core, &self.tree(), Cursor::previous))
     }
 
     /// A cursor over the bucket.
@@ -111,7 +314,7 @@ impl ReadOnlyTxn<'_> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.core, self.tree.clone(), self.state, self.sticky.clone())
+        Iter::new(self.core, self.tree(), self.snapshot.txn, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.

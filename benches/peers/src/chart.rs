@@ -1,6 +1,7 @@
-//! The chart of the README: how many times as fast as each peer, losses on the left of the line.
+//! The chart and the table of the README: how many times as fast as each peer, losses too.
 
-use crate::measure::Row;
+use crate::measure::{Row, Series};
+use crate::report::figure;
 use std::fmt::Write;
 
 /// The rows of the chart: a row's name, the form that is compared (or any), and what it says.
@@ -73,15 +74,57 @@ pub fn draw(rows: &[Row]) -> String {
     frame(&body, y)
 }
 
+/// Our series, the other's, and how many times as fast ours is.
+fn compare<'r>(row: &'r Row, engine: &str, form: &str) -> Option<(&'r Series, &'r Series, f64)> {
+    let mut series = row.series.iter().filter(|series| series.engine == engine);
+    let other = row.find(engine, form).or_else(|| series.next())?;
+    let ours = row.ours_for(other)?;
+    Some((ours, other, 1.0 / row.ratio(ours, other)))
+}
+
+/// The same as a table: times as fast, losses in bold.
+pub fn table(rows: &[Row]) -> String {
+    let engines = COLOURS.iter().map(|(engine, _)| *engine);
+    let engines: Vec<&str> = engines
+        .filter(|engine| rows.iter().any(|row| row.series.iter().any(|s| s.engine == *engine)))
+        .collect();
+    let mut out = format!("| | ours | {} |\n", engines.join(" | "));
+    out += &format!("|---|---:|{}\n", "---:|".repeat(engines.len()));
+    for (name, form, label) in LINES {
+        let Some(row) = rows.iter().find(|row| row.name == *name) else { continue };
+        let mut ours_shown = None;
+        let mut cells = Vec::new();
+        for engine in &engines {
+            cells.push(match compare(row, engine, form) {
+                None => String::new(),
+                Some((ours, _, times)) => {
+                    ours_shown = ours_shown.or(Some(ours));
+                    let times = figure(times);
+                    if times.starts_with("0.") { format!("**{times}**") } else { times }
+                }
+            });
+        }
+        let time = ours_shown.map_or(f64::NAN, |ours| ours.median(|s| s.value(row.clock)));
+        out += &format!("| {label} | {} | {} |\n", duration(time), cells.join(" | "));
+    }
+    out
+}
+
+/// Nanoseconds in the unit that suits them.
+fn duration(nanoseconds: f64) -> String {
+    match nanoseconds {
+        _ if nanoseconds >= 1e6 => format!("{} ms", figure(nanoseconds / 1e6)),
+        _ if nanoseconds >= 1e4 => format!("{} µs", figure(nanoseconds / 1e3)),
+        _ => format!("{} ns", figure(nanoseconds)),
+    }
+}
+
 /// One dot for each peer.
 fn dots(row: &Row, form: &str, y: f64) -> String {
     let mut out = String::new();
     for (engine, colour) in COLOURS {
-        let mut series = row.series.iter().filter(|series| series.engine == *engine);
-        let fitting = row.find(engine, form).or_else(|| series.next());
-        let ours = fitting.and_then(|other| row.ours_for(other));
-        if let (Some(other), Some(ours)) = (fitting, ours) {
-            let (times, name) = (1.0 / row.ratio(ours, other), other.name());
+        if let Some((_, other, times)) = compare(row, engine, form) {
+            let name = other.name();
             writeln!(
                 out,
                 "<circle cx='{:.1}' cy='{y:.1}' r='5.5' fill='{colour}' fill-opacity='0.85'>\

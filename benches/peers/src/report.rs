@@ -58,7 +58,7 @@ impl<'s> Report<'s> {
 
 /// All tables in Markdown.
 fn markdown(rows: &[Row], verdicts: &[Verdict]) -> String {
-    let mut out = goal_table(verdicts);
+    let mut out = format!("{}\n{}", crate::chart::table(rows), goal_table(verdicts));
     for row in rows {
         write!(out, "\n{}", table(row)).expect("text takes text");
     }

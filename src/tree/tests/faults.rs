@@ -221,7 +221,7 @@ impl PageRead for Careless<'_> {
     fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page> {
         let page = self.0.pages[&child.id].clone();
         check_node(page.bytes(), child.id, self.0.end)?;
-        check_child(&page, page.child_ref(), expected)?;
+        check_child(page.bytes(), page.child_ref(), expected)?;
         Ok(page)
     }
 

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::node::{Run, check_node};
-use crate::page::{ChildRef, Extent, Page, PageId, run_checksum};
+use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
 use crate::tree::{Expected, PageRead, PlacedRun, check_child};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -90,10 +90,10 @@ impl PageRead for Store {
         if let Some(byte) = self.damaged.get(&child.id) {
             bytes[*byte] ^= 0x10;
         }
-        let page = Page::from_disk(&bytes, child.id)?;
-        check_node(page.bytes(), child.id, self.end)?;
-        check_child(&page, child, expected)?;
-        Ok(page)
+        check_bytes(&bytes, child.id)?;
+        check_node(&bytes, child.id, self.end)?;
+        check_child(&bytes, child, expected)?;
+        Ok(Page::own(bytes.into_boxed_slice()))
     }
 
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {

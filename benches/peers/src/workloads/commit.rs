@@ -9,6 +9,7 @@ use crate::rig::{Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
 use std::path::Path;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Transactions of a timed piece.
 const PIECE: usize = 100;
@@ -59,10 +60,12 @@ fn stores(settings: &Settings, data: &Data, parent: &Path) -> Result<Vec<Rig>> {
 
 /// Overwrites one random key in a transaction of its own, some times.
 fn overwrite(rig: &Rig, data: &Data, count: usize, seed: usize) -> Result<()> {
+    // Each write has a version of its own: one that changed nothing would not have to be synced.
+    static VERSION: AtomicUsize = AtomicUsize::new(1);
     let mut chance = Chance::new(seed as u64);
-    for version in 0..count {
+    for _ in 0..count {
         let pairs = [chance.below(data.count) as u32];
-        let change = Change::Put(seed * count + version + 1);
+        let change = Change::Put(VERSION.fetch_add(1, Ordering::Relaxed));
         rig.engine.write(&Batch { data, pairs: &pairs, change })?;
     }
     Ok(())
@@ -124,8 +127,9 @@ fn together(rig: &Rig, data: &Data, threads: usize, round: usize) -> Result<Samp
             overwrite(rig, data, share, round * threads + thread)
         };
         let running: Vec<_> = (0..threads).map(|t| scope.spawn(move || work(t))).collect();
-        barrier.wait();
+        // The clock runs before the threads do: this one may be woken long after them.
         time(share * threads, || {
+            barrier.wait();
             for thread in running {
                 thread.join().expect("no thread panics")?;
             }

@@ -1,0 +1,153 @@
+//! Readers that look at frames against those who fill and empty them.
+//!
+//! Attacks: cache-coherent.
+
+use super::Model;
+use crate::cache::Cache;
+use crate::page::{Page, PageId, TxnId};
+use crate::slots::{Published, Slots};
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::thread;
+use std::sync::Arc;
+
+pub(super) const MODELS: &[Model] = &[
+    Model {
+        name: "a_page_that_is_looked_at_stays",
+        run: a_page_that_is_looked_at_stays,
+        finds: &["frame-emptied-while-looked-at", "tag-before-page"],
+    },
+    Model {
+        name: "a_page_that_is_lent_stays",
+        run: a_page_that_is_lent_stays,
+        finds: &["frame-emptied-while-lent"],
+    },
+    Model {
+        name: "a_page_that_is_held_stays",
+        run: a_page_that_is_held_stays,
+        finds: &["frame-emptied-while-held"],
+    },
+    Model {
+        name: "a_miss_meets_the_reuse_of_an_id",
+        run: a_miss_meets_the_reuse_of_an_id,
+        finds: &[],
+    },
+];
+
+const SIZE: usize = 64;
+
+struct World {
+    cache: Cache,
+    published: Published<()>,
+    /// An access to it lets the other threads run.
+    turn: AtomicU64,
+}
+
+fn page(id: u32, txn: u64) -> Page {
+    let mut bytes = vec![0; SIZE].into_boxed_slice();
+    bytes[32..40].copy_from_slice(&txn.to_le_bytes());
+    Page::seal(bytes, PageId(id), TxnId(txn))
+}
+
+impl World {
+    /// A cache of one frame, which holds `page`.
+    fn with(page: &Page) -> Arc<World> {
+        let slots = Arc::new(Slots::new());
+        let cache = Cache::new(Cache::bytes_for(1, SIZE), SIZE, Arc::clone(&slots));
+        cache.insert(page);
+        assert!(cache.get(page.child_ref()).is_some());
+        let published = Published::new(Arc::new(()), slots);
+        Arc::new(World { cache, published, turn: AtomicU64::new(0) })
+    }
+
+    fn let_others_run(&self) {
+        self.turn.load(Ordering::Relaxed);
+    }
+
+    /// Looks at a page; what it sees is the page, however often it looks.
+    fn look(&self, page: &Page) {
+        let hold = self.published.hold().expect("there are slots enough");
+        let look = self.cache.look(&hold).expect("the cache has a frame");
+        if let Some(seen) = look.peek(page.child_ref()) {
+            assert_eq!(seen.bytes, page.bytes());
+            self.let_others_run();
+            assert_eq!(seen.bytes, page.bytes());
+        }
+    }
+
+    /// Looks at a page and borrows it.
+    fn borrow(&self, page: &Page) {
+        let hold = self.published.hold().expect("there are slots enough");
+        let look = self.cache.look(&hold).expect("the cache has a frame");
+        let lent = look.peek(page.child_ref()).map(|seen| seen.pin());
+        drop(look);
+        if let Some(lent) = lent {
+            assert_eq!(lent.bytes(), page.bytes());
+            self.let_others_run();
+            assert_eq!(lent.bytes(), page.bytes());
+        }
+    }
+
+    /// Holds a page.
+    fn hold(&self, page: &Page) {
+        if let Some(held) = self.cache.get(page.child_ref()) {
+            assert_eq!(held.bytes(), page.bytes());
+            self.let_others_run();
+            assert_eq!(held.bytes(), page.bytes());
+        }
+    }
+}
+
+/// One thread uses page 2 while another wants its frame for page 3, then for page 4.
+fn against_eviction(use_page: fn(&World, &Page)) {
+    let (old, new, newer) = (page(2, 1), page(3, 2), page(4, 3));
+    let world = World::with(&old);
+    let reader = {
+        let (world, old) = (Arc::clone(&world), old.clone());
+        thread::spawn(move || use_page(&world, &old))
+    };
+    world.cache.insert(&new);
+    world.cache.insert(&newer);
+    reader.join().expect("the reader ends");
+    world.cache.insert(&new);
+    let found = world.cache.get(new.child_ref()).expect("a frame that nobody uses is given");
+    assert_eq!(found.bytes(), new.bytes());
+}
+
+fn a_page_that_is_looked_at_stays() {
+    against_eviction(World::look);
+}
+
+fn a_page_that_is_lent_stays() {
+    against_eviction(World::borrow);
+}
+
+fn a_page_that_is_held_stays() {
+    against_eviction(World::hold);
+}
+
+/// A reader misses page 2 and loads it, while the writer puts another content of it in its
+/// place: each is found under its own checksum, or not at all.
+fn a_miss_meets_the_reuse_of_an_id() {
+    let (other, old, new) = (page(3, 1), page(2, 1), page(2, 2));
+    let world = World::with(&other);
+    let reader = {
+        let (world, old) = (Arc::clone(&world), old.clone());
+        thread::spawn(move || {
+            let loaded = world.cache.load(old.child_ref(), |bytes| {
+                bytes.copy_from_slice(old.bytes());
+                Ok(())
+            });
+            if let Some(page) = loaded.expect("nothing fails") {
+                world.let_others_run();
+                assert_eq!(page.bytes(), old.bytes());
+            }
+        })
+    };
+    world.cache.remove(new.id());
+    world.cache.insert(&new);
+    world.look(&new);
+    reader.join().expect("the reader ends");
+    world.cache.remove(new.id());
+    assert!(world.cache.get(new.child_ref()).is_none());
+    assert!(world.cache.get(old.child_ref()).is_none());
+}

@@ -1,0 +1,467 @@
+//! Frames of memory for pages (layer L2).
+//!
+//! Owns: [`Arena`], one bounded region of frames with a tag each; who may read or write a frame.
+//! Must not know: which page to keep or to drop, trees, files.
+//! Keeps: cache-coherent (a frame is filled before its tag appears, and not written again while
+//! somebody may read what the tag promised).
+//!
+//! ```text
+//!          publish                     retire                    reclaim
+//!  Empty ------------> tagged, shared ---------> Retired ----------------------> Empty
+//!  (one owner writes)  (many read)               (tag gone, some still read)     (nobody reads)
+//! ```
+//!
+//! A reader may look at a tagged frame in one of two ways. It *pins* the frame: it adds to the
+//! frame's pins, and then looks whether the tag is there. Or it *enters* an epoch in its slot,
+//! and then looks at tags for as long as it stays. Whoever retires a frame removes its tag, and
+//! then looks at the pins and through the slots. Full fences stand between the two steps of each,
+//! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
+
+use crate::fence::heavy_fence;
+use crate::seeded::seeded;
+use crate::slots::{Entered, Hold, Slots};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// Bytes in front of a page in its frame; together with the page's own header a cache line.
+const HEADER_BYTES: usize = 32;
+/// Frames begin at multiples of it.
+const LINE_BYTES: usize = 64;
+/// Regions of at least this size are aligned to it, so that the system may map large pages.
+const HUGE_BYTES: usize = 2 << 20;
+
+/// What stands in front of a page. All zeros is a frame that holds nothing.
+#[repr(C)]
+struct Header {
+    /// Which page this is, as its parent refers to it; 0 when nobody may look.
+    tag: AtomicU64,
+    /// Readers that hold the frame, and some that are about to find that they must not.
+    pins: AtomicU32,
+    /// 1 when the page was looked at since the clock came by.
+    used: AtomicU32,
+}
+
+/// A bounded number of frames.
+pub(crate) struct Arena {
+    base: NonNull<u8>,
+    layout: Layout,
+    /// Of the first frame, from the base.
+    offset: usize,
+    frames: u32,
+    page_size: usize,
+    stride: usize,
+    /// Grows whenever frames are reclaimed; never 0.
+    epoch: AtomicU64,
+    slots: Arc<Slots>,
+    #[cfg(loom)]
+    headers: Box<[Header]>,
+}
+
+// SAFETY: the region belongs to the arena alone; its headers are atomics, and who may touch the
+// bytes of a frame is ruled by `Empty`, `Pin` and `Peeked`, wherever they are.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+/// The right to write a frame, which nobody can read.
+#[derive(Debug)]
+pub(crate) struct Empty {
+    frame: u32,
+}
+
+/// A frame without a tag, which somebody may still read.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    frame: u32,
+    /// Who looks at frames in this epoch or a later one has not seen the tag. `None` before the
+    /// next reclaiming.
+    since: Option<u64>,
+}
+
+/// Frames that hold nothing.
+pub(crate) struct Empties {
+    /// A bit for each frame.
+    words: Vec<u64>,
+    count: usize,
+    /// No word before this one has a bit.
+    low: usize,
+}
+
+/// Bytes that a frame of this page size takes.
+pub(crate) fn frame_bytes(page_size: usize) -> usize {
+    (HEADER_BYTES + page_size).next_multiple_of(LINE_BYTES)
+}
+
+impl Arena {
+    /// An arena of so many frames, of which none holds anything. Memory is taken from the system
+    /// when a frame is first written.
+    pub(crate) fn new(frames: u32, page_size: usize, slots: Arc<Slots>) -> (Arc<Arena>, Empties) {
+        let stride = frame_bytes(page_size);
+        let bytes = frames as usize * stride;
+        let align = if bytes >= HUGE_BYTES { HUGE_BYTES } else { LINE_BYTES };
+        // Zeroed memory of the smallest alignment is not touched until it is used.
+        let layout = Layout::from_size_align(bytes + align, 1).expect("a cache fits in memory");
+        // SAFETY: the layout's size is not 0, since the alignment is not.
+        let base = unsafe { alloc_zeroed(layout) };
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        let offset = base.addr().get().next_multiple_of(align) - base.addr().get();
+        let arena = Arena {
+            base,
+            layout,
+            offset,
+            frames,
+            page_size,
+            stride,
+            epoch: AtomicU64::new(1),
+            slots,
+            #[cfg(loom)]
+            headers: (0..frames)
+                .map(|_| Header {
+                    tag: AtomicU64::new(0),
+                    pins: AtomicU32::new(0),
+                    used: AtomicU32::new(0),
+                })
+                .collect(),
+        };
+        arena.ask_for_huge_pages();
+        (Arc::new(arena), Empties::all(frames))
+    }
+
+    /// A region of large pages spares the processor most misses of its address cache.
+    #[cfg(target_os = "linux")]
+    fn ask_for_huge_pages(&self) {
+        let bytes = self.frames as usize * self.stride;
+        if bytes < HUGE_BYTES {
+            return;
+        }
+        // SAFETY: the range lies in the region; the call changes how it is mapped, not what it
+        // holds. It is a hint: that the system refuses it changes nothing.
+        unsafe {
+            let first = self.base.add(self.offset);
+            libc::madvise(first.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn ask_for_huge_pages(&self) {}
+
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    #[inline]
+    fn at(&self, frame: u32) -> NonNull<u8> {
+        assert!(frame < self.frames, "a frame of the arena");
+        // SAFETY: the frame lies in the region, which is as long as all frames together.
+        unsafe { self.base.add(self.offset + frame as usize * self.stride) }
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn header(&self, frame: u32) -> &Header {
+        // SAFETY: a frame is aligned to a line and begins with a header; all zeros is one, and
+        // nothing else is ever written there.
+        unsafe { self.at(frame).cast::<Header>().as_ref() }
+    }
+
+    #[cfg(loom)]
+    fn header(&self, frame: u32) -> &Header {
+        &self.headers[frame as usize]
+    }
+
+    #[inline]
+    fn page(&self, frame: u32) -> NonNull<u8> {
+        // SAFETY: a frame is longer than its header.
+        unsafe { self.at(frame).add(HEADER_BYTES) }
+    }
+
+    /// The bytes of a page that nobody writes while the slice lives.
+    ///
+    /// # Safety
+    /// The frame is pinned, or the caller entered an epoch, before it saw the frame's tag, and
+    /// the slice does not outlive that.
+    #[inline]
+    unsafe fn bytes(&self, frame: u32) -> &[u8] {
+        // SAFETY: the page lies in the region, was written before its tag appeared, and is not
+        // written before the frame is reclaimed, which the caller rules out.
+        unsafe { std::slice::from_raw_parts(self.page(frame).as_ptr(), self.page_size) }
+    }
+
+    /// The bytes of a frame that nobody else can touch.
+    pub(crate) fn bytes_mut<'e>(&'e self, empty: &'e mut Empty) -> &'e mut [u8] {
+        let page = self.page(empty.frame);
+        // SAFETY: the page lies in the region, which is initialised; `Empty` is the only right to
+        // this frame, and it is borrowed as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(page.as_ptr(), self.page_size) }
+    }
+
+    /// Lets readers find a frame under `tag`, which is not 0, and holds it.
+    #[expect(clippy::needless_pass_by_value, reason = "the right to write the frame ends here")]
+    pub(crate) fn publish(self: &Arc<Self>, empty: Empty, tag: u64) -> Pin {
+        let Empty { frame } = empty;
+        let header = self.header(frame);
+        header.pins.fetch_add(1, Ordering::Relaxed);
+        header.used.store(0, Ordering::Relaxed);
+        header.tag.store(tag, Ordering::Release);
+        Pin { arena: Arc::clone(self), frame }
+    }
+
+    /// The tag of a frame; it may be gone the next moment.
+    pub(crate) fn tag(&self, frame: u32) -> u64 {
+        self.header(frame).tag.load(Ordering::Relaxed)
+    }
+
+    /// Holds a frame if it has this tag.
+    pub(crate) fn pin(self: &Arc<Self>, frame: u32, tag: u64) -> Option<Pin> {
+        let header = self.header(frame);
+        if header.tag.load(Ordering::Relaxed) != tag {
+            return None;
+        }
+        header.pins.fetch_add(1, Ordering::SeqCst);
+        fence_after_rmw();
+        let pin = Pin { arena: Arc::clone(self), frame };
+        // If the tag is gone, the drop of the pin takes it back.
+        (header.tag.load(Ordering::Acquire) == tag).then(|| {
+            header.note_use();
+            pin
+        })
+    }
+
+    /// Begins to look at frames without pinning them.
+    #[inline]
+    pub(crate) fn enter<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Looking<'a> {
+        assert!(Arc::ptr_eq(&self.slots, hold.slots()), "slots of the same store");
+        Looking { arena: self, entered: hold.enter(self.epoch.load(Ordering::Acquire)) }
+    }
+
+    /// Removes the tag of a frame, unless it is another by now.
+    pub(crate) fn retire(&self, frame: u32, tag: u64) -> Option<Retired> {
+        let header = self.header(frame);
+        let swap = header.tag.compare_exchange(tag, 0, Ordering::Relaxed, Ordering::Relaxed);
+        swap.ok().map(|_| Retired { frame, since: None })
+    }
+
+    /// Empties the retired frames that nobody can read any more.
+    pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        heavy_fence();
+        let oldest = self.slots.oldest_epoch();
+        retired.retain_mut(|retired| {
+            let since = *retired.since.get_or_insert(epoch);
+            let frame = retired.frame;
+            let is_seen = oldest < since && !seeded!(FrameEmptiedWhileLookedAt);
+            let is_held = self.header(frame).pins.load(Ordering::Acquire) != 0
+                && !seeded!(FrameEmptiedWhileHeld);
+            let is_lent = self.slots.hold_frame(frame) && !seeded!(FrameEmptiedWhileLent);
+            if is_seen || is_held || is_lent {
+                return true;
+            }
+            empties.put(Empty { frame: retired.frame });
+            false
+        });
+    }
+
+    /// Whether a frame was used since the last call; a frame that somebody holds is.
+    pub(crate) fn take_use(&self, frame: u32) -> bool {
+        let header = self.header(frame);
+        let was_used = header.used.load(Ordering::Relaxed) != 0;
+        if was_used {
+            header.used.store(0, Ordering::Relaxed);
+        }
+        was_used || header.pins.load(Ordering::Relaxed) != 0
+    }
+
+    /// Asks for the first lines of a frame; behind a short frame those of the next.
+    #[inline]
+    fn prefetch(&self, frame: u32, lines: usize) {
+        let first = self.at(frame).as_ptr();
+        (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch_line(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing and cannot fault, wherever it points.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn prefetch_line(_: *const u8) {}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: `base` was allocated with this layout, and nobody borrows from the arena.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+impl Header {
+    #[inline]
+    fn note_use(&self) {
+        // Loading first keeps the line shared while many threads read the same page.
+        if self.used.load(Ordering::Relaxed) == 0 {
+            self.used.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Empties {
+    fn all(frames: u32) -> Empties {
+        let count = frames as usize;
+        let mut words = vec![u64::MAX; count.div_ceil(64)];
+        if let Some(last) = words.last_mut()
+            && !count.is_multiple_of(64)
+        {
+            *last = (1 << (count % 64)) - 1;
+        }
+        Empties { words, count, low: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Takes this frame if it is empty, or else any.
+    pub(crate) fn take(&mut self, wanted: u32) -> Option<Empty> {
+        let (word, bit) = (wanted as usize / 64, wanted % 64);
+        if self.words.get(word).is_some_and(|bits| bits >> bit & 1 == 1) {
+            return Some(self.take_bit(word, bit));
+        }
+        while *self.words.get(self.low)? == 0 {
+            self.low += 1;
+        }
+        Some(self.take_bit(self.low, self.words[self.low].trailing_zeros()))
+    }
+
+    fn take_bit(&mut self, word: usize, bit: u32) -> Empty {
+        self.words[word] &= !(1 << bit);
+        self.count -= 1;
+        let first = u32::try_from(word * 64).expect("frames are counted in 32 bits");
+        Empty { frame: first + bit }
+    }
+
+    /// Gives a frame back.
+    #[expect(clippy::needless_pass_by_value, reason = "the right to write the frame ends here")]
+    pub(crate) fn put(&mut self, empty: Empty) {
+        let Empty { frame } = empty;
+        let word = frame as usize / 64;
+        self.words[word] |= 1 << (frame % 64);
+        self.count += 1;
+        self.low = self.low.min(word);
+    }
+}
+
+impl Empty {
+    pub(crate) fn frame(&self) -> u32 {
+        self.frame
+    }
+}
+
+/// A frame that is held: its bytes do not change.
+pub(crate) struct Pin {
+    arena: Arc<Arena>,
+    frame: u32,
+}
+
+impl Pin {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the pin holds the frame, and the slice borrows from the pin.
+        unsafe { self.arena.bytes(self.frame) }
+    }
+}
+
+impl Clone for Pin {
+    fn clone(&self) -> Pin {
+        self.arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        Pin { arena: Arc::clone(&self.arena), frame: self.frame }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// The time in which a thread looks at frames without pinning them.
+pub(crate) struct Looking<'a> {
+    arena: &'a Arena,
+    entered: Entered<'a>,
+}
+
+impl<'a> Looking<'a> {
+    /// Asks for the first lines of a frame, before it is known what it holds.
+    #[inline]
+    pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
+        self.arena.prefetch(frame, lines);
+    }
+
+    /// The frame, if it has this tag.
+    #[inline]
+    pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_, 'a>> {
+        let header = self.arena.header(frame);
+        if header.tag.load(Ordering::Acquire) != tag {
+            return None;
+        }
+        header.note_use();
+        // SAFETY: this thread entered an epoch before it saw the tag, and the slice borrows from
+        // the time in which it stays.
+        let bytes = unsafe { self.arena.bytes(frame) };
+        Some(Peeked { looking: self, frame, bytes })
+    }
+}
+
+/// A frame that is looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Peeked<'l, 'a> {
+    looking: &'l Looking<'a>,
+    frame: u32,
+    pub(crate) bytes: &'l [u8],
+}
+
+impl<'a> Peeked<'_, 'a> {
+    /// Holds the frame beyond the time in which it is looked at.
+    #[inline]
+    pub(crate) fn pin(self) -> Pinned<'a> {
+        // The tag was there in this epoch: whoever retires the frame waits for the epoch to end,
+        // and finds the frame held then.
+        let arena = self.looking.arena;
+        let place = self.looking.entered.hold_frame(self.frame);
+        if place.is_none() {
+            arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        }
+        Pinned { arena, frame: self.frame, place }
+    }
+}
+
+/// A frame that is held by somebody who borrows the arena.
+pub(crate) struct Pinned<'a> {
+    arena: &'a Arena,
+    frame: u32,
+    /// Where a slot says so; else the frame's pins do.
+    place: Option<&'a AtomicU32>,
+}
+
+impl Pinned<'_> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the pin holds the frame, and the slice borrows from the pin.
+        unsafe { self.arena.bytes(self.frame) }
+    }
+}
+
+impl Drop for Pinned<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        match self.place {
+            Some(place) => place.store(0, Ordering::Release),
+            None => {
+                self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+}

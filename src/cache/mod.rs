@@ -1,0 +1,293 @@
+//! The page cache (layer L3).
+//!
+//! Owns: which frame holds which page, and which page makes room for another.
+//! Must not know: files, trees.
+//! Keeps: cache-coherent (what is written anew is removed by its writer before anybody can ask
+//! for it, and a page is found only under the checksum that its parent holds).
+//!
+//! A page's *home* is the frame whose number is the page's id, modulo the number of frames. While
+//! the file is smaller than the cache every page is at home, and finding one costs nothing but
+//! the comparison of its tag. A page that finds its home taken goes to any other frame; then the
+//! *locator* knows where.
+
+use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes};
+use crate::error::Result;
+use crate::page::{ChildRef, Page, PageId};
+use crate::slots::{Hold, Slots};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+
+/// Places of a set of the locator: a cache line.
+const WAYS: usize = 8;
+/// Frames that are retired together at most: readers are asked once for all of them.
+const BATCH_MAX: u32 = 64;
+
+/// Pages by id.
+pub(crate) struct Cache {
+    arena: Arc<Arena>,
+    /// Pages that are not at home: a page's id in the high half, its frame in the low one.
+    locator: Box<[AtomicU64]>,
+    frames: Mutex<Frames>,
+}
+
+/// What only the thread that fills or frees a frame needs.
+struct Frames {
+    empties: Empties,
+    /// Frames without a tag that somebody may still read.
+    retired: Vec<Retired>,
+    hand: u32,
+}
+
+/// Bytes of a set of the locator.
+const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
+
+/// Bytes of a frame and of its share in the locator, which has two places for each frame.
+fn bytes_of_one(page_size: usize) -> u64 {
+    (frame_bytes(page_size) + 2 * size_of::<AtomicU64>()) as u64
+}
+
+fn tag_of(child: ChildRef) -> u64 {
+    u64::from(child.checksum) << 32 | u64::from(child.id.0)
+}
+
+fn low(word: u64) -> u32 {
+    u32::try_from(word & u64::from(u32::MAX)).expect("the low half has 32 bits")
+}
+
+fn high(word: u64) -> u32 {
+    low(word >> 32)
+}
+
+impl Cache {
+    /// A cache of at most so many bytes, whose pages can be looked at from these slots.
+    pub(crate) fn new(bytes_max: u64, page_size: usize, slots: Arc<Slots>) -> Cache {
+        let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        let sets = if frames == 0 { 0 } else { (frames as usize * 2 / WAYS).max(1) };
+        let places = sets * WAYS;
+        let (arena, empties) = Arena::new(frames, page_size, slots);
+        Cache {
+            arena,
+            locator: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0 }),
+        }
+    }
+
+    /// Bytes that a cache of so many pages takes.
+    #[cfg(any(test, loom))]
+    pub(crate) fn bytes_for(pages: u64, page_size: usize) -> u64 {
+        SET_BYTES + pages * bytes_of_one(page_size)
+    }
+
+    #[inline]
+    fn home(&self, id: PageId) -> u32 {
+        let frames = self.arena.frames();
+        if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
+    }
+
+    /// The places that may know where a page is.
+    fn places(&self, id: PageId) -> &[AtomicU64] {
+        let sets = self.locator.len() / WAYS;
+        if sets == 0 {
+            return &[];
+        }
+        let hash = u64::from(id.0).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let set = usize::try_from((hash * sets as u64) >> 32).expect("a set of the locator");
+        &self.locator[set * WAYS..(set + 1) * WAYS]
+    }
+
+    /// The frame to which the locator refers.
+    fn located(&self, id: PageId) -> Option<u32> {
+        let words = self.places(id).iter().map(|place| place.load(Ordering::Relaxed));
+        words.into_iter().find(|&word| high(word) == id.0).map(low)
+    }
+
+    /// Begins to look at pages without holding them.
+    #[inline]
+    pub(crate) fn look<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Option<Look<'a>> {
+        if self.arena.frames() == 0 {
+            return None;
+        }
+        Some(Look { cache: self, looking: self.arena.enter(hold) })
+    }
+
+    /// The page to which a parent refers, if it is here.
+    pub(crate) fn get(&self, child: ChildRef) -> Option<Page> {
+        if self.arena.frames() == 0 {
+            return None;
+        }
+        self.pin(child).map(Page::in_frame)
+    }
+
+    fn pin(&self, child: ChildRef) -> Option<Pin> {
+        let tag = tag_of(child);
+        self.arena.pin(self.home(child.id), tag).or_else(|| {
+            let frame = self.located(child.id)?;
+            self.arena.pin(frame, tag)
+        })
+    }
+
+    /// Has `fill` write the bytes of a page into a frame, and keeps it. `None` when no frame can
+    /// be had.
+    pub(crate) fn load(
+        &self,
+        child: ChildRef,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<Option<Page>> {
+        let home = self.home(child.id);
+        let Some(mut empty) = self.take_empty(home) else { return Ok(None) };
+        let filled = fill(self.arena.bytes_mut(&mut empty));
+        let mut frames = self.frames.lock();
+        if let Err(error) = filled {
+            frames.empties.put(empty);
+            return Err(error);
+        }
+        // Another thread may have loaded it meanwhile.
+        if let Some(pin) = self.pin(child) {
+            frames.empties.put(empty);
+            return Ok(Some(Page::in_frame(pin)));
+        }
+        let pin = self.publish(&mut frames, empty, child);
+        drop(frames);
+        Ok(Some(Page::in_frame(pin)))
+    }
+
+    /// Keeps a page that was made here.
+    pub(crate) fn insert(&self, page: &Page) {
+        let copied = self.load(page.child_ref(), |bytes| {
+            bytes.copy_from_slice(page.bytes());
+            Ok(())
+        });
+        // Where there is no frame, the page is read from the file when it is wanted.
+        drop(copied);
+    }
+
+    fn publish(&self, frames: &mut Frames, empty: Empty, child: ChildRef) -> Pin {
+        let frame = empty.frame();
+        let pin = self.arena.publish(empty, tag_of(child));
+        if frame != self.home(child.id) {
+            self.note_place(frames, child.id, frame);
+        }
+        pin
+    }
+
+    /// Lets the locator refer to a frame.
+    fn note_place(&self, frames: &mut Frames, id: PageId, frame: u32) {
+        let places = self.places(id);
+        let word = u64::from(id.0) << 32 | u64::from(frame);
+        let is_free = |place: &&AtomicU64| {
+            let word = place.load(Ordering::Relaxed);
+            word == 0 || high(word) == id.0
+        };
+        // A set that is full gives up a place; which one, the frame decides as well as chance.
+        let place = places.iter().find(is_free).unwrap_or(&places[frame as usize % WAYS]);
+        let old = place.swap(word, Ordering::Relaxed);
+        if old != 0 && low(old) != frame {
+            let tag = self.arena.tag(low(old));
+            if low(tag) == high(old) && self.home(PageId(high(old))) != low(old) {
+                frames.retired.extend(self.arena.retire(low(old), tag));
+            }
+        }
+    }
+
+    /// Forgets a page.
+    pub(crate) fn remove(&self, id: PageId) {
+        if self.arena.frames() == 0 {
+            return;
+        }
+        let candidates = [Some(self.home(id)), self.located(id)];
+        let holds = |frame: &u32| low(self.arena.tag(*frame)) == id.0;
+        if !candidates.iter().flatten().any(holds) {
+            return;
+        }
+        let mut frames = self.frames.lock();
+        for frame in [Some(self.home(id)), self.located(id)].into_iter().flatten() {
+            let tag = self.arena.tag(frame);
+            if low(tag) == id.0 {
+                self.retire(&mut frames, frame, tag);
+            }
+        }
+    }
+
+    fn retire(&self, frames: &mut Frames, frame: u32, tag: u64) {
+        frames.retired.extend(self.arena.retire(frame, tag));
+        let id = PageId(low(tag));
+        if frame != self.home(id) {
+            let word = u64::from(id.0) << 32 | u64::from(frame);
+            for place in self.places(id) {
+                if place.load(Ordering::Relaxed) == word {
+                    place.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn take_empty(&self, home: u32) -> Option<Empty> {
+        if self.arena.frames() == 0 {
+            return None;
+        }
+        let mut frames = self.frames.lock();
+        if frames.empties.len() == 0 {
+            self.make_room(&mut frames);
+        }
+        frames.empties.take(home)
+    }
+
+    /// Empties some frames: those retired before, or those that were not used for a while.
+    fn make_room(&self, frames: &mut MutexGuard<'_, Frames>) {
+        let frames = &mut **frames;
+        self.arena.reclaim(&mut frames.retired, &mut frames.empties);
+        if frames.empties.len() > 0 {
+            return;
+        }
+        let count = self.arena.frames();
+        let batch = (count / 16).clamp(1, BATCH_MAX);
+        let mut wanted = batch.saturating_sub(u32::try_from(frames.retired.len()).unwrap_or(0));
+        // Two rounds pass by every frame that was used once more.
+        for _ in 0..2 * u64::from(count) {
+            if wanted == 0 {
+                break;
+            }
+            let frame = frames.hand;
+            frames.hand = if frame + 1 == count { 0 } else { frame + 1 };
+            let tag = self.arena.tag(frame);
+            if tag != 0 && !self.arena.take_use(frame) {
+                self.retire(frames, frame, tag);
+                wanted -= 1;
+            }
+        }
+        self.arena.reclaim(&mut frames.retired, &mut frames.empties);
+    }
+
+    /// How many pages are here.
+    pub(crate) fn len(&self) -> usize {
+        let frames = self.frames.lock();
+        self.arena.frames() as usize - frames.empties.len() - frames.retired.len()
+    }
+}
+
+/// The time in which a thread looks at pages without holding them.
+pub(crate) struct Look<'a> {
+    cache: &'a Cache,
+    looking: Looking<'a>,
+}
+
+impl<'a> Look<'a> {
+    /// Asks for the first lines of a page, before it is wanted.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
+        self.looking.prefetch(self.cache.home(id), lines);
+    }
+
+    /// The page to which a parent refers, if it is here.
+    #[inline]
+    pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
+        let tag = tag_of(child);
+        match self.looking.peek(self.cache.home(child.id), tag) {
+            Some(page) => Some(page),
+            None => self.looking.peek(self.cache.located(child.id)?, tag),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

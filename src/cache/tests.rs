@@ -1,0 +1,189 @@
+//! What is in the cache, and for how long.
+//!
+//! Attacks: cache-coherent.
+
+use super::*;
+use crate::page::TxnId;
+use std::collections::BTreeMap;
+use std::sync::Barrier;
+
+const SIZE: usize = 512;
+
+fn cache(frames: u64) -> (Cache, Arc<Slots>) {
+    let slots = Arc::new(Slots::new());
+    (Cache::new(Cache::bytes_for(frames, SIZE), SIZE, Arc::clone(&slots)), slots)
+}
+
+fn page(id: u32, txn: u64) -> Page {
+    let mut bytes = vec![0; SIZE].into_boxed_slice();
+    bytes[40..48].copy_from_slice(&txn.to_le_bytes());
+    Page::seal(bytes, PageId(id), TxnId(txn))
+}
+
+#[test]
+fn the_bound_holds_to_the_page() {
+    for frames in [0, 1, 2, 7, 300] {
+        let (cache, _) = cache(frames);
+        for id in 2..1000 {
+            cache.insert(&page(id, 1));
+            assert!(cache.len() as u64 <= frames);
+        }
+        assert!(cache.len() as u64 >= frames.min(8) / 2, "{frames}");
+    }
+}
+
+#[test]
+fn a_smaller_file_than_the_cache_stays_in_it() {
+    let (cache, _) = cache(100);
+    let pages: Vec<Page> = (2..100).map(|id| page(id, 1)).collect();
+    for page in &pages {
+        cache.insert(page);
+    }
+    for page in &pages {
+        let found = cache.get(page.child_ref()).expect("there is room for all");
+        assert_eq!(found.bytes(), page.bytes());
+    }
+}
+
+#[test]
+fn a_used_page_outlives_one_round_of_the_clock() {
+    let (cache, _) = cache(4);
+    let pages: Vec<Page> = (2..8).map(|id| page(id, 1)).collect();
+    for page in &pages[..4] {
+        cache.insert(page);
+    }
+    assert!(cache.get(pages[1].child_ref()).is_some());
+    cache.insert(&pages[4]);
+    cache.insert(&pages[5]);
+    assert!(cache.get(pages[1].child_ref()).is_some());
+    assert_eq!(pages.iter().filter(|page| cache.get(page.child_ref()).is_some()).count(), 4);
+}
+
+#[test]
+fn a_page_is_found_under_its_own_checksum_only() {
+    let (cache, _) = cache(4);
+    let (old, new) = (page(3, 1), page(3, 2));
+    cache.insert(&old);
+    assert!(cache.get(new.child_ref()).is_none());
+    cache.remove(PageId(3));
+    assert!(cache.get(old.child_ref()).is_none());
+    cache.insert(&new);
+    assert_eq!(cache.get(new.child_ref()).map(|page| page.txn()), Some(TxnId(2)));
+    assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn a_held_page_stays_what_it_is() {
+    let (cache, _) = cache(4);
+    let first = page(2, 1);
+    cache.insert(&first);
+    let held = cache.get(first.child_ref()).expect("it was put there");
+    let copy = held.clone();
+    cache.remove(PageId(2));
+    for id in 2..100 {
+        cache.insert(&page(id, 2));
+        assert_eq!(held.bytes(), first.bytes());
+    }
+    drop(held);
+    for id in 2..100 {
+        cache.insert(&page(id, 3));
+    }
+    assert_eq!(copy.bytes(), first.bytes());
+}
+
+#[test]
+fn pages_that_are_all_held_leave_no_frame() {
+    let (cache, _) = cache(4);
+    let load = |id: u32| {
+        let page = page(id, 1);
+        cache.load(page.child_ref(), |bytes| {
+            bytes.copy_from_slice(page.bytes());
+            Ok(())
+        })
+    };
+    let mut held: Vec<Page> = (2..6).map(|id| load(id).unwrap().unwrap()).collect();
+    assert!(load(9).unwrap().is_none());
+    held.pop();
+    assert!(load(9).unwrap().is_some());
+}
+
+#[test]
+fn a_page_that_cannot_be_read_takes_no_frame() {
+    let (cache, _) = cache(2);
+    for _ in 0..10 {
+        let failed = cache.load(page(2, 1).child_ref(), |_| Err(crate::Error::IoError));
+        assert!(failed.is_err() && cache.len() == 0);
+    }
+}
+
+#[test]
+fn pages_far_from_home_are_found_and_forgotten() {
+    let (cache, _) = cache(64);
+    // All have the same home.
+    let pages: Vec<Page> = (1..=40).map(|n| page(n * 64, 1)).collect();
+    for page in &pages {
+        cache.insert(page);
+    }
+    let here =
+        |page: &&Page| cache.get(page.child_ref()).is_some_and(|p| p.bytes() == page.bytes());
+    assert!(pages.iter().filter(here).count() >= 16);
+    for page in &pages {
+        cache.remove(page.id());
+    }
+    assert_eq!((pages.iter().filter(here).count(), cache.len()), (0, 0));
+}
+
+/// Threads look at pages, hold pages and wear the cache out, while one writes pages anew; every
+/// byte that they see belongs to the page that they asked for.
+#[test]
+fn threads_see_the_pages_they_ask_for() {
+    let (cache, slots) = cache(40);
+    let published = crate::slots::Published::new(Arc::new(0_u64), Arc::clone(&slots));
+    let newest: Vec<AtomicU64> = (0..120).map(|_| AtomicU64::new(1)).collect();
+    let table: BTreeMap<(u32, u64), Page> =
+        (2..120).flat_map(|id| (1..4).map(move |txn| ((id, txn), page(id, txn)))).collect();
+    let start = Barrier::new(4);
+    let wanted = |seed: &mut u64| {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let id = 2 + u32::try_from((*seed >> 33) % 118).unwrap();
+        &table[&(id, newest[id as usize].load(Ordering::Relaxed))]
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let (cache, published, start, wanted) = (&cache, &published, &start, &wanted);
+            scope.spawn(move || {
+                start.wait();
+                let mut seed = thread + 1;
+                let hold = published.hold().expect("there are more slots than threads");
+                let mut held = Vec::new();
+                for round in 0..40_000_u32 {
+                    let page = wanted(&mut seed);
+                    let look = cache.look(&hold).expect("the cache has frames");
+                    let Some(seen) = look.peek(page.child_ref()) else {
+                        drop(look);
+                        cache.insert(page);
+                        continue;
+                    };
+                    assert_eq!(seen.bytes, page.bytes());
+                    if round % 7 == 0 {
+                        held.push((seen.pin(), page));
+                    }
+                    drop(look);
+                    if held.len() > 12 {
+                        let (pinned, page) = held.remove(0);
+                        assert_eq!(pinned.bytes(), page.bytes());
+                    }
+                }
+            });
+        }
+        start.wait();
+        let mut seed = 99;
+        for _ in 0..20_000 {
+            let page = wanted(&mut seed);
+            let at = &newest[page.id().0 as usize];
+            at.store(at.load(Ordering::Relaxed) % 3 + 1, Ordering::Relaxed);
+            cache.remove(page.id());
+        }
+    });
+    assert!(cache.len() <= 40);
+}

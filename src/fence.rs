@@ -1,0 +1,82 @@
+//! Fences of which one side is almost free (layer L0).
+//!
+//! Owns: [`light_fence`] and [`heavy_fence`]. Must not know: what they order.
+//! Keeps: nothing of its own; who uses them writes down which steps stand on the two sides.
+//!
+//! A light fence in one thread and a heavy fence in another order memory as two `SeqCst` fences
+//! would. Readers pass millions of light ones for each heavy one. Where the system has a call
+//! that makes every running thread of the process pass a full barrier, the light one only keeps
+//! the compiler from moving accesses; elsewhere both are full fences.
+
+#[cfg(all(target_os = "linux", not(loom)))]
+mod imp {
+    use crate::sync::{AtomicU32, Ordering, compiler_fence, fence};
+    use libc::{SYS_membarrier, c_int, c_long, syscall};
+
+    const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
+    const PRIVATE_EXPEDITED: c_int = 1 << 3;
+
+    const UNKNOWN: u32 = 0;
+    const FULL: u32 = 1;
+    const ASYMMETRIC: u32 = 2;
+
+    /// Decided once, before any light fence of the process.
+    static KIND: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+    fn membarrier(command: c_int) -> c_long {
+        let (flags, processor): (c_int, c_int) = (0, 0);
+        // SAFETY: the call takes three numbers and touches no memory of the caller.
+        unsafe { syscall(SYS_membarrier, command, flags, processor) }
+    }
+
+    pub(crate) fn prepare_fences() {
+        if KIND.load(Ordering::Acquire) == UNKNOWN {
+            let works =
+                membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier(PRIVATE_EXPEDITED) == 0;
+            let kind = if works { ASYMMETRIC } else { FULL };
+            KIND.fetch_max(kind, Ordering::AcqRel);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn light_fence() {
+        if KIND.load(Ordering::Relaxed) == ASYMMETRIC {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn heavy_fence() {
+        fence(Ordering::SeqCst);
+        if KIND.load(Ordering::Acquire) == ASYMMETRIC {
+            let done = membarrier(PRIVATE_EXPEDITED);
+            assert!(done == 0, "the system takes a barrier back that it granted");
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(loom))))]
+mod imp {
+    use crate::sync::{Ordering, fence};
+
+    pub(crate) fn prepare_fences() {}
+
+    #[inline]
+    pub(crate) fn light_fence() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn heavy_fence() {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Decides which kind of fences this process has. To be called before the first light fence.
+pub(crate) use imp::prepare_fences;
+
+/// The side of those who pass often.
+pub(crate) use imp::light_fence;
+
+/// The side of those who pass seldom.
+pub(crate) use imp::heavy_fence;

@@ -1,0 +1,241 @@
+//! Slots of running readers (layer L2).
+//!
+//! Owns: [`Slots`], a line of memory for each running reader, and [`Published`], a value whose
+//! newest version readers hold without a lock and without a counter that they share.
+//! Must not know: what is published, pages, files.
+//! Keeps: snapshot-stable, no-reuse-while-reachable (a version that a slot names is not given
+//! up), publish-after-durable (readers adopt the version before or after, never backwards).
+//!
+//! A reader writes into its slot which version it is about to use, and then looks whether that
+//! is the newest still. A publisher makes a version the newest, and then looks through the slots.
+//! Full fences stand between the two steps of each, so that at least one sees the other: either
+//! the reader finds that it was late and tries again, or the publisher finds the reader.
+//!
+//! A slot also holds an epoch while its reader looks at frames without pinning them; see `arena`.
+
+use crate::fence::{light_fence, prepare_fences};
+use crate::seeded::seeded;
+use crate::sync::{
+    Arc, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, fence_after_rmw,
+    thread_number,
+};
+
+/// Readers at the same time; those beyond it take a lock.
+#[cfg(not(loom))]
+const SLOTS: usize = 128;
+#[cfg(loom)]
+const SLOTS: usize = 3;
+
+/// Frames that a reader holds without touching the frame itself.
+#[cfg(not(loom))]
+const HELD_FRAMES: usize = 8;
+#[cfg(loom)]
+const HELD_FRAMES: usize = 1;
+
+/// One reader's line. Two lines wide, since processors fetch lines in pairs.
+#[repr(align(128))]
+struct Slot {
+    /// The address of the version in use; 0 when the slot is free.
+    version: AtomicUsize,
+    /// The epoch in which the reader began to look at frames; 0 when it does not.
+    epoch: AtomicU64,
+    /// Frames that the reader holds, plus one; 0 where a place is free.
+    frames: [AtomicU32; HELD_FRAMES],
+}
+
+/// The slots of a store.
+pub(crate) struct Slots {
+    slots: Box<[Slot]>,
+    /// Slots from here on were never used.
+    used: AtomicUsize,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        prepare_fences();
+        let slot = |_| Slot {
+            version: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            frames: std::array::from_fn(|_| AtomicU32::new(0)),
+        };
+        Slots { slots: (0..SLOTS).map(slot).collect(), used: AtomicUsize::new(0) }
+    }
+
+    /// Takes a free slot and names a version in it. `None` when all are taken.
+    fn claim(&self, version: usize) -> Option<&Slot> {
+        let start = thread_number() % SLOTS;
+        for step in 0..SLOTS {
+            let at = (start + step) % SLOTS;
+            let slot = &self.slots[at];
+            if slot.version.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            if at >= self.used.load(Ordering::Relaxed) {
+                self.used.fetch_max(at + 1, Ordering::SeqCst);
+            }
+            let swap =
+                slot.version.compare_exchange(0, version, Ordering::SeqCst, Ordering::Relaxed);
+            if swap.is_ok() {
+                fence_after_rmw();
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    fn in_use(&self) -> &[Slot] {
+        &self.slots[..self.used.load(Ordering::SeqCst).min(SLOTS)]
+    }
+
+    /// Whether a slot names this version. The caller's fence stands before it.
+    fn names(&self, version: usize) -> bool {
+        self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) == version)
+    }
+
+    /// The oldest epoch in which somebody still looks at frames. The caller's fence stands
+    /// before it.
+    pub(crate) fn oldest_epoch(&self) -> u64 {
+        let epochs = self.in_use().iter().map(|slot| slot.epoch.load(Ordering::Acquire));
+        epochs.filter(|&epoch| epoch != 0).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether a reader holds this frame. The caller has seen all epochs pass in which somebody
+    /// may have begun to.
+    pub(crate) fn hold_frame(&self, frame: u32) -> bool {
+        let mut held = self.in_use().iter().flat_map(|slot| &slot.frames);
+        held.any(|held| held.load(Ordering::Acquire) == frame + 1)
+    }
+}
+
+/// A value of which readers hold the newest version or an older one.
+pub(crate) struct Published<T> {
+    newest: AtomicPtr<T>,
+    slots: Arc<Slots>,
+    /// The newest version, last, and older ones that a slot may name.
+    kept: Mutex<Vec<Arc<T>>>,
+}
+
+impl<T> Published<T> {
+    pub(crate) fn new(first: Arc<T>, slots: Arc<Slots>) -> Published<T> {
+        let newest = AtomicPtr::new(Arc::as_ptr(&first).cast_mut());
+        Published { newest, slots, kept: Mutex::new(vec![first]) }
+    }
+
+    /// Holds the newest version. `None` when all slots are taken.
+    pub(crate) fn hold(&self) -> Option<Hold<'_, T>> {
+        let mut version = self.newest.load(Ordering::Acquire);
+        if seeded!(ReaderRegistersAfterRootRead) {
+            (0..100).for_each(|_| std::thread::yield_now());
+        }
+        let slot = self.slots.claim(version.addr())?;
+        loop {
+            let newest = self.newest.load(Ordering::Acquire);
+            if newest == version || seeded!(ReaderRegistersAfterRootRead) {
+                return Some(Hold { published: self, slot, version });
+            }
+            version = newest;
+            slot.version.swap(version.addr(), Ordering::SeqCst);
+            fence_after_rmw();
+        }
+    }
+
+    /// Makes a version the newest, and gives up those that nobody holds.
+    pub(crate) fn publish(&self, version: Arc<T>) {
+        let mut kept = self.kept.lock();
+        if seeded!(ReaderRegistersAfterRootRead | HeldVersionsNotAsked) {
+            // The bug must break the model, not the memory.
+            std::mem::forget(Arc::clone(&version));
+        }
+        self.newest.store(Arc::as_ptr(&version).cast_mut(), Ordering::Release);
+        kept.push(version);
+        self.give_up(&mut kept);
+    }
+
+    /// Calls `each` with the newest version and every older one that somebody holds, the oldest
+    /// first.
+    pub(crate) fn for_each_held(&self, mut each: impl FnMut(&T)) {
+        let mut kept = self.kept.lock();
+        self.give_up(&mut kept);
+        kept.iter().for_each(|version| each(version));
+    }
+
+    fn give_up(&self, kept: &mut Vec<Arc<T>>) {
+        fence(Ordering::SeqCst);
+        let newest = kept.len() - 1;
+        let mut at = 0;
+        kept.retain(|version| {
+            at += 1;
+            let is_named = || self.slots.names(Arc::as_ptr(version).addr());
+            at > newest || is_named() && !seeded!(HeldVersionsNotAsked)
+        });
+    }
+}
+
+/// A version that is held, and the slot that says so.
+pub(crate) struct Hold<'a, T> {
+    published: &'a Published<T>,
+    slot: &'a Slot,
+    version: *mut T,
+}
+
+impl<T> Hold<'_, T> {
+    /// The reader begins to look at frames in this epoch, which the caller got from a load that
+    /// acquires.
+    ///
+    /// # Panics
+    /// When it does already.
+    #[inline]
+    pub(crate) fn enter(&self, epoch: u64) -> Entered<'_> {
+        // A hold stays with its thread; so nobody else changes the epoch meanwhile.
+        assert!(self.slot.epoch.load(Ordering::Relaxed) == 0, "a reader looks at one page a time");
+        self.slot.epoch.store(epoch, Ordering::Relaxed);
+        light_fence();
+        Entered { slot: self.slot }
+    }
+
+    /// The slots among which this one is.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.published.slots
+    }
+}
+
+impl<T> std::ops::Deref for Hold<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: `kept` owns the version: it was the newest after the slot had named it, and
+        // `give_up` keeps the newest and what a slot names. The slot names it until the drop.
+        unsafe { &*self.version }
+    }
+}
+
+impl<T> Drop for Hold<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.version.store(0, Ordering::Release);
+    }
+}
+
+/// The time in which a reader looks at frames without pinning them.
+pub(crate) struct Entered<'a> {
+    slot: &'a Slot,
+}
+
+impl<'a> Entered<'a> {
+    /// Holds a frame beyond this time. `None` when the reader holds several already.
+    #[inline]
+    pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
+        let place = self.slot.frames.iter().find(|place| place.load(Ordering::Relaxed) == 0)?;
+        // Whoever sees this epoch pass sees the frame held.
+        place.store(frame + 1, Ordering::Relaxed);
+        Some(place)
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.epoch.store(0, Ordering::Release);
+    }
+}

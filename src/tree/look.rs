@@ -1,0 +1,117 @@
+//! Trees: lookup in pages that are at hand (layer L4).
+//!
+//! Owns: the way down through pages that are neither held nor copied, for one key or several.
+//! Must not know: how pages come to be at hand, or what to do where one is not.
+//! Keeps: uniform-depth and child-not-newer (a page that fails a check counts as not at hand, so
+//! that whoever reads it says what is wrong).
+
+use super::Expected;
+use crate::arena::Peeked;
+use crate::format::HEADER_TXN;
+use crate::node::{Descent, Node, Value};
+use crate::page::{ChildRef, PageId, TxnId, get_u64};
+use crate::seeded::seeded;
+
+/// Descents that go on side by side.
+pub(crate) const GROUP: usize = 16;
+
+/// Pages at hand.
+pub(crate) trait PageLook<'a> {
+    /// Asks for what a search touches of a page that will be wanted, at this level.
+    fn prefetch(&self, id: PageId, level: u8);
+
+    /// The page to which its parent refers, if it is at hand.
+    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
+}
+
+/// Where a lookup in pages at hand ended.
+pub(crate) enum Seen<'l, 'a> {
+    /// At the leaf that holds the key, with this value.
+    There(Peeked<'l, 'a>, Value<'l>),
+    /// The tree does not hold the key.
+    Absent,
+    /// At a page that is not at hand.
+    Missing(At),
+}
+
+/// A sealed page on the way down, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    pub(crate) child: ChildRef,
+    pub(crate) expected: Expected,
+}
+
+/// What one step down led to.
+enum Step<'l, 'a> {
+    Down(At),
+    End(Seen<'l, 'a>),
+}
+
+impl At {
+    #[inline]
+    fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
+        pages.prefetch(self.child.id, self.expected.level);
+    }
+
+    #[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
+    #[inline(always)]
+    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
+        let missing = Step::End(Seen::Missing(self));
+        let Some(page) = pages.peek(self.child) else { return missing };
+        let node = Node::new(page.bytes);
+        let (level, txn) = (node.level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
+        let is_meant = level == self.expected.level && txn <= self.expected.txn_max;
+        if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
+            return missing;
+        }
+        match node.descend(key) {
+            Descent::Value(value) => Step::End(Seen::There(page, value)),
+            Descent::Absent => Step::End(Seen::Absent),
+            Descent::Child(child) => {
+                Step::Down(At { child, expected: Expected { level: level - 1, txn_max: txn } })
+            }
+        }
+    }
+}
+
+/// Looks a key up in pages at hand, from a root on.
+#[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
+#[inline(always)]
+pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
+    let mut at = root;
+    loop {
+        at.prefetch(pages);
+        match at.step(pages, key) {
+            Step::Down(next) => at = next,
+            Step::End(seen) => return seen,
+        }
+    }
+}
+
+/// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
+/// others go on. Calls `each` with the number of each key.
+pub(crate) fn look_all<'l, 'a: 'l>(
+    root: At,
+    pages: &'l impl PageLook<'a>,
+    keys: &[&[u8]],
+    mut each: impl FnMut(usize, Seen<'l, 'a>),
+) {
+    let mut places = [Some(root); GROUP];
+    let mut running = keys.len().min(GROUP);
+    while running > 0 {
+        for (number, (key, place)) in keys.iter().zip(&mut places).enumerate() {
+            let Some(at) = *place else { continue };
+            match at.step(pages, key) {
+                Step::Down(next) => {
+                    next.prefetch(pages);
+                    *place = Some(next);
+                }
+                Step::End(seen) => {
+                    *place = None;
+                    running -= 1;
+                    each(number, seen);
+                }
+            }
+        }
+    }
+}
