@@ -20,7 +20,7 @@ fn open(directory: &Path, cache_bytes: u64) -> Result<Box<dyn Engine>> {
 
 /// One lookup that lends its value.
 fn lend(txn: &ReadOnlyTxn<'_>, key: &[u8], seen: &mut Seen) -> btree_store::Result<()> {
-    seen.value(&txn.get(key)?);
+    seen.value(&txn.get_ref(key)?);
     Ok(())
 }
 
@@ -60,6 +60,18 @@ impl Engine for Ours {
         };
         result?;
         Ok(Some(seen))
+    }
+
+    fn get_many(&self, queries: &Queries, group: usize) -> Answer<Seen> {
+        let keys: Vec<&[u8]> = queries.iter().collect();
+        let seen = self.0.view(BUCKET, |txn| {
+            let mut seen = Seen::default();
+            for keys in keys.chunks(group) {
+                txn.get_many(keys)?.iter().flatten().for_each(|value| seen.value(value));
+            }
+            Ok(seen)
+        });
+        Ok(Some(seen?))
     }
 
     fn scan(&self, direction: Direction) -> Answer<Seen> {

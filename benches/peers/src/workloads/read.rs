@@ -154,8 +154,9 @@ impl Gets<'_> {
         let barrier = Barrier::new(queries.len());
         let work = |thread: usize, queries: &Queries| -> Result<(Instant, Instant, Option<Seen>)> {
             system::pin(thread);
-            barrier.wait();
+            // Before the barrier, so that all are woken at once.
             let _urgent = self.settings.burst.then(system::Urgent::begin);
+            barrier.wait();
             let start = Instant::now();
             let seen = rig.engine.get(queries, self.scope, form)?;
             Ok((start, Instant::now(), seen))
