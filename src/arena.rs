@@ -124,13 +124,13 @@ impl Arena {
                 })
                 .collect(),
         };
-        arena.ask_for_huge_pages();
         (Arc::new(arena), Empties::all(frames))
     }
 
-    /// A region of large pages spares the processor most misses of its address cache.
+    /// A region of large pages spares the processor most misses of its address cache; but the
+    /// first touch of each takes as long as that of hundreds of small ones.
     #[cfg(target_os = "linux")]
-    fn ask_for_huge_pages(&self) {
+    pub(crate) fn ask_for_huge_pages(&self) {
         let bytes = self.frames as usize * self.stride;
         if bytes < HUGE_BYTES {
             return;
@@ -144,7 +144,7 @@ impl Arena {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn ask_for_huge_pages(&self) {}
+    pub(crate) fn ask_for_huge_pages(&self) {}
 
     pub(crate) fn frames(&self) -> u32 {
         self.frames

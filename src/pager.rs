@@ -89,6 +89,7 @@ impl Pager {
 
     pub(crate) fn set_page_count(&self, page_count: u32) {
         self.page_count.store(page_count, Ordering::Relaxed);
+        self.cache.expect_pages(page_count);
     }
 
     pub(crate) fn cached_pages(&self) -> usize {

@@ -14,7 +14,7 @@ use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_b
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::slots::{Hold, Slots};
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// Places of a set of the locator: a cache line.
 const WAYS: usize = 8;
@@ -25,7 +25,9 @@ const BATCH_MAX: u32 = 64;
 pub(crate) struct Cache {
     arena: Arc<Arena>,
     /// Pages that are not at home: a page's id in the high half, its frame in the low one.
-    locator: Box<[AtomicU64]>,
+    /// Made when the first page finds its home taken.
+    locator: OnceLock<Box<[AtomicU64]>>,
+    is_large: AtomicBool,
     frames: Mutex<Frames>,
 }
 
@@ -36,6 +38,9 @@ struct Frames {
     retired: Vec<Retired>,
     hand: u32,
 }
+
+/// Frames in use from which on large pages of memory pay.
+const LARGE_FROM: u32 = 4096;
 
 /// Bytes of a set of the locator.
 const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
@@ -62,12 +67,11 @@ impl Cache {
     pub(crate) fn new(bytes_max: u64, page_size: usize, slots: Arc<Slots>) -> Cache {
         let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-        let sets = if frames == 0 { 0 } else { (frames as usize * 2 / WAYS).max(1) };
-        let places = sets * WAYS;
         let (arena, empties) = Arena::new(frames, page_size, slots);
         Cache {
             arena,
-            locator: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            locator: OnceLock::new(),
+            is_large: AtomicBool::new(false),
             frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0 }),
         }
     }
@@ -84,15 +88,21 @@ impl Cache {
         if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
     }
 
+    /// Takes note of how many pages the file has.
+    pub(crate) fn expect_pages(&self, page_count: u32) {
+        let is_large = page_count.min(self.arena.frames()) >= LARGE_FROM;
+        if is_large && !self.is_large.swap(true, Ordering::Relaxed) {
+            self.arena.ask_for_huge_pages();
+        }
+    }
+
     /// The places that may know where a page is.
     fn places(&self, id: PageId) -> &[AtomicU64] {
-        let sets = self.locator.len() / WAYS;
-        if sets == 0 {
-            return &[];
-        }
+        let Some(locator) = self.locator.get() else { return &[] };
+        let sets = locator.len() / WAYS;
         let hash = u64::from(id.0).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let set = usize::try_from((hash * sets as u64) >> 32).expect("a set of the locator");
-        &self.locator[set * WAYS..(set + 1) * WAYS]
+        &locator[set * WAYS..(set + 1) * WAYS]
     }
 
     /// The frame to which the locator refers.
@@ -172,6 +182,9 @@ impl Cache {
 
     /// Lets the locator refer to a frame.
     fn note_place(&self, frames: &mut Frames, id: PageId, frame: u32) {
+        let sets = (self.arena.frames() as usize * 2 / WAYS).max(1);
+        let new = || (0..sets * WAYS).map(|_| AtomicU64::new(0)).collect();
+        self.locator.get_or_init(new);
         let places = self.places(id);
         let word = u64::from(id.0) << 32 | u64::from(frame);
         let is_free = |place: &&AtomicU64| {
