@@ -284,16 +284,17 @@ impl Trial<'_> {
     }
 }
 
-/// The state that a store is in, the newest of those that fit.
+/// The state that a store is in, the newest of those that fit: the number tells states of the
+/// same contents apart. A store that compacts is ahead of the oracle, and none is behind it.
 fn find(db: &BTree, possible: &[Oracle]) -> Result<Oracle, String> {
+    let seq = db.current_seq();
     let mut differences = Vec::new();
-    for oracle in possible.iter().rev() {
+    for oracle in possible.iter().rev().filter(|oracle| oracle.seq() <= seq) {
         match compare(db, oracle.now()) {
             Ok(()) => return Ok(oracle.clone()),
             Err(difference) => differences.push(format!("{}: {difference}", oracle.seq())),
         }
     }
-    let seq = db.current_seq();
     Err(format!("state {seq} is none that may be found: {}", differences.join("; ")))
 }
 
