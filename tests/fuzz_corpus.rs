@@ -1,7 +1,8 @@
 //! The corpora of the fuzz targets, replayed: each input is one that a campaign found to go where
 //! no other went, or one that once failed.
 //!
-//! `docs/fuzzing.md` says what the targets attack, and how inputs are found.
+//! Attacks: bytes-never-panic, checksum-covers-page, parent-holds-checksum, cells-disjoint,
+//! space-log-replays, commit-atomic. `docs/fuzzing.md` says how, and how inputs are found.
 #![cfg(feature = "sim")]
 
 #[path = "../fuzz/src/bodies/mod.rs"]
