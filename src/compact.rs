@@ -134,7 +134,7 @@ fn move_some(core: &Arc<Core>, mut guard: WriteGuard<'_>, survey: &Survey) -> Re
         let mut goal = Move::new(survey.limit, budget);
         goal.holes.clone_from(&survey.holes);
         let size = move_buckets(core, &mut guard, &mut goal)?;
-        let needed = size.runs.iter().sum::<u32>() + size.nodes;
+        let needed = size.runs.iter().sum::<u32>() + size.nodes();
         if goal.moved == 0 {
             let remaining = goal.remaining;
             return Ok(if remaining > 0 { Round::Cramped(remaining) } else { Round::Done });

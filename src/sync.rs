@@ -11,6 +11,8 @@ mod imp {
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
     };
     pub use std::sync::{Arc, OnceLock, Weak};
+    pub use std::thread::yield_now;
+    pub use std::thread_local;
 
     /// Orders a `SeqCst` read-modify-write that was just made before every later load of this
     /// thread, as `fence(SeqCst)` would.
@@ -39,9 +41,11 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    // The threads of a model share one thread of the system.
     pub use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+    pub use loom::thread_local;
     // What counted references share here never changes, so their counts need no model; nor do
     // cells that are filled once and that no two threads fill.
     pub use std::sync::{Arc, OnceLock};
@@ -55,6 +59,9 @@ mod imp {
     pub fn thread_number() -> usize {
         0
     }
+
+    /// A model lets every thread run at any point anyway.
+    pub fn yield_now() {}
 
     /// loom's mutex with the signatures of the production one.
     #[derive(Debug)]
@@ -123,8 +130,8 @@ mod imp {
             guard.0 = Some(self.0.wait(held).expect(SOUND));
         }
 
-        pub fn notify_all(&self) {
-            self.0.notify_all();
+        pub fn notify_one(&self) {
+            self.0.notify_one();
         }
     }
 }

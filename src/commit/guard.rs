@@ -66,10 +66,10 @@ impl<'a> WriteGuard<'a> {
         }
         let ticket =
             if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
-        self.core.flush.lock().waiting += 1;
+        let waiter = self.core.join(ticket);
         self.core.leave();
         drop(writer);
-        self.core.wait(ticket)
+        waiter.map_or(Ok(()), |waiter| self.core.wait(&waiter))
     }
 }
 

@@ -14,6 +14,7 @@
 mod batch;
 mod flush;
 mod guard;
+mod queue;
 mod seal;
 
 pub(crate) use batch::{Batch, Bucket, Mark};
@@ -26,11 +27,14 @@ use crate::pager::Pager;
 use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread_local, yield_now};
 use flush::{Failed, flush, write_mirror};
+use queue::{Outcome as Told, Queue, Waiter, Word};
 use seal::{Job, Surroundings, seal};
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
+
+/// How often a leader lets other threads run before it stops waiting for them.
+const GATHER_YIELDS: u32 = if cfg!(loom) { 0 } else { 64 };
 
 /// How many barriers a commit uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -53,6 +57,8 @@ pub(crate) struct Writer {
     in_flight: bool,
     /// What the next commit does for a compaction.
     packing: Option<Packing>,
+    /// The last flush failed: the disk may be full, and the file is lengthened only if it must.
+    is_cramped: bool,
 }
 
 /// What a commit does for a compaction, beside its transactions.
@@ -69,6 +75,7 @@ impl Writer {
     fn catch_up(&mut self) {
         if std::mem::take(&mut self.in_flight) {
             self.space.installed();
+            self.is_cramped = false;
             if !seeded!(SameSlotTwice) {
                 self.next_slot = self.next_slot.other();
             }
@@ -76,14 +83,11 @@ impl Writer {
     }
 }
 
-/// The outcomes of flushes.
+/// What flushes have come to, and who waits for the next.
 struct Flush {
-    leading: bool,
+    queue: Queue,
     /// The newest batch that is durable.
     durable: u64,
-    /// Batches that failed, kept until nobody waits.
-    failed: Vec<(RangeInclusive<u64>, Fault)>,
-    waiting: u64,
     poisoned: Option<Fault>,
     /// The file's length in bytes, as far as a barrier has made it durable.
     fenced_len: u64,
@@ -117,7 +121,6 @@ pub(crate) struct Core {
     pub(crate) readers: Readers,
     writer: Mutex<Writer>,
     flush: Mutex<Flush>,
-    flushed: Condvar,
     is_poisoned: AtomicBool,
     barriers: Barriers,
     is_read_only: bool,
@@ -139,7 +142,8 @@ pub(crate) struct Usage {
 
 thread_local! {
     /// The stores in whose write transaction this thread is.
-    static WRITING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
+    static WRITING: RefCell<Vec<usize>> = RefCell::new(Vec::new());
 }
 
 impl Core {
@@ -152,12 +156,11 @@ impl Core {
             next_slot: start.next_slot,
             in_flight: false,
             packing: None,
+            is_cramped: false,
         };
         let flush = Flush {
-            leading: false,
+            queue: Queue::default(),
             durable: 0,
-            failed: Vec::new(),
-            waiting: 0,
             poisoned: None,
             fenced_len: start.fenced_len,
             meta: start.meta,
@@ -169,7 +172,6 @@ impl Core {
             readers,
             writer: Mutex::new(writer),
             flush: Mutex::new(flush),
-            flushed: Condvar::new(),
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
@@ -192,13 +194,13 @@ impl Core {
             return Err(Error::invalid("the store is open for reading only"));
         }
         let identity = self.identity();
-        let is_nested = WRITING.with_borrow(|stores| stores.contains(&identity));
+        let is_nested = WRITING.with(|stores| stores.borrow().contains(&identity));
         if is_nested && !seeded!(NestedExecDeadlocks) {
             return Err(Error::invalid("this thread is in a write transaction of this store"));
         }
         let writer = self.writer.lock();
         self.check_poison()?;
-        WRITING.with_borrow_mut(|stores| stores.push(identity));
+        WRITING.with(|stores| stores.borrow_mut().push(identity));
         let mark = writer.batch.mark();
         Ok(WriteGuard::new(self, writer, mark))
     }
@@ -208,7 +210,7 @@ impl Core {
         self.running.0.store(0, Ordering::Relaxed);
         self.running.1.store(0, Ordering::Relaxed);
         let identity = self.identity();
-        WRITING.with_borrow_mut(|stores| stores.retain(|&store| store != identity));
+        WRITING.with(|stores| stores.borrow_mut().retain(|&store| store != identity));
     }
 
     /// Whether a failed sync ended all writing.
@@ -216,44 +218,33 @@ impl Core {
         if self.is_poisoned.load(Ordering::Acquire) { Err(Error::Poisoned) } else { Ok(()) }
     }
 
-    /// Waits until a batch is durable; leads when nobody does.
-    fn wait(&self, ticket: u64) -> Result<()> {
+    /// Joins those who wait for a batch; `None` when it is durable already. The caller holds the
+    /// writer, so that whoever fails the open batch finds all who wait for it.
+    fn join(&self, batch: u64) -> Option<Arc<Waiter>> {
         let mut flush = self.flush.lock();
-        let result = loop {
-            if let Some(fault) = flush.failure_of(ticket) {
-                break Err(fault.raise());
-            }
-            if flush.durable >= ticket {
-                break Ok(());
-            }
-            if flush.leading && seeded!(FollowerReturnsEarly) {
-                break Ok(());
-            }
-            if flush.leading {
-                self.flushed.wait(&mut flush);
-                continue;
-            }
-            flush.leading = true;
-            drop(flush);
-            let leader = Leader::of(self);
-            self.lead();
-            drop(leader);
-            flush = self.flush.lock();
-        };
-        flush.waiting -= 1;
-        if flush.waiting == 0 {
-            flush.failed.clear();
+        if flush.durable >= batch || (seeded!(FollowerReturnsEarly) && flush.queue.is_led()) {
+            return None;
         }
-        result
+        Some(flush.queue.join(batch))
+    }
+
+    /// Waits for the outcome; leads when told to.
+    fn wait(&self, waiter: &Waiter) -> Result<()> {
+        loop {
+            match waiter.listen() {
+                Word::Outcome(outcome) => return outcome.map_err(|fault| fault.raise()),
+                Word::Lead => self.lead(&mut Leader::of(self)),
+            }
+        }
     }
 
     /// Seals the open batch and flushes it.
-    fn lead(&self) {
+    fn lead(&self, leader: &mut Leader<'_>) {
+        self.gather();
         let mut writer = self.writer.lock();
         writer.catch_up();
         if let Some(fault) = self.flush.lock().poisoned.clone() {
-            self.fail(&mut writer, &fault);
-            return;
+            return self.fail(&mut writer, &fault, leader);
         }
         let around = Surroundings {
             pages: &self.pager,
@@ -262,7 +253,7 @@ impl Core {
         };
         let job = match seal(&mut writer, &around) {
             Ok(job) => job,
-            Err(error) => return self.fail(&mut writer, &Fault::keep(error)),
+            Err(error) => return self.fail(&mut writer, &Fault::keep(error), leader),
         };
         writer.in_flight = true;
         writer.packing = None;
@@ -271,11 +262,22 @@ impl Core {
         self.pager.begin_flight(&job.pages, &job.runs);
         self.pager.set_page_count(job.state.page_count);
         drop(writer);
-        self.flush_job(job);
+        self.flush_job(job, leader);
+    }
+
+    /// Lets those join whom the flush before has just released: they often commit again at once,
+    /// and a flush costs the same for one as for all. Nobody is waited for who commits alone.
+    fn gather(&self) {
+        for _ in 0..GATHER_YIELDS {
+            if self.flush.lock().queue.is_full() {
+                return;
+            }
+            yield_now();
+        }
     }
 
     /// Writes a sealed batch, and publishes it or takes it back.
-    fn flush_job(&self, job: Job) {
+    fn flush_job(&self, job: Job, leader: &mut Leader<'_>) {
         // Only the leader touches the length, and there is one leader.
         let fenced_len = self.flush.lock().fenced_len;
         if seeded!(PublishedBeforeSync) {
@@ -291,12 +293,15 @@ impl Core {
                 self.readers.publish(job.state);
                 self.pager.land_flight();
                 flush.durable = job.number;
+                let released = flush.queue.take_until(job.number);
+                leader.answers.extend(released.into_iter().map(|(_, waiter)| (waiter, Ok(()))));
             }
             Err(Failed::Before(error)) => {
                 let fault = Fault::keep(error);
                 drop(flush);
                 let mut writer = self.writer.lock();
                 writer.in_flight = false;
+                writer.is_cramped = true;
                 writer.space.undo();
                 if seeded!(SlotTurnsOnFailure) {
                     writer.next_slot = writer.next_slot.other();
@@ -305,7 +310,7 @@ impl Core {
                     self.readers.publish(job.state);
                 }
                 self.pager.drop_flight();
-                self.fail_from(&mut writer, job.number, &fault);
+                self.fail_from(&mut writer, job.number, &fault, leader);
             }
             Err(Failed::Unknown(error)) => {
                 let fault = Fault::keep(error);
@@ -314,23 +319,26 @@ impl Core {
                 drop(flush);
                 let mut writer = self.writer.lock();
                 writer.in_flight = false;
-                self.fail_from(&mut writer, job.number, &fault);
+                self.fail_from(&mut writer, job.number, &fault, leader);
             }
         }
     }
 
     /// Fails the open batch.
-    fn fail(&self, writer: &mut Writer, fault: &Fault) {
+    fn fail(&self, writer: &mut Writer, fault: &Fault, leader: &mut Leader<'_>) {
         let number = writer.batch.number;
-        self.fail_from(writer, number, fault);
+        self.fail_from(writer, number, fault, leader);
     }
 
     /// Fails the batches from `first` to the open one, and begins anew on the durable state.
-    fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault) {
+    fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
         let mut flush = self.flush.lock();
         let last = writer.batch.number;
-        let told = if seeded!(FailureTellsTheLeaderOnly) { first } else { last };
-        flush.failed.push((first..=told, fault.clone()));
+        let failed = flush.queue.take_until(last).into_iter().map(|(batch, waiter)| {
+            let is_forgotten = seeded!(FailureTellsTheLeaderOnly) && batch > first;
+            (waiter, if is_forgotten { Ok(()) } else { Err(fault.clone()) })
+        });
+        leader.answers.extend(failed);
         let base = if seeded!(NextRunsOnFailedState) {
             Arc::clone(&writer.batch.base)
         } else {
@@ -353,12 +361,10 @@ impl Core {
 
     /// Waits for the flush under way, and keeps others from beginning one.
     pub(crate) fn take_lead(&self) -> Leader<'_> {
-        let mut flush = self.flush.lock();
-        while flush.leading {
-            self.flushed.wait(&mut flush);
+        let waiter = self.flush.lock().queue.join_to_lead();
+        match waiter.listen() {
+            Word::Lead | Word::Outcome(_) => Leader::of(self),
         }
-        flush.leading = true;
-        Leader::of(self)
     }
 
     /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
@@ -402,7 +408,7 @@ impl Core {
     /// Whether the calling thread is in a write transaction of this store.
     pub(crate) fn is_writing(&self) -> bool {
         let identity = self.identity();
-        WRITING.with_borrow(|stores| stores.contains(&identity))
+        WRITING.with(|stores| stores.borrow().contains(&identity))
     }
 }
 
@@ -412,38 +418,38 @@ impl std::fmt::Debug for Core {
     }
 }
 
-impl Flush {
-    fn failure_of(&self, ticket: u64) -> Option<&Fault> {
-        self.failed.iter().find(|(numbers, _)| numbers.contains(&ticket)).map(|(_, fault)| fault)
-    }
-}
-
 /// Gives the lead up, also when the leader panics; then nobody knows what is durable.
 pub(crate) struct Leader<'a> {
     core: &'a Core,
+    /// Whom to tell what, once the lead is given up.
+    answers: Vec<(Arc<Waiter>, Told)>,
     /// A destructor may commit while its thread unwinds from a panic that is not the leader's.
     was_panicking: bool,
 }
 
 impl Leader<'_> {
     fn of(core: &Core) -> Leader<'_> {
-        Leader { core, was_panicking: std::thread::panicking() }
+        Leader { core, answers: Vec::new(), was_panicking: std::thread::panicking() }
     }
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flush = self.core.flush.lock();
-        flush.leading = false;
         if std::thread::panicking() && !self.was_panicking {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
-            let first = flush.durable + 1;
-            flush.failed.push((first..=u64::MAX, fault.clone()));
+            let all = flush.queue.take_until(u64::MAX);
+            self.answers.extend(all.into_iter().map(|(_, waiter)| (waiter, Err(fault.clone()))));
             flush.poisoned = Some(fault);
             self.core.is_poisoned.store(true, Ordering::Release);
         }
-        if !seeded!(LeaderWakesNobody) {
-            self.core.flushed.notify_all();
+        let next = flush.queue.hand_over(self.answers.len());
+        drop(flush);
+        if let Some(next) = next {
+            next.tell(Word::Lead);
+        }
+        for (waiter, outcome) in self.answers.drain(..) {
+            waiter.tell(Word::Outcome(outcome));
         }
     }
 }

@@ -29,6 +29,14 @@ const CONTIGUOUS_PAGES_MAX: u32 = 1024;
 const GROWTH_MIN: u32 = 8;
 const GROWTH_MAX: u32 = 4096;
 
+/// A commit of at least so many pages may lengthen the file, where it would fall into pieces of
+/// less than `PIECE_PAGES` on average, unless this part of the file is free already. Each piece
+/// costs a request to the disk, about a tenth of a sync; rewriting leaves at random, a file with
+/// few free pages leaves single ones only.
+const TOGETHER_FROM: u32 = 8;
+const PIECE_PAGES: u32 = 4;
+const FREE_PART_MAX: u64 = 4;
+
 /// A sealed batch on its way to the disk.
 pub(super) struct Job {
     pub(super) number: u64,
@@ -50,6 +58,7 @@ pub(super) struct Surroundings<'a> {
 
 /// Where the pages of a commit will lie.
 struct Places {
+    /// Of the trees, leaves first.
     nodes: Vec<PageId>,
     runs: Vec<Extent>,
     log: Vec<PageId>,
@@ -80,7 +89,7 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
         writer.space.begin(txn, &around.pinned);
     }
     let sealed = find_places(writer, &size, page_size)
-        .and_then(|places| seal_at(writer, catalog, places, around));
+        .and_then(|places| seal_at(writer, catalog, &size, places, around));
     if sealed.is_err() {
         writer.space.undo();
     }
@@ -116,23 +125,28 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
         space.release(freed.extent, freed.birth)?;
     }
     let mut runs = Vec::with_capacity(size.runs.len());
-    let mut nodes = Vec::with_capacity(size.nodes as usize);
-    let total = size.runs.iter().try_fold(size.nodes, |sum, &pages| sum.checked_add(pages));
-    let together = total
-        .filter(|&total| total > 0 && total <= CONTIGUOUS_PAGES_MAX)
-        .and_then(|total| space.allocate(total, placement));
+    let mut nodes = Vec::with_capacity(size.nodes() as usize);
+    let total = size.runs.iter().try_fold(size.nodes(), |sum, &pages| sum.checked_add(pages));
+    let total = total.filter(|&total| total > 0 && total <= CONTIGUOUS_PAGES_MAX);
+    if let Some(total) = total.filter(|_| writer.packing.is_none() && !writer.is_cramped) {
+        keep_together(space, total);
+    }
+    let together = total.and_then(|total| space.allocate(total, placement));
     if let Some(extent) = together {
         let mut first = extent.first.0;
         for &pages in &size.runs {
             runs.push(Extent { first: PageId(first), pages });
             first += pages;
         }
-        nodes.extend((first..extent.end()).map(PageId));
+        nodes.extend(pages_of(Extent { first: PageId(first), pages: extent.end() - first }));
     } else {
         for &pages in &size.runs {
             runs.push(allocate_run(space, pages, placement)?);
         }
-        allocate_pages(space, size.nodes, placement, &mut nodes)?;
+        let pieces = allocate_pages(space, size.nodes(), placement)?;
+        // The longest pieces come first, and the leaves of `nodes`. The higher a page's level, the
+        // sooner it is replaced: what lies side by side is free side by side again.
+        nodes.extend(pieces.into_iter().rev().flat_map(pages_of));
     }
     if let Some(packing) = writer.packing {
         let kept = (space.page_count() - space.tail_free()).max(packing.limit.0);
@@ -140,11 +154,21 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
             space.cut(kept);
         }
     }
-    let mut log = Vec::new();
     let needed =
         space.log_pages_needed(meta_tail_words_max(page_size), log_page_words_max(page_size));
-    allocate_pages(space, needed, placement, &mut log)?;
+    let log = allocate_pages(space, needed, placement)?.into_iter().flat_map(pages_of).collect();
     Ok(Places { nodes, runs, log })
+}
+
+/// Lengthens the file for a commit that would be scattered over it, within bounds.
+fn keep_together(space: &mut FreeSpace, pages: u32) {
+    let is_small = pages < TOGETHER_FROM;
+    let is_roomy = space.free_pages() * FREE_PART_MAX >= u64::from(space.page_count());
+    // Where ids run out, it falls to pieces rather than fail.
+    let is_full = PAGE_COUNT_MAX - space.page_count() < pages;
+    if !(is_small || is_roomy || is_full || space.fits_in_pieces(pages, pages / PIECE_PAGES)) {
+        lengthen(space, pages);
+    }
 }
 
 /// Allocates pages that lie side by side, at the end of the file if need be.
@@ -162,8 +186,8 @@ fn allocate_pages(
     space: &mut FreeSpace,
     mut pages: u32,
     placement: Placement,
-    out: &mut Vec<PageId>,
-) -> Result<()> {
+) -> Result<Vec<Extent>> {
+    let mut pieces = Vec::new();
     while pages > 0 {
         let found = space
             .allocate(pages, placement)
@@ -174,34 +198,45 @@ fn allocate_pages(
             continue;
         };
         pages -= extent.pages;
-        out.extend((extent.first.0..extent.end()).map(PageId));
+        pieces.push(extent);
     }
-    Ok(())
+    Ok(pieces)
+}
+
+fn pages_of(extent: Extent) -> impl Iterator<Item = PageId> {
+    (extent.first.0..extent.end()).map(PageId)
 }
 
 /// Lengthens the file so that it ends in at least `pages` free pages.
 fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
+    let missing = pages.saturating_sub(space.tail_free()).max(1);
+    if missing > PAGE_COUNT_MAX - space.page_count() {
+        return Err(Error::NoSpace);
+    }
+    lengthen(space, pages);
+    Ok(())
+}
+
+/// Lengthens the file by a step, for which there are ids.
+fn lengthen(space: &mut FreeSpace, pages: u32) {
     let step = (space.page_count() / 16).clamp(GROWTH_MIN, GROWTH_MAX);
     let missing = pages.saturating_sub(space.tail_free()).max(1);
     let room = PAGE_COUNT_MAX - space.page_count();
-    if missing > room {
-        return Err(Error::NoSpace);
-    }
     space.grow(space.page_count() + missing.max(step).min(room));
-    Ok(())
 }
 
 fn seal_at(
     writer: &mut Writer,
     mut catalog: Catalog,
+    size: &SealedSize,
     places: Places,
     around: &Surroundings<'_>,
 ) -> Result<Job> {
     let (txn, page_size) = (writer.batch.txn(), around.pages.page_size());
     let (tail_max, log_max) = (meta_tail_words_max(page_size), log_page_words_max(page_size));
     let plan = writer.space.finish(tail_max, log_max, &places.log);
-    let (mut nodes, mut runs) = (places.nodes.into_iter(), places.runs.into_iter());
-    let mut sealer = Sealer::new(txn, page_size, &mut nodes, &mut runs);
+    let mut runs = places.runs.into_iter();
+    let mut sealer = Sealer::new(txn, size, page_size, &places.nodes, &mut runs);
     let freed = writer.batch.freed.len();
     let CatalogEdit { buckets, mut edit } = writer.batch.edit_catalog(around.pages);
     for (name, bucket) in buckets {

@@ -183,6 +183,12 @@ impl FreeSet {
         }
     }
 
+    /// The pages of this many extents, the largest.
+    pub fn pages_in_largest(&self, extents: u32) -> u64 {
+        let largest = self.by_size.iter().rev().take(extents as usize);
+        largest.map(|&(pages, _)| u64::from(pages)).sum()
+    }
+
     /// Free pages of this number, side by side.
     pub fn find(&self, pages: u32, placement: Placement) -> Option<Extent> {
         let first = match placement {
@@ -196,15 +202,16 @@ impl FreeSet {
         first.map(|first| Extent { first: PageId(first), pages })
     }
 
-    /// Free pages of this number at most, side by side: the largest extent, or the lowest.
+    /// Free pages of this number at most, side by side: the last of the largest extents, or the
+    /// lowest extent. From the end, so that single pages, which come from the front, do not sit
+    /// down between longer pieces.
     pub fn find_up_to(&self, pages: u32, placement: Placement) -> Option<Extent> {
         let (extent, room) = match placement {
             Placement::BestFit => {
                 if let Some(found) = self.find(pages, placement) {
                     return Some(found);
                 }
-                let &(largest, _) = self.by_size.last()?;
-                let &(pages, first) = self.by_size.range((largest, 0)..).next()?;
+                let &(pages, first) = self.by_size.last()?;
                 (Extent { first: PageId(first), pages }, pages)
             }
             Placement::Below(limit) => {

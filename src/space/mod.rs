@@ -119,6 +119,11 @@ impl FreeSpace {
         self.pending.iter()
     }
 
+    /// Whether the largest free extents, at most `pieces` of them, hold this many pages.
+    pub fn fits_in_pieces(&self, pages: u32, pieces: u32) -> bool {
+        self.free.pages_in_largest(pieces) >= u64::from(pages)
+    }
+
     /// Free pages at the very end of the file.
     pub fn tail_free(&self) -> u32 {
         let last = self.free.set().last().filter(|last| last.end() == self.page_count);

@@ -14,10 +14,17 @@ use crate::sync::Arc;
 /// What the dirty part of a tree will take when it is sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SealedSize {
-    /// Tree pages.
-    pub(crate) nodes: u32,
+    /// Tree pages of each level, leaves first.
+    pub(crate) levels: Vec<u32>,
     /// Pages of each overflow run, in the order in which they will be asked for.
     pub(crate) runs: Vec<u32>,
+}
+
+impl SealedSize {
+    /// Tree pages.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.levels.iter().sum()
+    }
 }
 
 /// Adds what the dirty part of a tree will take.
@@ -34,7 +41,11 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
     for len in unplaced(dirty).map(|(_, len, _)| len) {
         size.runs.push(run_pages(len, page_size));
     }
-    size.nodes += 1;
+    let level = usize::from(dirty.node().level());
+    if size.levels.len() <= level {
+        size.levels.resize(level + 1, 0);
+    }
+    size.levels[level] += 1;
 }
 
 /// The slots, lengths and handles of a leaf's values without pages.
@@ -60,7 +71,9 @@ pub(crate) struct PlacedRun {
 pub(crate) struct Sealer<'a> {
     txn: TxnId,
     page_size: usize,
-    nodes: &'a mut dyn Iterator<Item = PageId>,
+    nodes: &'a [PageId],
+    /// How many places of each level's lie in front of its next.
+    taken: Vec<usize>,
     runs: &'a mut dyn Iterator<Item = Extent>,
     /// The sealed pages, children first.
     pub(crate) pages: Vec<Page>,
@@ -69,14 +82,24 @@ pub(crate) struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    /// A sealer that takes places from `nodes` and `runs`, as many as [`sealed_size`] said.
+    /// A sealer that takes places from `nodes`, leaves first, and from `runs`, as many as
+    /// [`sealed_size`] said.
     pub(crate) fn new(
         txn: TxnId,
+        size: &SealedSize,
         page_size: usize,
-        nodes: &'a mut dyn Iterator<Item = PageId>,
+        nodes: &'a [PageId],
         runs: &'a mut dyn Iterator<Item = Extent>,
     ) -> Sealer<'a> {
-        Sealer { txn, page_size, nodes, runs, pages: Vec::new(), placed: Vec::new() }
+        let mut before = 0;
+        let first = |&count: &u32| {
+            let first = before;
+            before += count as usize;
+            first
+        };
+        let taken = size.levels.iter().map(first).collect();
+        let pages = Vec::with_capacity(nodes.len());
+        Sealer { txn, page_size, nodes, taken, runs, pages, placed: Vec::new() }
     }
 
     /// Seals the dirty part of a tree.
@@ -103,7 +126,9 @@ impl<'a> Sealer<'a> {
             }
         }
         self.place_values(&mut dirty);
-        let id = self.nodes.next().expect("a place for every dirty page was asked for");
+        let taken = &mut self.taken[usize::from(dirty.node().level())];
+        let id = *self.nodes.get(*taken).expect("a place for every dirty page was asked for");
+        *taken += 1;
         let page = Page::seal(dirty.bytes, id, self.txn);
         let child = page.child_ref();
         self.pages.push(page);

@@ -298,7 +298,7 @@ impl Twin {
                 let all = runs(free);
                 let fits = self.expected(pages, placement);
                 let most = all.iter().map(|run| run.pages).max();
-                fits.or_else(|| all.into_iter().find(|run| Some(run.pages) == most))
+                fits.or_else(|| all.into_iter().rfind(|run| Some(run.pages) == most))
             }
             Placement::Below(limit) => {
                 runs(free.take_while(|&page| page < limit.0)).into_iter().next()

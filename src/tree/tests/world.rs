@@ -207,20 +207,22 @@ impl World {
         let txn = self.txn.next();
         let mut size = SealedSize::default();
         sealed_size(&self.tree, self.store.page_size, &mut size);
-        assert_eq!(size.nodes > 0, self.tree.is_dirty());
+        assert_eq!(size.nodes() > 0, self.tree.is_dirty());
         let runs: Vec<Extent> = size.runs.iter().map(|n| self.take_place(rng, *n)).collect();
-        let nodes: Vec<PageId> = (0..size.nodes).map(|_| self.take_place(rng, 1).first).collect();
+        let nodes: Vec<PageId> = (0..size.nodes()).map(|_| self.take_place(rng, 1).first).collect();
         if self.tree.is_dirty() {
-            let (mut nodes, mut runs) = (nodes.iter().copied(), runs.iter().copied());
-            let mut sealer = Sealer::new(txn, self.store.page_size, &mut nodes, &mut runs);
+            let mut runs = runs.iter().copied();
+            let page_size = self.store.page_size;
+            let mut sealer = Sealer::new(txn, &size, page_size, &nodes, &mut runs);
             sealer.seal(&mut self.tree);
+            let nodes_sealed = sealer.pages.len();
             for page in sealer.pages {
                 assert_eq!(page.txn(), txn);
                 dissect(&without_seal(page.bytes()));
                 self.store.add(page);
             }
             sealer.placed.iter().for_each(|placed| self.store.add_run(placed));
-            assert_eq!((nodes.next(), runs.next()), (None, None), "all places are used");
+            assert_eq!((nodes_sealed, runs.next()), (nodes.len(), None), "all places are used");
         }
         self.txn = txn;
         self.savepoints.clear();

@@ -1,0 +1,227 @@
+//! Group commit, in every order of its threads: the real store over a disk that knows what is
+//! durable. One scenario each: the lead passes from hand to hand; a flush fails with transactions
+//! behind it; a transaction that fails among others; the last handles go while a cursor reads.
+//!
+//! Run by the command in the README's section "Models", never by `cargo test` alone. In a build
+//! with seeded bugs each scenario must find its own.
+//!
+//! Attacks: durable-before-ok, publish-after-durable, commit-atomic, one-writer,
+//! failed-sync-poisons, snapshot-stable.
+
+#[cfg(not(loom))]
+compile_error!("models are explored with RUSTFLAGS=\"--cfg loom\", see the README");
+
+#[path = "support/mod.rs"]
+mod support;
+
+use btree_store::{BTree, Error, Options};
+use loom::thread;
+use std::sync::Arc;
+use support::{Disk, Fault, PAGE, explore};
+
+fn open(disk: &Disk) -> BTree {
+    let vfs = Arc::new(disk.clone());
+    Options::new().page_size(PAGE).cache_bytes(1 << 16).vfs(vfs).open("model").unwrap()
+}
+
+/// A commit of the meta page alone.
+fn make_bucket(db: &BTree, name: &str) -> Result<(), Error> {
+    db.exec(name, |_| Ok(()))
+}
+
+/// Whatever was acknowledged is durable at that moment.
+fn committers(count: usize) {
+    let disk = Disk::new();
+    let db = open(&disk);
+    let commit = |name: &'static str| {
+        let (db, disk) = (db.clone(), disk.clone());
+        move || {
+            make_bucket(&db, name).unwrap();
+            assert!(disk.is_durable(name), "{name} was acknowledged");
+        }
+    };
+    let names = ["first", "second", "third"];
+    let others: Vec<_> = names[1..count].iter().map(|name| thread::spawn(commit(name))).collect();
+    commit(names[0])();
+    others.into_iter().for_each(|other| other.join().unwrap());
+    assert_eq!(db.buckets().unwrap().len(), count);
+}
+
+fn the_lead_passes_on() {
+    committers(2);
+}
+
+fn the_lead_passes_on_among_three() {
+    committers(3);
+}
+
+/// A reader beside a committer sees nothing that could still be lost.
+fn a_reader_beside_a_commit() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    let writer = {
+        let db = db.clone();
+        thread::spawn(move || make_bucket(&db, "fresh").unwrap())
+    };
+    for seen in db.buckets().unwrap() {
+        assert!(disk.is_durable(&seen), "{seen} is seen");
+    }
+    writer.join().unwrap();
+}
+
+/// A sync fails: whoever waits is told, and an acknowledged commit is durable all the same.
+fn a_sync_fails_before_followers() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    disk.arm(Fault::Sync(1));
+    let commit = |name: &'static str| {
+        let (db, disk) = (db.clone(), disk.clone());
+        move || match make_bucket(&db, name) {
+            Ok(()) => assert!(disk.is_durable(name), "{name} was acknowledged"),
+            Err(error) => assert!(matches!(error, Error::IoError | Error::Poisoned), "{error}"),
+        }
+    };
+    let other = thread::spawn(commit("second"));
+    commit("first")();
+    other.join().unwrap();
+    assert_eq!(make_bucket(&db, "late"), Err(Error::Poisoned));
+    drop(db);
+    open(&disk.after_power_failure());
+}
+
+/// A page cannot be written: the state before holds, and what comes behind does not build on it.
+fn a_write_fails_before_followers() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    disk.arm(Fault::FirstPage);
+    let commit = |name: &'static str| {
+        let db = db.clone();
+        move || db.exec(name, |txn| txn.put("k", name))
+    };
+    let other = thread::spawn(commit("second"));
+    let outcomes = [("first", commit("first")()), ("second", other.join().unwrap())];
+    disk.arm(Fault::None);
+    make_bucket(&db, "late").unwrap();
+    let mut failures = 0;
+    for (name, outcome) in outcomes {
+        let found = db.view(name, |txn| txn.get("k"));
+        match outcome {
+            Ok(()) => assert_eq!(found, Ok(name.as_bytes().to_vec()), "{name} was acknowledged"),
+            Err(error) => {
+                assert_eq!(error, Error::IoError);
+                assert_eq!(found, Err(Error::NotFound), "{name} failed");
+                failures += 1;
+            }
+        }
+    }
+    assert!(failures > 0, "the write that failed was somebody's");
+}
+
+/// One of two writers fails after its work was done: nothing of it is left, nor is a page lost.
+fn a_writer_gives_up_beside_another() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    db.exec("b", |txn| txn.put("k", "old")).unwrap();
+    let other = {
+        let db = db.clone();
+        thread::spawn(move || make_bucket(&db, "whole").unwrap())
+    };
+    let given_up = db.exec_multi(|multi| {
+        multi.exec("half", |_| Ok(()))?;
+        multi.exec("b", |txn| txn.put("k", "new"))?;
+        Err::<(), Error>(Error::Conflict)
+    });
+    assert_eq!(given_up, Err(Error::Conflict));
+    make_bucket(&db, "after").unwrap();
+    other.join().unwrap();
+    assert_eq!(db.buckets().unwrap(), ["after", "b", "whole"]);
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"old");
+    let report = db.verify().unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+/// A cursor outlives its transaction and all other handles, and reads what it began with.
+fn the_store_closes_under_a_cursor() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    db.exec("b", |txn| txn.put("k", "old")).unwrap();
+    let mut cursor = db.view("b", |txn| Ok(txn.iter())).unwrap();
+    let writer = thread::spawn(move || {
+        for value in ["new", "newer", "newest"] {
+            db.exec("b", |txn| txn.put("k", value)).unwrap();
+        }
+    });
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    assert!(cursor.next_ref(&mut key, &mut value), "{:?}", cursor.error());
+    assert_eq!(value, b"old");
+    assert!(!cursor.next_ref(&mut key, &mut value));
+    assert_eq!(cursor.error(), None);
+    drop(cursor);
+    writer.join().unwrap();
+    let db = open(&disk.after_power_failure());
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"newest");
+}
+
+/// The scenarios by name.
+const SCENARIOS: &[(&str, fn())] = &[
+    ("the_lead_passes_on", the_lead_passes_on),
+    ("the_lead_passes_on_among_three", the_lead_passes_on_among_three),
+    ("a_reader_beside_a_commit", a_reader_beside_a_commit),
+    ("a_sync_fails_before_followers", a_sync_fails_before_followers),
+    ("a_write_fails_before_followers", a_write_fails_before_followers),
+    ("a_writer_gives_up_beside_another", a_writer_gives_up_beside_another),
+    ("the_store_closes_under_a_cursor", the_store_closes_under_a_cursor),
+];
+
+#[cfg(not(seeded_bug))]
+#[test]
+fn every_order_of_every_scenario_holds() {
+    for (name, scenario) in SCENARIOS {
+        explore(name, scenario);
+    }
+}
+
+#[cfg(seeded_bug)]
+mod seeded {
+    use super::{SCENARIOS, explore};
+    use btree_store::seeded::{Bug, switch_on};
+    use std::process::Command;
+
+    /// Which scenario finds which bug.
+    const FOUND_BY: &[(Bug, &str)] = &[
+        (Bug::FollowerReturnsEarly, "the_lead_passes_on"),
+        (Bug::LeaderWakesNobody, "the_lead_passes_on"),
+        (Bug::PublishedBeforeSync, "a_reader_beside_a_commit"),
+        (Bug::FailureTellsTheLeaderOnly, "a_sync_fails_before_followers"),
+        (Bug::NextRunsOnFailedState, "a_write_fails_before_followers"),
+        (Bug::LeakOnFailedClosure, "a_writer_gives_up_beside_another"),
+        (Bug::PinReleasedWithTransaction, "the_store_closes_under_a_cursor"),
+    ];
+    /// Names the bug that a child process explores.
+    const CHILD: &str = "MODEL_BUG";
+
+    /// A child process for each bug: a model that fails may end its process.
+    #[test]
+    fn every_bug_is_found() {
+        if let Ok(name) = std::env::var(CHILD) {
+            let found = FOUND_BY.iter().find(|(bug, _)| bug.name() == name);
+            let (bug, scenario) = found.expect("the parent passes a name of the table");
+            switch_on([*bug]);
+            let (_, run) = SCENARIOS.iter().find(|(name, _)| name == scenario).expect("a scenario");
+            explore(scenario, run);
+            return;
+        }
+        for (bug, scenario) in FOUND_BY {
+            let program = std::env::current_exe().expect("the path of this test");
+            let run = Command::new(program)
+                .args(["seeded::every_bug_is_found", "--exact", "--nocapture"])
+                .env(CHILD, bug.name())
+                .output()
+                .expect("the test starts itself");
+            let said = String::from_utf8_lossy(&run.stderr);
+            let reason = said.lines().find(|line| !line.starts_with("thread") && !line.is_empty());
+            println!("{}: {} in {scenario}", bug.name(), reason.unwrap_or("found"));
+            assert!(!run.status.success(), "{} is not found", bug.name());
+        }
+    }
+}

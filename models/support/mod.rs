@@ -1,0 +1,183 @@
+//! What the models share: a disk of one file, and the proof that a model was explored to its end.
+
+use btree_store::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Threads are switched so often at most, beside where one has to wait.
+const PREEMPTIONS: usize = 3;
+
+/// The page size of the models, in bytes: a few buckets lie in the meta page.
+pub const PAGE: u32 = 2048;
+
+/// Runs a model in every order of its threads within the bound. Returns how many there were.
+///
+/// loom ends early, and reports success, when its environment variables limit the permutations or
+/// the time. The limits are taken away here, so that returning means that all orders were run.
+pub fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) -> usize {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.max_branches = 100_000;
+    builder.checkpoint_file = None;
+    let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    builder.check(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model();
+    });
+    let runs = runs.load(std::sync::atomic::Ordering::Relaxed);
+    println!("{name}: {runs} executions, complete at preemption bound {PREEMPTIONS}");
+    assert!(runs > 4, "{name}: {runs} executions explore nothing");
+    runs
+}
+
+/// A call of the disk that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// The sync of this number, counted from 1 after the disk was armed; nothing gets durable.
+    Sync(usize),
+    /// The first write behind the meta pages.
+    FirstPage,
+}
+
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    syncs: usize,
+    fault: Fault,
+}
+
+/// A disk with one file, of which it knows what is durable.
+///
+/// Its mutex is the standard library's: a model does not switch threads inside a call. It does at
+/// the beginning of a sync, where time passes.
+#[derive(Clone)]
+pub struct Disk {
+    content: Arc<Mutex<Content>>,
+    sync_begins: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    pub fn new() -> Disk {
+        let (bytes, durable) = (Vec::new(), Vec::new());
+        let content = Content { bytes, durable, syncs: 0, fault: Fault::None };
+        let content = Arc::new(Mutex::new(content));
+        Disk { content, sync_begins: Arc::new(AtomicUsize::new(0)) }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a call fail, once.
+    pub fn arm(&self, fault: Fault) {
+        let mut content = self.content();
+        content.syncs = 0;
+        content.fault = fault;
+    }
+
+    /// Whether what is durable holds these bytes anywhere.
+    pub fn is_durable(&self, bytes: &str) -> bool {
+        // The model then tries both orders of this and a sync that is about to begin.
+        self.sync_begins.fetch_add(0, Ordering::SeqCst);
+        self.content().durable.windows(bytes.len()).any(|window| window == bytes.as_bytes())
+    }
+
+    /// A disk that holds what a power failure would leave, if it lost all that it may lose.
+    pub fn after_power_failure(&self) -> Disk {
+        let disk = Disk::new();
+        let durable = self.content().durable.clone();
+        disk.content().bytes.clone_from(&durable);
+        disk.content().durable = durable;
+        disk
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_begins.fetch_add(1, Ordering::SeqCst);
+        let mut content = self.content();
+        content.syncs += 1;
+        if content.fault == Fault::Sync(content.syncs) {
+            content.fault = Fault::None;
+            return Err(io::Error::other("the sync fails"));
+        }
+        content.durable = content.bytes.clone();
+        Ok(())
+    }
+}
+
+impl Vfs for Disk {
+    fn open(&self, _: &Path, _: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn file_id(&self, _: &Path) -> io::Result<Option<FileId>> {
+        self.id().map(Some)
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl VfsFile for Disk {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let content = self.content();
+        let rest = content.bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let mut content = self.content();
+        let offset = usize::try_from(offset).unwrap();
+        if content.fault == Fault::FirstPage && offset >= 2 * PAGE as usize {
+            content.fault = Fault::None;
+            return Err(io::Error::other("the write fails"));
+        }
+        let end = offset + buf.len();
+        if content.bytes.len() < end {
+            content.bytes.resize(end, 0);
+        }
+        content.bytes[offset..end].copy_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.content().bytes.resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.content().bytes.len() as u64)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn try_lock(&self, _: LockMode) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 1, inode: 1 })
+    }
+}
