@@ -18,7 +18,7 @@ fn join(items: impl Iterator<Item = String>, by: &str) -> String {
 
 fn row(row: &Row) -> String {
     let series = join(row.series.iter().map(|one| series(row, one)), ",\n  ");
-    let (name, unit, clock) = (text(&row.name), text(row.unit), text(&format!("{:?}", row.clock)));
+    let (name, unit, clock) = (text(&row.name), text(&row.unit), text(&format!("{:?}", row.clock)));
     format!(r#"{{"name": {name}, "unit": {unit}, "judged_by": {clock}, "series": ["#)
         + &format!("\n  {series}]}}")
 }

@@ -9,6 +9,7 @@ mod goals;
 mod json;
 mod limit;
 mod measure;
+mod record;
 mod report;
 mod rig;
 mod settings;
@@ -44,10 +45,9 @@ fn run() -> Result<()> {
         eprintln!("bursts run at the ordinary priority: this user may not raise it");
         settings.burst = false;
     }
-    let mut report = Report::new(&settings);
+    let mut report = Report::new(&settings)?;
     for group in workloads::GROUPS {
         group(&settings, &mut report)?;
     }
-    report.print_goals();
-    Ok(())
+    report.finish()
 }

@@ -148,7 +148,7 @@ impl Series {
 pub struct Row {
     pub name: String,
     /// Of one operation's value.
-    pub unit: &'static str,
+    pub unit: String,
     pub clock: Clock,
     pub series: Vec<Series>,
 }
@@ -157,7 +157,7 @@ impl Row {
     /// Runs the contenders in turn.
     pub fn run(
         name: String,
-        unit: &'static str,
+        unit: &str,
         clock: Clock,
         rounds: usize,
         mut contenders: Vec<Contender<'_>>,
@@ -185,7 +185,7 @@ impl Row {
             }
         }
         series.retain(|series| series.samples.len() == rounds);
-        Ok(Row { name, unit, clock, series })
+        Ok(Row { name, unit: unit.to_owned(), clock, series })
     }
 
     pub fn find(&self, engine: &str, form: &str) -> Option<&Series> {

@@ -5,6 +5,7 @@ use crate::goals::{self, Verdict};
 use crate::measure::{Clock, Row, Series};
 use crate::settings::Settings;
 use std::fmt::Write;
+use std::path::Path;
 
 pub struct Report<'s> {
     settings: &'s Settings,
@@ -12,8 +13,11 @@ pub struct Report<'s> {
 }
 
 impl<'s> Report<'s> {
-    pub fn new(settings: &'s Settings) -> Report<'s> {
-        Report { settings, rows: Vec::new() }
+    /// A report that begins with the rows of earlier runs, if that is asked for.
+    pub fn new(settings: &'s Settings) -> Result<Report<'s>> {
+        let mut rows = Vec::new();
+        settings.load.iter().try_for_each(|path| crate::record::read(path, &mut rows))?;
+        Ok(Report { settings, rows })
     }
 
     /// Whether a row is to be run. When only a list is wanted, it is printed instead.
@@ -39,6 +43,7 @@ impl<'s> Report<'s> {
             (&self.settings.markdown, markdown as fn(&[Row], &[Verdict]) -> String),
             (&self.settings.json, crate::json::write),
             (&self.settings.svg, |rows, _| crate::chart::draw(rows)),
+            (&self.settings.save, |rows, _| crate::record::write(rows)),
         ];
         for (path, form) in files {
             if let Some(path) = path {
@@ -48,11 +53,22 @@ impl<'s> Report<'s> {
         Ok(())
     }
 
-    pub fn print_goals(&self) {
+    /// Prints the promises, and writes the project's documents if that was asked for.
+    pub fn finish(&self) -> Result<()> {
         let verdicts = goals::judge(&self.rows);
         if !verdicts.is_empty() {
             println!("\n{}", goal_table(&verdicts));
         }
+        let Some(root) = &self.settings.docs else { return Ok(()) };
+        let table = crate::chart::table(&self.rows);
+        splice(&root.join("README.md"), "speed", &table)?;
+        splice(&root.join("docs/performance.md"), "speed", &table)?;
+        splice(&root.join("docs/performance.md"), "goals", &goal_table(&verdicts))?;
+        std::fs::write(root.join("docs/speed.svg"), crate::chart::draw(&self.rows))?;
+        let rows: String = self.rows.iter().map(|row| format!("\n{}", self::table(row))).collect();
+        let head = "# All rows of the last full run\n\nWhat they mean: \
+                    [performance.md](performance.md). Written by `benches/peers`.\n";
+        Ok(std::fs::write(root.join("docs/measurements.md"), format!("{head}{rows}"))?)
     }
 }
 
@@ -63,6 +79,16 @@ fn markdown(rows: &[Row], verdicts: &[Verdict]) -> String {
         write!(out, "\n{}", table(row)).expect("text takes text");
     }
     out
+}
+
+/// Puts a text between the two marks of a document, and leaves the rest as it is.
+fn splice(path: &Path, mark: &str, text: &str) -> Result<()> {
+    let document = std::fs::read_to_string(path)?;
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let lacks = || format!("{}: no place marked {mark}", path.display());
+    let (before, rest) = document.split_once(&begin).ok_or_else(lacks)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(lacks)?;
+    Ok(std::fs::write(path, format!("{before}{begin}\n{text}\n{end}{after}"))?)
 }
 
 /// Three digits that matter.
@@ -90,7 +116,7 @@ fn cells(row: &Row, series: &Series) -> Vec<String> {
 }
 
 fn heads(row: &Row) -> Vec<String> {
-    let mut heads = vec![row.name.clone(), row.unit.to_owned()];
+    let mut heads = vec![row.name.clone(), row.unit.clone()];
     if row.clock != Clock::Figure {
         heads.extend(["wall ns", "CPU ns", "bytes", "syncs"].map(str::to_owned));
     }

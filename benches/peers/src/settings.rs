@@ -22,6 +22,9 @@ filter fits: `get/small 1t` runs get/small/.../1t. Without filters all rows are 
   --json FILE        write all samples
   --markdown FILE    write the tables
   --svg FILE         write the chart
+  --save FILE        write all samples, for a later --load
+  --load A,B         begin with the rows of earlier runs; `--load A none` runs none besides
+  --docs DIR         put table and chart into README.md and docs/ of the project at DIR
 ";
 
 pub struct Settings {
@@ -37,6 +40,9 @@ pub struct Settings {
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
     pub svg: Option<PathBuf>,
+    pub docs: Option<PathBuf>,
+    pub save: Option<PathBuf>,
+    pub load: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -56,6 +62,9 @@ impl Settings {
             json: None,
             markdown: None,
             svg: None,
+            docs: None,
+            save: None,
+            load: Vec::new(),
         };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -80,6 +89,9 @@ impl Settings {
                 "--json" => settings.json = Some(value()?.into()),
                 "--markdown" => settings.markdown = Some(value()?.into()),
                 "--svg" => settings.svg = Some(value()?.into()),
+                "--save" => settings.save = Some(value()?.into()),
+                "--load" => settings.load = value()?.split(',').map(PathBuf::from).collect(),
+                "--docs" => settings.docs = Some(value()?.into()),
                 "--help" => return Err(USAGE.into()),
                 _ => return Err(format!("{argument} is unknown\n\n{USAGE}").into()),
             }

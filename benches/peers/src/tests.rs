@@ -56,12 +56,17 @@ fn rows_run_and_are_judged_and_written() {
         arguments.extend([option, path.as_str()]);
     }
     let settings = settings(&arguments);
-    let mut report = Report::new(&settings);
+    let mut report = Report::new(&settings).unwrap();
     workloads::GROUPS.iter().for_each(|group| group(&settings, &mut report).unwrap());
     assert!(report.rows.len() >= 12 + 2 + 4 + 2, "{} rows", report.rows.len());
     let size = goals::judge(&report.rows).into_iter().find(|one| one.row.starts_with("size/"));
     assert!(size.is_some_and(|one| one.beside.is_empty() && one.ratio > 1.0));
-    for path in [json, svg, markdown] {
+    let file = file("tsv");
+    std::fs::write(&file, crate::record::write(&report.rows)).unwrap();
+    let mut read = Vec::new();
+    crate::record::read(&file, &mut read).unwrap();
+    assert_eq!(crate::record::write(&read), crate::record::write(&report.rows));
+    for path in [json, svg, markdown, file] {
         assert!(std::fs::read_to_string(&path).unwrap().len() > 500);
         std::fs::remove_file(path).unwrap();
     }
