@@ -6,26 +6,28 @@ use std::fmt::Write;
 
 /// The rows of the chart: a row's name, the form that is compared (or any), and what it says.
 const LINES: &[(&str, &str, &str)] = &[
-    ("get/small/1m/uniform/txn-per-get/1t", "borrowed", "get, 1M small pairs"),
+    ("get/small/100k/uniform/txn-per-get/1t", "borrowed", "get, 100k small pairs"),
+    ("get/random/100k/uniform/txn-per-get/1t", "borrowed", "get, 100k pairs of 174 bytes"),
     ("get/random/1m/uniform/txn-per-get/1t", "borrowed", "get, 1M pairs of 174 bytes"),
-    ("get/random/1m/zipf/txn-per-get/1t", "copied", "get, zipfian, copied, 174 bytes"),
-    ("get/random/1m/uniform/txn-per-get/2t", "borrowed", "get, 2 threads, 174 bytes"),
-    ("get-many/small/1m/16", "", "16 gets together"),
-    ("scan/small/1m/forwards", "", "scan, small pairs"),
-    ("scan/random/1m/backwards", "", "scan backwards, 174 bytes"),
-    ("seek/random/1m/10", "", "seek and 10 entries"),
+    ("get/random/100k/zipf/txn-per-get/1t", "copied", "get, zipfian, copied, 174 bytes"),
+    ("get/random/100k/uniform/txn-per-get/2t", "borrowed", "get, 2 threads, 174 bytes"),
+    ("get-many/random/1m/16", "", "16 gets together, 1M of 174 bytes"),
+    ("scan/small/100k/forwards", "", "scan, small pairs"),
+    ("scan/random/100k/backwards", "", "scan backwards, 174 bytes"),
+    ("seek/random/100k/10", "", "seek and 10 entries"),
     ("load/small/1m/random/memory", "", "load 1M small pairs, random order"),
     ("load/random/1m/random/memory", "", "load 1M pairs of 174 bytes"),
     ("load/random/1m/sorted/memory", "", "load 1M pairs of 174 bytes, sorted"),
-    ("batches/random/100k/1000/disk", "", "batches of 1,000, synced"),
-    ("remove-half/random/1m/memory", "", "remove half"),
+    ("batches/random/100k/1000/disk", "", "batches of 1,000, 174 bytes, synced"),
+    ("remove-half/random/100k/memory", "", "remove half"),
     ("commit/small/100k/one-key/disk", "", "one key, synced"),
     ("commit/small/100k/committers/disk", "8 threads", "one key, synced, 8 threads"),
     ("exec-multi/1000-mixed/disk", "", "1,000 mixed operations, synced"),
     ("seed/create_drop_empty_bucket/disk", "", "create and drop a bucket"),
     ("seed/drop_large_bucket_100k/memory", "", "drop a bucket of 100,000"),
     ("large-values/64KiB/put/disk", "", "put 64 KiB, synced"),
-    ("bounded/random/1m/25%/get/zipf", "", "get, cache of a quarter"),
+    ("large-values/64KiB/get", "copied", "get 64 KiB, copied"),
+    ("bounded/random/100k/25%/get/zipf", "", "get, cache of a quarter, zipfian"),
 ];
 
 const COLOURS: &[(&str, &str)] = &[

@@ -101,6 +101,11 @@ pub trait Engine: Send + Sync {
     /// Makes the changes, in one transaction, durable before it returns.
     fn write(&self, batch: &Batch<'_>) -> Result<()>;
 
+    /// Puts pairs with ascending keys behind all others, by what the engine has for that.
+    fn write_sorted(&self, _batch: &Batch<'_>) -> Answer<()> {
+        Ok(None)
+    }
+
     /// Looks every key up.
     fn get(&self, queries: &Queries, scope: Scope, form: Form) -> Answer<Seen>;
 

@@ -5,7 +5,7 @@ use crate::engine::{
     Answer, BUCKET, Batch, Direction, Engine, Form, MIXED_VALUE, Peer, Result, Scope, Seen,
 };
 use heed::types::Bytes;
-use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn};
+use heed::{CompactionOption, Database, Env, EnvOpenOptions, PutFlags, RoTxn};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -104,6 +104,15 @@ impl Engine for Lmdb {
             }
         }
         Ok(Some(seen))
+    }
+
+    fn write_sorted(&self, batch: &Batch<'_>) -> Answer<()> {
+        let mut txn = self.env.write_txn()?;
+        for (key, value) in batch.iter() {
+            let value = value.ok_or("there is nothing to append")?;
+            self.table.put_with_flags(&mut txn, PutFlags::APPEND, key, value)?;
+        }
+        Ok(Some(txn.commit()?))
     }
 
     fn create_and_drop(&self, name: &str) -> Answer<()> {

@@ -89,9 +89,24 @@ fn row(
         };
         let run = move |_| piece(question, &rig()?, data, order).map(Some);
         contenders.push(Contender::new(peer.name, "", run));
+        if let Question::Load(Order::Sorted) = question {
+            let append = move |_| append(&rig()?, data, order);
+            contenders.push(Contender::new(peer.name, "append", append));
+        }
     }
     let share = if count > SMALL { 3 } else { 2 };
     Row::run(name, "ns/pair", clock, settings.rounds.div_ceil(share), contenders)
+}
+
+/// Loads by what the engine has for sorted pairs.
+fn append(rig: &Rig, data: &Data, order: &[u32]) -> Result<Option<Sample>> {
+    rig.settle()?;
+    let mut is_offered = true;
+    let sample = time(order.len(), || {
+        is_offered = rig.engine.write_sorted(&Batch::put(data, order))?.is_some();
+        Ok(None)
+    })?;
+    Ok(is_offered.then_some(sample))
 }
 
 fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sample> {
