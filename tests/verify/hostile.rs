@@ -242,12 +242,14 @@ fn stated_sizes_cost_nothing() {
     assert!(report.violates(Invariant::PageOwnedOnce, Some(first)), "{report}");
 }
 
-/// A leaf of three entries below branches whose second child is a slot.
+/// A leaf of three entries below branches whose second child is a slot. The separators descend
+/// with the levels: each lies below the one that bounds its branch.
 fn tower(levels: u32) -> File {
     let mut builder = Builder::new(512);
     let mut tree = builder.tree(1, &numbered("key", 3, 5), Fan { leaf: 8, branch: 8 });
     for level in 1..levels {
-        tree.root = builder.branch(level, &[b"l"], &[tree.root, 1]);
+        let separator = [b'l', u8::try_from(level).expect("levels are few")];
+        tree.root = builder.branch(level, &[&separator], &[tree.root, 1]);
         tree.level = level;
     }
     let page_count = builder.file.pages();
