@@ -212,7 +212,11 @@ fn fence(file: &dyn VfsFile, file_len: u64, accepted: &Found, other: Option<&Fou
     let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
     for found in older.into_iter().chain([accepted]) {
         for item in &found.meta.items {
-            // What an older commit wrote may have been freed since; it is then not needed.
+            // What an older commit wrote may have been freed since, or cut off; it is then not
+            // needed.
+            if u64::from(item.extent.end()) * found.meta.page_size as u64 > file_len {
+                continue;
+            }
             let bytes = match read_item(file, found.meta.page_size, *item) {
                 Ok(bytes) => bytes,
                 Err(Error::Corruption) => continue,
