@@ -176,8 +176,12 @@ impl SimDisk {
     /// Memory pressure: what a failed sync left in the page cache as clean is dropped, and reads
     /// see what the medium holds.
     pub fn evict(&self) {
-        for file in &mut self.machine().state.files {
+        let mut machine = self.machine();
+        for file in &mut machine.state.files {
             file.evict();
+        }
+        if let Some(guard) = &mut machine.guard {
+            guard.reset();
         }
     }
 

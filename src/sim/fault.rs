@@ -138,6 +138,25 @@ impl Fault {
         Fault { ops, when, failure, seen: 0 }
     }
 
+    /// How the operation fails.
+    pub(super) const fn failure(&self) -> Failure {
+        self.failure
+    }
+
+    /// Which operations fail, in words.
+    pub(super) fn place(&self) -> String {
+        let kinds = OpKind::ALL.iter().filter(|kind| self.ops.contains(**kind));
+        let kinds: Vec<&str> = kinds.map(|kind| kind.name()).collect();
+        let which = if kinds.len() == OpKind::COUNT { "any".into() } else { kinds.join(" or ") };
+        match self.when {
+            When::Once(at) => format!("{which} number {at}"),
+            When::From(first) => format!("{which} from number {first} on"),
+            When::Chosen(1) => format!("{which}, once"),
+            When::Chosen(times) => format!("{which}, {times} times"),
+            When::ChosenFrom => format!("{which}, from one on"),
+        }
+    }
+
     /// Counts an operation, and says how it fails if it does.
     fn strike(&mut self, kind: OpKind, operation: u64, choose: &mut dyn Choose) -> Option<Failure> {
         if !self.ops.contains(kind) {

@@ -163,6 +163,38 @@ impl FileState {
         cached.or(durable)
     }
 
+    /// What a sector hashes to, if reading it decides nothing.
+    pub(super) fn known_hash(&self, arena: &Arena, sector: u32) -> Option<u64> {
+        self.known_content(index(sector)).map(|content| arena.hash(content.into()))
+    }
+
+    /// What the size and the first sectors hash to, if reading them decides nothing.
+    pub(super) fn known_hash_of_first(&self, arena: &Arena, sectors: usize) -> Option<u64> {
+        (0..sectors).try_fold(self.size.now?, |hash, sector| {
+            Some(mix(hash, arena.hash(self.known_content(sector)?.into())))
+        })
+    }
+
+    /// Whether the file holds these bytes; `false` where reading them would decide anything.
+    pub(super) fn holds(&self, arena: &Arena, bytes: &[u8], offset: u64) -> bool {
+        if self.size.now.is_none_or(|size| size < offset + bytes.len() as u64) {
+            return false;
+        }
+        let sector_bytes = arena.sector_bytes();
+        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
+        let mut left = bytes;
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(left.len().min(sector_bytes - at));
+            let Some(content) = self.known_content(sector) else { return false };
+            if arena.get(content)[at..at + piece.len()] != *piece {
+                return false;
+            }
+            (left, at) = (rest, 0);
+            sector += 1;
+        }
+        true
+    }
+
     pub(super) fn read(&mut self, scope: &mut Scope<'_>, buf: &mut [u8], offset: u64) -> usize {
         let len = self.readable(scope, offset, buf.len());
         let sector_bytes = scope.arena.sector_bytes();
@@ -309,6 +341,11 @@ impl FileState {
         self.land_anywhere(arena, stale);
         self.resize_anywhere();
         self.forget_cache(arena);
+    }
+
+    /// Whether the cache holds what an eviction would change.
+    pub(super) fn has_lost(&self) -> bool {
+        self.cached.iter().any(|cached| matches!(cached, Cached::Lost(_)))
     }
 
     /// Memory pressure: what is clean leaves the cache, and with it what a failed sync lost.

@@ -5,10 +5,12 @@
 //! Must not know: who explores.
 //! Keeps: state, choices and plan decide every answer.
 
-use super::arena::{Arena, Mark as ArenaMark};
+use super::arena::{Arena, Mark as ArenaMark, mix};
 use super::chooser::Chooser;
 use super::fault::{Errno, Failure, Plan};
 use super::file::{FileState, Scope};
+use super::guard::Guard;
+use super::looks::Looks;
 use super::monitor::Monitor;
 use super::names::{PathId, Paths};
 use super::points::{Mark, Moment, Recorder};
@@ -21,6 +23,9 @@ use std::io;
 
 /// Contents are cleared up when they exceed this many bytes, or twice what is in use.
 pub(super) const CLEAR_UP_BYTES: usize = 64 << 20;
+
+/// Operations of one run at most while it is explored: more is a loop that does not end.
+const OPERATIONS_MAX: u64 = 10_000_000;
 
 /// A lock on a file.
 #[derive(Debug)]
@@ -52,7 +57,13 @@ pub(super) struct Machine {
     pub(super) marks: Vec<Mark>,
     pub(super) recorder: Recorder,
     pub(super) monitor: Option<Box<dyn Monitor>>,
+    pub(super) guard: Option<Guard>,
+    pub(super) looks: Looks,
     pub(super) violation: Option<String>,
+    /// What was asked for since the state was loaded, as a hash.
+    pub(super) asked: u64,
+    /// The number of the last operation before that.
+    first_operation: u64,
     pub(super) counts: [u64; OpKind::COUNT],
     /// The number of the latest operation.
     pub(super) operation: u64,
@@ -79,7 +90,11 @@ impl Machine {
             marks: Vec::new(),
             recorder: Recorder::default(),
             monitor: None,
+            guard: None,
+            looks: Looks::default(),
             violation: None,
+            asked: 0,
+            first_operation: 0,
             counts: [0; OpKind::COUNT],
             operation: 0,
             generation: 0,
@@ -95,6 +110,8 @@ impl Machine {
     pub(super) fn load(&mut self, state: &DiskState, operation: u64) {
         self.state.copy_from(state);
         self.operation = operation;
+        self.first_operation = operation;
+        self.asked = 0;
         self.restart();
         self.powered = true;
         self.plan.clear();
@@ -135,6 +152,9 @@ impl Machine {
     pub(super) fn restart(&mut self) {
         self.generation += 1;
         self.locks.clear();
+        if let Some(guard) = &mut self.guard {
+            guard.reset();
+        }
     }
 
     /// Loses power and starts again.
@@ -154,7 +174,13 @@ impl Machine {
     pub(super) fn begin(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
         self.operation += 1;
         self.counts[kind as usize] += 1;
+        self.asked = mix(self.asked, kind as u64);
         if !self.powered {
+            return Err(power_is_off());
+        }
+        if !self.clears_up && self.operation - self.first_operation > OPERATIONS_MAX {
+            self.take_verdict(Err("the run has no end".to_owned()));
+            self.powered = false;
             return Err(power_is_off());
         }
         if self.recorder.wants(kind) {

@@ -4,6 +4,7 @@
 //! Must not know: names, crashes, or who explores.
 //! Keeps: an operation that reports an error did nothing, but a sync, which fails as told.
 
+use super::arena::mix;
 use super::fault::{Errno, Failure, SyncFailure};
 use super::file::{Fence, FileState};
 use super::index;
@@ -23,6 +24,7 @@ impl Machine {
     ) -> io::Result<usize> {
         self.alive(handle)?;
         let asked = buf.len();
+        self.asked = mix(mix(self.asked, offset), asked as u64);
         let result = self.begin(OpKind::Read).map(|failure| {
             let limit = transferred(failure, asked)?;
             Ok(self
@@ -45,10 +47,12 @@ impl Machine {
         offset: u64,
     ) -> io::Result<usize> {
         self.alive(handle)?;
+        self.asked = mix(mix(self.asked, offset), u64::from(crc32c::crc32c(bytes)));
         let result = self.begin(OpKind::Write).and_then(|failure| {
             let limit = transferred(failure, bytes.len())?;
             self.check_room(handle, offset, limit)?;
             self.tell_monitor_of_write(handle, &bytes[..limit], offset);
+            self.guard_write(handle, &bytes[..limit], offset);
             self.with_file(handle.file, |file, scope| file.write(scope, &bytes[..limit], offset));
             Ok(limit)
         });
@@ -86,7 +90,7 @@ impl Machine {
         self.take_verdict(verdict);
     }
 
-    fn take_verdict(&mut self, verdict: Result<(), String>) {
+    pub(super) fn take_verdict(&mut self, verdict: Result<(), String>) {
         if let (None, Err(violation)) = (&self.violation, verdict) {
             self.violation = Some(format!("operation #{}: {violation}", self.operation));
         }
@@ -94,6 +98,7 @@ impl Machine {
 
     pub(super) fn set_len(&mut self, handle: &Handle, len: u64) -> io::Result<()> {
         self.alive(handle)?;
+        self.asked = mix(self.asked, len);
         let result = self.begin(OpKind::SetLen).and_then(|failure| {
             if matches!(failure, Some(Failure::Sync(_))) {
                 return Err(Errno::Eio.error());
@@ -104,6 +109,7 @@ impl Machine {
                 let verdict = monitor.set_len(handle.file, path, len);
                 self.take_verdict(verdict);
             }
+            self.guard_set_len(handle, len);
             self.with_file(handle.file, |file, scope| file.set_len(scope, len));
             Ok(())
         });
@@ -132,6 +138,9 @@ impl Machine {
         if let Some(monitor) = &mut self.monitor {
             let verdict = monitor.synced(handle.file, self.paths.path(handle.path), result.is_ok());
             self.take_verdict(verdict);
+        }
+        if result.is_ok() {
+            self.guard_fence(handle);
         }
         self.end(file_op(kind, Some(handle.file), 0, 0), &result, |()| 0);
         self.clear_up();

@@ -60,6 +60,8 @@ pub struct Report {
     pub repeated: u64,
     /// Crash points of the workload, nested ones not included.
     pub points: Vec<PointReport>,
+    /// What all runs asked of the disk, in order, as a hash: the same for the same program.
+    pub trace: u64,
     /// The first run that failed.
     pub violation: Option<Violation>,
 }
@@ -73,6 +75,7 @@ impl Report {
             executions: 0,
             repeated: 0,
             points: Vec::new(),
+            trace: 0,
             violation: None,
         }
     }

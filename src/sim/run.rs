@@ -142,7 +142,11 @@ impl<'a> Run<'a> {
         } else {
             self.report.executions += 1;
         }
-        if let Some(violation) = self.disk.machine().violation.take() {
+        let mut machine = self.disk.machine();
+        self.report.trace = mix(self.report.trace, machine.asked);
+        let violation = machine.violation.take();
+        drop(machine);
+        if let Some(violation) = violation {
             return Err(violation);
         }
         match result {

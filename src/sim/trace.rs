@@ -45,7 +45,25 @@ impl OpKind {
     /// The number of kinds.
     pub(super) const COUNT: usize = OpKind::Close as usize + 1;
 
-    fn name(self) -> &'static str {
+    /// Every kind.
+    pub(super) const ALL: [OpKind; OpKind::COUNT] = [
+        OpKind::Open,
+        OpKind::FileId,
+        OpKind::Rename,
+        OpKind::Remove,
+        OpKind::SyncDir,
+        OpKind::Read,
+        OpKind::Write,
+        OpKind::SetLen,
+        OpKind::Size,
+        OpKind::SyncData,
+        OpKind::SyncAll,
+        OpKind::Lock,
+        OpKind::Id,
+        OpKind::Close,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             OpKind::Open => "open",
             OpKind::FileId => "file_id",

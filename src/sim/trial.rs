@@ -10,10 +10,11 @@
 //! meta-lists-pages, slots-alternate, no-reuse-while-reachable and committed-pages-immutable (P13:
 //! each write is checked as it happens), snapshot-stable (P12), failed-sync-poisons.
 
-use super::audit::{Audit, Medium};
+use super::audit::Medium;
 use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
 use super::fault::Fault;
+use super::file::FileState;
 use super::guard::Guard;
 use super::points::Mark;
 use super::trace::OpKind;
@@ -23,6 +24,9 @@ use std::path::Path;
 
 /// The file of every trial.
 pub(super) const PATH: &str = "store";
+
+/// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
+const CACHE_PAGES: u64 = 128;
 
 /// A store's contents, summed up: equal sums are equal contents, in all likelihood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,10 +106,25 @@ const FOUND: u64 = 1 << 32;
 const PROBE_STARTED: u64 = 2 << 32;
 const PROBE_ACKNOWLEDGED: u64 = 3 << 32;
 
+/// What holds on the disk of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// What was acknowledged is found again.
+    Durable,
+    /// One sync may lie, behind the last step: that step may be lost, as a whole.
+    LastMayBeLost,
+    /// The same, and what was built on the step may have replaced the state before: an older one
+    /// is found as a whole, or the damage is noticed.
+    LastMayBreak,
+    /// All syncs lie: what is found is some state as a whole, or the damage is noticed.
+    Whole,
+}
+
 /// One workload.
 pub(super) struct Trial {
     page_size: u32,
     barriers: Barriers,
+    promise: Promise,
     steps: Vec<(Step, Vec<Edit>)>,
     /// What the store may be found to hold, by step and probes.
     dumps: Vec<Vec<Dump>>,
@@ -130,7 +149,12 @@ impl Trial {
             dumps.push(probed(&contents, exists));
             planned.push((step, edits));
         }
-        Trial { page_size, barriers, steps: planned, dumps }
+        Trial { page_size, barriers, promise: Promise::Durable, steps: planned, dumps }
+    }
+
+    /// The same workload, of which less is asked.
+    pub(super) fn with_promise(self, promise: Promise) -> Trial {
+        Trial { promise, ..self }
     }
 
     fn open(&self, disk: &SimDisk) -> Result<BTree> {
@@ -138,7 +162,11 @@ impl Trial {
     }
 
     fn options(&self, disk: &SimDisk) -> Options {
-        Options::new().page_size(self.page_size).barriers(self.barriers).vfs(disk.vfs())
+        Options::new()
+            .page_size(self.page_size)
+            .cache_bytes(CACHE_PAGES * u64::from(self.page_size))
+            .barriers(self.barriers)
+            .vfs(disk.vfs())
     }
 
     /// Runs the workload; crash points count from its last step on.
@@ -180,19 +208,24 @@ impl Trial {
         Ok(())
     }
 
-    /// Runs the workload with the guard at every write of it.
+    /// Runs the workload; every write of it, and of the checks that follow, is guarded.
     pub(super) fn run_guarded(&self, disk: &SimDisk) -> Checked {
-        let bytes = disk.read_file(PATH).ok_or("the store is missing")?;
-        let page_size = super::index(self.page_size);
-        disk.watch(Box::new(Guard::new(Path::new(PATH), page_size, bytes)?));
-        self.run(disk)?;
-        drop(disk.unwatch());
-        disk.violation().map_or(Ok(()), |violation| Err(violation.into()))
+        self.guard(disk);
+        self.run(disk)
+    }
+
+    fn guard(&self, disk: &SimDisk) {
+        if self.promise == Promise::Durable {
+            let mut machine = disk.machine();
+            let path = machine.paths.id(Path::new(PATH));
+            machine.guard = Some(Guard::new(path, super::index(self.page_size)));
+        }
     }
 
     /// Runs the workload with a fault that may strike from the last step on, then starts the
     /// process again without a reboot.
     pub(super) fn run_faulted(&self, disk: &SimDisk, fault: Fault) -> Checked {
+        self.guard(disk);
         let db = self.open(disk)?;
         let mut readers = Vec::new();
         let last = self.steps.len();
@@ -209,14 +242,80 @@ impl Trial {
             self.check_after_error(disk, &db, error)?;
         }
         drop(db);
+        self.restart(disk)
+    }
+
+    /// Runs the workload, ends the process before it closes the store, and lets a fault strike
+    /// while the next process opens it; then starts the process once more.
+    pub(super) fn run_recovering(&self, disk: &SimDisk, fault: Fault) -> Checked {
+        self.guard(disk);
+        let db = self.open(disk)?;
+        let mut readers = Vec::new();
+        for number in 1..=self.steps.len() {
+            self.step(disk, &db, number, &mut readers)?;
+        }
+        disk.kill();
+        drop((readers, db));
+        disk.inject(fault);
+        if let Ok(db) = self.open(disk) {
+            match Dump::of_store(&db) {
+                Ok(found) => drop(self.find(found, &self.left(disk))?),
+                Err(Error::IoError) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.probe_under_faults(disk, &db);
+        }
+        self.restart(disk)
+    }
+
+    /// Commits a probe, which may fail.
+    fn probe_under_faults(&self, disk: &SimDisk, db: &BTree) {
+        let bit = 1 << (PROBES - 1);
+        disk.mark(Mark::Note(PROBE_STARTED | bit));
+        if commit(db, &[probe(PROBES - 1)]).is_ok() && self.promise == Promise::Durable {
+            disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit));
+        }
+    }
+
+    /// Starts the process again, without a reboot, and checks what it finds.
+    fn restart(&self, disk: &SimDisk) -> Checked {
         disk.clear_faults();
         disk.kill();
-        if disk.choose(2) == 1 {
+        let has_lost = disk.machine().state.files.iter().any(FileState::has_lost);
+        if has_lost && disk.choose(2) == 1 {
             disk.evict();
         }
         disk.forget_crash_points();
-        let possible = possible(disk.marks().into_iter());
-        self.recover(disk, &possible, 0)
+        if self.may_lose_last() {
+            // A failure that the disk tells late may come only now, once.
+            if let Ok(db) = self.open(disk) {
+                self.probe_under_faults(disk, &db);
+            }
+            disk.kill();
+        }
+        self.noticed(self.recover(disk, &self.left(disk), 0))
+    }
+
+    fn may_lose_last(&self) -> bool {
+        matches!(self.promise, Promise::LastMayBeLost | Promise::LastMayBreak)
+    }
+
+    /// A disk that loses what it promised to keep may leave no state; it is noticed.
+    fn noticed(&self, checked: Checked) -> Checked {
+        match checked {
+            Err(error)
+                if matches!(self.promise, Promise::Whole | Promise::LastMayBreak)
+                    && error.downcast_ref::<Error>() == Some(&Error::Corruption) =>
+            {
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
+    /// What may be found after the marks so far.
+    fn left(&self, disk: &SimDisk) -> Vec<State> {
+        self.possible(disk.marks().into_iter())
     }
 
     /// An error means the state before or after, to those who read; and once its cause is over,
@@ -242,11 +341,14 @@ impl Trial {
 
     /// The check after a crash.
     pub(super) fn check(&self, disk: &SimDisk, crash: &Crash) -> Checked {
-        let possible = possible(crash.marks());
-        if crash.depth() == 1 {
-            self.check_read_only(disk, &possible)?;
-        }
-        self.recover(disk, &possible, crash.depth())
+        let possible = self.possible(crash.marks());
+        let checked = self.check_read_only(disk, &possible).and_then(|seen| {
+            // What is on the medium is what every further recovery finds, also one that follows
+            // on a crash of this one.
+            disk.mark(Mark::Note(FOUND | seen.code()));
+            self.recover(disk, &[seen], crash.depth())
+        });
+        self.noticed(checked)
     }
 
     /// Opens the store and checks all that must hold, then goes on with it.
@@ -259,22 +361,27 @@ impl Trial {
         disk.mark(Mark::Note(PROBE_STARTED | bit));
         commit(&db, &[probe(crashes)])?;
         disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit));
+        self.check_pages(disk, &db)?;
         drop(db);
         let after = State { probes: state.probes | bit, ..state };
         self.find(Dump::of_store(&self.open(disk)?)?, &[after])?;
         Ok(())
     }
 
-    /// A reader that may not write finds the same, and writes nothing.
-    fn check_read_only(&self, disk: &SimDisk, possible: &[State]) -> Checked {
+    /// A reader that may not write finds a state, and writes nothing.
+    fn check_read_only(
+        &self,
+        disk: &SimDisk,
+        possible: &[State],
+    ) -> std::result::Result<State, Box<dyn std::error::Error>> {
         let db = self.options(disk).read_only().open(PATH)?;
-        self.find(Dump::of_store(&db)?, possible)?;
+        let state = self.find(Dump::of_store(&db)?, possible)?;
         drop(db);
         let written: u64 = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll]
             .into_iter()
             .map(|kind| disk.count(kind))
             .sum();
-        if written == 0 { Ok(()) } else { Err("a read-only open wrote".into()) }
+        if written == 0 { Ok(state) } else { Err("a read-only open wrote".into()) }
     }
 
     fn find(&self, found: Dump, possible: &[State]) -> std::result::Result<State, String> {
@@ -297,18 +404,31 @@ impl Trial {
             .map(|(_, step, probes)| State { step, probes })
     }
 
-    /// Every state in a slot is sound, and every page has one owner.
+    /// Every state in a slot is sound, by the audit and by the walk; every page has one owner,
+    /// and the store counts them as the file does.
     fn check_pages(&self, disk: &SimDisk, db: &BTree) -> Checked {
-        let page_size = super::index(self.page_size);
-        let mut newest: Option<Audit> = None;
-        for slot in 0..2 {
-            let mut medium = OnDisk(disk);
-            let Some(state) = Audit::of_slot(&mut medium, slot, page_size)? else { continue };
-            if newest.as_ref().is_none_or(|newest| newest.txn < state.txn) {
-                newest = Some(state);
-            }
+        if self.promise == Promise::Whole {
+            return Ok(());
         }
-        let newest = newest.ok_or("no slot holds a state")?;
+        let look = {
+            let mut machine = disk.machine();
+            let path = machine.paths.id(Path::new(PATH));
+            let file = machine.find(path).ok_or("the store is missing")?;
+            machine.look(file, super::index(self.page_size))
+        };
+        // Where a sync lied, the state before the accepted one may be gone.
+        let trouble = match self.promise {
+            Promise::Durable | Promise::Whole => &look.trouble,
+            Promise::LastMayBeLost | Promise::LastMayBreak => &look.newest_trouble,
+        };
+        if let Some(trouble) = trouble {
+            return Err(trouble.as_str().into());
+        }
+        // Where a sync lied before the file was cut, an older state may have lost its end.
+        if look.refused > 0 && self.promise == Promise::Durable {
+            return Err("recovery left a slot that does not count".into());
+        }
+        let newest = look.newest().ok_or("no slot holds a state")?;
         let stats = db.stats()?;
         let said = (stats.seq, stats.page_count, stats.free_pages + stats.pending_pages);
         let found = (newest.txn, newest.page_count, u64::from(newest.unused));
@@ -317,30 +437,43 @@ impl Trial {
         }
         Err(format!("state, pages and unused pages are {said:?}, the file has {found:?}").into())
     }
-}
 
-/// What may be found, after these marks.
-fn possible(marks: impl Iterator<Item = Mark>) -> Vec<State> {
-    let mut possible = vec![State { step: 0, probes: 0 }];
-    for mark in marks {
-        match mark {
-            Mark::Started(step) => possible.push(State { step, probes: 0 }),
-            Mark::Acknowledged(step) => possible = vec![State { step, probes: 0 }],
-            Mark::Note(note) if note & !0xFFFF_FFFF == FOUND => {
-                possible = vec![State::from_code(note & 0xFFFF_FFFF)];
-            }
-            Mark::Note(note) if note & !0xFFFF_FFFF == PROBE_STARTED => {
-                let bit = note & 0xFFFF_FFFF;
-                let with = |state: &State| State { probes: state.probes | bit, ..*state };
-                let probed: Vec<State> = possible.iter().map(with).collect();
-                possible.extend(probed);
-            }
-            Mark::Note(note) => {
-                possible.retain(|state| state.probes & note & 0xFFFF_FFFF != 0);
+    /// What may be found, after these marks.
+    fn possible(&self, marks: impl Iterator<Item = Mark>) -> Vec<State> {
+        if self.promise == Promise::Whole {
+            let states = (0..self.dumps.len() as u64)
+                .flat_map(|step| (0..1 << PROBES).map(move |probes| State { step, probes }));
+            return states.collect();
+        }
+        let last = self.steps.len() as u64;
+        let mut possible = vec![State { step: 0, probes: 0 }];
+        if self.promise == Promise::LastMayBreak {
+            possible = (0..last).map(|step| State { step, probes: 0 }).collect();
+        }
+        for mark in marks {
+            match mark {
+                Mark::Started(step) => possible.push(State { step, probes: 0 }),
+                // The sync behind the last step lied.
+                Mark::Acknowledged(_) if self.promise == Promise::LastMayBreak => {}
+                Mark::Acknowledged(step)
+                    if step == last && self.promise == Promise::LastMayBeLost => {}
+                Mark::Acknowledged(step) => possible = vec![State { step, probes: 0 }],
+                Mark::Note(note) if note & !0xFFFF_FFFF == FOUND => {
+                    possible = vec![State::from_code(note & 0xFFFF_FFFF)];
+                }
+                Mark::Note(note) if note & !0xFFFF_FFFF == PROBE_STARTED => {
+                    let bit = note & 0xFFFF_FFFF;
+                    let with = |state: &State| State { probes: state.probes | bit, ..*state };
+                    let probed: Vec<State> = possible.iter().map(with).collect();
+                    possible.extend(probed);
+                }
+                Mark::Note(note) => {
+                    possible.retain(|state| state.probes & note & 0xFFFF_FFFF != 0);
+                }
             }
         }
+        possible
     }
-    possible
 }
 
 /// A reader still sees the state that it saw at first.

@@ -1,0 +1,321 @@
+//! The certificate: every workload of a family, crashed in every way.
+//!
+//! Owns: [`Certifier`], which runs workloads, and the list of what the certificate consists of.
+//! Must not know: what a workload does.
+//! Keeps: a workload that was not searched to its end is counted as unverified.
+//!
+//! The family: four initial states, and from each all sequences of one to three transactions of
+//! an alphabet of twelve: 7,536 workloads. Each is crashed before every sync and at its end, in
+//! every way in which sectors, sizes and names can survive, and its recovery is crashed again; a
+//! workload of one transaction once more. What happens before the last transaction is left to
+//! the workload that ends there. Then each operation of the last transaction fails, and each of
+//! the next open; the process starts again without a reboot, with the cache as it is or evicted,
+//! and then the power fails.
+
+mod certificate;
+mod family;
+mod runs;
+
+use super::audit::Audit;
+use super::disk::SimDisk;
+use super::explore::Explorer;
+use super::index;
+use super::minimise::minimise;
+use super::profile::{DataSync, Flush, Growth, Profile};
+use super::report::{Report, Verdict};
+use super::state::Snapshot;
+use super::trial::{OnDisk, PATH, Promise, Trial, sizes};
+use super::workloads::{Edit, commit};
+pub use super::workloads::{Initial, Step};
+use crate::sync::{AtomicU64, Ordering};
+use crate::{Barriers, Options, Result};
+pub use certificate::{Certificate, Part, Row, rows_of};
+pub use family::{FAMILY, Workload};
+use runs::{FAULTS, OPENING, Run};
+
+/// What is certified, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Certifier {
+    /// The page size in bytes.
+    pub page_size: u32,
+    /// How many barriers a commit uses.
+    pub barriers: Barriers,
+    /// The disk.
+    pub profile: Profile,
+    /// Every `every`-th workload is run: 1 for all.
+    pub every: usize,
+    /// Workloads with one of these transactions are left out.
+    pub without: &'static [Step],
+    /// Runs of checks for one exploration, at most; beyond it the workload is unverified.
+    pub executions_max: u64,
+    /// Crashes after the first, at most.
+    pub nested_max: u32,
+    /// Whether operations fail too.
+    pub faults: Faults,
+}
+
+/// Whether operations fail too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// Crashes only.
+    None,
+    /// Each operation of the last transaction and of the next open fails, in each way.
+    Each,
+}
+
+/// A run of pages has one checksum: torn into the sectors of all its pages it has too many images
+/// to look at each.
+const RUNS: &[Step] = &[Step::PutPages];
+
+impl Certifier {
+    /// All workloads with this page size, on a disk whose sectors are its pages, so that a page
+    /// is whole or not there; with faults.
+    pub fn new(page_size: u32) -> Certifier {
+        let profile = Profile { sector_bytes: page_size, ..Profile::default() };
+        Certifier {
+            page_size,
+            barriers: Barriers::One,
+            profile,
+            every: 1,
+            without: &[],
+            executions_max: 1_000_000,
+            nested_max: 2,
+            faults: Faults::Each,
+        }
+    }
+
+    /// What the certificate consists of.
+    pub fn all() -> Vec<Certifier> {
+        let small = Certifier::new(512);
+        let sample = |profile| Certifier { profile, every: 10, ..small.clone() };
+        let plain = small.profile;
+        let torn = |sector_bytes| Profile { sector_bytes, ..plain };
+        vec![
+            small.clone(),
+            Certifier { barriers: Barriers::Two, ..small.clone() },
+            Certifier { every: 10, ..Certifier::new(4096) },
+            sample(Profile { growth: Growth::Stale, ..plain }),
+            sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
+            Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },
+            Certifier {
+                profile: torn(64),
+                every: 100,
+                without: RUNS,
+                nested_max: 0,
+                faults: Faults::None,
+                ..small.clone()
+            },
+            Certifier {
+                profile: torn(512),
+                every: 100,
+                without: RUNS,
+                nested_max: 0,
+                faults: Faults::None,
+                ..Certifier::new(4096)
+            },
+        ]
+    }
+
+    /// A short name for page size, disk and barriers.
+    pub fn tag(&self) -> String {
+        let profile = &self.profile;
+        let mut tag = self.page_size.to_string();
+        if profile.sector_bytes != self.page_size {
+            tag.push_str(&format!("/{}", profile.sector_bytes));
+        }
+        let mut add = |is_so: bool, word: &str| {
+            if is_so {
+                tag.push('+');
+                tag.push_str(word);
+            }
+        };
+        add(self.barriers == Barriers::Two, "two");
+        add(profile.growth == Growth::Stale, "stale");
+        add(profile.data_sync == DataSync::LosesSize, "size-lost");
+        add(profile.flush == Flush::Lying, "lying");
+        tag
+    }
+
+    /// The workloads that are run, by number.
+    pub fn numbers(&self) -> Vec<usize> {
+        let is_wanted = |number: &usize| {
+            let steps = Workload::numbered(*number).steps;
+            !steps.iter().any(|step| self.without.contains(step))
+        };
+        (0..FAMILY).filter(is_wanted).step_by(self.every.max(1)).collect()
+    }
+
+    /// Runs all of its workloads on this many threads.
+    ///
+    /// # Errors
+    /// What the store says when the initial states are made.
+    pub fn run(&self, threads: usize) -> Result<Part> {
+        self.run_some(&self.numbers(), threads)
+    }
+
+    /// Runs the workloads with these numbers on this many threads.
+    ///
+    /// # Errors
+    /// What the store says when the initial states are made.
+    ///
+    /// # Panics
+    /// If a thread of it panicked: a defect of the certifier, since checks that panic are caught.
+    pub fn run_some(&self, numbers: &[usize], threads: usize) -> Result<Part> {
+        let starts: Vec<Snapshot> =
+            Initial::ALL.into_iter().map(|initial| self.start(initial)).collect::<Result<_>>()?;
+        let next = AtomicU64::new(0);
+        let work = || {
+            let mut rows = Vec::new();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let number = usize::try_from(place).ok().and_then(|place| numbers.get(place));
+                let Some(&number) = number else { return rows };
+                rows.push(self.run_number(number, &starts));
+            }
+        };
+        let mut rows: Vec<Row> = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<Row>>| {
+                thread.join().expect("a thread catches the panics of its checks")
+            };
+            running.into_iter().flat_map(join).collect()
+        });
+        rows.sort_by_key(|row| row.number);
+        Ok(Part { certifier: self.clone(), rows })
+    }
+
+    /// A disk with an initial state, closed cleanly.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn start(&self, initial: Initial) -> Result<Snapshot> {
+        let honest = Profile { flush: Flush::Honest, ..self.profile };
+        let disk = SimDisk::with_profile(honest);
+        let options = Options::new().page_size(self.page_size).vfs(disk.vfs());
+        let db = options.open(PATH)?;
+        let contents: Vec<_> = initial.contents(sizes(self.page_size)).into_iter().collect();
+        for part in contents.chunks(8) {
+            let puts = part.iter().map(|(key, value)| Edit::Put(key.clone(), value.clone()));
+            commit(&db, &puts.collect::<Vec<_>>())?;
+        }
+        db.compact(0)?;
+        drop(db);
+        disk.settle();
+        disk.machine().profile = self.profile;
+        Ok(disk.snapshot())
+    }
+
+    /// The levels of the highest tree after these steps.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn height(&self, initial: Initial, steps: &[Step]) -> Result<u8> {
+        let disk = SimDisk::from_snapshot(&self.start(initial)?);
+        let workload = Workload { initial, steps: steps.to_vec() };
+        if self.trial(&workload, Run::Plain).run(&disk).is_err() {
+            return Ok(0);
+        }
+        let audit = Audit::of_slot(&mut OnDisk(&disk), 0, index(self.page_size));
+        Ok(audit.ok().flatten().map_or(0, |audit| audit.height))
+    }
+
+    fn trial(&self, workload: &Workload, run: Run) -> Trial {
+        let promise = match (self.profile.flush, self.barriers) {
+            (Flush::Lying, _) => Promise::Whole,
+            (Flush::Honest, _) if !run.has_late_failure() => Promise::Durable,
+            // With one barrier a slot is written over before a failure can be told late.
+            (Flush::Honest, Barriers::One) => Promise::LastMayBreak,
+            (Flush::Honest, Barriers::Two) => Promise::LastMayBeLost,
+        };
+        Trial::new(workload.initial, &workload.steps, self.page_size, self.barriers)
+            .with_promise(promise)
+    }
+
+    fn explorer(&self, workload: &Workload, run: Run, start: &Snapshot) -> Explorer {
+        let nested = match run {
+            Run::Plain if workload.steps.len() == 1 => 2,
+            Run::Plain => 1,
+            Run::Fault(_) | Run::Opening(_) => 0,
+        };
+        Explorer::new(format!("{}@{}{}", workload.name(), self.tag(), run.suffix()))
+            .start(start)
+            .nested(nested.min(self.nested_max))
+            .executions_max(self.executions_max)
+    }
+
+    fn explore(&self, workload: &Workload, run: Run, start: &Snapshot) -> Report {
+        let trial = self.trial(workload, run);
+        self.explorer(workload, run, start)
+            .explore(|disk| work(&trial, run, disk), |disk, crash| trial.check(disk, crash))
+    }
+
+    /// Runs one workload of the family.
+    fn run_number(&self, number: usize, starts: &[Snapshot]) -> Row {
+        let workload = Workload::numbered(number);
+        let start = &starts[workload.initial as usize];
+        let mut row = Row::new(number);
+        let plain = self.explore(&workload, Run::Plain, start);
+        row.points = plain.points.len() as u64;
+        row.executions = plain.executions;
+        self.add(&mut row, &workload, Run::Plain, start, &plain);
+        if self.faults == Faults::Each {
+            for run in Run::faulty() {
+                let report = self.explore(&workload, run, start);
+                row.fault_runs += report.workload_runs;
+                row.fault_executions += report.executions;
+                self.add(&mut row, &workload, run, start, &report);
+            }
+        }
+        row
+    }
+
+    /// Adds what was found; a failure is made as small as it gets before it is told.
+    fn add(&self, row: &mut Row, workload: &Workload, run: Run, start: &Snapshot, found: &Report) {
+        if found.verdict != Verdict::Violated || row.violation.is_some() {
+            return row.add(found);
+        }
+        let initial = workload.initial;
+        let of = |steps: &[Step]| {
+            let smaller = Workload { initial, steps: steps.to_vec() };
+            self.explore(&smaller, run, start)
+        };
+        let fails = |steps: &[Step]| !steps.is_empty() && of(steps).violation.is_some();
+        let smallest = of(&minimise(&workload.steps, fails));
+        row.add(found);
+        row.violation = smallest.violation.map(|violation| violation.to_string());
+    }
+
+    /// Runs a workload again as a token tells, and says what it finds: a story, if it still
+    /// fails.
+    ///
+    /// # Errors
+    /// The token names none of the certificate's workloads, or the initial state cannot be made.
+    pub fn replay(token: &str) -> std::result::Result<Option<String>, String> {
+        let no_workload = || "the token names no workload of the certificate".to_owned();
+        let (name, rest) = token.trim().split_once('@').ok_or_else(no_workload)?;
+        let workload = Workload::named(name).ok_or_else(no_workload)?;
+        let (kind, _) = rest.split_once(':').ok_or_else(no_workload)?;
+        let at = kind.find(['!', '?']).unwrap_or(kind.len());
+        let (tag, suffix) = kind.split_at(at);
+        let run = Run::of_suffix(suffix).ok_or_else(no_workload)?;
+        let all = Certifier::all();
+        let certifier = all.iter().find(|known| known.tag() == tag).ok_or_else(no_workload)?;
+        let start = certifier.start(workload.initial).map_err(|error| error.to_string())?;
+        let trial = certifier.trial(&workload, run);
+        let found = certifier.explorer(&workload, run, &start).replay(
+            token,
+            |disk| work(&trial, run, disk),
+            |disk, crash| trial.check(disk, crash),
+        );
+        let found = found.map_err(|error| error.to_string())?;
+        Ok(found.map(|violation| violation.to_string()))
+    }
+}
+
+fn work(trial: &Trial, run: Run, disk: &SimDisk) -> super::crash::Checked {
+    match run {
+        Run::Plain => trial.run_guarded(disk),
+        Run::Fault(number) => trial.run_faulted(disk, FAULTS[number]),
+        Run::Opening(number) => trial.run_recovering(disk, OPENING[number]),
+    }
+}
