@@ -6,14 +6,28 @@
 //!     --example kill_matrix
 //! ```
 //!
-//! It writes `docs/kill-matrix.md` and `kill-matrix.json` beside the built program, and fails
-//! when a bug survives, or when a technique finds something in the engine as it is. With names of
-//! bugs behind `--` it runs those only, and writes nothing.
+//! It writes `docs/kill-matrix.md`, and fails when a bug survives, when the median of the
+//! executions to kill exceeds a hundred, when one takes longer than a minute, or when a technique
+//! finds something in the engine as it is. With names of bugs behind `--` it runs those only, and
+//! writes nothing.
 
 #[cfg(all(seeded_bug, feature = "sim"))]
 #[path = "kill_matrix/matrix.rs"]
 #[rustfmt::skip] // Some of its modules are still to come.
 mod matrix;
+
+/// What the tests have for looking at files, and at what reaches the storage.
+#[cfg(all(seeded_bug, feature = "sim"))]
+#[expect(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
+#[path = "kill_matrix"]
+mod common {
+    #[path = "../../tests/corruption/forge.rs"]
+    pub mod forge;
+    #[path = "../../tests/common/walk.rs"]
+    pub mod walk;
+    #[path = "../../tests/common/watch.rs"]
+    pub mod watch;
+}
 
 #[cfg(all(seeded_bug, feature = "sim"))]
 fn main() -> std::process::ExitCode {

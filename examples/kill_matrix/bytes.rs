@@ -1,7 +1,8 @@
-//! The same calls write the same bytes.
+//! The same calls write the same bytes, and every page has the checksum that the format asks for.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, options};
+use crate::matrix::walk::{Owner, Walk, u32_at};
 use crate::matrix::watch::Watch;
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{Handle, KeyShape, ValueShape, Workload};
@@ -15,7 +16,19 @@ fn compare_runs(budget: &mut Budget, seed: u64) -> Checked {
     budget.spend();
     let [first, second] = [write(seed)?, write(seed)?];
     ensure(first.0 == second.0, || format!("seed {seed}: other operations"))?;
-    ensure(first.1 == second.1, || format!("seed {seed}: other bytes"))
+    ensure(first.1 == second.1, || format!("seed {seed}: other bytes"))?;
+    check_checksums(&first.1)
+}
+
+/// Every page in use but those of runs: the CRC32C of all that follows on the checksum.
+fn check_checksums(bytes: &[u8]) -> Checked {
+    let walk = Walk::new(bytes);
+    for (page, owner) in walk.owners(walk.newest()) {
+        let bytes = walk.page(page);
+        let is_right = owner == Owner::Run || crc32c::crc32c(&bytes[4..]) == u32_at(bytes, 0);
+        ensure(is_right, || format!("page {page} has another checksum"))?;
+    }
+    Ok(())
 }
 
 /// The operations that reached the storage, and the bytes of the file.

@@ -107,10 +107,7 @@ fn crashes() -> Result<Vec<Scenario>, Error> {
     let grow = vec![commit(&[Put("b", 2, 450), Put("b", 3, 450), Put("b", 4, 3000)])];
     Ok(vec![
         plain()?,
-        Scenario {
-            start: None,
-            ..base("create", &small, vec![commit(&[Put("b", 1, 20)])])
-        },
+        Scenario { start: None, ..base("create", &small, vec![commit(&[Put("b", 1, 20)])]) },
         base("growth", &small, grow.clone()),
         Scenario { profile: lossy, ..base("growth whose size is lost", &lossy_small, grow) },
         base("a large value", &small, vec![commit(&[Put("b", 2, 1200)]), Act::Close]),
@@ -175,15 +172,13 @@ fn start_on(
 
 /// A store whose next commit writes pages of the space log.
 fn spilling() -> Result<Snapshot, Error> {
-    let log_pages = |db: &BTree| {
-        db.verify().map(|report| report.accepted().map_or(0, |state| state.log_pages))
-    };
+    let log_pages =
+        |db: &BTree| db.verify().map(|report| report.accepted().map_or(0, |state| state.log_pages));
     let mut snapshot = start(fill)?;
-    let mut wanted = 1;
     for _ in 0..60 {
         let disk = SimDisk::from_snapshot(&snapshot);
         let db = open(&disk)?;
-        wanted = log_pages(&db)? + 1;
+        let wanted = log_pages(&db)? + 1;
         db.exec("b", |txn| txn.put(key(20), value(20, 33)))?;
         if log_pages(&db)? >= wanted {
             return Ok(snapshot);
@@ -193,7 +188,6 @@ fn spilling() -> Result<Snapshot, Error> {
         snapshot = disk.snapshot();
     }
     // The bug that is on keeps the log from spilling.
-    drop(wanted);
     Ok(snapshot)
 }
 

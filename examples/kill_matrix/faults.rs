@@ -5,7 +5,9 @@ use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::crash::{Edit, apply};
 use crate::matrix::scripts::{Contents, PATH, check_pages, dump, fill, options};
 use crate::matrix::watch::{Op, Watch};
-use btree_store::sim::{Errno, Failure, Fault, OpSet, SimDisk, Snapshot, SyncFailure, When};
+use btree_store::sim::{
+    Errno, Failure, Fault, OpKind, OpSet, SimDisk, Snapshot, SyncFailure, When,
+};
 use btree_store::{BTree, Error};
 use std::io;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ fn check_all(budget: &mut Budget) -> Checked {
         error(OpSet::WRITES, Errno::Enospc),
         error(OpSet::SYNCS, Errno::Eio),
         (OpSet::SYNCS, Failure::Sync(SyncFailure::Drop)),
-        error(OpSet::WRITES, Errno::Eintr),
+        error(OpSet::of(&[OpKind::Write]), Errno::Eintr),
         error(OpSet::READS, Errno::Eintr),
         (OpSet::WRITES, Failure::Short(100)),
         (OpSet::READS, Failure::Short(100)),
@@ -110,12 +112,7 @@ impl Trial {
         matches!(when, When::Once(0..12)) && !self.before.is_empty()
     }
 
-    fn check_contents(
-        &self,
-        found: &Contents,
-        result: Result<(), Error>,
-        what: &str,
-    ) -> Checked {
+    fn check_contents(&self, found: &Contents, result: Result<(), Error>, what: &str) -> Checked {
         let mut found = found.clone();
         // The commit that tells whether the store goes on.
         found.remove("probe");

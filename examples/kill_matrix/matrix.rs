@@ -7,7 +7,7 @@ mod bytes;
 mod controls;
 mod crash;
 mod faults;
-mod forge;
+mod gate;
 mod hostile;
 mod locks;
 mod media;
@@ -16,13 +16,8 @@ mod permission;
 mod report;
 mod scripts;
 mod threads;
-#[expect(dead_code, reason = "the tests use more of it")]
-#[path = "../../tests/common/walk.rs"]
-mod walk;
-#[expect(dead_code, reason = "the tests use more of it")]
-#[path = "../../tests/common/watch.rs"]
-mod watch;
 
+use crate::common::{forge, walk, watch};
 use btree_store::seeded::{Bug, switch_on};
 use budget::{Budget, Technique};
 use report::{Cell, Row};
@@ -84,7 +79,10 @@ fn run_apart(technique: &str, bug: Option<Bug>) -> Cell {
     let began = Instant::now();
     let program = std::env::current_exe().expect("the program knows its path");
     let bug = bug.map_or("none", Bug::name);
-    let mut child = Command::new(program)
+    // A bug that asks for all memory gets none.
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\""])
+        .arg(program)
         .args(["--run", technique, bug])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

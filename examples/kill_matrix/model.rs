@@ -33,8 +33,7 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
 fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64) -> Checked {
     let mut store = Handle::open(options(Arc::new(MemVfs::new())), PATH)?;
     let mut oracle = Oracle::new(crate::matrix::scripts::PAGE);
-    let mut workload =
-        Workload::new(crate::matrix::scripts::PAGE, shape.0, shape.1);
+    let mut workload = Workload::new(crate::matrix::scripts::PAGE, shape.0, shape.1);
     workload.key_count = shape.2;
     workload.bucket_count = 2;
     workload.steps_max = 10;
@@ -45,7 +44,7 @@ fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64)
         let (found, wanted) = (store.run(&op), oracle.apply(&op));
         ensure(found == wanted, || format!("seed {seed}, operation {number}: {op:?}"))?;
         let seq = store.db().current_seq();
-        let may_move = matches!(op, Op::Compact(_));
+        let may_move = format!("{op:?}").contains("Compact(");
         ensure(may_move || seq == oracle.seq(), || format!("sequence {seq}: {op:?}"))?;
         oracle.follow(seq);
         if number % 4 == 3 {

@@ -80,9 +80,7 @@ pub fn check_pages(db: &BTree) -> Checked {
 /// Fills a store with a tree of three levels, large values and a second bucket.
 pub fn fill(db: &BTree) -> Result<(), Error> {
     for part in 0..6 {
-        db.exec("b", |txn| {
-            (0..10).try_for_each(|n| txn.put(key(part * 10 + n), value(n, 60)))
-        })?;
+        db.exec("b", |txn| (0..10).try_for_each(|n| txn.put(key(part * 10 + n), value(n, 60))))?;
     }
     db.exec_multi(|multi| {
         multi.exec("b", |txn| txn.put(key(17), value(3, 1300)))?;

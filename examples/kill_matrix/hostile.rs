@@ -1,0 +1,191 @@
+//! Files made by somebody who computes checksums: every page is sealed, and its content is wrong.
+//! What follows is a typed error; no panic, no hang, no allocation of what a field asks for.
+
+use crate::matrix::budget::{Budget, Checked, Kill, ensure};
+use crate::matrix::forge::{Forge, children_at, first_cell};
+use crate::matrix::scripts::{PATH, options};
+use btree_store::format::{
+    HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_LEVEL, HEADER_PREFIX, HEADER_TXN,
+};
+use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Error};
+use std::sync::Arc;
+
+const KEYS: u32 = 400;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    check_all(budget).err()
+}
+
+fn key(n: u32) -> String {
+    format!("key_{n:05}_and_more")
+}
+
+/// A tree of three levels with one large value, made by one commit.
+fn honest() -> Checked<Vec<u8>> {
+    let vfs = Arc::new(MemVfs::new());
+    let db = options(vfs.clone()).open(PATH)?;
+    db.exec("b", |txn| {
+        (0..KEYS).try_for_each(|n| txn.put(key(n), [b'v'; 40]))?;
+        txn.put("large", vec![b'l'; 2_000])
+    })?;
+    drop(db);
+    vfs.read_file(PATH).ok_or(Kill("the file is gone".into()))
+}
+
+fn set_u16(page: &mut [u8], at: usize, value: u16) {
+    page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn set_u32(page: &mut [u8], at: usize, value: u32) {
+    page[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+type Change = fn(&mut Forge);
+
+fn leaf(forge: &Forge) -> u32 {
+    let leaves = forge.leaves();
+    leaves[leaves.len() / 2]
+}
+
+/// What is wrong, and how it is made.
+const CHANGES: &[(&str, Change)] = &[
+    ("a page that is its own child", |forge| {
+        let (root, wanted, record) = (forge.root(), 0x1234_5678, forge.record());
+        let at = children_at(forge.page(root));
+        set_u32(forge.page(root), at, root);
+        set_u32(forge.page(root), at + 4, wanted);
+        forge.force_checksum(root, wanted);
+        forge.change_meta(|page| set_u32(page, record + 4, wanted));
+    }),
+    ("a leaf in place of a branch", |forge| {
+        let (root, leaf) = (forge.root(), leaf(forge));
+        let checksum = forge.seal(leaf);
+        forge.change(root, |page| {
+            let at = children_at(page);
+            set_u32(page, at, leaf);
+            set_u32(page, at + 4, checksum);
+        });
+    }),
+    ("a leaf of a later transaction", |forge| {
+        let leaf = leaf(forge);
+        let later = |page: &mut [u8]| page[HEADER_TXN..HEADER_TXN + 8].copy_from_slice(&[9; 8]);
+        forge.change(leaf, later);
+    }),
+    ("a leaf with the id of another page", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u32(page, HEADER_ID, 3));
+    }),
+    ("a leaf that its parent does not mean", |forge| {
+        let leaf = leaf(forge);
+        let page = forge.page(leaf);
+        let last = page.len() - 1;
+        page[last] ^= 1;
+        forge.seal(leaf);
+    }),
+    ("a leaf of another level", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| page[HEADER_LEVEL] = 1);
+    }),
+    ("more slots than the page holds", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, HEADER_COUNT, 0xFFFF));
+    }),
+    ("a few slots too many", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, HEADER_COUNT, 84));
+    }),
+    ("a heap out of the page", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, HEADER_HEAP, 0xFFFE));
+    }),
+    ("more dead bytes than there are", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, HEADER_DEAD, 0xFFFE));
+    }),
+    ("a prefix longer than the page", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, HEADER_PREFIX, 0xFFFE));
+    }),
+    ("a cell that ends behind the page", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, first_cell(page).0, 509));
+    }),
+    ("a cell of a branch that ends behind the page", |forge| {
+        let root = forge.root();
+        forge.change(root, |page| set_u16(page, first_cell(page).0, 511));
+    }),
+    ("a cell in front of the heap", |forge| {
+        let leaf = leaf(forge);
+        forge.change(leaf, |page| set_u16(page, first_cell(page).0, 33));
+    }),
+    ("a child behind the end of the file", |forge| {
+        let root = forge.root();
+        forge.change(root, |page| set_u32(page, children_at(page), u32::MAX));
+    }),
+    ("a value of four gigabytes", |forge| {
+        let (leaf, at) = forge.overflow();
+        forge.change(leaf, |page| set_u32(page, at, u32::MAX));
+    }),
+    ("a value that lies in a slot", |forge| {
+        let (leaf, at) = forge.overflow();
+        forge.change(leaf, |page| set_u32(page, at + 4, 1));
+    }),
+];
+
+fn check_all(budget: &mut Budget) -> Checked {
+    let honest = honest()?;
+    budget.spend();
+    ensure(scan(&open(&honest)?).is_ok(), || "an honest file is refused".into())?;
+    for (what, change) in CHANGES {
+        budget.spend();
+        let mut forge = Forge::new(&honest);
+        change(&mut forge);
+        let Some(db) =
+            open(&forge.bytes).map_or_else(|error| typed(error, what), |db| Ok(Some(db)))?
+        else {
+            continue;
+        };
+        let noticed = scan(&db) == Err(Error::Corruption);
+        ensure(noticed, || format!("{what}: a scan does not notice"))?;
+        work(&db, what)?;
+    }
+    Ok(())
+}
+
+fn open(bytes: &[u8]) -> Result<BTree, Error> {
+    let vfs = MemVfs::new();
+    vfs.write_file(PATH, bytes);
+    options(Arc::new(vfs)).open(PATH)
+}
+
+fn typed<T>(error: Error, what: &str) -> Checked<Option<T>> {
+    let is_typed = matches!(error, Error::Corruption | Error::NotFound);
+    ensure(is_typed, || format!("{what}: {error:?}"))?;
+    Ok(None)
+}
+
+fn scan(db: &BTree) -> Result<(), Error> {
+    db.view("b", |txn| {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut iter = txn.iter();
+        while iter.next_ref(&mut key, &mut value) {}
+        iter.error().map_or(Ok(()), Err)
+    })
+}
+
+/// Whatever else is done ends, well or in a typed error.
+fn work(db: &BTree, what: &str) -> Checked {
+    let results = [
+        (0..KEYS).try_for_each(|n| db.view("b", |txn| txn.get(key(n)).map(drop))),
+        db.view("b", |txn| txn.get("large").map(drop)),
+        db.exec("b", |txn| (0..KEYS).step_by(7).try_for_each(|n| txn.put(key(n), "new"))),
+        db.exec("b", |txn| (0..KEYS).step_by(5).try_for_each(|n| txn.del(key(n)))),
+        db.del_bucket("b"),
+        db.verify().map(drop),
+    ];
+    for error in results.into_iter().filter_map(Result::err) {
+        typed::<()>(error, what)?;
+    }
+    Ok(())
+}
