@@ -1,8 +1,8 @@
 //! Does the store come back right from every crash, in a sample of the family of workloads that
-//! the certificate covers as a whole?
+//! the certificate covers as a whole? And does the certificate say so of all of them?
 #![cfg(feature = "sim")]
 
-use btree_store::sim::certify::{Certifier, Faults, Initial, Step};
+use btree_store::sim::certify::{Certifier, FAMILY, Initial, Row, Step, Workload, rows_of};
 
 /// The levels of the tree after these steps, from each initial state.
 fn heights(page_size: u32, steps: &[Step]) -> [u8; 4] {
@@ -18,13 +18,58 @@ fn the_initial_states_have_the_shapes_they_are_named_for() {
     }
 }
 
+/// Another part of the family in each kind of disk, faults included where the part has them.
 #[test]
-fn a_sample_of_the_certificate_holds() {
-    let mut certifier = Certifier::new(512);
-    certifier.every = 101;
-    certifier.faults = Faults::None;
-    let certificate = certifier.run(2).expect("the initial states can be made");
-    let failures: Vec<_> = certificate.failures().collect();
-    assert!(failures.is_empty(), "{failures:#?}");
-    println!("{}", certificate.to_json());
+fn a_sample_of_each_part_of_the_certificate_holds() {
+    for (place, certifier) in Certifier::all().into_iter().enumerate() {
+        let numbers = certifier.numbers();
+        let wanted = numbers.len() / 8;
+        let some: Vec<usize> = numbers.into_iter().skip(place * 7).step_by(wanted).collect();
+        let part = certifier.run_some(&some, 2).expect("the initial states can be made");
+        let failures: Vec<String> = part
+            .failures()
+            .map(|row| {
+                let name = Workload::numbered(row.number).name();
+                format!("{name}: {:?}, {:?}", row.verdict, row.violation)
+            })
+            .collect();
+        assert!(failures.is_empty(), "{}: {failures:#?}", certifier.tag());
+        assert!(part.executions() > 100, "{}: {}", certifier.tag(), part.executions());
+    }
+}
+
+#[test]
+fn a_search_that_is_cut_off_is_unverified_in_the_certificate() {
+    let certifier = Certifier { executions_max: 20, ..Certifier::new(512) };
+    let part = certifier.run_some(&[0], 1).expect("the initial states can be made");
+    assert_eq!(part.failures().count(), 1);
+    assert!(part.rows[0].line().contains("UNVERIFIED"), "{}", part.rows[0].line());
+}
+
+#[test]
+fn the_same_workload_has_the_same_row_each_time() {
+    let certifier = Certifier::new(512);
+    let lines = || {
+        let part = certifier.run_some(&[1, 4000], 2).expect("the initial states can be made");
+        part.rows.iter().map(Row::line).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(), lines());
+}
+
+/// The file is complete: each part has a row for each of its workloads, and all are verified.
+/// That its rows are those of this very engine, `examples/certify.rs` shows with `recheck`.
+#[test]
+fn the_certificate_is_whole() {
+    let text = include_str!("../docs/certificate.json");
+    assert!(text.contains("\"verdict\": \"verified\""));
+    assert!(text.contains(&format!("\"family\": {FAMILY}")));
+    for certifier in Certifier::all() {
+        let rows = rows_of(text, &certifier.tag());
+        let numbers = certifier.numbers();
+        assert_eq!(rows.len(), numbers.len(), "{}", certifier.tag());
+        for (row, number) in rows.into_iter().zip(numbers) {
+            let begin = format!("[\"{}\", \"verified\", ", Workload::numbered(number).code());
+            assert!(row.starts_with(&begin), "{}: {row}", certifier.tag());
+        }
+    }
 }

@@ -181,6 +181,20 @@ fn a_failed_sync_leaves_what_its_kind_says() {
     assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
 }
 
+/// A write of zeros changes nothing where the file just grew, and is a write all the same.
+#[test]
+fn zeros_in_growth_are_read_as_zeros_after_a_failed_sync_on_a_stale_disk() {
+    let disk = disk_with(Profile { growth: Growth::Stale, ..Profile::default() }, b"");
+    disk.choose_from(Script::new(vec![1; 100]));
+    let file = create(&disk);
+    file.write_at(&[0; 700], 0).expect("written");
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), Failure::Sync(SyncFailure::Drop)));
+    assert!(file.sync_all().is_err());
+    assert!(disk.read_file(PATH).expect("it is there").iter().all(|byte| *byte == 0));
+    disk.evict();
+    assert!(disk.read_file(PATH).expect("it is there").iter().any(|byte| *byte != 0));
+}
+
 #[test]
 fn a_lost_sector_is_durable_once_it_is_written_again() {
     let (disk, file, _) = after_failed_sync(SyncFailure::Drop);

@@ -328,10 +328,36 @@ impl FileState {
     /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
     /// The size goes by the file system's journal: a later sync can still fence it.
     pub(super) fn lose(&mut self, arena: &mut Arena, stale: bool) {
+        if stale {
+            self.keep_growth_in_cache(arena);
+        }
         self.land_anywhere(arena, stale);
         for cached in &mut self.cached {
             if let Cached::Dirty(content) = *cached {
                 *cached = Cached::Lost(content);
+            }
+        }
+    }
+
+    /// Where the file grew and a write changed nothing, the cache holds zeros, whatever the
+    /// medium shows: what was not written is not read from it.
+    fn keep_growth_in_cache(&mut self, arena: &Arena) {
+        let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
+        let largest = self.size.pending.iter().copied().max().unwrap_or(0);
+        if largest <= smallest {
+            return;
+        }
+        let sector_bytes = arena.sector_bytes();
+        let (first, last) =
+            (sector_of(smallest, sector_bytes), sector_of(largest - 1, sector_bytes));
+        if self.cached.len() <= last {
+            self.cached.resize(last + 1, Cached::Not);
+        }
+        for sector in first..=last {
+            if self.cached[sector] == Cached::Not
+                && let Some(content) = self.known_content(sector)
+            {
+                self.cached[sector] = Cached::Lost(content);
             }
         }
     }

@@ -131,6 +131,7 @@ impl Part {
         field("flush", format!("\"{:?}\"", profile.flush));
         field("barriers", format!("\"{:?}\"", certifier.barriers));
         field("faults", (certifier.faults == Faults::Each).to_string());
+        field("all_faults_every", certifier.all_faults_every.to_string());
         field("every", certifier.every.to_string());
         let without: Vec<&str> = certifier.without.iter().map(|step| step.name()).collect();
         field("without", format!("\"{}\"", without.join(",")));

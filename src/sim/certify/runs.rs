@@ -24,6 +24,12 @@ impl Run {
         (0..FAULTS.len()).map(Run::Fault).chain((0..OPENING.len()).map(Run::Opening))
     }
 
+    /// Whether it is one of the two that every workload has: any operation fails, once or from
+    /// then on.
+    pub(super) fn is_basic(self) -> bool {
+        matches!(self, Run::Fault(0 | 1))
+    }
+
     pub(super) fn suffix(self) -> String {
         match self {
             Run::Plain => String::new(),

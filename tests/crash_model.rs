@@ -1,0 +1,229 @@
+//! Scenarios of the crash model by name, on every kind of disk: a crash inside of the creation, the
+//! hard case of a sync that fails, many crashes in a row; and whether the explorer's short way
+//! through the images of this engine sees what brute force sees.
+//!
+//! Attacks: durable-before-ok, commit-atomic, failed-sync-poisons, valid-meta-whole,
+//! page-owned-once.
+#![cfg(feature = "sim")]
+
+use btree_store::sim::certify::Certifier;
+use btree_store::sim::{
+    Checked, Crash, CrashPoints, DataSync, Explorer, Failure, Fault, Flush, Growth, Images, OpSet,
+    Profile, Seeded, SimDisk, SyncFailure, When,
+};
+use btree_store::{BTree, Barriers, Error, Options, Result};
+use std::collections::BTreeSet;
+
+const PATH: &str = "d/store";
+
+fn options(disk: &SimDisk, barriers: Barriers) -> Options {
+    Options::new().page_size(512).cache_bytes(64 * 512).barriers(barriers).vfs(disk.vfs())
+}
+
+/// The disks that keep what they promise.
+fn honest_disks() -> Vec<Profile> {
+    let plain = Profile::default();
+    vec![
+        plain,
+        Profile { growth: Growth::Stale, ..plain },
+        Profile { data_sync: DataSync::LosesSize, ..plain },
+        Profile { sector_bytes: 4096, ..plain },
+    ]
+}
+
+const BARRIERS: [Barriers; 2] = [Barriers::One, Barriers::Two];
+
+/// The number under one key; 0 when there is none.
+fn number(db: &BTree) -> Result<u64> {
+    match db.view("b", |txn| txn.get("n")) {
+        Ok(bytes) => Ok(bytes.try_into().map_or(u64::MAX, u64::from_le_bytes)),
+        Err(Error::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn put(disk: &SimDisk, db: &BTree, n: u64) -> Result<()> {
+    disk.started(n);
+    db.exec("b", |txn| txn.put("n", n.to_le_bytes()))?;
+    disk.acknowledged(n);
+    Ok(())
+}
+
+/// What is found is a number between the last acknowledged and the last started; the file is
+/// sound, and one more commit works.
+fn check(disk: &SimDisk, crash: &Crash, barriers: Barriers) -> Checked {
+    let db = options(disk, barriers).open(PATH)?;
+    let n = number(&db)?;
+    if n < crash.acknowledged() || n > crash.started() {
+        return Err(format!("found {n} after {crash:?}").into());
+    }
+    let report = db.verify()?;
+    if !report.is_sound() {
+        return Err(report.to_string().into());
+    }
+    put(disk, &db, crash.started() + 1)?;
+    Ok(())
+}
+
+#[test]
+fn a_crash_inside_of_the_creation_leaves_nothing_or_a_store_that_opens() {
+    for profile in honest_disks() {
+        for barriers in BARRIERS {
+            let explorer = Explorer::new("create").profile(profile).nested(2);
+            let report = explorer.explore(
+                |disk| Ok(put(disk, &options(disk, barriers).open(PATH)?, 1)?),
+                |disk, crash| check(disk, crash, barriers),
+            );
+            assert!(report.is_verified(), "{profile:?} {barriers:?}: {report}");
+            assert!(report.executions > 200, "{report}");
+        }
+    }
+}
+
+/// A page of 512 bytes on sectors of 64: the creation and its first commit, torn.
+#[test]
+fn a_creation_on_a_disk_of_small_sectors_is_not_torn() {
+    let profile = Profile { sector_bytes: 64, ..Profile::default() };
+    let report = Explorer::new("create").profile(profile).explore(
+        |disk| Ok(put(disk, &options(disk, Barriers::One).open(PATH)?, 1)?),
+        |disk, crash| check(disk, crash, Barriers::One),
+    );
+    assert!(report.is_verified(), "{report}");
+    // Sectors that stay zero have one version only.
+    assert!(report.log2_images_max() >= 5.0, "{report}");
+}
+
+/// A sync fails and drops what it should have written, the process starts again without a reboot,
+/// what it reads comes from the cache and is on no disk; it acknowledges new commits on top, and
+/// the power fails. No acknowledged commit may be lost, whatever the sync left, whether the cache
+/// is evicted meanwhile or not.
+#[test]
+fn a_failed_sync_across_a_restart_without_a_reboot_loses_nothing_acknowledged() {
+    let ways = [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::Revert, SyncFailure::NoSpace];
+    for (profile, barriers) in honest_disks().into_iter().flat_map(|p| BARRIERS.map(|b| (p, b))) {
+        for way in ways {
+            let explorer = Explorer::new("hard case").profile(profile).nested(1);
+            let workload = |disk: &SimDisk| -> Checked {
+                let db = options(disk, barriers).open(PATH)?;
+                put(disk, &db, 1)?;
+                disk.inject(Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(way)));
+                let failed = put(disk, &db, 2).is_err();
+                if failed && put(disk, &db, 3) != Err(Error::Poisoned) {
+                    return Err("a store goes on after a failed sync".into());
+                }
+                drop(db);
+                disk.clear_faults();
+                disk.kill();
+                if disk.choose(2) == 1 {
+                    disk.evict();
+                }
+                disk.forget_crash_points();
+                let db = options(disk, barriers).open(PATH)?;
+                let found = number(&db)?;
+                if found == 0 || (found == 1 && !failed) {
+                    return Err(format!("the restarted process finds {found}").into());
+                }
+                disk.acknowledged(found);
+                put(disk, &db, 4)?;
+                put(disk, &db, 5)?;
+                Ok(())
+            };
+            let report = explorer.explore(workload, |disk, crash| check(disk, crash, barriers));
+            assert!(report.is_verified(), "{profile:?} {barriers:?} {way:?}: {report}");
+            assert!(report.workload_runs > 4, "{report}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_crashes_and_recoveries_do_not_grow_the_file() {
+    for barriers in BARRIERS {
+        let disk = SimDisk::new();
+        let mut random = Seeded::new(7);
+        let (mut lens, mut last, mut commits) = (Vec::new(), 0, 0);
+        for round in 1..=100 {
+            disk.choose_from(Seeded::new(random.next_u64()));
+            let db = options(&disk, barriers).open(PATH).expect("it opens");
+            let found = number(&db).expect("it can be read");
+            assert_eq!(found, last, "round {round}");
+            let at = When::Once(u64::from(random.below(12)));
+            disk.inject(Fault::new(OpSet::ALL, at, Failure::PowerOff));
+            // It may fail; then the number is the one before or this one.
+            let is_done = put(&disk, &db, found + 1).is_ok();
+            commits += u64::from(is_done);
+            disk.crash();
+            drop(db);
+            let db = options(&disk, barriers).open(PATH).expect("it opens");
+            let again = number(&db).expect("it can be read");
+            assert!(again == found + 1 || (again == found && !is_done), "round {round}: {again}");
+            last = again;
+            assert!(db.verify().expect("it can be read").is_sound(), "round {round}");
+            drop(db);
+            lens.push(disk.file_len(PATH).expect("the file is there"));
+        }
+        assert!(commits > 20 && last >= commits, "{commits} commits, {last} at last");
+        assert!(lens[99] <= lens[10], "{lens:?}");
+    }
+}
+
+/// What recovery makes of each image: the number, or why it does not open.
+fn outcomes(explorer: &Explorer, barriers: Barriers) -> (BTreeSet<String>, u64) {
+    let mut seen = BTreeSet::new();
+    let report = explorer.explore(
+        |disk| {
+            let db = options(disk, barriers).open(PATH)?;
+            put(disk, &db, 1)?;
+            disk.forget_crash_points();
+            put(disk, &db, 2)?;
+            Ok(())
+        },
+        |disk, crash| {
+            let found = options(disk, barriers).open(PATH).and_then(|db| {
+                let n = number(&db)?;
+                Ok((n, db.current_seq(), db.stats()?.free_pages, db.verify()?.is_sound()))
+            });
+            seen.insert(format!("{found:?} {}..={}", crash.acknowledged(), crash.started()));
+            Ok(())
+        },
+    );
+    assert!(report.is_verified(), "{report}");
+    (seen, report.executions)
+}
+
+/// Every image of every operation shows no more than the images of the fences, looked at by
+/// demand. What was acknowledged by then is another matter: between two fences nothing is.
+#[test]
+fn brute_force_over_every_operation_finds_what_the_fences_show() {
+    for barriers in BARRIERS {
+        for profile in honest_disks() {
+            let lazy = Explorer::new("fences").profile(profile);
+            let eager =
+                lazy.clone().images(Images::Eager).crash_points(CrashPoints::EveryOperation);
+            let (few, few_runs) = outcomes(&lazy, barriers);
+            let (all, all_runs) = outcomes(&eager, barriers);
+            let found = |seen: &BTreeSet<String>| -> BTreeSet<String> {
+                seen.iter().map(|text| text.rsplit_once(' ').map_or("", |t| t.0).into()).collect()
+            };
+            assert_eq!(found(&few), found(&all), "{barriers:?} {profile:?}");
+            assert!(all.is_superset(&few), "{barriers:?} {profile:?}");
+            assert!(few_runs < all_runs, "{few_runs} of {all_runs}");
+        }
+    }
+}
+
+/// The table of properties by disk in the document names the parts of the certificate, which are
+/// what shows it, and each kind of disk that the simulation has.
+#[test]
+fn the_document_has_a_row_for_each_part_of_the_certificate() {
+    let document = include_str!("../docs/crash-model.md");
+    let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    for certifier in Certifier::all() {
+        let begin = format!("| `{}` |", certifier.tag());
+        let row = rows.iter().find(|row| row.starts_with(&begin));
+        let row = row.unwrap_or_else(|| panic!("{begin} has no row"));
+        let waives_durability = row.contains("P1 waived");
+        let is_lying = certifier.profile.flush == Flush::Lying;
+        assert_eq!(waives_durability, is_lying, "{row}");
+    }
+    assert_eq!(rows.len(), Certifier::all().len());
+}
