@@ -236,24 +236,29 @@ impl Session {
         if !report.is_sound() {
             return Err(format!("after {:?}, state {seq}: {report}", act.event));
         }
-        if left.is_lying {
-            // Whatever is still to be told late is told by now.
-            let probed = opened.db().exec("late", |_| Ok(()));
-            if probed.is_err() {
-                disk.kill();
-            }
-            drop(opened);
-            let again = self.open(disk).map_err(|error| error.to_string())?;
-            let bucket = "late".to_owned();
-            oracle.apply(&Op::Exec(Exec { bucket, steps: Vec::new(), end: End::Commit }));
-            let seq = again.db().current_seq();
-            if seq < left.low || !oracle.recover(seq) {
-                return Err(format!("after a failure told late state {seq} is found"));
-            }
-            compare(again.db(), oracle.now()).map_err(|what| format!("told late: {what}"))?;
-            return Ok(again);
+        if left.is_lying { self.hear_late(opened, oracle, left) } else { Ok(opened) }
+    }
+
+    /// Goes on until whatever is still to be told late is told.
+    fn hear_late(
+        &self,
+        opened: Handle,
+        oracle: &mut Oracle,
+        left: &Left<'_>,
+    ) -> Result<Handle, String> {
+        if opened.db().exec("late", |_| Ok(())).is_err() {
+            left.disk.kill();
         }
-        Ok(opened)
+        drop(opened);
+        let again = self.open(left.disk).map_err(|error| error.to_string())?;
+        let bucket = "late".to_owned();
+        oracle.apply(&Op::Exec(Exec { bucket, steps: Vec::new(), end: End::Commit }));
+        let seq = again.db().current_seq();
+        if seq < left.low || !oracle.recover(seq) {
+            return Err(format!("after a failure told late state {seq} is found"));
+        }
+        compare(again.db(), oracle.now()).map_err(|what| format!("told late: {what}"))?;
+        Ok(again)
     }
 }
 

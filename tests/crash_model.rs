@@ -1,9 +1,6 @@
 //! Scenarios of the crash model by name, on every kind of disk: a crash inside of the creation, the
 //! hard case of a sync that fails, many crashes in a row; and whether the explorer's short way
 //! through the images of this engine sees what brute force sees.
-//!
-//! Attacks: durable-before-ok, commit-atomic, failed-sync-poisons, valid-meta-whole,
-//! page-owned-once.
 #![cfg(feature = "sim")]
 
 use btree_store::sim::certify::Certifier;

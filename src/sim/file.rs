@@ -100,6 +100,11 @@ impl FileState {
         self.fails_late = other.fails_late;
     }
 
+    /// The size that the process sees, unless it is open.
+    pub(super) fn known_size(&self) -> Option<u64> {
+        self.size.now
+    }
+
     /// The size that the process sees.
     pub(super) fn size(&mut self, scope: &mut Scope<'_>) -> u64 {
         if let Some(now) = self.size.now {
@@ -157,42 +162,10 @@ impl FileState {
     }
 
     /// The content of a sector, if reading it decides nothing.
-    fn known_content(&self, sector: usize) -> Option<Content> {
+    pub(super) fn known_content(&self, sector: usize) -> Option<Content> {
         let cached = self.cached.get(sector).and_then(|cached| cached.content());
         let durable = self.durable.get(sector).map_or(Some(Content::ZERO), |held| held.decided());
         cached.or(durable)
-    }
-
-    /// What a sector hashes to, if reading it decides nothing.
-    pub(super) fn known_hash(&self, arena: &Arena, sector: u32) -> Option<u64> {
-        self.known_content(index(sector)).map(|content| arena.hash(content.into()))
-    }
-
-    /// What the size and the first sectors hash to, if reading them decides nothing.
-    pub(super) fn known_hash_of_first(&self, arena: &Arena, sectors: usize) -> Option<u64> {
-        (0..sectors).try_fold(self.size.now?, |hash, sector| {
-            Some(mix(hash, arena.hash(self.known_content(sector)?.into())))
-        })
-    }
-
-    /// Whether the file holds these bytes; `false` where reading them would decide anything.
-    pub(super) fn holds(&self, arena: &Arena, bytes: &[u8], offset: u64) -> bool {
-        if self.size.now.is_none_or(|size| size < offset + bytes.len() as u64) {
-            return false;
-        }
-        let sector_bytes = arena.sector_bytes();
-        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
-        let mut left = bytes;
-        while !left.is_empty() {
-            let (piece, rest) = left.split_at(left.len().min(sector_bytes - at));
-            let Some(content) = self.known_content(sector) else { return false };
-            if arena.get(content)[at..at + piece.len()] != *piece {
-                return false;
-            }
-            (left, at) = (rest, 0);
-            sector += 1;
-        }
-        true
     }
 
     pub(super) fn read(&mut self, scope: &mut Scope<'_>, buf: &mut [u8], offset: u64) -> usize {
@@ -209,23 +182,6 @@ impl FileState {
             at = 0;
         }
         len
-    }
-
-    /// The bytes at `offset`, as far as the file reaches; `None` if reading them decides anything.
-    pub(super) fn peek(&self, arena: &Arena, len: usize, offset: u64) -> Option<Vec<u8>> {
-        let left = self.size.now?.saturating_sub(offset);
-        let mut left = len.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let sector_bytes = arena.sector_bytes();
-        let (mut sector, mut at) = (sector_of(offset, sector_bytes), within(offset, sector_bytes));
-        let mut bytes = Vec::with_capacity(left);
-        while left > 0 {
-            let piece = left.min(sector_bytes - at);
-            bytes.extend_from_slice(&arena.get(self.known_content(sector)?)[at..at + piece]);
-            left -= piece;
-            sector += 1;
-            at = 0;
-        }
-        Some(bytes)
     }
 
     /// Writes, growing the file if the end lies beyond its size.
@@ -516,10 +472,10 @@ impl FileState {
     }
 }
 
-fn sector_of(offset: u64, sector_bytes: usize) -> usize {
+pub(super) fn sector_of(offset: u64, sector_bytes: usize) -> usize {
     usize::try_from(offset / sector_bytes as u64).expect("a simulated file fits into memory")
 }
 
-fn within(offset: u64, sector_bytes: usize) -> usize {
+pub(super) fn within(offset: u64, sector_bytes: usize) -> usize {
     usize::try_from(offset % sector_bytes as u64).expect("the rest is below the sector size")
 }

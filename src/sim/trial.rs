@@ -13,6 +13,7 @@
 use super::audit::Medium;
 use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
+use super::dump::Dump;
 use super::fault::Fault;
 use super::file::FileState;
 use super::guard::Guard;
@@ -27,59 +28,6 @@ pub(super) const PATH: &str = "store";
 
 /// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
 const CACHE_PAGES: u64 = 128;
-
-/// A store's contents, summed up: equal sums are equal contents, in all likelihood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Dump {
-    /// CRC32C of the entries in ascending order, and in descending order.
-    forward: u32,
-    backward: u32,
-    entries: u64,
-    /// A missing bucket is not an empty one.
-    exists: bool,
-}
-
-impl Dump {
-    fn add(sum: u32, key: &[u8], value: &[u8]) -> u32 {
-        let lens = (key.len() as u64) << 32 | value.len() as u64;
-        let sum = crc32c::crc32c_append(sum, &lens.to_le_bytes());
-        crc32c::crc32c_append(crc32c::crc32c_append(sum, key), value)
-    }
-
-    fn of_model(contents: &Contents, exists: bool) -> Dump {
-        let sum = |sum, (key, value): (&Vec<u8>, &Vec<u8>)| Dump::add(sum, key, value);
-        Dump {
-            forward: contents.iter().fold(0, sum),
-            backward: contents.iter().rev().fold(0, sum),
-            entries: contents.len() as u64,
-            exists,
-        }
-    }
-
-    /// Reads a whole store, in both directions, and compares the count that it keeps.
-    fn of_store(db: &BTree) -> Result<Dump> {
-        let found = db.view(BUCKET, |txn| {
-            let (mut key, mut value) = (Vec::new(), Vec::new());
-            let mut dump = Dump { exists: true, ..Dump::default() };
-            let mut iter = txn.iter();
-            while iter.next_ref(&mut key, &mut value) {
-                dump.forward = Dump::add(dump.forward, &key, &value);
-                dump.entries += 1;
-            }
-            let mut iter = txn.iter();
-            while iter.prev_ref(&mut key, &mut value) {
-                dump.backward = Dump::add(dump.backward, &key, &value);
-            }
-            // A wrong count makes a dump that is like no state.
-            dump.exists = dump.entries == txn.len();
-            Ok(dump)
-        });
-        match found {
-            Err(Error::NotFound) => Ok(Dump::default()),
-            found => found,
-        }
-    }
-}
 
 /// A state that may be found: a state of the workload, and which checks left their probe in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
