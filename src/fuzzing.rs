@@ -66,12 +66,12 @@ pub struct Halves {
     pub left_len: usize,
 }
 
-/// What a split of the codec returns, whose type is its own.
+/// Two pages of the codec, whose types are its own.
 macro_rules! halves {
-    ($split:expr) => {{
+    ($left:expr, $split:expr) => {{
         let split = $split;
         Halves {
-            left: TreePage { bytes: split.left },
+            left: TreePage { bytes: $left },
             separator: split.separator,
             right: TreePage { bytes: split.right },
             left_len: split.left_len,
@@ -216,12 +216,16 @@ impl TreePage {
     pub fn split_leaf(&self, at: usize, key: &[u8], value: &Value, run: Ascending) -> Halves {
         let (encoded, ascending) = (value.encoded(), run == Ascending::Yes);
         let insertion = Insertion { at, key, payload: encoded.payload(), ascending };
-        halves!(node::split_leaf(&self.bytes, insertion))
+        let mut left = self.bytes.clone();
+        let split = node::split_leaf(&mut left, insertion);
+        halves!(left, split)
     }
 
     /// Splits a full branch while inserting a separator and the child on its right.
     pub fn split_branch(&self, at: usize, separator: &[u8], right: Child) -> Halves {
-        halves!(node::split_branch(&self.bytes, at, separator, reference(right)))
+        let mut left = self.bytes.clone();
+        let split = node::split_branch(&mut left, at, separator, reference(right));
+        halves!(left, split)
     }
 
     /// Merges two neighbours; `None` when one page cannot hold both.
@@ -231,7 +235,8 @@ impl TreePage {
 
     /// Shares the slots of two neighbours evenly; `None` when that does not fit.
     pub fn rebalance(&self, separator: &[u8], right: &TreePage) -> Option<Halves> {
-        node::rebalance(&self.bytes, separator, &right.bytes).map(|split| halves!(split))
+        node::rebalance(&self.bytes, separator, &right.bytes)
+            .map(|halves| halves!(halves.left, halves.split))
     }
 }
 

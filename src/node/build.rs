@@ -5,107 +5,17 @@
 //! Keeps: sorted-keys, separators-bound-children (a new separator lies between the two halves,
 //! and is as short as it can be), cells-disjoint.
 
-use super::{Node, Payload, head_of};
+use super::parts::{Content, Key, Parts, Shape, Slot};
+use super::{Node, NodeMut, Payload};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_HEAP, HEADER_KIND, HEADER_LEN,
     HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_BRANCH, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
+    PAGE_SIZE_DEFAULT,
 };
 use crate::invariant::invariant;
 use crate::page::{ChildRef, put_u16, put_u32};
 use crate::seeded::seeded;
-
-/// What a slot holds beside its key.
-#[derive(Clone, Copy)]
-pub(super) enum Content<'a> {
-    Leaf(Payload<'a>),
-    /// The child on the separator's right.
-    Branch(ChildRef),
-}
-
-/// A slot: its whole key, and what it holds.
-#[derive(Clone, Copy)]
-pub(super) struct Slot<'a> {
-    key: &'a [u8],
-    content: Content<'a>,
-}
-
-impl Slot<'_> {
-    /// Bytes of the cell and of its place in the arrays, with a prefix of `prefix_len` bytes.
-    fn len(&self, prefix_len: usize) -> usize {
-        let rest = (self.key.len() - prefix_len).saturating_sub(HEAD_LEN);
-        match self.content {
-            Content::Leaf(payload) => {
-                HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + payload.bytes.len()
-            }
-            Content::Branch(_) => HEAD_LEN + OFFSET_LEN + CHILD_LEN + BRANCH_CELL_HEADER + rest,
-        }
-    }
-}
-
-/// What a page is, beside its slots.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    level: u8,
-    /// The first child of a branch.
-    first: Option<ChildRef>,
-}
-
-impl Shape {
-    fn fixed(self) -> usize {
-        HEADER_LEN + if self.first.is_some() { CHILD_LEN } else { 0 }
-    }
-}
-
-/// The slots of one or two pages, with their keys made whole.
-pub(super) struct Entries<'a> {
-    keys: Vec<u8>,
-    list: Vec<(usize, Content<'a>)>,
-    shape: Shape,
-}
-
-impl<'a> Entries<'a> {
-    pub(super) fn of(node: Node<'a>) -> Entries<'a> {
-        let first = if node.is_leaf() { None } else { Some(node.child(0)) };
-        let mut entries = Entries {
-            keys: Vec::with_capacity(node.count() * 32),
-            list: Vec::with_capacity(node.count() + 1),
-            shape: Shape { level: node.level(), first },
-        };
-        entries.append(node);
-        entries
-    }
-
-    pub(super) fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    fn append(&mut self, node: Node<'a>) {
-        for at in 0..node.count() {
-            node.append_key(at, &mut self.keys);
-            let content = if node.is_leaf() {
-                Content::Leaf(node.payload(at))
-            } else {
-                Content::Branch(node.child(at + 1))
-            };
-            self.list.push((self.keys.len(), content));
-        }
-    }
-
-    fn push(&mut self, key: &[u8], content: Content<'a>) {
-        self.keys.extend_from_slice(key);
-        self.list.push((self.keys.len(), content));
-    }
-
-    pub(super) fn slots(&self) -> Vec<Slot<'_>> {
-        let mut from = 0;
-        let slot = |&(to, content): &(usize, Content<'a>)| {
-            let key = &self.keys[from..to];
-            from = to;
-            Slot { key, content }
-        };
-        self.list.iter().map(slot).collect()
-    }
-}
+use std::ops::Range;
 
 /// Bytes that two keys share at their beginning.
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
@@ -113,66 +23,88 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// The prefix that ascending slots share.
-fn shared_prefix(slots: &[Slot<'_>]) -> usize {
-    match (slots.first(), slots.last()) {
-        (Some(first), Some(last)) if seeded!(PrefixCutOneTooLong) => {
-            (common_prefix(first.key, last.key) + 1).min(first.key.len())
-        }
-        (Some(first), Some(last)) => common_prefix(first.key, last.key),
-        _ => 0,
+fn shared_prefix(parts: &Parts<'_>, range: &Range<usize>) -> usize {
+    if range.is_empty() {
+        return 0;
     }
+    let first = parts.get(range.start).key;
+    let shared = first.common_prefix(&parts.get(range.end - 1).key);
+    if seeded!(PrefixCutOneTooLong) { (shared + 1).min(first.len()) } else { shared }
 }
 
 fn small(value: usize) -> u16 {
     u16::try_from(value).expect("offsets within a page fit 16 bits")
 }
 
-/// How a page is written.
-#[derive(Clone, Copy)]
-pub(super) struct Form {
+/// A page that is to be written: slots of a sequence.
+pub(super) struct Form<'p, 'a> {
+    pub(super) parts: &'p Parts<'a>,
+    pub(super) range: Range<usize>,
     pub(super) shape: Shape,
     /// All keys share that many bytes; no key, no prefix.
     pub(super) prefix_len: usize,
 }
 
-impl Form {
-    /// Bytes that a page of these slots takes.
-    pub(super) fn len(self, slots: &[Slot<'_>]) -> usize {
-        let prefix_len = if slots.is_empty() { 0 } else { self.prefix_len };
-        let cells: usize = slots.iter().map(|slot| slot.len(prefix_len)).sum();
-        self.shape.fixed() + prefix_len.next_multiple_of(4) + cells
+impl<'p, 'a> Form<'p, 'a> {
+    /// The page of these slots with the longest prefix.
+    fn new(parts: &'p Parts<'a>, range: Range<usize>, shape: Shape) -> Form<'p, 'a> {
+        let prefix_len = shared_prefix(parts, &range);
+        Form { parts, range, shape, prefix_len }
     }
-}
 
-/// Writes a page of these slots, for which it has room. All its bytes are zero.
-pub(super) fn write_node(out: &mut [u8], slots: &[Slot<'_>], form: Form) {
-    let shape = form.shape;
-    let prefix_len = if slots.is_empty() { 0 } else { form.prefix_len };
-    out[HEADER_KIND] = if shape.first.is_some() { KIND_BRANCH } else { KIND_LEAF };
-    out[HEADER_LEVEL] = shape.level;
-    put_u16(out, HEADER_COUNT, small(slots.len()));
-    put_u16(out, HEADER_PREFIX, small(prefix_len));
-    if let Some(slot) = slots.first() {
-        out[HEADER_LEN..HEADER_LEN + prefix_len].copy_from_slice(&slot.key[..prefix_len]);
+    /// Bytes that the page takes.
+    pub(super) fn len(&self) -> usize {
+        let cells: usize =
+            self.range.clone().map(|at| self.parts.get(at).len(self.prefix_len)).sum();
+        let first = if self.shape.first.is_some() { CHILD_LEN } else { 0 };
+        HEADER_LEN + first + self.prefix_len.next_multiple_of(4) + cells
     }
-    let children = HEADER_LEN + prefix_len.next_multiple_of(4);
-    let mut heads = children;
-    if let Some(first) = shape.first {
-        put_child(out, children, first);
-        heads += (slots.len() + 1) * CHILD_LEN;
-    }
-    let offsets = heads + slots.len() * HEAD_LEN;
-    let mut heap = out.len();
-    for (at, slot) in slots.iter().enumerate() {
-        let suffix = &slot.key[prefix_len..];
-        heap = write_cell(out, heap, suffix, slot.content);
-        if let Content::Branch(child) = slot.content {
-            put_child(out, children + (at + 1) * CHILD_LEN, child);
+
+    /// Writes the page where there is room for it and all bytes are zero.
+    pub(super) fn write(&self, out: &mut [u8]) {
+        let (shape, prefix_len, count) = (self.shape, self.prefix_len, self.range.len());
+        out[HEADER_KIND] = if shape.first.is_some() { KIND_BRANCH } else { KIND_LEAF };
+        out[HEADER_LEVEL] = shape.level;
+        put_u16(out, HEADER_COUNT, small(count));
+        put_u16(out, HEADER_PREFIX, small(prefix_len));
+        if count > 0 {
+            let first = self.parts.get(self.range.start).key;
+            first.copy_to(0, &mut out[HEADER_LEN..HEADER_LEN + prefix_len]);
         }
-        put_u32(out, heads + at * HEAD_LEN, head_of(suffix));
-        put_u16(out, offsets + at * OFFSET_LEN, small(heap));
+        let children = HEADER_LEN + prefix_len.next_multiple_of(4);
+        let mut heads = children;
+        if let Some(first) = shape.first {
+            put_child(out, children, first);
+            heads += (count + 1) * CHILD_LEN;
+        }
+        let offsets = heads + count * HEAD_LEN;
+        let mut heap = out.len();
+        for (at, slot) in self.range.clone().map(|at| self.parts.get(at)).enumerate() {
+            let mut head = slot.key.head;
+            if slot.key.prefix.len() != prefix_len {
+                let len = (slot.key.len() - prefix_len).min(HEAD_LEN);
+                head = [0; HEAD_LEN];
+                slot.key.copy_to(prefix_len, &mut head[..len]);
+            }
+            heap = write_cell(out, heap, &slot, prefix_len);
+            if let Content::Branch(child) = slot.content {
+                put_child(out, children + (at + 1) * CHILD_LEN, child);
+            }
+            put_u32(out, heads + at * HEAD_LEN, u32::from_be_bytes(head));
+            put_u16(out, offsets + at * OFFSET_LEN, small(heap));
+        }
+        put_u16(out, HEADER_HEAP, small(heap));
     }
-    put_u16(out, HEADER_HEAP, small(heap));
+
+    /// A page of its own, if it holds all the slots.
+    fn build(&self, page_size: usize) -> Option<Box<[u8]>> {
+        if self.len() > page_size {
+            return None;
+        }
+        let mut page = vec![0; page_size].into_boxed_slice();
+        self.write(&mut page);
+        Some(page)
+    }
 }
 
 fn put_child(out: &mut [u8], at: usize, child: ChildRef) {
@@ -181,43 +113,37 @@ fn put_child(out: &mut [u8], at: usize, child: ChildRef) {
 }
 
 /// Writes a cell that ends at `end`. Returns where it begins.
-fn write_cell(out: &mut [u8], end: usize, suffix: &[u8], content: Content<'_>) -> usize {
-    let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
-    match content {
+#[inline]
+fn write_cell(out: &mut [u8], end: usize, slot: &Slot<'_>, prefix_len: usize) -> usize {
+    let key = &slot.key;
+    let suffix_len = key.len() - prefix_len;
+    let rest_len = suffix_len.saturating_sub(HEAD_LEN);
+    let (cell, at_rest) = match slot.content {
         Content::Leaf(payload) => {
             let at_payload = end - payload.bytes.len();
             out[at_payload..end].copy_from_slice(payload.bytes);
-            let at_rest = at_payload - rest.len();
-            out[at_rest..at_payload].copy_from_slice(rest);
-            put_u16(out, at_rest - 4, small(suffix.len()));
-            put_u16(out, at_rest - 2, payload.tag);
-            at_rest - LEAF_CELL_HEADER
+            let cell = at_payload - rest_len - LEAF_CELL_HEADER;
+            put_u16(out, cell + 2, payload.tag);
+            (cell, cell + LEAF_CELL_HEADER)
         }
         Content::Branch(_) => {
-            out[end - rest.len()..end].copy_from_slice(rest);
-            let cell = end - rest.len() - BRANCH_CELL_HEADER;
-            put_u16(out, cell, small(suffix.len()));
-            cell
+            let at_rest = end - rest_len;
+            (at_rest - BRANCH_CELL_HEADER, at_rest)
         }
+    };
+    put_u16(out, cell, small(suffix_len));
+    let rest = &mut out[at_rest..at_rest + rest_len];
+    if key.prefix.len() == prefix_len {
+        rest.copy_from_slice(key.rest);
+    } else {
+        key.copy_to(prefix_len + HEAD_LEN, rest);
     }
-}
-
-/// A page of these slots, if it holds them all.
-fn built(page_size: usize, slots: &[Slot<'_>], shape: Shape) -> Option<Box<[u8]>> {
-    let form = Form { shape, prefix_len: shared_prefix(slots) };
-    if form.len(slots) > page_size {
-        return None;
-    }
-    let mut page = vec![0; page_size].into_boxed_slice();
-    write_node(&mut page, slots, form);
-    Some(page)
+    cell
 }
 
 /// A leaf of one entry.
 pub(crate) fn single_leaf(page_size: usize, key: &[u8], payload: Payload<'_>) -> Box<[u8]> {
-    let slot = Slot { key, content: Content::Leaf(payload) };
-    built(page_size, &[slot], Shape { level: 0, first: None })
-        .expect("the largest cell takes half a page")
+    single(page_size, key, Content::Leaf(payload), Shape { level: 0, first: None })
 }
 
 /// A branch of two children.
@@ -227,19 +153,34 @@ pub(crate) fn single_branch(
     children: [ChildRef; 2],
     separator: &[u8],
 ) -> Box<[u8]> {
-    let slot = Slot { key: separator, content: Content::Branch(children[1]) };
-    built(page_size, &[slot], Shape { level, first: Some(children[0]) })
-        .expect("the longest separator takes a quarter of a page")
+    let shape = Shape { level, first: Some(children[0]) };
+    single(page_size, separator, Content::Branch(children[1]), shape)
 }
 
-/// A page split in two.
+/// A page without slots.
+const EMPTY: [u8; HEADER_LEN] = [0; HEADER_LEN];
+
+fn single(page_size: usize, key: &[u8], content: Content<'_>, shape: Shape) -> Box<[u8]> {
+    let slot = Slot { key: Key::whole(key), content };
+    let parts = Parts::with(Node::new(&EMPTY), 0, slot);
+    Form::new(&parts, 0..1, shape)
+        .build(page_size)
+        .expect("the largest cell takes half a page, the longest separator a quarter")
+}
+
+/// What a page that was split in two gave away.
 pub(crate) struct Split {
-    pub(crate) left: Box<[u8]>,
     /// Bounds the two: at most the first key of the right, above the last key of the left.
     pub(crate) separator: Vec<u8>,
     pub(crate) right: Box<[u8]>,
-    /// Slots (of a leaf) or children (of a branch) that went to the left.
+    /// Slots (of a leaf) or children (of a branch) that stayed on the left.
     pub(crate) left_len: usize,
+}
+
+/// Two new pages.
+pub(crate) struct Halves {
+    pub(crate) left: Box<[u8]>,
+    pub(crate) split: Split,
 }
 
 /// Where a leaf is inserted into while it is split.
@@ -252,152 +193,213 @@ pub(crate) struct Insertion<'a> {
     pub(crate) ascending: bool,
 }
 
-/// Splits a full leaf while inserting an entry.
-pub(crate) fn split_leaf(page: &[u8], insertion: Insertion<'_>) -> Split {
-    let node = Node::new(page);
-    let entries = Entries::of(node);
-    let mut slots = entries.slots();
-    let content = Content::Leaf(insertion.payload);
-    slots.insert(insertion.at, Slot { key: insertion.key, content });
-    let shape = entries.shape();
-    let mut wanted = Vec::new();
+/// Splits a full leaf while inserting an entry; the left half stays in `page`.
+pub(crate) fn split_leaf(page: &mut [u8], insertion: Insertion<'_>) -> Split {
+    let Insertion { at, key, payload, ascending } = insertion;
+    let count = Node::new(page).count();
+    if at == count && count > 0 && (ascending || Node::new(page).continues_run(at)) {
+        return split_off_last(page, key, payload);
+    }
+    let old = PageCopy::of(page);
+    let node = Node::new(old.bytes());
+    let slot = Slot { key: Key::whole(key), content: Content::Leaf(payload) };
+    let parts = Parts::with(node, at, slot);
+    let mut wanted = [None; 2];
     // Keys come in ascending order: what lies before them is full for good. A run that is still
     // in the first half of the page goes on after a split in the middle.
-    let is_run = insertion.ascending || node.continues_run(insertion.at);
-    if is_run && insertion.at >= slots.len() / 2 {
-        if insertion.at + 1 < slots.len() {
-            wanted.push(insertion.at + 1);
-        }
-        wanted.push(insertion.at);
+    let is_run = ascending || node.continues_run(at);
+    if is_run && at >= parts.len / 2 {
+        wanted = [Some(at + 1).filter(|&behind| behind < parts.len), Some(at)];
     }
-    let mut split = split_slots(page.len(), &slots, shape, &wanted)
-        .expect("a leaf of cells of at most half a page can be split");
-    let (side, at) = if insertion.at < split.left_len {
-        (&mut split.left, insertion.at)
-    } else {
-        (&mut split.right, insertion.at - split.left_len)
-    };
+    let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: page.len() };
+    let cut = halving.cut(&wanted).expect("a leaf of cells of at most half a page can be split");
+    let mut split = halving.split(cut, page);
+    let (side, at) =
+        if at < split.left_len { (page, at) } else { (&mut *split.right, at - split.left_len) };
     put_u16(side, HEADER_RUN, small(at + 1));
     split
 }
 
-/// Splits leaf slots at the first of `wanted` that fits, or near the middle.
-fn split_slots(
-    page_size: usize,
-    slots: &[Slot<'_>],
-    shape: Shape,
-    wanted: &[usize],
-) -> Option<Split> {
-    let try_at = |at: usize| {
-        if at == 0 || at >= slots.len() {
-            return None;
-        }
-        let (mut left, right) = slots.split_at(at);
-        if seeded!(SplitDropsMiddleEntry) && left.len() > 1 {
-            left = &left[..at - 1];
-        }
-        let at = left.len();
-        let separator = shortest_separator(left[at - 1].key, right[0].key);
-        let left = built(page_size, left, shape)?;
-        let right = built(page_size, right, shape)?;
-        Some(Split { left, separator, right, left_len: at })
-    };
-    wanted
-        .iter()
-        .find_map(|&at| try_at(at))
-        .or_else(|| from_the_middle(slots, slots.len()).into_iter().find_map(try_at))
-}
-
-/// The slots in the order in which a split tries them: near the middle of the bytes first.
-fn from_the_middle(slots: &[Slot<'_>], count: usize) -> Vec<usize> {
-    let prefix_len = shared_prefix(slots);
-    let total: usize = slots.iter().map(|slot| slot.len(prefix_len)).sum();
-    let mut left: usize = 0;
-    let mut order: Vec<(usize, usize)> = Vec::with_capacity(count);
-    for (at, slot) in slots.iter().enumerate() {
-        order.push((left.abs_diff(total - left), at));
-        left += slot.len(prefix_len);
-    }
-    order.sort_unstable();
-    order.into_iter().map(|(_, at)| at).collect()
-}
-
-/// The shortest key above `left` and at most `right`.
-fn shortest_separator(left: &[u8], right: &[u8]) -> Vec<u8> {
-    invariant!(SortedKeys, left < right);
-    if seeded!(SeparatorIsLeftMaximum) {
-        return left.to_vec();
-    }
-    right[..=common_prefix(left, right)].to_vec()
-}
-
-/// Splits a full branch while inserting a separator with the child on its right.
-pub(crate) fn split_branch(page: &[u8], at: usize, separator: &[u8], right: ChildRef) -> Split {
+/// Leaves a full page as it is, and puts the key behind it into a page of its own.
+///
+/// That one begins with the prefix that the keys here share with it, not with the whole key: it would shrink with
+/// each of the next keys, and the page be written anew each time.
+fn split_off_last(page: &mut [u8], key: &[u8], payload: Payload<'_>) -> Split {
     let node = Node::new(page);
-    let entries = Entries::of(node);
-    let mut slots = entries.slots();
-    slots.insert(at, Slot { key: separator, content: Content::Branch(right) });
+    let count = node.count();
+    let full = Parts::of(node);
+    let separator = shortest_separator(&full.get(count - 1).key, &Key::whole(key));
+    let prefix_len = full.get(0).key.common_prefix(&Key::whole(key));
+    let slot = Slot { key: Key::whole(key), content: Content::Leaf(payload) };
+    let parts = Parts::with(Node::new(&EMPTY), 0, slot);
+    let form =
+        Form { parts: &parts, range: 0..1, shape: Shape { level: 0, first: None }, prefix_len };
+    let mut right = form.build(page.len()).expect("the largest cell takes half a page");
+    put_u16(page, HEADER_RUN, 0);
+    put_u16(&mut right, HEADER_RUN, 1);
+    let is_lost = seeded!(SplitDropsMiddleEntry) && count > 1;
+    if is_lost {
+        NodeMut::new(page).remove_leaf(count - 1);
+    }
+    Split { separator, right, left_len: count - usize::from(is_lost) }
+}
+
+/// Splits a full branch while inserting a separator with the child on its right; the left half
+/// stays in `page`.
+pub(crate) fn split_branch(page: &mut [u8], at: usize, separator: &[u8], right: ChildRef) -> Split {
+    let old = PageCopy::of(page);
+    let node = Node::new(old.bytes());
+    let slot = Slot { key: Key::whole(separator), content: Content::Branch(right) };
+    let parts = Parts::with(node, at, slot);
     // As in a leaf.
-    let wanted = match slots.len() - at {
-        _ if !node.continues_run(at) || at < slots.len() / 2 => vec![],
-        1 => vec![at - 1],
-        _ => vec![at + 1],
+    let wanted = match parts.len - at {
+        _ if !node.continues_run(at) || at < parts.len / 2 => [None],
+        1 => [Some(at - 1)],
+        _ => [Some(at + 1)],
     };
-    let mut split = split_branch_slots(page.len(), &slots, entries.shape(), &wanted)
+    let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: page.len() };
+    let cut = halving
+        .cut(&wanted)
         .expect("a branch of separators of at most a quarter of a page can be split");
+    let mut split = halving.split(cut, page);
     if at >= split.left_len {
         put_u16(&mut split.right, HEADER_RUN, small(at - split.left_len + 1));
     } else if at + 1 < split.left_len {
-        put_u16(&mut split.left, HEADER_RUN, small(at + 1));
+        put_u16(page, HEADER_RUN, small(at + 1));
     }
     split
 }
 
-fn split_branch_slots(
-    page_size: usize,
-    slots: &[Slot<'_>],
-    shape: Shape,
-    wanted: &[usize],
-) -> Option<Split> {
-    let try_at = |at: usize| {
-        if at == 0 || at + 1 >= slots.len() {
-            return None;
-        }
-        let Content::Branch(first) = slots[at].content else { return None };
-        let left = built(page_size, &slots[..at], shape)?;
-        let right =
-            built(page_size, &slots[at + 1..], Shape { level: shape.level, first: Some(first) })?;
-        Some(Split { left, separator: slots[at].key.to_vec(), right, left_len: at + 1 })
-    };
-    wanted
-        .iter()
-        .find_map(|&at| try_at(at))
-        .or_else(|| from_the_middle(slots, slots.len()).into_iter().find_map(try_at))
+/// The bytes of a page while the page itself is written anew.
+pub(super) enum PageCopy {
+    /// Of the usual size: without an allocation.
+    Usual(usize, [u8; PAGE_SIZE_DEFAULT as usize]),
+    Large(Box<[u8]>),
 }
 
-fn joined<'a>(left: Node<'a>, separator: &[u8], right: Node<'a>) -> Entries<'a> {
-    let mut entries = Entries::of(left);
-    if !left.is_leaf() && !seeded!(MergeDropsSeparator) {
-        entries.push(separator, Content::Branch(right.child(0)));
+impl PageCopy {
+    #[inline]
+    pub(super) fn of(page: &[u8]) -> PageCopy {
+        if page.len() > PAGE_SIZE_DEFAULT as usize {
+            return PageCopy::Large(Box::from(page));
+        }
+        let mut bytes = [0; PAGE_SIZE_DEFAULT as usize];
+        bytes[..page.len()].copy_from_slice(page);
+        PageCopy::Usual(page.len(), bytes)
     }
-    entries.append(right);
-    entries
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            PageCopy::Usual(len, bytes) => &bytes[..*len],
+            PageCopy::Large(bytes) => bytes,
+        }
+    }
+}
+
+/// A sequence of slots that is to become two pages.
+struct Halving<'p, 'a> {
+    parts: &'p Parts<'a>,
+    shape: Shape,
+    page_size: usize,
+}
+
+impl<'p, 'a> Halving<'p, 'a> {
+    /// The two pages of a cut before slot `at`; of a branch, the slot itself moves up.
+    fn forms(&self, at: usize) -> Option<[Form<'p, 'a>; 2]> {
+        let (parts, len) = (self.parts, self.parts.len);
+        let right = match self.shape.first {
+            _ if at == 0 || at >= len => return None,
+            None => Form::new(parts, at..len, self.shape),
+            Some(_) if at + 1 >= len => return None,
+            Some(_) => {
+                let Content::Branch(first) = parts.get(at).content else { return None };
+                Form::new(parts, at + 1..len, Shape { first: Some(first), ..self.shape })
+            }
+        };
+        let is_lost = seeded!(SplitDropsMiddleEntry) && self.shape.first.is_none() && at > 1;
+        let left = Form::new(parts, 0..at - usize::from(is_lost), self.shape);
+        Some([left, right])
+    }
+
+    fn fits(&self, at: usize) -> bool {
+        self.forms(at).is_some_and(|forms| forms.iter().all(|form| form.len() <= self.page_size))
+    }
+
+    /// The first of `wanted` whose halves fit, or the place near the middle of the bytes.
+    fn cut(&self, wanted: &[Option<usize>]) -> Option<usize> {
+        let wanted = wanted.iter().flatten().copied().find(|&at| self.fits(at));
+        wanted.or_else(|| {
+            let middle = self.distances().min().map(|(_, at)| at);
+            middle.filter(|&at| self.fits(at)).or_else(|| {
+                let mut order: Vec<(usize, usize)> = self.distances().collect();
+                order.sort_unstable();
+                order.into_iter().map(|(_, at)| at).find(|&at| self.fits(at))
+            })
+        })
+    }
+
+    /// How far from the middle of the bytes each slot begins, and the slot.
+    fn distances(&self) -> impl Iterator<Item = (usize, usize)> {
+        let prefix_len = shared_prefix(self.parts, &(0..self.parts.len));
+        let lens = move || (0..self.parts.len).map(move |at| self.parts.get(at).len(prefix_len));
+        let total: usize = lens().sum();
+        let mut left: usize = 0;
+        lens().enumerate().map(move |(at, len)| {
+            let distance = left.abs_diff(total - left);
+            left += len;
+            (distance, at)
+        })
+    }
+
+    /// Writes the left page over `left`, the right one as a page of its own.
+    fn split(&self, at: usize, left: &mut [u8]) -> Split {
+        let forms = self.forms(at).expect("a cut lies between two slots");
+        let (after, cut) = (forms[0].range.end, self.parts.get(at).key);
+        let (separator, left_len) = if self.shape.first.is_some() {
+            (cut.first_bytes(cut.len()), at + 1)
+        } else {
+            (shortest_separator(&self.parts.get(after - 1).key, &cut), after)
+        };
+        left.fill(0);
+        forms[0].write(left);
+        let right = forms[1].build(self.page_size).expect("a cut that fits was chosen");
+        Split { separator, right, left_len }
+    }
+}
+
+/// The shortest key above `left` and at most `right`.
+fn shortest_separator(left: &Key<'_>, right: &Key<'_>) -> Vec<u8> {
+    let shared = left.common_prefix(right);
+    let separator = right.first_bytes((shared + 1).min(right.len()));
+    let bound = left.first_bytes((shared + 1).min(left.len()));
+    invariant!(SortedKeys, bound < separator);
+    if seeded!(SeparatorIsLeftMaximum) {
+        return left.first_bytes(left.len());
+    }
+    separator
+}
+
+fn joined<'a>(left: Node<'a>, separator: &'a [u8], right: Node<'a>) -> Parts<'a> {
+    let moves_down = !left.is_leaf() && !seeded!(MergeDropsSeparator);
+    let middle = moves_down
+        .then(|| Slot { key: Key::whole(separator), content: Content::Branch(right.child(0)) });
+    Parts::joined(left, middle, right)
 }
 
 /// Merges two neighbours, with the separator between them. `None` when one page cannot hold both.
 pub(crate) fn merge(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Box<[u8]>> {
-    let entries = joined(Node::new(left), separator, Node::new(right));
-    built(left.len(), &entries.slots(), entries.shape())
+    let node = Node::new(left);
+    let parts = joined(node, separator, Node::new(right));
+    Form::new(&parts, 0..parts.len, Shape::of(node)).build(left.len())
 }
 
 /// Shares the slots of two neighbours evenly. `None` when that does not fit.
-pub(crate) fn rebalance(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Split> {
-    let left_node = Node::new(left);
-    let entries = joined(left_node, separator, Node::new(right));
-    let (slots, shape) = (entries.slots(), entries.shape());
-    if left_node.is_leaf() {
-        split_slots(left.len(), &slots, shape, &[])
-    } else {
-        split_branch_slots(left.len(), &slots, shape, &[])
-    }
+pub(crate) fn rebalance(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Halves> {
+    let node = Node::new(left);
+    let parts = joined(node, separator, Node::new(right));
+    let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
+    let cut = halving.cut(&[])?;
+    let mut page = vec![0; left.len()].into_boxed_slice();
+    let split = halving.split(cut, &mut page);
+    Some(Halves { left: page, split })
 }

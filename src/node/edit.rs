@@ -5,7 +5,8 @@
 //! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-use super::build::{Entries, Form, common_prefix, write_node};
+use super::build::{Form, PageCopy, common_prefix};
+use super::parts::{Parts, Shape};
 use super::{Layout, Node, Payload, head_of};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,
@@ -13,6 +14,7 @@ use crate::format::{
 };
 use crate::page::{ChildRef, get_u16, put_u16, put_u32};
 use crate::seeded::seeded;
+use std::cmp::Ordering;
 
 /// A leaf or a branch of the running transaction.
 pub(crate) struct NodeMut<'a> {
@@ -21,16 +23,55 @@ pub(crate) struct NodeMut<'a> {
 
 /// A place for a cell.
 struct Room<'k> {
+    /// The page's, before the slot is opened.
+    layout: Layout,
     cell: usize,
     /// The key's part after the prefix that the page has now.
     suffix: &'k [u8],
 }
 
+/// A slot that is to be opened.
+#[derive(Clone, Copy)]
+struct Slotted {
+    at: usize,
+    head: u32,
+    cell: usize,
+}
+
+#[inline]
 fn small(value: usize) -> u16 {
     u16::try_from(value).expect("offsets within a page fit 16 bits")
 }
 
+impl Node<'_> {
+    /// Whether a look at the last slot tells that `key` lies behind all keys here.
+    #[inline]
+    pub(crate) fn ends_before(self, key: &[u8]) -> bool {
+        let layout = Layout::of(self.bytes);
+        let Some(last) = self.heads(layout).last() else { return false };
+        let Some(suffix) = key.strip_prefix(self.prefix()) else { return false };
+        match u32::from_le_bytes(*last).cmp(&head_of(suffix)) {
+            Ordering::Less => true,
+            Ordering::Equal => {
+                let cell = self.cell(layout, layout.count - 1);
+                self.compare_tie(layout, suffix, cell) == Ordering::Greater
+            }
+            Ordering::Greater => false,
+        }
+    }
+}
+
+impl Node<'_> {
+    /// Bytes of slot `at` of a leaf, its places in the arrays included.
+    pub(crate) fn cell_len(self, at: usize) -> usize {
+        let (_, rest) = self.rest(self.cell(Layout::of(self.bytes), at));
+        let payload = self.payload(at).bytes.len();
+        HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest.len() + payload
+    }
+}
+
 impl<'a> NodeMut<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a mut [u8]) -> NodeMut<'a> {
         NodeMut { bytes }
     }
@@ -44,7 +85,7 @@ impl<'a> NodeMut<'a> {
     pub(crate) fn insert_leaf(&mut self, at: usize, key: &[u8], payload: Payload<'_>) -> bool {
         let len = LEAF_CELL_HEADER + payload.bytes.len();
         let Some(room) = self.make_room(key, len, HEAD_LEN + OFFSET_LEN) else { return false };
-        let Room { cell, suffix } = room;
+        let Room { layout, cell, suffix } = room;
         let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
         put_u16(self.bytes, cell, small(suffix.len()));
         put_u16(self.bytes, cell + 2, payload.tag);
@@ -52,7 +93,7 @@ impl<'a> NodeMut<'a> {
         let at_payload = at_rest + rest.len();
         self.bytes[at_rest..at_payload].copy_from_slice(rest);
         self.bytes[at_payload..cell + len + rest.len()].copy_from_slice(payload.bytes);
-        self.open_slot(at, head_of(suffix), cell);
+        self.open_slot(layout, 0, Slotted { at, head: head_of(suffix), cell });
         put_u16(self.bytes, HEADER_RUN, small(at + 1));
         true
     }
@@ -64,12 +105,12 @@ impl<'a> NodeMut<'a> {
         let Some(room) = self.make_room(separator, BRANCH_CELL_HEADER, slot_len) else {
             return false;
         };
-        let Room { cell, suffix } = room;
+        let Room { layout, cell, suffix } = room;
         let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
         put_u16(self.bytes, cell, small(suffix.len()));
         let at_rest = cell + BRANCH_CELL_HEADER;
         self.bytes[at_rest..at_rest + rest.len()].copy_from_slice(rest);
-        self.open_slot(at, head_of(suffix), cell);
+        self.open_slot(layout, CHILD_LEN, Slotted { at, head: head_of(suffix), cell });
         self.set_child(at + 1, right);
         put_u16(self.bytes, HEADER_RUN, small(at + 1));
         true
@@ -140,9 +181,10 @@ impl<'a> NodeMut<'a> {
         cell_len: usize,
         slot_len: usize,
     ) -> Option<Room<'k>> {
+        let mut layout = Layout::of(self.bytes);
         let prefix = self.node().prefix();
         // A page that is written without keys has no prefix.
-        let kept = match self.node().count() {
+        let kept = match layout.count {
             0 => 0,
             _ if seeded!(PrefixKeptThoughAKeyLeavesIt) => prefix.len().min(key.len()),
             _ if key.starts_with(prefix) => prefix.len(),
@@ -151,44 +193,43 @@ impl<'a> NodeMut<'a> {
         let suffix = &key[kept..];
         let cell_len = cell_len + suffix.len().saturating_sub(HEAD_LEN);
         let need = cell_len + slot_len;
-        let gap = usize::from(get_u16(self.bytes, HEADER_HEAP)) - Layout::of(self.bytes).end;
-        if kept < prefix.len() {
-            if !self.rewrite(kept, need) {
-                return None;
-            }
-        } else if gap < need {
+        let mut heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        let gap = heap - layout.end;
+        if kept < prefix.len() || gap < need {
             let dead = usize::from(get_u16(self.bytes, HEADER_DEAD));
-            if gap + dead < need || !self.rewrite(kept, need) {
+            let may_fit = kept < prefix.len() || gap + dead >= need;
+            if !may_fit || !self.rewrite(kept, need) {
                 return None;
             }
+            layout = Layout::of(self.bytes);
+            heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
         }
-        let cell = usize::from(get_u16(self.bytes, HEADER_HEAP)) - cell_len;
+        let cell = heap - cell_len;
         put_u16(self.bytes, HEADER_HEAP, small(cell));
-        Some(Room { cell, suffix })
+        Some(Room { layout, cell, suffix })
     }
 
     /// Builds the page anew with a prefix of `prefix_len` bytes and no dead bytes, for an
     /// insertion. `false`, with nothing changed, when that would not leave `room` bytes.
     fn rewrite(&mut self, prefix_len: usize, room: usize) -> bool {
-        let old: Box<[u8]> = Box::from(&*self.bytes);
-        let entries = Entries::of(Node::new(&old));
-        let mut slots = entries.slots();
-        if seeded!(CompactionForgetsLastCell) {
-            slots.pop();
-        }
-        let form = Form { shape: entries.shape(), prefix_len };
-        if form.len(&slots) + room > self.bytes.len() {
+        let old = PageCopy::of(self.bytes);
+        let node = Node::new(old.bytes());
+        let parts = Parts::of(node);
+        let kept = parts.len - usize::from(seeded!(CompactionForgetsLastCell));
+        let form = Form { parts: &parts, range: 0..kept, shape: Shape::of(node), prefix_len };
+        if form.len() + room > self.bytes.len() {
             return false;
         }
         self.bytes.fill(0);
-        write_node(self.bytes, &slots, form);
+        form.write(self.bytes);
         true
     }
 
-    /// Moves the arrays apart and fills slot `at`; of a branch, the place of child `at + 1` too.
-    fn open_slot(&mut self, at: usize, head: u32, cell: usize) {
-        let old = Layout::of(self.bytes);
-        let child = if self.node().is_leaf() { 0 } else { CHILD_LEN };
+    /// Moves the arrays apart and fills a slot; of a branch, whose children have `child` bytes,
+    /// the place of the child behind it too.
+    #[inline]
+    fn open_slot(&mut self, old: Layout, child: usize, slot: Slotted) {
+        let Slotted { at, head, cell } = slot;
         let (head_at, offset_at) = (old.heads + at * HEAD_LEN, old.offsets + at * OFFSET_LEN);
         let shift = child + HEAD_LEN + OFFSET_LEN;
         self.bytes.copy_within(offset_at..old.end, offset_at + shift);

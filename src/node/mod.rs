@@ -7,11 +7,12 @@
 mod build;
 mod check;
 mod edit;
+mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use build::{
-    Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
+    Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
@@ -341,8 +342,14 @@ impl<'a> Node<'a> {
     fn payload_in(self, layout: Layout, at: usize) -> Payload<'a> {
         let cell = self.cell(layout, at);
         let len = usize::from(get_u16(self.bytes, cell));
+        self.payload_behind(cell, len.saturating_sub(HEAD_LEN))
+    }
+
+    /// The payload of a leaf's cell, behind the key's rest.
+    #[inline]
+    fn payload_behind(self, cell: usize, rest_len: usize) -> Payload<'a> {
         let tag = get_u16(self.bytes, cell + 2);
-        let from = cell + LEAF_CELL_HEADER + len.saturating_sub(HEAD_LEN);
+        let from = cell + LEAF_CELL_HEADER + rest_len;
         Payload { tag, bytes: &self.bytes[from..from + payload_len(tag)] }
     }
 

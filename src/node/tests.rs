@@ -5,6 +5,7 @@
 
 pub(crate) mod anatomy;
 mod dense;
+mod halves;
 mod hostile;
 pub(crate) mod keys;
 mod row;

@@ -3,7 +3,7 @@
 //! Owns: putting an entry, splitting upwards. Must not know: files.
 //! Keeps: sorted-keys, separators-bound-children, uniform-depth, entry-count.
 
-use super::{Dirty, Edit, Root, Tree, UNSEALED};
+use super::{Dirty, Edit, Expected, Held, PageRead, Root, Tree, UNSEALED, find_sealed};
 use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
@@ -43,15 +43,89 @@ pub(super) struct Entry<'a> {
     pub(super) key: &'a [u8],
     pub(super) payload: Payload<'a>,
     /// A large value, which the leaf keeps until the transaction is sealed.
-    unplaced: Option<(u32, Arc<[u8]>)>,
+    unplaced: Option<(u32, &'a [u8])>,
 }
 
-/// What an insertion did to the node it went into.
+/// What must be true of a key for an entry to be put or removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Condition<'a> {
+    /// Nothing.
+    Always,
+    /// The tree does not hold it.
+    Absent,
+    /// The tree holds it.
+    Present,
+    /// The tree holds it with this value.
+    Holds(&'a [u8]),
+}
+
+impl Condition<'_> {
+    /// Whether it is true of a key that was looked for.
+    pub(super) fn is_met(self, pages: &dyn PageRead, found: Option<Spot<'_>>) -> Result<bool> {
+        match (self, found) {
+            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Present, Some(_)) => {
+                Ok(true)
+            }
+            (Condition::Holds(wanted), Some(spot)) => spot.holds(pages, wanted),
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn is_always(self) -> bool {
+        matches!(self, Condition::Always)
+    }
+}
+
+/// An entry of a leaf of either kind.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    leaf: Node<'a>,
+    dirty: Option<&'a Dirty>,
+    at: usize,
+}
+
+impl<'a> Spot<'a> {
+    pub(super) fn of(held: &'a Held, at: usize) -> Spot<'a> {
+        let dirty = match held {
+            Held::Clean(_) => None,
+            Held::Dirty(dirty) => Some(&**dirty),
+        };
+        Spot { leaf: held.node(), dirty, at }
+    }
+
+    pub(super) fn in_dirty(leaf: &'a Dirty, at: usize) -> Spot<'a> {
+        Spot { leaf: leaf.node(), dirty: Some(leaf), at }
+    }
+
+    fn holds(self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
+        match (self.leaf.value(self.at), self.dirty) {
+            (Value::Inline(value), _) => Ok(value == wanted),
+            (Value::Unplaced { handle, .. }, Some(dirty)) => Ok(**dirty.value(handle) == *wanted),
+            (Value::Overflow(run), _) if run.len as usize == wanted.len() => {
+                let mut value = Vec::new();
+                pages.read_run(run, &mut value)?;
+                Ok(value == wanted)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// What an insertion did.
+#[derive(Clone, Copy, Default)]
 struct Inserted {
-    split: Option<SplitUp>,
     was_there: bool,
     /// Overflow pages that the replaced value had.
     overflow_freed: u64,
+}
+
+/// How an attempt ended to change a leaf without a change of its parents.
+enum Attempt {
+    Done(Inserted),
+    /// The condition is not met; nothing changed.
+    Refused,
+    /// The leaf has to be split.
+    Full(Inserted),
 }
 
 impl Tree {
@@ -62,39 +136,72 @@ impl Tree {
     /// # Errors
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn put(&mut self, edit: &mut Edit<'_>, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_if(edit, (key, value), Condition::Always).map(drop)
+    }
+
+    /// Inserts an entry, or replaces its value, if the condition is met. Returns whether it was;
+    /// otherwise nothing changed.
+    ///
+    /// # Errors
+    /// Those of [`Tree::put`].
+    pub(crate) fn put_if(
+        &mut self,
+        edit: &mut Edit<'_>,
+        entry: (&[u8], &[u8]),
+        condition: Condition<'_>,
+    ) -> Result<bool> {
         let page_size = edit.pages.page_size();
+        let (key, value) = entry;
+        let mut condition = condition;
+        if !condition.is_always() && !self.is_dirty() {
+            let found = self.find(edit.pages, key)?;
+            let found = found.as_ref().map(|(held, at)| Spot::of(held, *at));
+            if !condition.is_met(edit.pages, found)? {
+                return Ok(false);
+            }
+            condition = Condition::Always;
+        }
         let mut unplaced = None;
         let mut overflow_added = 0;
         let encoded = if fits_inline(page_size, key, value) {
             Encoded::new(Value::Inline(value))
         } else {
             let handle = *edit.next_handle;
-            *edit.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
-            unplaced = Some((handle, Arc::from(value)));
             let len = u32::try_from(value.len()).expect("the caller checked the value's length");
             overflow_added = u64::from(run_pages(len, page_size));
+            unplaced = Some((handle, value));
             Encoded::new(Value::Unplaced { len, handle })
         };
         let entry = Entry { key, payload: encoded.payload(), unplaced };
         if matches!(self.root, Root::Empty) {
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, entry.payload));
-            leaf.values.extend(entry.unplaced);
+            edit.keep_value(&mut leaf, &entry);
             self.root = Root::Dirty(Arc::new(leaf));
             (self.entries, self.overflow_pages) = (1, overflow_added);
-            return Ok(());
+            return Ok(true);
         }
         let root = edit.dirty_root(self)?;
-        let inserted = edit.insert(root, entry, Place { rightmost: true })?;
+        let mut split = None;
+        let inserted = match edit.insert_in_place(root, &entry, condition)? {
+            Attempt::Done(inserted) => inserted,
+            Attempt::Refused => return Ok(false),
+            Attempt::Full(inserted) => {
+                split = edit.insert_splitting(root, &entry, Place { rightmost: true })?;
+                inserted
+            }
+        };
         let removed = if seeded!(ReplacedRunNotSubtracted) { 0 } else { inserted.overflow_freed };
-        let change = Change { added: overflow_added, removed };
-        self.overflow_pages = change.of(self.overflow_pages)?;
+        if overflow_added > 0 || removed > 0 {
+            self.overflow_pages =
+                Change { added: overflow_added, removed }.of(self.overflow_pages)?;
+        }
         let is_counted = !inserted.was_there || seeded!(OverwriteCountsTwice);
         let change = Change { added: u64::from(is_counted), removed: 0 };
         self.entries = change.of(self.entries)?;
-        if let Some(split) = inserted.split {
+        if let Some(split) = split {
             self.grow_root(page_size, split);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts a new root above the old one and its new neighbour.
@@ -117,61 +224,156 @@ fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
 
 /// Where a node lies in its tree.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     /// Nothing lies behind it.
     rightmost: bool,
 }
 
-impl Edit<'_> {
-    fn insert(&mut self, node: &mut Dirty, entry: Entry<'_>, place: Place) -> Result<Inserted> {
-        if node.node().is_leaf() {
-            return Ok(self.insert_into_leaf(node, entry, place));
+impl Place {
+    /// The child of a branch whose keys include `key`; the place becomes its place.
+    #[inline]
+    fn enter(&mut self, branch: Node<'_>, key: &[u8]) -> usize {
+        // Where keys ascend, a look at the last one saves the search.
+        if self.rightmost && branch.ends_before(key) {
+            return branch.count();
         }
-        let mut at = node.node().child_for(entry.key);
-        if node.node().level() == 1 && self.share_leaf(node, at, &entry)? {
-            at = node.node().child_for(entry.key);
-        }
-        let rightmost = place.rightmost && at == node.node().count();
-        let child = self.dirty_child(node, at)?;
-        let mut inserted = self.insert(child, entry, Place { rightmost })?;
-        if let Some(split) = inserted.split.take() {
-            inserted.split = add_child(node, at, split)?;
-        }
-        Ok(inserted)
+        let at = branch.child_for(key);
+        self.rightmost &= at == branch.count();
+        at
     }
 
-    fn insert_into_leaf(&mut self, leaf: &mut Dirty, entry: Entry<'_>, place: Place) -> Inserted {
-        let mut inserted = Inserted { split: None, was_there: false, overflow_freed: 0 };
-        let at = match leaf.node().search(entry.key) {
+    #[inline]
+    pub(super) fn search(self, leaf: Node<'_>, key: &[u8]) -> std::result::Result<usize, usize> {
+        if self.rightmost && leaf.ends_before(key) { Err(leaf.count()) } else { leaf.search(key) }
+    }
+}
+
+impl Edit<'_> {
+    /// The leaf that `key` belongs to, made dirty, and where it lies. `None` when the condition
+    /// is not met in sealed pages, of which none was copied then.
+    #[inline]
+    pub(super) fn dirty_leaf<'n>(
+        &mut self,
+        root: &'n mut Dirty,
+        key: &[u8],
+        condition: &mut Condition<'_>,
+    ) -> Result<Option<(&'n mut Dirty, Place)>> {
+        let (mut node, mut place) = (root, Place { rightmost: true });
+        while !node.node().is_leaf() {
+            let at = place.enter(node.node(), key);
+            if node.kids[at].is_none() && !condition.is_always() {
+                if !self.is_met_below(node, at, key, *condition)? {
+                    return Ok(None);
+                }
+                *condition = Condition::Always;
+            }
+            node = self.dirty_child(node, at)?;
+        }
+        Ok(Some((node, place)))
+    }
+
+    /// Whether a condition is met below the sealed child `at`.
+    fn is_met_below(
+        &mut self,
+        node: &Dirty,
+        at: usize,
+        key: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        let branch = node.node();
+        let expected = Expected { level: branch.level() - 1, txn_max: self.base };
+        let found = find_sealed(self.pages, branch.child(at), expected, key)?;
+        condition.is_met(self.pages, found.as_ref().map(|(held, at)| Spot::of(held, *at)))
+    }
+
+    /// Puts an entry into its leaf. An old value that leaves no room for the new one is removed.
+    fn insert_in_place(
+        &mut self,
+        root: &mut Dirty,
+        entry: &Entry<'_>,
+        mut condition: Condition<'_>,
+    ) -> Result<Attempt> {
+        let Some((leaf, place)) = self.dirty_leaf(root, entry.key, &mut condition)? else {
+            return Ok(Attempt::Refused);
+        };
+        let found = place.search(leaf.node(), entry.key);
+        if !condition.is_always() {
+            let spot = found.ok().map(|at| Spot::in_dirty(leaf, at));
+            if !condition.is_met(self.pages, spot)? {
+                return Ok(Attempt::Refused);
+            }
+        }
+        let mut inserted = Inserted::default();
+        let at = match found {
             Ok(at) => {
-                inserted.was_there = true;
-                inserted.overflow_freed = self.give_up_value(leaf, at);
+                inserted =
+                    Inserted { was_there: true, overflow_freed: self.give_up_value(leaf, at) };
                 if NodeMut::new(&mut leaf.bytes).overwrite_payload(at, entry.payload) {
-                    leaf.values.extend(entry.unplaced);
-                    return inserted;
+                    self.keep_value(leaf, entry);
+                    return Ok(Attempt::Done(inserted));
                 }
                 NodeMut::new(&mut leaf.bytes).remove_leaf(at);
                 at
             }
             Err(at) => at,
         };
-        leaf.values.extend(entry.unplaced);
         if NodeMut::new(&mut leaf.bytes).insert_leaf(at, entry.key, entry.payload) {
-            return inserted;
+            self.keep_value(leaf, entry);
+            return Ok(Attempt::Done(inserted));
         }
-        let ascending = place.rightmost && at == leaf.node().count();
+        Ok(Attempt::Full(inserted))
+    }
+
+    /// Puts an entry that is not there into its leaf, which is dirty and full.
+    fn insert_splitting(
+        &mut self,
+        node: &mut Dirty,
+        entry: &Entry<'_>,
+        mut place: Place,
+    ) -> Result<Option<SplitUp>> {
+        if !node.node().is_leaf() {
+            let is_last = place.rightmost;
+            let mut at = place.enter(node.node(), entry.key);
+            if node.node().level() == 1 && self.share_leaf(node, at, entry)? {
+                place.rightmost = is_last;
+                at = place.enter(node.node(), entry.key);
+            }
+            let child = self.dirty_child(node, at)?;
+            return match self.insert_splitting(child, entry, place)? {
+                Some(split) => add_child(node, at, split),
+                None => Ok(None),
+            };
+        }
+        let (Ok(at) | Err(at)) = place.search(node.node(), entry.key);
+        // A neighbour may have made room.
+        if NodeMut::new(&mut node.bytes).insert_leaf(at, entry.key, entry.payload) {
+            self.keep_value(node, entry);
+            return Ok(None);
+        }
+        let ascending = place.rightmost && at == node.node().count();
         let insertion = Insertion { at, key: entry.key, payload: entry.payload, ascending };
-        let split = split_leaf(&leaf.bytes, insertion);
+        let split = split_leaf(&mut node.bytes, insertion);
         let mut right = Dirty::leaf(split.right);
-        leaf.bytes = split.left;
-        share_values(leaf, &mut right);
-        inserted.split = Some(SplitUp { separator: split.separator, right: Arc::new(right) });
-        inserted
+        self.keep_value(node, entry);
+        share_values(node, &mut right);
+        Ok(Some(SplitUp { separator: split.separator, right: Arc::new(right) }))
+    }
+
+    /// Lets a leaf keep a large value until the transaction is sealed: the only copy of it.
+    #[inline]
+    fn keep_value(&mut self, leaf: &mut Dirty, entry: &Entry<'_>) {
+        if let Some((handle, value)) = entry.unplaced {
+            *self.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
+            leaf.values.push((handle, Arc::from(value)));
+        }
     }
 
     /// Gives up the value at `at`. Returns the overflow pages that it had.
     pub(super) fn give_up_value(&mut self, leaf: &mut Dirty, at: usize) -> u64 {
         let value = leaf.node().value(at);
+        if let Value::Inline(_) = value {
+            return 0;
+        }
         let pages = self.free_value(value);
         if let Value::Unplaced { handle, .. } = value {
             leaf.values.retain(|(number, _)| *number != handle);
@@ -191,9 +393,8 @@ pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<O
         node.kids.insert(at + 1, Some(split.right));
         return Ok(None);
     }
-    let halves = split_branch(&node.bytes, at, &split.separator, UNSEALED);
+    let halves = split_branch(&mut node.bytes, at, &split.separator, UNSEALED);
     node.kids.insert(at + 1, Some(split.right));
-    node.bytes = halves.left;
     let kids = node.kids.split_off(halves.left_len);
     let right = Arc::new(Dirty::branch(halves.right, kids));
     Ok(Some(SplitUp { separator: halves.separator, right }))

@@ -4,11 +4,11 @@
 //! Must not know: files.
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
-use super::insert::{Change, SplitUp, add_child, share_values, unbounded};
+use super::insert::{Change, Condition, SplitUp, Spot, add_child, share_values, unbounded};
 use super::{Dirty, Edit, Held, Root, Tree};
 use crate::error::{Error, Result};
 use crate::invariant::invariant;
-use crate::node::{Node, NodeMut, merge, rebalance};
+use crate::node::{Halves, Node, NodeMut, merge, rebalance};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -23,15 +23,39 @@ impl Tree {
     /// Removes an entry.
     ///
     /// # Errors
-    /// `NotFound`, with nothing changed; what reading pages says, and then the tree is to be
-    /// thrown away.
+    /// `NotFound`, with nothing changed; those of [`Tree::del_if`].
     pub(crate) fn del(&mut self, edit: &mut Edit<'_>, key: &[u8]) -> Result<()> {
-        if !self.contains(edit.pages, key)? {
-            return Err(Error::NotFound);
+        let was_there = self.del_if(edit, key, Condition::Present)?;
+        if was_there { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// Removes the entry of a key, if the condition is met. Returns whether it was; otherwise
+    /// nothing changed.
+    ///
+    /// # Errors
+    /// What reading pages says, and then the tree is to be thrown away.
+    pub(crate) fn del_if(
+        &mut self,
+        edit: &mut Edit<'_>,
+        key: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        let mut condition = condition;
+        if !self.is_dirty() {
+            let found = self.find(edit.pages, key)?;
+            let found = found.as_ref().map(|(held, at)| Spot::of(held, *at));
+            if found.is_none() || !condition.is_met(edit.pages, found)? {
+                return Ok(false);
+            }
+            condition = Condition::Always;
         }
         let page_size = edit.pages.page_size();
         let root = edit.dirty_root(self)?;
-        let removed = edit.remove(root, key)?;
+        let removed = match edit.remove_in_place(root, key, condition)? {
+            Attempt::Done(removed) => removed,
+            Attempt::Refused => return Ok(false),
+            Attempt::Small => edit.remove(root, key)?,
+        };
         let change = Change { added: 0, removed: removed.overflow_freed };
         self.overflow_pages = change.of(self.overflow_pages)?;
         self.entries = Change { added: 0, removed: 1 }.of(self.entries)?;
@@ -39,7 +63,7 @@ impl Tree {
             self.grow_root(page_size, split);
         }
         self.collapse_root();
-        Ok(())
+        Ok(true)
     }
 
     /// Drops an empty root, and roots of a single child.
@@ -64,7 +88,46 @@ impl Tree {
     }
 }
 
+/// How an attempt ended to remove an entry without a change of its leaf's parents.
+enum Attempt {
+    Done(Removed),
+    /// The condition is not met; nothing changed.
+    Refused,
+    /// The leaf would be too small. Nothing changed, but for copies.
+    Small,
+}
+
+/// A page that uses less is merged with a neighbour, or takes slots from it.
+fn used_min(page: &[u8]) -> usize {
+    // A branch of one child uses less than a third, however long its prefix is.
+    page.len() / 3
+}
+
 impl Edit<'_> {
+    /// Removes an entry that is there from its leaf, if the leaf stays large enough.
+    fn remove_in_place(
+        &mut self,
+        root: &mut Dirty,
+        key: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<Attempt> {
+        let mut left = condition;
+        let Some((leaf, place)) = self.dirty_leaf(root, key, &mut left)? else {
+            return Ok(Attempt::Refused);
+        };
+        let node = leaf.node();
+        let Ok(at) = place.search(node, key) else { return Ok(Attempt::Refused) };
+        if !left.is_met(self.pages, Some(Spot::in_dirty(leaf, at)))? {
+            return Ok(Attempt::Refused);
+        }
+        if node.count() == 1 || node.used() < used_min(&leaf.bytes) + node.cell_len(at) {
+            return Ok(Attempt::Small);
+        }
+        let overflow_freed = self.give_up_value(leaf, at);
+        NodeMut::new(&mut leaf.bytes).remove_leaf(at);
+        Ok(Attempt::Done(Removed { split: None, overflow_freed }))
+    }
+
     fn remove(&mut self, node: &mut Dirty, key: &[u8]) -> Result<Removed> {
         if node.node().is_leaf() {
             let Ok(at) = node.node().search(key) else { return Err(Error::NotFound) };
@@ -97,8 +160,7 @@ impl Edit<'_> {
             parent.kids.remove(at);
             return Ok(None);
         }
-        // A branch of one child uses less than a third, however long its prefix is.
-        if node.used() >= child.bytes.len() / 3 {
+        if node.used() >= used_min(&child.bytes) {
             return Ok(None);
         }
         self.join(parent, at.min(last - 1))
@@ -127,22 +189,23 @@ impl Edit<'_> {
             return Ok(None);
         };
         let is_leaf = left.node().is_leaf();
-        let mut new_left = self.adopt(left, halves.left);
-        let mut new_right = self.adopt(right, halves.right);
+        let Halves { left: left_page, split } = halves;
+        let mut new_left = self.adopt(left, left_page);
+        let mut new_right = self.adopt(right, split.right);
         if is_leaf {
             share_values(&mut new_left, &mut new_right);
         } else {
             let mut kids = std::mem::take(&mut new_left.kids);
             kids.append(&mut new_right.kids);
             new_right.kids =
-                kids.split_off(halves.left_len - usize::from(seeded!(RebalanceOffByOne)));
+                kids.split_off(split.left_len - usize::from(seeded!(RebalanceOffByOne)));
             new_left.kids = kids;
         }
         parent.kids[left_at] = Some(Arc::new(new_left));
         parent.kids.remove(left_at + 1);
         NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
         let right = Arc::new(new_right);
-        add_child(parent, left_at, SplitUp { separator: halves.separator, right })
+        add_child(parent, left_at, SplitUp { separator: split.separator, right })
     }
 
     /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.

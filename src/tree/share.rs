@@ -76,13 +76,13 @@ impl Edit<'_> {
         };
         let mut bytes = parent.bytes.clone();
         NodeMut::new(&mut bytes).remove_child(left_at + 1);
-        bounded(&bytes, left_at, &halves.separator)?;
-        if !NodeMut::new(&mut bytes).insert_branch(left_at, &halves.separator, UNSEALED) {
+        bounded(&bytes, left_at, &halves.split.separator)?;
+        if !NodeMut::new(&mut bytes).insert_branch(left_at, &halves.split.separator, UNSEALED) {
             return Ok(false);
         }
         parent.bytes = bytes;
         let mut new_left = self.adopt(left, halves.left);
-        let mut new_right = self.adopt(right, halves.right);
+        let mut new_right = self.adopt(right, halves.split.right);
         share_values(&mut new_left, &mut new_right);
         parent.kids[left_at] = Some(Arc::new(new_left));
         parent.kids[left_at + 1] = Some(Arc::new(new_right));

@@ -8,7 +8,7 @@ use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
 use crate::sync::{Arc, Ordering};
-use crate::tree::{Cursor, PageRead, Tree};
+use crate::tree::{Condition, Cursor, Edit, PageRead, Tree};
 use std::ops::{Bound, RangeBounds};
 
 /// A bucket in a write transaction: reads see what the transaction wrote.
@@ -92,13 +92,14 @@ impl Txn<'_> {
         check_key(self.page_size(), key)
     }
 
-    /// Changes the tree. A failure sticks: the tree may be half changed.
+    /// Changes the tree; the closure tells whether. A failure sticks: the tree may be half
+    /// changed.
     fn change(
         &mut self,
-        change: impl FnOnce(&mut Tree, &mut crate::tree::Edit<'_>) -> Result<()>,
-    ) -> Result<()> {
+        change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
+    ) -> Result<bool> {
         let result = change(&mut self.tree, &mut self.batch.edit(&self.core.pager));
-        if result.is_ok() {
+        if let Ok(true) = result {
             self.outcome = Outcome::Changed;
             let freed = self.batch.freed_since(self.mark);
             self.core.running.1.store(freed, Ordering::Relaxed);
@@ -113,21 +114,27 @@ impl Txn<'_> {
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key or a value beyond its
     /// limit: nothing is changed then. [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        let (key, value) = (key.as_ref(), value.as_ref());
+        self.put_if(key.as_ref(), value.as_ref(), Condition::Always).map(drop)
+    }
+
+    /// Puts an entry if a condition is met. Returns whether it was.
+    fn put_if(&mut self, key: &[u8], value: &[u8], condition: Condition<'_>) -> Result<bool> {
         self.check(key)?;
         check_value(value)?;
-        self.change(|tree, edit| tree.put(edit, key, value))
+        self.change(|tree, edit| tree.put_if(edit, (key, value), condition))
     }
 
     /// Inserts an entry whose key is absent.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] when the key exists; those of [`Txn::put`].
+    /// [`Error::Duplicate`], with nothing changed, when the key exists; those of [`Txn::put`].
     pub fn insert(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        if self.contains(key.as_ref())? {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        // That a key is there is said first, whatever the value.
+        if check_value(value).is_err() && self.contains(key)? {
             return Err(Error::Duplicate);
         }
-        self.put(key, value)
+        if self.put_if(key, value, Condition::Absent)? { Ok(()) } else { Err(Error::Duplicate) }
     }
 
     /// Replaces the value of a key that exists. `false`, with nothing changed, when it does not.
@@ -136,11 +143,43 @@ impl Txn<'_> {
     /// Those of [`Txn::put`].
     pub fn update(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
         check_value(value.as_ref())?;
-        if !self.contains(key.as_ref())? {
-            return Ok(false);
+        self.put_if(key.as_ref(), value.as_ref(), Condition::Present)
+    }
+
+    /// Gives a key a new value, or removes it, if it has the expected one; `None` stands for a
+    /// key that is absent. `false`, with nothing changed, when it has another.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     assert!(txn.compare_and_swap("k", None, Some(b"1"))?);
+    ///     assert!(!txn.compare_and_swap("k", None, Some(b"2"))?);
+    ///     assert!(txn.compare_and_swap("k", Some(b"1"), Some(b"2"))?);
+    ///     assert!(txn.compare_and_swap("k", Some(b"2"), None)?);
+    ///     assert!(txn.is_empty());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Txn::put`].
+    pub fn compare_and_swap(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        let key = key.as_ref();
+        match (expected, new) {
+            (None, None) => self.contains(key).map(|is_there| !is_there),
+            (None, Some(new)) => self.put_if(key, new, Condition::Absent),
+            (Some(expected), Some(new)) => self.put_if(key, new, Condition::Holds(expected)),
+            (Some(expected), None) => {
+                self.check(key)?;
+                self.change(|tree, edit| tree.del_if(edit, key, Condition::Holds(expected)))
+            }
         }
-        self.put(key, value)?;
-        Ok(true)
     }
 
     /// Removes an entry.
@@ -152,7 +191,8 @@ impl Txn<'_> {
     pub fn del(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let key = key.as_ref();
         self.check(key)?;
-        self.change(|tree, edit| tree.del(edit, key))
+        let was_there = self.change(|tree, edit| tree.del_if(edit, key, Condition::Present))?;
+        if was_there { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
@@ -200,7 +240,7 @@ impl Txn<'_> {
             if matches!(range.start_bound(), Bound::Excluded(start) if start.as_ref() == key) {
                 continue;
             }
-            self.change(|tree, edit| tree.del(edit, &key))?;
+            self.change(|tree, edit| tree.del_if(edit, &key, Condition::Present))?;
             removed += 1;
             if seeded!(DeletingSkipsTheNext) && removed % 4 == 3 {
                 cursor.next(&self.core.pager, &mut key, &mut value)?;

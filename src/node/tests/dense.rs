@@ -2,11 +2,10 @@
 //!
 //! Attack: separators-bound-children (the split points are chosen freely within it).
 
+use super::halves::{split_branch, split_leaf};
 use super::keys::Rng;
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MIN};
-use crate::node::{
-    Encoded, Insertion, Node, NodeMut, Value, single_branch, single_leaf, split_branch, split_leaf,
-};
+use crate::node::{Encoded, Insertion, Node, NodeMut, Value, single_branch, single_leaf};
 use crate::page::{ChildRef, PageId};
 
 const SIZES: [usize; 2] = [PAGE_SIZE_MIN as usize, PAGE_SIZE_DEFAULT as usize];

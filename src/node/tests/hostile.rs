@@ -2,6 +2,7 @@
 //!
 //! Attack: bytes-never-panic.
 
+use super::halves::{rebalance, split_branch, split_leaf};
 use super::keys::{Rng, Shape, inline_len};
 use crate::error::{Error, ErrorDetail};
 use crate::format::{
@@ -9,8 +10,7 @@ use crate::format::{
     PAGE_SIZE_DEFAULT, PAGE_SIZE_MIN, leaf_cell_max,
 };
 use crate::node::{
-    Encoded, Insertion, Node, NodeMut, Run, Value, check_node, merge, rebalance, single_branch,
-    single_leaf, split_branch, split_leaf,
+    Encoded, Insertion, Node, NodeMut, Run, Value, check_node, merge, single_branch, single_leaf,
 };
 use crate::page::{ChildRef, PageId, get_u16, put_u16, put_u32};
 use quickcheck::quickcheck;

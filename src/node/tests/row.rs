@@ -2,14 +2,11 @@
 //!
 //! Attack: sorted-keys, cells-disjoint, separators-bound-children.
 
+use super::halves::{Halves, rebalance, split_branch, split_leaf};
 use super::keys::{Rng, Shape, inline_len};
 use super::twin::{Content, PAGE_COUNT, Twin, cost, prefix_of, shared};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
-use crate::node::build::Split;
-use crate::node::{
-    Encoded, Insertion, Node, NodeMut, Run, merge, rebalance, single_branch, single_leaf,
-    split_branch, split_leaf,
-};
+use crate::node::{Encoded, Insertion, Node, NodeMut, Run, merge, single_branch, single_leaf};
 use crate::page::{ChildRef, PageId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -36,6 +33,15 @@ fn check_separator(left: &[u8], separator: &[u8], right: &[u8]) {
     let shorter = &separator[..separator.len() - 1];
     assert!(shorter <= left, "{shorter:?} would separate {left:?} from {right:?}");
     assert_eq!(separator.len(), shared(left, right) + 1);
+}
+
+/// What a split inserted.
+#[derive(Clone, Copy, Default)]
+struct Inserted {
+    /// The slot in the page before the split.
+    slot: Option<usize>,
+    /// The lengths of the two prefixes, where they are not the longest ones.
+    prefixes: Option<[usize; 2]>,
 }
 
 impl Row {
@@ -97,9 +103,14 @@ impl Row {
         let encoded = Encoded::new(content.value());
         let insertion = Insertion { at: slot, key, payload: encoded.payload(), ascending };
         let split = split_leaf(&page.page, insertion);
+        let is_run = ascending || Node::new(&page.page).continues_run(slot);
+        let first = page.slots.first_key_value().expect("a full page has keys").0;
+        // A full page behind which a run goes on stays as it is.
+        let kept =
+            (is_run && slot == page.slots.len()).then(|| [page.prefix_len, shared(first, key)]);
         let mut slots = page.slots.clone();
         slots.insert(key.to_vec(), content.clone());
-        self.install_leaves(at, 1, split, slots, Some(slot));
+        self.install_leaves(at, 1, split, slots, Inserted { slot: Some(slot), prefixes: kept });
     }
 
     /// Replaces `old_len` leaves from `at` on by the halves of a split.
@@ -107,22 +118,25 @@ impl Row {
         &mut self,
         at: usize,
         old_len: usize,
-        split: Split,
+        split: Halves,
         mut left: BTreeMap<Vec<u8>, Content>,
-        inserted: Option<usize>,
+        inserted: Inserted,
     ) {
         let boundary = left.keys().nth(split.left_len).expect("the right is not empty").clone();
         let right = left.split_off(&boundary);
         let last = left.last_key_value().expect("the left is not empty").0;
         check_separator(last, &split.separator, &boundary);
-        let run_of = |from: usize, len: usize| match inserted {
+        let run_of = |from: usize, len: usize| match inserted.slot {
             Some(slot) if slot >= from && slot < from + len => slot - from + 1,
             _ => 0,
         };
         let (left_len, right_len) = (left.len(), right.len());
         assert_eq!(left_len, split.left_len);
-        let left = Twin::built(split.left, None, left, run_of(0, left_len));
-        let right = Twin::built(split.right, None, right, run_of(left_len, right_len));
+        let mut left = Twin::built(split.left, None, left, run_of(0, left_len));
+        let mut right = Twin::built(split.right, None, right, run_of(left_len, right_len));
+        if let Some(prefixes) = inserted.prefixes {
+            [left.prefix_len, right.prefix_len] = prefixes;
+        }
         self.install(at, old_len, [left, right], split.separator);
     }
 
@@ -162,7 +176,7 @@ impl Row {
         &mut self,
         at: usize,
         old_len: usize,
-        split: Split,
+        split: Halves,
         (first, mut left): (Option<ChildRef>, BTreeMap<Vec<u8>, Content>),
         inserted: Option<usize>,
     ) {
@@ -250,7 +264,7 @@ impl Row {
         let slots_min = if is_leaf { 2 } else { 3 };
         assert_eq!(split.is_some(), slots.len() >= slots_min, "two full pages are possible");
         match split {
-            Some(split) if is_leaf => self.install_leaves(at, 2, split, slots, None),
+            Some(split) if is_leaf => self.install_leaves(at, 2, split, slots, Inserted::default()),
             Some(split) => self.install_branches(at, 2, split, (first, slots), None),
             None => {}
         }

@@ -3,12 +3,12 @@
 //! Attack: sorted-keys, cells-disjoint, separators-bound-children, same-calls-same-bytes.
 
 use super::anatomy::dissect;
+use super::halves::split_leaf;
 use super::keys::inline_len_max;
 use super::twin::{Content, Twin};
 use crate::format::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, VALUE_OVERFLOW, key_len_max};
 use crate::node::{
     Encoded, Insertion, Node, NodeMut, Run, Value, merge, run_pages, single_branch, single_leaf,
-    split_leaf,
 };
 use crate::page::{ChildRef, PageId};
 use std::collections::BTreeMap;
