@@ -222,8 +222,8 @@ pub(crate) fn split_leaf(page: &mut [u8], insertion: Insertion<'_>) -> Split {
 
 /// Leaves a full page as it is, and puts the key behind it into a page of its own.
 ///
-/// That one begins with the prefix that the keys here share with it, not with the whole key: it would shrink with
-/// each of the next keys, and the page be written anew each time.
+/// That one begins with the prefix that the keys here share with it, not with the whole key: it
+/// would shrink with each of the next keys, and the page be written anew each time.
 fn split_off_last(page: &mut [u8], key: &[u8], payload: Payload<'_>) -> Split {
     let node = Node::new(page);
     let count = node.count();
@@ -270,29 +270,27 @@ pub(crate) fn split_branch(page: &mut [u8], at: usize, separator: &[u8], right: 
     split
 }
 
-/// The bytes of a page while the page itself is written anew.
-pub(super) enum PageCopy {
-    /// Of the usual size: without an allocation.
-    Usual(usize, [u8; PAGE_SIZE_DEFAULT as usize]),
-    Large(Box<[u8]>),
+/// The bytes of a page while the page itself is written anew; of the usual size or less without
+/// an allocation.
+pub(super) struct PageCopy {
+    usual: [u8; PAGE_SIZE_DEFAULT as usize],
+    len: usize,
+    large: Option<Box<[u8]>>,
 }
 
 impl PageCopy {
     #[inline]
     pub(super) fn of(page: &[u8]) -> PageCopy {
-        if page.len() > PAGE_SIZE_DEFAULT as usize {
-            return PageCopy::Large(Box::from(page));
+        let (mut usual, len) = ([0; PAGE_SIZE_DEFAULT as usize], page.len());
+        if len > usual.len() {
+            return PageCopy { usual, len, large: Some(Box::from(page)) };
         }
-        let mut bytes = [0; PAGE_SIZE_DEFAULT as usize];
-        bytes[..page.len()].copy_from_slice(page);
-        PageCopy::Usual(page.len(), bytes)
+        usual[..len].copy_from_slice(page);
+        PageCopy { usual, len, large: None }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            PageCopy::Usual(len, bytes) => &bytes[..*len],
-            PageCopy::Large(bytes) => bytes,
-        }
+        self.large.as_deref().unwrap_or(&self.usual[..self.len.min(self.usual.len())])
     }
 }
 

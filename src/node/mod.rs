@@ -10,12 +10,14 @@ mod edit;
 mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walk;
 
 pub(crate) use build::{
     Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
+pub(crate) use walk::{KeyBuffer, Walk};
 
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND,

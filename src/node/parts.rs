@@ -2,7 +2,6 @@
 //!
 //! Owns: [`Parts`], the slots of a page, of a page with one more, or of two neighbours, where they
 //! lie; [`Key`], a key in pieces. Must not know: how a page is written, trees.
-//! Keeps: sorted-keys (the caller joins what ascends).
 
 use super::{Layout, Node, Payload};
 use crate::format::{BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN};

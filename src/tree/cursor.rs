@@ -7,23 +7,45 @@
 use super::{Held, PageRead, Tree};
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
+use crate::node::{KeyBuffer, Node, Walk};
 use crate::seeded::seeded;
 
+/// An entry that is lent until the cursor moves.
+pub(crate) type Lent<'a> = (&'a [u8], &'a [u8]);
+
 /// A position between two entries of a tree, which does not change under it.
+///
+/// What a step needs of the leaf is decoded when the leaf is entered; a step within it copies the
+/// key's parts together and nothing else.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     tree: Tree,
-    /// From the root to a leaf; empty before the first step.
+    /// The keys that the cursor shows: not below the first, and below the second.
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    /// The branches from the root to the leaf.
     path: Vec<Step>,
+    leaf: Option<Held>,
+    walk: Walk,
+    /// The leaf's entry behind the position, between `low` and `high`.
+    at: usize,
+    /// The first of the leaf's entries within the bounds.
+    low: usize,
+    /// Behind the last of them.
+    high: usize,
     state: State,
-    /// The keys on the two sides of the last step from leaf to leaf.
-    between: [Vec<u8>; 2],
+    /// The key that was shown last.
+    key: KeyBuffer,
+    /// A value that is too large for a leaf.
+    value: Vec<u8>,
+    /// The key at the edge of the leaf that was left last.
+    edge: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Step {
     held: Held,
-    /// Of a branch: the child the path goes through. Of a leaf: the entry behind the position.
+    /// The child the path goes through.
     at: usize,
 }
 
@@ -42,58 +64,128 @@ enum Way {
     Backward,
 }
 
+/// Where a descent goes.
+#[derive(Clone, Copy)]
+enum Target<'k> {
+    First,
+    Last,
+    /// In front of the first key that is not below this one.
+    Key(&'k [u8]),
+}
+
+impl Target<'_> {
+    fn choose(self, node: Node<'_>) -> usize {
+        // A branch's last child and the place behind a leaf's last entry have the same number.
+        match self {
+            Target::First => 0,
+            Target::Last => node.count(),
+            Target::Key(key) if node.is_leaf() => node.search(key).unwrap_or_else(|at| at),
+            Target::Key(key) => node.child_for(key),
+        }
+    }
+}
+
 impl Cursor {
     /// A cursor that has not moved: before the first entry, and behind the last.
     pub(crate) fn new(tree: Tree) -> Cursor {
-        let between = [Vec::new(), Vec::new()];
-        Cursor { tree, path: Vec::new(), state: State::Fresh, between }
+        Cursor::bounded(tree, Vec::new(), None)
     }
 
-    /// Places the cursor in front of the first entry whose key is not below `key`.
+    /// A cursor that shows the keys from `from` on, and below `to`.
+    pub(crate) fn bounded(tree: Tree, from: Vec<u8>, to: Option<Vec<u8>>) -> Cursor {
+        Cursor {
+            tree,
+            from,
+            to,
+            path: Vec::new(),
+            leaf: None,
+            walk: Walk::default(),
+            at: 0,
+            low: 0,
+            high: 0,
+            state: State::Fresh,
+            key: KeyBuffer::default(),
+            value: Vec::new(),
+            edge: Vec::new(),
+        }
+    }
+
+    /// Places the cursor in front of the first entry within the bounds whose key is not below
+    /// `key`.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     pub(crate) fn seek(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<()> {
         self.check()?;
-        let result = self.descend(pages, |held| {
-            let node = held.node();
-            if node.is_leaf() {
-                node.search(key).unwrap_or_else(|at| at)
-            } else {
-                node.child_for(key)
-            }
-        });
+        let result = self.descend(pages, Target::Key(key));
         self.stick(result)
+    }
+
+    /// Steps over the next entry and lends it. `None` at the end.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    #[inline]
+    pub(crate) fn next_lent(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
+        if self.at >= self.high && !self.enter(pages, Way::Forward)? {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.lend(pages, self.at - 1).map(Some)
+    }
+
+    /// Steps over the previous entry and lends it. `None` at the beginning.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    #[inline]
+    pub(crate) fn previous_lent(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
+        if self.at <= self.low && !self.enter(pages, Way::Backward)? {
+            return Ok(None);
+        }
+        self.at -= 1;
+        self.lend(pages, self.at).map(Some)
     }
 
     /// Steps over the next entry and puts it into the buffers. `false` at the end.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
+    #[inline]
     pub(crate) fn next(
         &mut self,
         pages: &dyn PageRead,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
-        self.check()?;
-        let result = self.step(pages, Way::Forward, key, value);
-        self.stick(result)
+        if self.at >= self.high && !self.enter(pages, Way::Forward)? {
+            return Ok(false);
+        }
+        self.at += 1;
+        self.copy(pages, self.at - 1, key, value).map(|()| true)
     }
 
     /// Steps over the previous entry and puts it into the buffers. `false` at the beginning.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
+    #[inline]
     pub(crate) fn previous(
         &mut self,
         pages: &dyn PageRead,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
-        self.check()?;
-        let result = self.step(pages, Way::Backward, key, value);
-        self.stick(result)
+        if self.at <= self.low && !self.enter(pages, Way::Backward)? {
+            return Ok(false);
+        }
+        self.at -= 1;
+        self.copy(pages, self.at, key, value).map(|()| true)
+    }
+
+    /// The key that was shown last; empty before the first step.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.key()
     }
 
     /// The error that the cursor met.
@@ -114,29 +206,127 @@ impl Cursor {
         }
         if let Err(error) = &result {
             self.state = State::Failed(Fault::keep(*error));
-            self.path.clear();
+            self.leave();
         }
         result
     }
 
-    /// Builds the path from the root, choosing a place at each node.
-    fn descend(&mut self, pages: &dyn PageRead, choose: impl Fn(&Held) -> usize) -> Result<()> {
+    /// Forgets the position; the next step has to look at the state.
+    fn leave(&mut self) {
         self.path.clear();
+        self.leaf = None;
+        (self.at, self.low, self.high) = (0, 0, 0);
+    }
+
+    /// Lends entry `at` of the leaf.
+    #[inline]
+    fn lend(&mut self, pages: &dyn PageRead, at: usize) -> Result<Lent<'_>> {
+        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
+        let place = self.walk.entry(leaf.bytes(), at, &mut self.key);
+        if place.is_reference {
+            return self.lend_large(pages, at);
+        }
+        let bytes = self.leaf.as_ref().map_or(&[][..], Held::bytes);
+        Ok((self.key.key(), &bytes[place.from..place.to]))
+    }
+
+    /// Reads a value that is not in the leaf, and lends it with its key.
+    #[cold]
+    fn lend_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<Lent<'_>> {
+        self.value.clear();
+        let leaf = self.leaf.as_ref().ok_or_else(misplaced);
+        let read = leaf.and_then(|leaf| leaf.append_value(pages, at, &mut self.value));
+        self.stick(read)?;
+        Ok((self.key.key(), &self.value))
+    }
+
+    /// Copies entry `at` of the leaf. A value too large for a leaf goes from the file to the
+    /// buffer.
+    #[inline]
+    fn copy(
+        &mut self,
+        pages: &dyn PageRead,
+        at: usize,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<()> {
+        key.clear();
+        value.clear();
+        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
+        let place = self.walk.entry(leaf.bytes(), at, &mut self.key);
+        key.extend_from_slice(self.key.key());
+        if place.is_reference {
+            let read = leaf.append_value(pages, at, value);
+            return self.stick(read);
+        }
+        value.extend_from_slice(&leaf.bytes()[place.from..place.to]);
+        Ok(())
+    }
+
+    /// Goes on to a leaf with an entry to step over. `false` when there is none.
+    #[cold]
+    #[inline(never)]
+    fn enter(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
+        self.check()?;
+        let result = self.find_leaf(pages, way);
+        self.stick(result)
+    }
+
+    fn find_leaf(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
+        if matches!(self.state, State::Fresh) {
+            let bound = match way {
+                Way::Forward => Some(std::mem::take(&mut self.from)),
+                Way::Backward => self.to.take(),
+            };
+            let result = match (way, &bound) {
+                (_, Some(key)) if !key.is_empty() => self.descend(pages, Target::Key(key)),
+                (Way::Forward, _) => self.descend(pages, Target::First),
+                (Way::Backward, _) => self.descend(pages, Target::Last),
+            };
+            match way {
+                Way::Forward => self.from = bound.unwrap_or_default(),
+                Way::Backward => self.to = bound,
+            }
+            result?;
+            self.bound();
+        }
+        loop {
+            let Some(leaf) = &self.leaf else { return Ok(false) };
+            let count = leaf.node().count();
+            let (is_inside, is_bounded) = match way {
+                Way::Forward => (self.at < self.high, self.high < count),
+                Way::Backward => (self.at > self.low, self.low > 0),
+            };
+            if is_inside {
+                return Ok(true);
+            }
+            if is_bounded || !self.cross(pages, way)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Builds the path from the root, choosing a place at each node.
+    fn descend(&mut self, pages: &dyn PageRead, target: Target<'_>) -> Result<()> {
+        self.leave();
         self.state = State::Placed;
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
-        self.descend_from(pages, root, choose)
+        self.descend_from(pages, root, target)
     }
 
     fn descend_from(
         &mut self,
         pages: &dyn PageRead,
         mut held: Held,
-        choose: impl Fn(&Held) -> usize,
+        target: Target<'_>,
     ) -> Result<()> {
         loop {
-            let at = choose(&held);
+            let at = target.choose(held.node());
             if held.node().is_leaf() {
-                self.path.push(Step { held, at });
+                self.walk = Walk::begin(held.node(), &mut self.key);
+                self.leaf = Some(held);
+                self.at = at;
+                self.bound();
                 return Ok(());
             }
             let child = held.child(pages, at, self.tree.txn)?;
@@ -145,108 +335,80 @@ impl Cursor {
         }
     }
 
-    fn step(
-        &mut self,
-        pages: &dyn PageRead,
-        way: Way,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
-    ) -> Result<bool> {
-        // A branch's last child and the place behind a leaf's last entry have the same number.
-        let edge = |held: &Held| match way {
-            Way::Forward => 0,
-            Way::Backward => held.node().count(),
-        };
-        if matches!(self.state, State::Fresh) {
-            self.descend(pages, edge)?;
-        }
-        loop {
-            let Some(leaf) = self.path.last_mut() else { return Ok(false) };
-            let inside = match way {
-                Way::Forward => leaf.at < leaf.held.node().count(),
-                Way::Backward => leaf.at > 0,
-            };
-            if inside {
-                let at = if way == Way::Forward { leaf.at } else { leaf.at - 1 };
-                leaf.at = if way == Way::Forward { at + 1 } else { at };
-                key.clear();
-                value.clear();
-                leaf.held.node().append_key(at, key);
-                leaf.held.append_value(pages, at, value)?;
-                return Ok(true);
-            }
-            if !self.cross(pages, way, edge)? {
-                return Ok(false);
-            }
-        }
+    /// Finds out which entries of the leaf lie within the bounds, and keeps to them.
+    fn bound(&mut self) {
+        let Some(leaf) = &self.leaf else { return };
+        let node = leaf.node();
+        let rank = |key: &[u8]| node.search(key).unwrap_or_else(|at| at);
+        self.low = if self.from.is_empty() { 0 } else { rank(&self.from) };
+        self.high = self.to.as_deref().map_or(node.count(), rank).max(self.low);
+        self.at = self.at.clamp(self.low, self.high);
     }
 
     /// Moves to the neighbouring leaf. `false` when there is none; the position stays.
-    fn cross(
-        &mut self,
-        pages: &dyn PageRead,
-        way: Way,
-        edge: impl Fn(&Held) -> usize,
-    ) -> Result<bool> {
+    fn cross(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
         let has_neighbour = |step: &Step| match way {
             Way::Forward => step.at < step.held.node().count(),
             Way::Backward => step.at > 0,
         };
-        let branches = self.path.len().saturating_sub(1);
-        let Some(up) = self.path[..branches].iter().rposition(has_neighbour) else {
-            return Ok(false);
-        };
-        match way {
-            Way::Forward => self.note_last(),
-            Way::Backward => self.note_first(),
-        }
+        let Some(up) = self.path.iter().rposition(has_neighbour) else { return Ok(false) };
+        self.note_edge(way);
         self.path.truncate(up + 1);
         let step = &mut self.path[up];
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
-        self.descend_from(pages, child, edge)?;
-        match way {
-            Way::Forward => self.note_first(),
-            Way::Backward => self.note_last(),
-        }
-        self.check_order()?;
+        self.ask_for_next(pages, way);
+        let target = if way == Way::Forward { Target::First } else { Target::Last };
+        self.descend_from(pages, child, target)?;
+        self.check_order(way)?;
         Ok(true)
     }
 
-    /// Notes the last key of the leaf as the left one.
-    fn note_last(&mut self) {
-        let [left, _] = &mut self.between;
-        left.clear();
-        if let Some(leaf) = self.path.last().map(|leaf| leaf.held.node())
-            && leaf.count() > 0
-        {
-            leaf.append_key(leaf.count() - 1, left);
+    /// Has the leaf after the next fetched into the processor's cache meanwhile.
+    fn ask_for_next(&self, pages: &dyn PageRead, way: Way) {
+        let Some(Step { held, at }) = self.path.last() else { return };
+        let next = if way == Way::Forward { Some(at + 1) } else { at.checked_sub(1) };
+        if let Some(next) = next.filter(|&next| next < held.node().children()) {
+            held.prefetch_child(pages, next);
         }
     }
 
-    /// Notes the first key of the leaf as the right one.
-    fn note_first(&mut self) {
-        let [_, right] = &mut self.between;
-        right.clear();
-        if let Some(leaf) = self.path.last().map(|leaf| leaf.held.node())
+    /// Notes the key at the leaf's edge that is crossed.
+    fn note_edge(&mut self, way: Way) {
+        self.edge.clear();
+        if let Some(leaf) = self.leaf.as_ref().map(Held::node)
             && leaf.count() > 0
         {
-            leaf.append_key(0, right);
+            let last = if way == Way::Forward { leaf.count() - 1 } else { 0 };
+            leaf.append_key(last, &mut self.edge);
         }
     }
 
     /// Checks that keys ascend from leaf to leaf. A page that is in a tree many times would
     /// otherwise be met once for each path that leads to it.
-    fn check_order(&self) -> Result<()> {
-        let [left, right] = &self.between;
-        if left < right {
+    fn check_order(&mut self, way: Way) -> Result<()> {
+        let Some(leaf) = &self.leaf else { return Ok(()) };
+        let node = leaf.node();
+        let is_ordered = node.count() > 0 && {
+            let first = if way == Way::Forward { 0 } else { node.count() - 1 };
+            self.walk.entry(leaf.bytes(), first, &mut self.key);
+            match way {
+                Way::Forward => self.edge.as_slice() < self.key.key(),
+                Way::Backward => self.key.key() < self.edge.as_slice(),
+            }
+        };
+        if is_ordered {
             return Ok(());
         }
-        let page = match self.path.last().map(|leaf| &leaf.held) {
-            Some(Held::Clean(page)) => Some(page.id().0),
-            _ => None,
+        let page = match leaf {
+            Held::Clean(page) => Some(page.id().0),
+            Held::Dirty(_) => None,
         };
         let expected = "keys that ascend from leaf to leaf";
         Err(Error::corruption(page, Invariant::SortedKeys, expected, "others"))
     }
+}
+
+fn misplaced() -> Error {
+    Error::internal("a cursor stands in a leaf when it steps")
 }

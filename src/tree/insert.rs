@@ -42,8 +42,33 @@ impl Change {
 pub(super) struct Entry<'a> {
     pub(super) key: &'a [u8],
     pub(super) payload: Payload<'a>,
-    /// A large value, which the leaf keeps until the transaction is sealed.
-    unplaced: Option<(u32, &'a [u8])>,
+    new: NewValue<'a>,
+}
+
+/// A value on its way into a leaf.
+#[derive(Clone, Copy)]
+pub(super) struct NewValue<'a> {
+    bytes: &'a [u8],
+    /// Of a large value: its number, under which the leaf keeps it until the tree is sealed.
+    handle: Option<u32>,
+}
+
+impl<'a> NewValue<'a> {
+    pub(super) fn encoded(self) -> Encoded<'a> {
+        match self.handle {
+            None => Encoded::new(Value::Inline(self.bytes)),
+            Some(handle) => Encoded::new(Value::Unplaced { len: self.len(), handle }),
+        }
+    }
+
+    /// Pages that the value will take beside its leaf.
+    pub(super) fn overflow_pages(self, page_size: usize) -> u64 {
+        self.handle.map_or(0, |_| u64::from(run_pages(self.len(), page_size)))
+    }
+
+    fn len(self) -> u32 {
+        u32::try_from(self.bytes.len()).expect("the caller checked the value's length")
+    }
 }
 
 /// What must be true of a key for an entry to be put or removed.
@@ -161,21 +186,13 @@ impl Tree {
             }
             condition = Condition::Always;
         }
-        let mut unplaced = None;
-        let mut overflow_added = 0;
-        let encoded = if fits_inline(page_size, key, value) {
-            Encoded::new(Value::Inline(value))
-        } else {
-            let handle = *edit.next_handle;
-            let len = u32::try_from(value.len()).expect("the caller checked the value's length");
-            overflow_added = u64::from(run_pages(len, page_size));
-            unplaced = Some((handle, value));
-            Encoded::new(Value::Unplaced { len, handle })
-        };
-        let entry = Entry { key, payload: encoded.payload(), unplaced };
+        let new = edit.new_value(key, value);
+        let encoded = new.encoded();
+        let entry = Entry { key, payload: encoded.payload(), new };
+        let overflow_added = new.overflow_pages(page_size);
         if matches!(self.root, Root::Empty) {
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, entry.payload));
-            edit.keep_value(&mut leaf, &entry);
+            edit.keep_value(&mut leaf, &new);
             self.root = Root::Dirty(Arc::new(leaf));
             (self.entries, self.overflow_pages) = (1, overflow_added);
             return Ok(true);
@@ -309,7 +326,7 @@ impl Edit<'_> {
                 inserted =
                     Inserted { was_there: true, overflow_freed: self.give_up_value(leaf, at) };
                 if NodeMut::new(&mut leaf.bytes).overwrite_payload(at, entry.payload) {
-                    self.keep_value(leaf, entry);
+                    self.keep_value(leaf, &entry.new);
                     return Ok(Attempt::Done(inserted));
                 }
                 NodeMut::new(&mut leaf.bytes).remove_leaf(at);
@@ -318,7 +335,7 @@ impl Edit<'_> {
             Err(at) => at,
         };
         if NodeMut::new(&mut leaf.bytes).insert_leaf(at, entry.key, entry.payload) {
-            self.keep_value(leaf, entry);
+            self.keep_value(leaf, &entry.new);
             return Ok(Attempt::Done(inserted));
         }
         Ok(Attempt::Full(inserted))
@@ -347,24 +364,30 @@ impl Edit<'_> {
         let (Ok(at) | Err(at)) = place.search(node.node(), entry.key);
         // A neighbour may have made room.
         if NodeMut::new(&mut node.bytes).insert_leaf(at, entry.key, entry.payload) {
-            self.keep_value(node, entry);
+            self.keep_value(node, &entry.new);
             return Ok(None);
         }
         let ascending = place.rightmost && at == node.node().count();
         let insertion = Insertion { at, key: entry.key, payload: entry.payload, ascending };
         let split = split_leaf(&mut node.bytes, insertion);
         let mut right = Dirty::leaf(split.right);
-        self.keep_value(node, entry);
+        self.keep_value(node, &entry.new);
         share_values(node, &mut right);
         Ok(Some(SplitUp { separator: split.separator, right: Arc::new(right) }))
     }
 
+    /// A value on its way into the leaf of `key`.
+    pub(super) fn new_value<'v>(&self, key: &[u8], bytes: &'v [u8]) -> NewValue<'v> {
+        let is_large = !fits_inline(self.pages.page_size(), key, bytes);
+        NewValue { bytes, handle: is_large.then_some(*self.next_handle) }
+    }
+
     /// Lets a leaf keep a large value until the transaction is sealed: the only copy of it.
     #[inline]
-    fn keep_value(&mut self, leaf: &mut Dirty, entry: &Entry<'_>) {
-        if let Some((handle, value)) = entry.unplaced {
+    pub(super) fn keep_value(&mut self, leaf: &mut Dirty, new: &NewValue<'_>) {
+        if let Some(handle) = new.handle {
             *self.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
-            leaf.values.push((handle, Arc::from(value)));
+            leaf.values.push((handle, Arc::from(new.bytes)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! Must not know: files, page ids to come, transactions.
 //! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
 
+mod bulk;
 mod cursor;
 mod insert;
 mod look;
@@ -15,7 +16,8 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use bulk::Append;
+pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use insert::Condition;
 pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all};
 pub(crate) use relocate::Move;
@@ -45,6 +47,9 @@ pub(crate) trait PageRead {
     /// # Errors
     /// Corruption when the run does not hash to its checksum; what the storage says.
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()>;
+
+    /// A hint that a page will be wanted soon.
+    fn prefetch(&self, _child: ChildRef) {}
 }
 
 /// What a parent knows of a child beside its checksum.
@@ -145,6 +150,24 @@ impl Held {
             Held::Clean(page) => Node::new(page.bytes()),
             Held::Dirty(dirty) => dirty.node(),
         }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Held::Clean(page) => page.bytes(),
+            Held::Dirty(dirty) => &dirty.bytes,
+        }
+    }
+
+    /// A hint that child `at` will be wanted soon.
+    fn prefetch_child(&self, pages: &dyn PageRead, at: usize) {
+        if let Held::Dirty(dirty) = self
+            && let Some(kid) = &dirty.kids[at]
+        {
+            return fetch(&kid.bytes, LINES);
+        }
+        pages.prefetch(self.node().child(at));
     }
 
     /// Reads child `at`; `base` bounds the age of what a dirty page points to.

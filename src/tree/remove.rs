@@ -11,12 +11,45 @@ use crate::invariant::invariant;
 use crate::node::{Halves, Node, NodeMut, merge, rebalance};
 use crate::seeded::seeded;
 use crate::sync::Arc;
+use std::ops::Range;
 
 /// What a removal did to the node it was in.
 struct Removed {
     /// A branch may have to split, when a separator was replaced by a longer one.
     split: Option<SplitUp>,
+    entries: u64,
     overflow_freed: u64,
+}
+
+/// What is to be removed.
+#[derive(Clone, Copy)]
+enum Doomed<'a> {
+    One(&'a [u8]),
+    /// All of one leaf from the first key on, below the second.
+    Run {
+        from: &'a [u8],
+        to: Option<&'a [u8]>,
+    },
+}
+
+impl Doomed<'_> {
+    fn key(&self) -> &[u8] {
+        match self {
+            Doomed::One(key) | Doomed::Run { from: key, .. } => key,
+        }
+    }
+
+    /// The slots of a leaf that are meant, the first of which holds the key.
+    fn slots(&self, leaf: Node<'_>) -> Option<Range<usize>> {
+        let first = leaf.search(self.key()).ok()?;
+        let behind = match self {
+            Doomed::One(_) => first + 1,
+            Doomed::Run { to, .. } => {
+                to.map_or(leaf.count(), |to| leaf.search(to).unwrap_or_else(|at| at))
+            }
+        };
+        Some(first..behind)
+    }
 }
 
 impl Tree {
@@ -54,20 +87,44 @@ impl Tree {
         let removed = match edit.remove_in_place(root, key, condition)? {
             Attempt::Done(removed) => removed,
             Attempt::Refused => return Ok(false),
-            Attempt::Small => edit.remove(root, key)?,
+            Attempt::Small => edit.remove(root, Doomed::One(key))?,
         };
+        self.note_removed(page_size, removed)?;
+        Ok(true)
+    }
+
+    /// Removes the entries of one leaf whose keys are not below `from`, which the tree holds, and
+    /// below `to` where there is one. Returns how many there were.
+    ///
+    /// # Errors
+    /// Those of [`Tree::del`].
+    pub(crate) fn del_run(
+        &mut self,
+        edit: &mut Edit<'_>,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<u64> {
+        let page_size = edit.pages.page_size();
+        let root = edit.dirty_root(self)?;
+        let removed = edit.remove(root, Doomed::Run { from, to })?;
+        let entries = removed.entries;
+        self.note_removed(page_size, removed)?;
+        Ok(entries)
+    }
+
+    fn note_removed(&mut self, page_size: usize, removed: Removed) -> Result<()> {
         let change = Change { added: 0, removed: removed.overflow_freed };
         self.overflow_pages = change.of(self.overflow_pages)?;
-        self.entries = Change { added: 0, removed: 1 }.of(self.entries)?;
+        self.entries = Change { added: 0, removed: removed.entries }.of(self.entries)?;
         if let Some(split) = removed.split {
             self.grow_root(page_size, split);
         }
         self.collapse_root();
-        Ok(true)
+        Ok(())
     }
 
     /// Drops an empty root, and roots of a single child.
-    fn collapse_root(&mut self) {
+    pub(super) fn collapse_root(&mut self) {
         while let Root::Dirty(root) = &self.root {
             let node = root.node();
             if node.count() > 0 {
@@ -125,19 +182,23 @@ impl Edit<'_> {
         }
         let overflow_freed = self.give_up_value(leaf, at);
         NodeMut::new(&mut leaf.bytes).remove_leaf(at);
-        Ok(Attempt::Done(Removed { split: None, overflow_freed }))
+        Ok(Attempt::Done(Removed { split: None, entries: 1, overflow_freed }))
     }
 
-    fn remove(&mut self, node: &mut Dirty, key: &[u8]) -> Result<Removed> {
+    fn remove(&mut self, node: &mut Dirty, doomed: Doomed<'_>) -> Result<Removed> {
         if node.node().is_leaf() {
-            let Ok(at) = node.node().search(key) else { return Err(Error::NotFound) };
-            let overflow_freed = self.give_up_value(node, at);
-            NodeMut::new(&mut node.bytes).remove_leaf(at);
-            return Ok(Removed { split: None, overflow_freed });
+            let Some(slots) = doomed.slots(node.node()) else { return Err(Error::NotFound) };
+            let mut removed = Removed { split: None, entries: 0, overflow_freed: 0 };
+            for at in slots.rev() {
+                removed.entries += 1;
+                removed.overflow_freed += self.give_up_value(node, at);
+                NodeMut::new(&mut node.bytes).remove_leaf(at);
+            }
+            return Ok(removed);
         }
-        let at = node.node().child_for(key);
+        let at = node.node().child_for(doomed.key());
         let child = self.dirty_child(node, at)?;
-        let mut removed = self.remove(child, key)?;
+        let mut removed = self.remove(child, doomed)?;
         removed.split = match removed.split.take() {
             Some(split) => add_child(node, at, split)?,
             None => self.mend_child(node, at)?,
@@ -146,7 +207,7 @@ impl Edit<'_> {
     }
 
     /// Removes a dirty child that has become empty; merges or rebalances one that is too small.
-    fn mend_child(&mut self, parent: &mut Dirty, at: usize) -> Result<Option<SplitUp>> {
+    pub(super) fn mend_child(&mut self, parent: &mut Dirty, at: usize) -> Result<Option<SplitUp>> {
         // Only between two steps of one removal has a branch a single child.
         let last = parent.node().count();
         invariant!(SeparatorsBoundChildren, last > 0, "a branch of one child");

@@ -3,19 +3,47 @@
 //! Owns: [`Iter`]. Must not know: how a tree is walked. Keeps: snapshot-stable (the state is
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
-use super::Sticky;
+use super::{ReadOnlyTxn, Sticky, Txn};
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::tree::{Cursor, Tree};
+use crate::tree::{Cursor, Lent, Tree};
+
+/// A state that stays as it is while somebody walks over it.
+pub(super) struct Hold {
+    pub(super) core: Arc<Core>,
+    pub(super) state: TxnId,
+}
+
+impl Hold {
+    /// Holds a state that is pinned, or cannot go away while this runs.
+    pub(super) fn new(core: &Arc<Core>, state: TxnId) -> Hold {
+        if !seeded!(PinReleasedWithTransaction) {
+            core.readers.pin(state);
+        }
+        Hold { core: Arc::clone(core), state }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !seeded!(PinReleasedWithTransaction) {
+            self.core.readers.unpin(self.state);
+        }
+    }
+}
 
 /// A cursor over a bucket as it was when the cursor was made, in the order of the keys.
 ///
 /// It does not see what its transaction writes afterwards, and it may outlive the transaction.
-/// It stands between two entries: at first before the first one for [`Iter::next_ref`] and behind
-/// the last one for [`Iter::prev_ref`]; both steps move the same position.
+/// It stands between two entries: at first before the first one for steps forward and behind the
+/// last one for steps backward; both move the same position.
+///
+/// The fast way is [`Iter::next_entry`] and [`Iter::prev_entry`], which lend key and value until
+/// the next step and allocate nothing. As an [`Iterator`] the cursor gives copies, yields an error
+/// once, and then ends; [`Range`](super::Range) moves both ends.
 ///
 /// ```
 /// # let db = btree_store::Options::new().open_in_memory()?;
@@ -24,10 +52,10 @@ use crate::tree::{Cursor, Tree};
 ///     txn.put("b", "2")
 /// })?;
 /// let keys = db.view("b", |txn| {
-///     let (mut key, mut value, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+///     let mut keys = Vec::new();
 ///     let mut iter = txn.iter();
-///     while iter.next_ref(&mut key, &mut value) {
-///         keys.push(key.clone());
+///     while let Some((key, _value)) = iter.next_entry()? {
+///         keys.push(key.to_vec());
 ///     }
 ///     Ok(keys)
 /// })?;
@@ -35,32 +63,66 @@ use crate::tree::{Cursor, Tree};
 /// # Ok::<(), btree_store::Error>(())
 /// ```
 pub struct Iter {
-    core: Arc<Core>,
     cursor: Cursor,
-    pinned: TxnId,
+    hold: Hold,
     sticky: Sticky,
+    /// The error was yielded by the `Iterator`, which then ends.
+    has_told: bool,
 }
 
 impl Iter {
     /// A cursor over `tree`; `state` is pinned, or cannot go away while this runs.
     pub(super) fn new(core: &Arc<Core>, tree: Tree, state: TxnId, sticky: Sticky) -> Iter {
-        if !seeded!(PinReleasedWithTransaction) {
-            core.readers.pin(state);
-        }
-        Iter { core: Arc::clone(core), cursor: Cursor::new(tree), pinned: state, sticky }
+        let (cursor, hold) = (Cursor::new(tree), Hold::new(core, state));
+        Iter { cursor, hold, sticky, has_told: false }
     }
 
-    /// Steps over the next entry and puts it into the two buffers. `false` at the end, or when
-    /// the file is damaged: [`Iter::error`] tells, and the transaction around it fails.
+    /// Steps over the next entry and lends it until the cursor moves again. `None` at the end.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// # db.exec("b", |txn| (0..100_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 3])))?;
+    /// let bytes = db.view("b", |txn| {
+    ///     let (mut iter, mut bytes) = (txn.iter(), 0);
+    ///     while let Some((key, value)) = iter.next_entry()? {
+    ///         bytes += key.len() + value.len();
+    ///     }
+    ///     Ok(bytes)
+    /// })?;
+    /// assert_eq!(bytes, 700);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing, and so does
+    /// its transaction.
+    #[inline]
+    pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
+        self.sticky.note(self.cursor.next_lent(&self.hold.core.pager))
+    }
+
+    /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
+    /// beginning.
+    ///
+    /// # Errors
+    /// Those of [`Iter::next_entry`].
+    #[inline]
+    pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
+        self.sticky.note(self.cursor.previous_lent(&self.hold.core.pager))
+    }
+
+    /// Steps over the next entry and puts it into the two buffers; a value too large for a page
+    /// goes there straight from the file. `false` at the end, or when the file is damaged:
+    /// [`Iter::error`] tells, and the transaction around it fails.
     pub fn next_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
-        let step = self.cursor.next(&self.core.pager, key, value);
+        let step = self.cursor.next(&self.hold.core.pager, key, value);
         self.sticky.note(step).unwrap_or(false)
     }
 
     /// Steps over the previous entry and puts it into the two buffers. `false` at the beginning,
     /// or when the file is damaged: [`Iter::error`] tells, and the transaction around it fails.
     pub fn prev_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
-        let step = self.cursor.previous(&self.core.pager, key, value);
+        let step = self.cursor.previous(&self.hold.core.pager, key, value);
         self.sticky.note(step).unwrap_or(false)
     }
 
@@ -69,7 +131,7 @@ impl Iter {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
-        let moved = self.cursor.seek(&self.core.pager, key.as_ref());
+        let moved = self.cursor.seek(&self.hold.core.pager, key.as_ref());
         self.sticky.note(moved)
     }
 
@@ -79,16 +141,46 @@ impl Iter {
     }
 }
 
-impl Drop for Iter {
-    fn drop(&mut self) {
-        if !seeded!(PinReleasedWithTransaction) {
-            self.core.readers.unpin(self.pinned);
+impl Iterator for Iter {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_told {
+            return None;
         }
+        let entry = owned(self.next_entry());
+        self.has_told = matches!(entry, Some(Err(_)));
+        entry
     }
+}
+
+/// A lent entry as an iterator yields it.
+pub(super) fn owned(entry: Result<Option<Lent<'_>>>) -> Option<Result<(Vec<u8>, Vec<u8>)>> {
+    entry.map(|lent| lent.map(|(key, value)| (key.to_vec(), value.to_vec()))).transpose()
 }
 
 impl std::fmt::Debug for Iter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter").field("state", &self.pinned).finish_non_exhaustive()
+        f.debug_struct("Iter").field("state", &self.hold.state).finish_non_exhaustive()
+    }
+}
+
+/// All entries of a bucket, copied, as [`ReadOnlyTxn::iter`] yields them.
+impl IntoIterator for &ReadOnlyTxn<'_> {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+/// All entries of a bucket, copied, as they are now.
+impl IntoIterator for &Txn<'_> {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
     }
 }

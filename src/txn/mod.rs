@@ -1,17 +1,19 @@
 //! Transactions (layer L6).
 //!
-//! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], and [`Iter`]; the limits of
-//! keys and names. Must not know: how a store is opened or shared.
+//! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`] and [`Range`]; the
+//! limits of keys and names. Must not know: how a store is opened or shared.
 //! Keeps: errors-stick, commit-atomic, snapshot-stable.
 
 mod iter;
 mod multi;
+mod range;
 mod read;
 mod value;
 mod write;
 
 pub use iter::Iter;
 pub use multi::MultiTxn;
+pub use range::Range;
 pub use read::ReadOnlyTxn;
 pub use value::ValueRef;
 pub use write::Txn;

@@ -3,6 +3,7 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
+use super::range::Bounds;
 use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
 use crate::catalog::Record;
@@ -14,7 +15,7 @@ use crate::pager::Sight;
 use crate::readers::Snapshot;
 use crate::sync::Arc;
 use crate::tree::{At, Cursor, Expected, GROUP, Seen, Tree, find_below, look, look_all};
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 
 /// A bucket of the newest durable state, which does not change while the transaction lasts.
 pub struct ReadOnlyTxn<'t> {
@@ -315,6 +316,34 @@ impl<'t> ReadOnlyTxn<'t> {
     )]
     pub fn iter(&self) -> Iter {
         Iter::new(self.core, self.tree(), self.snapshot.txn, self.sticky.clone())
+    }
+
+    /// The entries whose keys lie in a range. None, when it ends before
+    /// it begins.
+    ///
+    /// All entries are `txn.range::<[u8]>(..)`.
+    pub fn range<'k, K: AsRef<[u8]> + ?Sized + 'k>(
+        &self,
+        range: impl RangeBounds<&'k K>,
+    ) -> super::Range {
+        self.bounded(Bounds::of(&range))
+    }
+
+    /// The entries whose keys begin with `prefix`.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// # db.exec("b", |txn| ["a", "ab", "ac", "b"].iter().try_for_each(|key| txn.put(key, "")))?;
+    /// let count = db.view("b", |txn| Ok(txn.prefix("a").count()))?;
+    /// assert_eq!(count, 3);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> super::Range {
+        self.bounded(Bounds::of_prefix(prefix.as_ref()))
+    }
+
+    fn bounded(&self, bounds: Bounds) -> super::Range {
+        super::Range::new(self.core, (self.tree(), self.snapshot.txn), bounds, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.

@@ -1,0 +1,196 @@
+//! Ranges of a bucket (part of txn, layer L6).
+//!
+//! Owns: [`Range`], an iterator whose two ends move on their own, and what bounds mean.
+//! Must not know: how a tree is walked. Keeps: snapshot-stable, errors-stick.
+
+use super::Sticky;
+use super::iter::{Hold, owned};
+use crate::commit::Core;
+use crate::error::{Error, Result};
+use crate::page::TxnId;
+use crate::sync::Arc;
+use crate::tree::{Cursor, Lent, Tree};
+use std::iter::FusedIterator;
+use std::ops::{Bound, RangeBounds};
+
+/// The keys not below the first, and below the second where there is one.
+pub(super) struct Bounds {
+    pub(super) from: Vec<u8>,
+    pub(super) to: Option<Vec<u8>>,
+}
+
+/// The lowest key above `key`.
+fn successor(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+impl Bounds {
+    pub(super) fn of<'k, K: AsRef<[u8]> + ?Sized + 'k>(range: &impl RangeBounds<&'k K>) -> Bounds {
+        let from = match range.start_bound() {
+            Bound::Included(key) => key.as_ref().to_vec(),
+            Bound::Excluded(key) => successor(key.as_ref()),
+            Bound::Unbounded => Vec::new(),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(key) => Some(successor(key.as_ref())),
+            Bound::Excluded(key) => Some(key.as_ref().to_vec()),
+            Bound::Unbounded => None,
+        };
+        Bounds { from, to }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub(super) fn of_prefix(prefix: &[u8]) -> Bounds {
+        // The lowest key behind them: the prefix with its last byte that can grow made larger.
+        let kept = prefix.iter().rposition(|&byte| byte < u8::MAX);
+        let to = kept.map(|at| [&prefix[..at], &[prefix[at] + 1]].concat());
+        Bounds { from: prefix.to_vec(), to }
+    }
+}
+
+/// The entries of a bucket whose keys lie in a range, as they were when this was made, in the
+/// order of the keys.
+///
+/// Both ends move on their own, and the iterator ends where they meet. It does not see what its
+/// transaction writes afterwards, and may outlive it. An error is yielded once, by the end that
+/// meets it; then both ends have ended, for good, and the transaction around it fails:
+/// a short scan is never a success. [`Range::next_entry`] and [`Range::prev_entry`] lend the
+/// entries instead of copying them.
+///
+/// ```
+/// # let db = btree_store::Options::new().open_in_memory()?;
+/// db.exec("b", |txn| (b'a'..=b'f').try_for_each(|key| txn.put([key], "value")))?;
+/// db.view("b", |txn| {
+///     let keys = |entry: btree_store::Result<(Vec<u8>, _)>| entry.map(|(key, _)| key[0] as char);
+///     let some: String = txn.range("b".."e").map(keys).collect::<Result<_, _>>()?;
+///     assert_eq!(some, "bcd");
+///     let back: String = txn.range("b"..).rev().map(keys).collect::<Result<_, _>>()?;
+///     assert_eq!(back, "fedcb");
+///     let mut range = txn.range("a"..="c");
+///     let ends = [range.next(), range.next_back(), range.next(), range.next()];
+///     assert_eq!(ends.into_iter().flatten().count(), 3);
+///     Ok(())
+/// })?;
+/// # Ok::<(), btree_store::Error>(())
+/// ```
+pub struct Range {
+    front: Cursor,
+    back: Cursor,
+    /// Which ends have moved: only then can they meet.
+    has_moved: Moved,
+    /// The ends have met, or one met an error.
+    is_over: bool,
+    hold: Hold,
+    sticky: Sticky,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Moved {
+    front: bool,
+    back: bool,
+}
+
+impl Range {
+    /// A range of `tree`; `state` is pinned, or cannot go away while this runs.
+    pub(super) fn new(
+        core: &Arc<Core>,
+        (tree, state): (Tree, TxnId),
+        bounds: Bounds,
+        sticky: Sticky,
+    ) -> Range {
+        let Bounds { from, to } = bounds;
+        Range {
+            front: Cursor::bounded(tree.clone(), from.clone(), to.clone()),
+            back: Cursor::bounded(tree, from, to),
+            has_moved: Moved::default(),
+            is_over: false,
+            hold: Hold::new(core, state),
+            sticky,
+        }
+    }
+
+    /// The first entry that is left, lent until the range moves again; `None` when none is left.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`]; the range then keeps failing, and so does
+    /// its transaction.
+    #[inline]
+    pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
+        self.check()?;
+        if self.is_over {
+            return Ok(None);
+        }
+        self.has_moved.front = true;
+        let step = self.sticky.note(self.front.next_lent(&self.hold.core.pager));
+        let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
+        match step {
+            Ok(Some((key, value))) if is_left(key) => Ok(Some((key, value))),
+            Ok(_) => {
+                self.is_over = true;
+                Ok(None)
+            }
+            Err(error) => {
+                self.is_over = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The last entry that is left, lent until the range moves again; `None` when none is left.
+    ///
+    /// # Errors
+    /// Those of [`Range::next_entry`].
+    #[inline]
+    pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
+        self.check()?;
+        if self.is_over {
+            return Ok(None);
+        }
+        self.has_moved.back = true;
+        let step = self.sticky.note(self.back.previous_lent(&self.hold.core.pager));
+        let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
+        match step {
+            Ok(Some((key, value))) if is_left(key) => Ok(Some((key, value))),
+            Ok(_) => {
+                self.is_over = true;
+                Ok(None)
+            }
+            Err(error) => {
+                self.is_over = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The error that ended the range, if one did.
+    pub fn error(&self) -> Option<Error> {
+        self.front.error().or_else(|| self.back.error())
+    }
+
+    #[inline]
+    fn check(&self) -> Result<()> {
+        if self.is_over { self.error().map_or(Ok(()), Err) } else { Ok(()) }
+    }
+}
+
+impl Iterator for Range {
+    type Item = Result<(Vec<u8>, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over { None } else { owned(self.next_entry()) }
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_over { None } else { owned(self.prev_entry()) }
+    }
+}
+
+impl FusedIterator for Range {}
+
+impl std::fmt::Debug for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Range").field("state", &self.hold.state).finish_non_exhaustive()
+    }
+}
