@@ -27,7 +27,7 @@ use std::ptr::NonNull;
 /// Bytes in front of a page in its frame; together with the page's own header a cache line.
 const HEADER_BYTES: usize = 32;
 /// Frames begin at multiples of it.
-const LINE_BYTES: usize = 64;
+pub(crate) const LINE_BYTES: usize = 64;
 /// Regions of at least this size are aligned to it, so that the system may map large pages.
 const HUGE_BYTES: usize = 2 << 20;
 
@@ -274,10 +274,18 @@ impl Arena {
 
     /// Asks for the first lines of a frame; behind a short frame those of the next.
     #[inline]
-    fn prefetch(&self, frame: u32, lines: usize) {
+    pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
         let first = self.at(frame).as_ptr();
         (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
     }
+}
+
+/// Asks for the first lines of some bytes, before they are wanted.
+#[inline]
+pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
+    let first = bytes.as_ptr();
+    let lines = lines.min(bytes.len() / LINE_BYTES);
+    (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -268,6 +268,10 @@ impl PageRead for Pager {
         Ok(page)
     }
 
+    fn prefetch(&self, child: ChildRef) {
+        self.cache.prefetch(child.id, self.page_size);
+    }
+
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
         if let Some(placed) = self.in_flight.read().runs.get(&run.first) {
             out.extend_from_slice(&placed.value);

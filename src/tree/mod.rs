@@ -23,6 +23,7 @@ pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all};
 pub(crate) use relocate::Move;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
+use crate::arena::prefetch_bytes;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
@@ -165,7 +166,7 @@ impl Held {
         if let Held::Dirty(dirty) = self
             && let Some(kid) = &dirty.kids[at]
         {
-            return fetch(&kid.bytes, LINES);
+            return prefetch_bytes(&kid.bytes, usize::MAX);
         }
         pages.prefetch(self.node().child(at));
     }
@@ -328,7 +329,7 @@ impl Edit<'_> {
         }
         match &mut parent.kids[at] {
             Some(kid) => {
-                fetch(&kid.bytes, LINES);
+                prefetch_bytes(&kid.bytes, LINES);
                 Ok(Arc::make_mut(kid))
             }
             None => Err(Error::internal("a child that was made dirty is not")),
@@ -364,13 +365,6 @@ impl Edit<'_> {
 
 /// Lines at the beginning of a dirty page that are asked for before it is searched.
 const LINES: usize = 14;
-
-/// Reads one byte of each of the first lines of a page, so that all are fetched side by side.
-#[inline]
-fn fetch(bytes: &[u8], lines: usize) {
-    let lines = bytes.iter().step_by(64).take(lines);
-    std::hint::black_box(lines.fold(0, |all, byte| all ^ byte));
-}
 
 /// Checks what only the reader of a page can check: that it is the child its parent means.
 pub(crate) fn check_child(bytes: &[u8], child: ChildRef, expected: Expected) -> Result<()> {
