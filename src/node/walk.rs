@@ -37,7 +37,7 @@ pub(crate) struct Walk {
 }
 
 /// Where a leaf holds a value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ValueAt {
     pub(crate) from: usize,
     pub(crate) to: usize,

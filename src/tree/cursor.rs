@@ -7,7 +7,7 @@
 use super::{Held, PageRead, Tree};
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
-use crate::node::{KeyBuffer, Node, Walk};
+use crate::node::{KeyBuffer, Node, ValueAt, Walk};
 use crate::seeded::seeded;
 
 /// An entry that is lent until the cursor moves.
@@ -27,6 +27,8 @@ pub(crate) struct Cursor {
     path: Vec<Step>,
     leaf: Option<Held>,
     walk: Walk,
+    /// Where the leaf holds the value that is shown.
+    place: ValueAt,
     /// The leaf's entry behind the position, between `low` and `high`.
     at: usize,
     /// The first of the leaf's entries within the bounds.
@@ -100,6 +102,7 @@ impl Cursor {
             path: Vec::new(),
             leaf: None,
             walk: Walk::default(),
+            place: ValueAt::default(),
             at: 0,
             low: 0,
             high: 0,
@@ -121,30 +124,40 @@ impl Cursor {
         self.stick(result)
     }
 
-    /// Steps over the next entry and lends it. `None` at the end.
+    /// Steps over the next entry, which [`Cursor::shown`] lends. `false` at the end.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     #[inline]
-    pub(crate) fn next_lent(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
+    pub(crate) fn forward(&mut self, pages: &dyn PageRead) -> Result<bool> {
         if self.at >= self.high && !self.enter(pages, Way::Forward)? {
-            return Ok(None);
+            return Ok(false);
         }
         self.at += 1;
-        self.lend(pages, self.at - 1).map(Some)
+        self.show(pages, self.at - 1)
     }
 
-    /// Steps over the previous entry and lends it. `None` at the beginning.
+    /// Steps over the previous entry, which [`Cursor::shown`] lends. `false` at the beginning.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     #[inline]
-    pub(crate) fn previous_lent(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
+    pub(crate) fn backward(&mut self, pages: &dyn PageRead) -> Result<bool> {
         if self.at <= self.low && !self.enter(pages, Way::Backward)? {
-            return Ok(None);
+            return Ok(false);
         }
         self.at -= 1;
-        self.lend(pages, self.at).map(Some)
+        self.show(pages, self.at)
+    }
+
+    /// The entry that the last step went over.
+    #[inline]
+    pub(crate) fn shown(&self) -> Lent<'_> {
+        let bytes = match &self.leaf {
+            Some(leaf) if !self.place.is_reference => leaf.bytes(),
+            _ => return (self.key.key(), &self.value),
+        };
+        (self.key.key(), &bytes[self.place.from..self.place.to])
     }
 
     /// Steps over the next entry and puts it into the buffers. `false` at the end.
@@ -218,26 +231,24 @@ impl Cursor {
         (self.at, self.low, self.high) = (0, 0, 0);
     }
 
-    /// Lends entry `at` of the leaf.
+    /// Makes entry `at` of the leaf the one that is shown.
     #[inline]
-    fn lend(&mut self, pages: &dyn PageRead, at: usize) -> Result<Lent<'_>> {
+    fn show(&mut self, pages: &dyn PageRead, at: usize) -> Result<bool> {
         let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        let place = self.walk.entry(leaf.bytes(), at, &mut self.key);
-        if place.is_reference {
-            return self.lend_large(pages, at);
+        self.place = self.walk.entry(leaf.bytes(), at, &mut self.key);
+        if self.place.is_reference {
+            self.read_large(pages, at)?;
         }
-        let bytes = self.leaf.as_ref().map_or(&[][..], Held::bytes);
-        Ok((self.key.key(), &bytes[place.from..place.to]))
+        Ok(true)
     }
 
-    /// Reads a value that is not in the leaf, and lends it with its key.
+    /// Reads a value that is not in the leaf.
     #[cold]
-    fn lend_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<Lent<'_>> {
+    fn read_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<()> {
         self.value.clear();
         let leaf = self.leaf.as_ref().ok_or_else(misplaced);
         let read = leaf.and_then(|leaf| leaf.append_value(pages, at, &mut self.value));
-        self.stick(read)?;
-        Ok((self.key.key(), &self.value))
+        self.stick(read)
     }
 
     /// Copies entry `at` of the leaf. A value too large for a leaf goes from the file to the

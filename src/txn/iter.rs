@@ -98,7 +98,8 @@ impl Iter {
     /// its transaction.
     #[inline]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.next_lent(&self.hold.core.pager))
+        let step = self.cursor.forward(&self.hold.core.pager);
+        Ok(self.sticky.note(step)?.then(|| self.cursor.shown()))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -108,7 +109,8 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.previous_lent(&self.hold.core.pager))
+        let step = self.cursor.backward(&self.hold.core.pager);
+        Ok(self.sticky.note(step)?.then(|| self.cursor.shown()))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value too large for a page

@@ -121,19 +121,12 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.front = true;
-        let step = self.sticky.note(self.front.next_lent(&self.hold.core.pager));
-        let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
-        match step {
-            Ok(Some((key, value))) if is_left(key) => Ok(Some((key, value))),
-            Ok(_) => {
-                self.is_over = true;
-                Ok(None)
-            }
-            Err(error) => {
-                self.is_over = true;
-                Err(error)
-            }
-        }
+        let step = self.front.forward(&self.hold.core.pager);
+        let is_left = matches!(step, Ok(true))
+            && (!self.has_moved.back || self.front.key() < self.back.key());
+        self.is_over = !is_left;
+        self.sticky.note(step)?;
+        Ok(is_left.then(|| self.front.shown()))
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -147,19 +140,12 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.back = true;
-        let step = self.sticky.note(self.back.previous_lent(&self.hold.core.pager));
-        let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
-        match step {
-            Ok(Some((key, value))) if is_left(key) => Ok(Some((key, value))),
-            Ok(_) => {
-                self.is_over = true;
-                Ok(None)
-            }
-            Err(error) => {
-                self.is_over = true;
-                Err(error)
-            }
-        }
+        let step = self.back.backward(&self.hold.core.pager);
+        let is_left = matches!(step, Ok(true))
+            && (!self.has_moved.front || self.back.key() > self.front.key());
+        self.is_over = !is_left;
+        self.sticky.note(step)?;
+        Ok(is_left.then(|| self.back.shown()))
     }
 
     /// The error that ended the range, if one did.
