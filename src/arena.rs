@@ -84,8 +84,8 @@ pub(crate) struct Empties {
     /// A bit for each frame.
     words: Vec<u64>,
     count: usize,
-    /// No word before this one has a bit.
-    low: usize,
+    /// No word from this one on has a bit.
+    end: usize,
 }
 
 /// Bytes that a frame of this page size takes.
@@ -326,7 +326,8 @@ impl Empties {
         {
             *last = (1 << (count % 64)) - 1;
         }
-        Empties { words, count, low: 0 }
+        let end = words.len();
+        Empties { words, count, end }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -339,10 +340,12 @@ impl Empties {
         if self.words.get(word).is_some_and(|bits| bits >> bit & 1 == 1) {
             return Some(self.take_bit(word, bit));
         }
-        while *self.words.get(self.low)? == 0 {
-            self.low += 1;
+        // From the end, where the homes of pages are that a small file does not have.
+        while self.words[..self.end].last().is_some_and(|&bits| bits == 0) {
+            self.end -= 1;
         }
-        Some(self.take_bit(self.low, self.words[self.low].trailing_zeros()))
+        let bits = *self.words[..self.end].last()?;
+        Some(self.take_bit(self.end - 1, bits.ilog2()))
     }
 
     fn take_bit(&mut self, word: usize, bit: u32) -> Empty {
@@ -359,7 +362,7 @@ impl Empties {
         let word = frame as usize / 64;
         self.words[word] |= 1 << (frame % 64);
         self.count += 1;
-        self.low = self.low.min(word);
+        self.end = self.end.max(word + 1);
     }
 }
 

@@ -124,6 +124,7 @@ impl Pager {
     pub(crate) fn land_flight(&self) {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
+        self.cache.settle();
         for page in landed.pages.into_values() {
             self.note_lines(page.bytes());
             self.cache.insert(&page);

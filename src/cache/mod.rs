@@ -209,6 +209,15 @@ impl Cache {
         }
     }
 
+    /// Empties the frames of pages that were forgotten, so that what comes in their place finds
+    /// its home free.
+    pub(crate) fn settle(&self) {
+        let frames = &mut *self.frames.lock();
+        if !frames.retired.is_empty() {
+            self.arena.reclaim(&mut frames.retired, &mut frames.empties);
+        }
+    }
+
     /// Forgets a page.
     pub(crate) fn remove(&self, id: PageId) {
         if self.arena.frames() == 0 {

@@ -187,3 +187,19 @@ fn threads_see_the_pages_they_ask_for() {
     });
     assert!(cache.len() <= 40);
 }
+
+/// Written anew again and again, pages stay where they are found at once.
+#[test]
+fn pages_written_anew_come_home() {
+    let (cache, _) = cache(200);
+    for txn in 1..50 {
+        (2..100).for_each(|id| cache.remove(PageId(id)));
+        cache.settle();
+        for id in 2..100 {
+            cache.insert(&page(id, txn));
+        }
+        let at_home =
+            |id: u32| cache.arena.tag(cache.home(PageId(id))) == tag_of(page(id, txn).child_ref());
+        assert!((2..100).all(at_home), "transaction {txn}");
+    }
+}
