@@ -106,7 +106,8 @@ fn run_apart(technique: &str, bug: Option<Bug>) -> Cell {
         child.wait().expect("a child that was ended can be waited for");
     }
     // What the shell says when it cannot start the program; it is no bug that was found.
-    let did_not_start = status.and_then(|status| status.code()).is_some_and(|c| c == 126 || c == 127);
+    let code = status.and_then(|status| status.code());
+    let did_not_start = matches!(code, Some(126 | 127));
     assert!(!did_not_start, "the program did not start: was it built anew meanwhile?");
     let text = reader.join().expect("reading does not panic").unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
