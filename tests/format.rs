@@ -199,7 +199,7 @@ fn the_checksum_is_the_published_one() {
 }
 
 /// The document with every worked example as the engine writes it now, and as the decoder reads
-/// it. A fence says what its block shows: `page 4`, `run 5 2` (first page, pages), `log 13`,
+/// it. A fence says what its block shows: `page 4`, `run 5 2` (first page, pages), `log 2`,
 /// `header 7`; a block `says` tells what the dump above it holds.
 fn refreshed(document: &str) -> String {
     let file = example::two_commits().expect("the commits succeed");
