@@ -13,7 +13,6 @@
 
 #[cfg(all(seeded_bug, feature = "sim"))]
 #[path = "kill_matrix/matrix.rs"]
-#[rustfmt::skip] // Some of its modules are still to come.
 mod matrix;
 
 /// What the tests have for looking at files, and at what reaches the storage.
