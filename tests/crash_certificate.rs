@@ -2,7 +2,7 @@
 //! the certificate covers as a whole?
 #![cfg(feature = "sim")]
 
-use btree_store::sim::certify::{Certifier, Initial, Row, Step, Workload};
+use btree_store::sim::certify::{Certifier, FAMILY, Initial, Row, Step, Workload, rows_of};
 
 /// The levels of the tree after these steps, from each initial state.
 fn heights(page_size: u32, steps: &[Step]) -> [u8; 4] {
@@ -54,4 +54,22 @@ fn the_same_workload_has_the_same_row_each_time() {
         part.rows.iter().map(Row::line).collect::<Vec<_>>()
     };
     assert_eq!(lines(), lines());
+}
+
+/// The file is complete: each part has a row for each of its workloads, and all are verified.
+/// That its rows are those of this very engine, `examples/certify.rs` shows with `recheck`.
+#[test]
+fn the_certificate_is_whole() {
+    let text = include_str!("../docs/certificate.json");
+    assert!(text.contains("\"verdict\": \"verified\""));
+    assert!(text.contains(&format!("\"family\": {FAMILY}")));
+    for certifier in Certifier::all() {
+        let rows = rows_of(text, &certifier.tag());
+        let numbers = certifier.numbers();
+        assert_eq!(rows.len(), numbers.len(), "{}", certifier.tag());
+        for (row, number) in rows.into_iter().zip(numbers) {
+            let begin = format!("[\"{}\", \"verified\", ", Workload::numbered(number).code());
+            assert!(row.starts_with(&begin), "{}: {row}", certifier.tag());
+        }
+    }
 }
