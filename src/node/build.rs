@@ -46,10 +46,33 @@ pub(super) struct Form<'p, 'a> {
 }
 
 impl<'p, 'a> Form<'p, 'a> {
-    /// The page of these slots with the longest prefix.
-    fn new(parts: &'p Parts<'a>, range: Range<usize>, shape: Shape) -> Form<'p, 'a> {
+    /// The page of these slots, if they fit: with the longest prefix, or with the one that takes
+    /// the fewest bytes when the longest takes too many.
+    fn fitting(
+        parts: &'p Parts<'a>,
+        range: Range<usize>,
+        shape: Shape,
+        page_size: usize,
+    ) -> Option<Form<'p, 'a>> {
         let prefix_len = shared_prefix(parts, &range);
-        Form { parts, range, shape, prefix_len }
+        let form = Form { parts, range, shape, prefix_len };
+        if form.len() <= page_size {
+            return Some(form);
+        }
+        Some(form.smallest()).filter(|form| form.len() <= page_size)
+    }
+
+    /// The same with the prefix that takes the fewest bytes.
+    ///
+    /// Four bytes of prefix save up to four in each key that is longer than prefix and head, and
+    /// nothing in the others: a prefix longer than that costs more than it saves.
+    #[cold]
+    fn smallest(self) -> Form<'p, 'a> {
+        let longest = self.range.clone().map(|at| self.parts.get(at).key.len()).max().unwrap_or(0);
+        let useful = longest.saturating_sub(HEAD_LEN).next_multiple_of(4).min(self.prefix_len);
+        let longer = Form { prefix_len: useful, ..self };
+        let shorter = Form { prefix_len: useful & !3, range: longer.range.clone(), ..longer };
+        if shorter.len() < longer.len() { shorter } else { longer }
     }
 
     /// Bytes that the page takes.
@@ -96,14 +119,11 @@ impl<'p, 'a> Form<'p, 'a> {
         put_u16(out, HEADER_HEAP, small(heap));
     }
 
-    /// A page of its own, if it holds all the slots.
-    fn build(&self, page_size: usize) -> Option<Box<[u8]>> {
-        if self.len() > page_size {
-            return None;
-        }
+    /// A page of its own, which has room for all the slots.
+    fn build(&self, page_size: usize) -> Box<[u8]> {
         let mut page = vec![0; page_size].into_boxed_slice();
         self.write(&mut page);
-        Some(page)
+        page
     }
 }
 
@@ -163,9 +183,9 @@ const EMPTY: [u8; HEADER_LEN] = [0; HEADER_LEN];
 fn single(page_size: usize, key: &[u8], content: Content<'_>, shape: Shape) -> Box<[u8]> {
     let slot = Slot { key: Key::whole(key), content };
     let parts = Parts::with(Node::new(&EMPTY), 0, slot);
-    Form::new(&parts, 0..1, shape)
-        .build(page_size)
+    Form::fitting(&parts, 0..1, shape, page_size)
         .expect("the largest cell takes half a page, the longest separator a quarter")
+        .build(page_size)
 }
 
 /// What a page that was split in two gave away.
@@ -234,7 +254,7 @@ fn split_off_last(page: &mut [u8], key: &[u8], payload: Payload<'_>) -> Split {
     let parts = Parts::with(Node::new(&EMPTY), 0, slot);
     let form =
         Form { parts: &parts, range: 0..1, shape: Shape { level: 0, first: None }, prefix_len };
-    let mut right = form.build(page.len()).expect("the largest cell takes half a page");
+    let mut right = form.build(page.len());
     put_u16(page, HEADER_RUN, 0);
     put_u16(&mut right, HEADER_RUN, 1);
     let is_lost = seeded!(SplitDropsMiddleEntry) && count > 1;
@@ -302,25 +322,30 @@ struct Halving<'p, 'a> {
 }
 
 impl<'p, 'a> Halving<'p, 'a> {
-    /// The two pages of a cut before slot `at`; of a branch, the slot itself moves up.
+    /// The two pages of a cut before slot `at`, if the slots fit; of a branch, the slot itself
+    /// moves up.
     fn forms(&self, at: usize) -> Option<[Form<'p, 'a>; 2]> {
         let (parts, len) = (self.parts, self.parts.len);
         let right = match self.shape.first {
             _ if at == 0 || at >= len => return None,
-            None => Form::new(parts, at..len, self.shape),
+            None => self.form(at..len, self.shape)?,
             Some(_) if at + 1 >= len => return None,
             Some(_) => {
                 let Content::Branch(first) = parts.get(at).content else { return None };
-                Form::new(parts, at + 1..len, Shape { first: Some(first), ..self.shape })
+                self.form(at + 1..len, Shape { first: Some(first), ..self.shape })?
             }
         };
         let is_lost = seeded!(SplitDropsMiddleEntry) && self.shape.first.is_none() && at > 1;
-        let left = Form::new(parts, 0..at - usize::from(is_lost), self.shape);
+        let left = self.form(0..at - usize::from(is_lost), self.shape)?;
         Some([left, right])
     }
 
+    fn form(&self, range: Range<usize>, shape: Shape) -> Option<Form<'p, 'a>> {
+        Form::fitting(self.parts, range, shape, self.page_size)
+    }
+
     fn fits(&self, at: usize) -> bool {
-        self.forms(at).is_some_and(|forms| forms.iter().all(|form| form.len() <= self.page_size))
+        self.forms(at).is_some()
     }
 
     /// The first of `wanted` whose halves fit, or the place near the middle of the bytes.
@@ -351,7 +376,7 @@ impl<'p, 'a> Halving<'p, 'a> {
 
     /// Writes the left page over `left`, the right one as a page of its own.
     fn split(&self, at: usize, left: &mut [u8]) -> Split {
-        let forms = self.forms(at).expect("a cut lies between two slots");
+        let forms = self.forms(at).expect("a cut that fits was chosen");
         let (after, cut) = (forms[0].range.end, self.parts.get(at).key);
         let (separator, left_len) = if self.shape.first.is_some() {
             (cut.first_bytes(cut.len()), at + 1)
@@ -360,7 +385,7 @@ impl<'p, 'a> Halving<'p, 'a> {
         };
         left.fill(0);
         forms[0].write(left);
-        let right = forms[1].build(self.page_size).expect("a cut that fits was chosen");
+        let right = forms[1].build(self.page_size);
         Split { separator, right, left_len }
     }
 }
@@ -388,7 +413,8 @@ fn joined<'a>(left: Node<'a>, separator: &'a [u8], right: Node<'a>) -> Parts<'a>
 pub(crate) fn merge(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Box<[u8]>> {
     let node = Node::new(left);
     let parts = joined(node, separator, Node::new(right));
-    Form::new(&parts, 0..parts.len, Shape::of(node)).build(left.len())
+    let form = Form::fitting(&parts, 0..parts.len, Shape::of(node), left.len())?;
+    Some(form.build(left.len()))
 }
 
 /// Shares the slots of two neighbours evenly. `None` when that does not fit.

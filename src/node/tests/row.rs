@@ -242,7 +242,8 @@ impl Row {
         let slots = self.joined(at);
         let (left, right) = (&self.pages[at], &self.pages[at + 1]);
         let merged = merge(&left.page, &self.separators[at], &right.page);
-        let need = cost(left.is_leaf(), &slots, prefix_of(&slots));
+        let prefix_len = prefix_of(left.is_leaf(), &slots, self.page_size);
+        let need = cost(left.is_leaf(), &slots, prefix_len);
         assert_eq!(merged.is_some(), need <= self.page_size, "{need} bytes are needed");
         if let Some(page) = merged {
             let page = Twin::built(page, left.first, slots, 0);

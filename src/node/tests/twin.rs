@@ -74,12 +74,21 @@ pub(super) fn cost(is_leaf: bool, slots: &BTreeMap<Vec<u8>, Content>, prefix_len
     fixed + padded + slots.iter().map(slot).sum::<usize>()
 }
 
-/// The longest prefix that all keys share.
-pub(super) fn prefix_of(slots: &BTreeMap<Vec<u8>, Content>) -> usize {
-    match (slots.first_key_value(), slots.last_key_value()) {
+/// The prefix of a page that is built whole: the longest that all keys share, or the longest of
+/// those that take the fewest bytes when that takes more than a page.
+pub(super) fn prefix_of(
+    is_leaf: bool,
+    slots: &BTreeMap<Vec<u8>, Content>,
+    page_size: usize,
+) -> usize {
+    let longest = match (slots.first_key_value(), slots.last_key_value()) {
         (Some((first, _)), Some((last, _))) => shared(first, last),
         _ => 0,
+    };
+    if cost(is_leaf, slots, longest) <= page_size {
+        return longest;
     }
+    (0..=longest).rev().min_by_key(|&len| cost(is_leaf, slots, len)).expect("zero is one")
 }
 
 impl Twin {
@@ -90,7 +99,7 @@ impl Twin {
         slots: BTreeMap<Vec<u8>, Content>,
         run: usize,
     ) -> Twin {
-        let prefix_len = prefix_of(&slots);
+        let prefix_len = prefix_of(first.is_none(), &slots, page.len());
         Twin { page, first, slots, prefix_len, run }
     }
 

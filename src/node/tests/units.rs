@@ -3,10 +3,10 @@
 //! Attack: sorted-keys, cells-disjoint, separators-bound-children, same-calls-same-bytes.
 
 use super::anatomy::dissect;
-use super::halves::split_leaf;
+use super::halves::{rebalance, split_leaf};
 use super::keys::inline_len_max;
-use super::twin::{Content, Twin};
-use crate::format::{PAGE_SIZE_MAX, PAGE_SIZE_MIN, VALUE_OVERFLOW, key_len_max};
+use super::twin::{Content, Twin, cost};
+use crate::format::{HEADER_LEN, PAGE_SIZE_MAX, PAGE_SIZE_MIN, VALUE_OVERFLOW, key_len_max};
 use crate::node::{
     Encoded, Insertion, Node, NodeMut, Run, Value, merge, run_pages, single_branch, single_leaf,
 };
@@ -164,6 +164,33 @@ fn a_split_whose_smallest_key_has_another_prefix_keeps_both_halves_within_their_
         let keys = [dissect(&split.left).keys, dissect(&split.right).keys].concat();
         assert_eq!((keys.len(), keys[at].as_slice()), (count + 1, key));
     }
+}
+
+/// A leaf of three entries, full to the byte, whose keys share a prefix that the page does
+/// without: with it they would take more than a page.
+fn full_leaf(keys: [&[u8]; 3]) -> Twin {
+    let mut leaf = leaf_of(&[(b"a", b"")]);
+    for key in &keys[..2] {
+        assert!(leaf.insert(key, &Content::Inline(vec![1; 150])));
+    }
+    leaf.remove_leaf(b"a");
+    let last = BTreeMap::from([(keys[2].to_vec(), Content::Inline(Vec::new()))]);
+    let fixed = cost(true, &last, 0) - HEADER_LEN;
+    let left = SIZE - Node::new(&leaf.page).used() - fixed;
+    assert!(leaf.insert(keys[2], &Content::Inline(vec![2; left])));
+    leaf.check();
+    assert_eq!((Node::new(&leaf.page).used(), leaf.prefix_len), (SIZE, 0));
+    assert!(cost(true, &leaf.slots, 4) > SIZE);
+    leaf
+}
+
+#[test]
+fn two_pages_that_are_full_to_the_byte_can_be_shared_evenly() {
+    let left = full_leaf([b"keyA1", b"keyA2", b"keyA3"]);
+    let right = full_leaf([b"keyB1", b"keyB2", b"keyB3"]);
+    let halves = rebalance(&left.page, b"keyB", &right.page).expect("they are shared already");
+    assert_eq!(dissect(&halves.left).keys, dissect(&left.page).keys);
+    assert_eq!(dissect(&halves.right).keys, dissect(&right.page).keys);
 }
 
 #[test]
