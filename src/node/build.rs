@@ -69,9 +69,10 @@ impl<'p, 'a> Form<'p, 'a> {
     #[cold]
     fn smallest(self) -> Form<'p, 'a> {
         let longest = self.range.clone().map(|at| self.parts.get(at).key.len()).max().unwrap_or(0);
-        let useful = longest.saturating_sub(HEAD_LEN).next_multiple_of(4).min(self.prefix_len);
-        let longer = Form { prefix_len: useful, ..self };
-        let shorter = Form { prefix_len: useful & !3, range: longer.range.clone(), ..longer };
+        let useful = longest.saturating_sub(HEAD_LEN);
+        let longer = Form { prefix_len: useful.next_multiple_of(4).min(self.prefix_len), ..self };
+        let shorter_len = useful.min(longer.prefix_len) & !3;
+        let shorter = Form { prefix_len: shorter_len, range: longer.range.clone(), ..longer };
         if shorter.len() < longer.len() { shorter } else { longer }
     }
 
