@@ -66,7 +66,7 @@ impl World {
     /// Looks at a page; what it sees is the page, however often it looks.
     fn look(&self, page: &Page) {
         let hold = self.published.hold().expect("there are slots enough");
-        let look = self.cache.look(&hold).expect("the cache has a frame");
+        let look = self.cache.look(hold.seat()).expect("the cache has a frame");
         if let Some(seen) = look.peek(page.child_ref()) {
             assert_eq!(seen.bytes, page.bytes());
             self.let_others_run();
@@ -77,7 +77,7 @@ impl World {
     /// Looks at a page and borrows it.
     fn borrow(&self, page: &Page) {
         let hold = self.published.hold().expect("there are slots enough");
-        let look = self.cache.look(&hold).expect("the cache has a frame");
+        let look = self.cache.look(hold.seat()).expect("the cache has a frame");
         let lent = look.peek(page.child_ref()).map(|seen| seen.pin());
         drop(look);
         if let Some(lent) = lent {

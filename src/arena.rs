@@ -19,7 +19,7 @@
 
 use crate::fence::heavy_fence;
 use crate::seeded::seeded;
-use crate::slots::{Entered, Hold, Slots};
+use crate::slots::{Entered, Seat, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -150,7 +150,7 @@ impl Arena {
         self.frames
     }
 
-    #[inline]
+    #[inline(always)]
     fn at(&self, frame: u32) -> NonNull<u8> {
         assert!(frame < self.frames, "a frame of the arena");
         // SAFETY: the frame lies in the region, which is as long as all frames together.
@@ -170,7 +170,7 @@ impl Arena {
         &self.headers[frame as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     fn page(&self, frame: u32) -> NonNull<u8> {
         // SAFETY: a frame is longer than its header.
         unsafe { self.at(frame).add(HEADER_BYTES) }
@@ -181,7 +181,7 @@ impl Arena {
     /// # Safety
     /// The frame is pinned, or the caller entered an epoch, before it saw the frame's tag, and
     /// the slice does not outlive that.
-    #[inline]
+    #[inline(always)]
     unsafe fn bytes(&self, frame: u32) -> &[u8] {
         // SAFETY: the page lies in the region, was written before its tag appeared, and is not
         // written before the frame is reclaimed, which the caller rules out.
@@ -230,9 +230,9 @@ impl Arena {
 
     /// Begins to look at frames without pinning them.
     #[inline]
-    pub(crate) fn enter<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Looking<'a> {
-        assert!(Arc::ptr_eq(&self.slots, hold.slots()), "slots of the same store");
-        Looking { arena: self, entered: hold.enter(self.epoch.load(Ordering::Acquire)) }
+    pub(crate) fn enter<'a>(&'a self, seat: &'a Seat<'_>) -> Looking<'a> {
+        assert!(Arc::ptr_eq(&self.slots, seat.slots()), "slots of the same store");
+        Looking { arena: self, entered: seat.enter(self.epoch.load(Ordering::Acquire)) }
     }
 
     /// Removes the tag of a frame, unless it is another by now.
@@ -379,6 +379,7 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
+    #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the pin holds the frame, and the slice borrows from the pin.
         unsafe { self.arena.bytes(self.frame) }
@@ -447,6 +448,14 @@ impl<'a> Peeked<'_, 'a> {
         }
         Pinned { arena, frame: self.frame, place }
     }
+
+    /// Holds the frame beyond the life of whoever looks at it. `arena` is the frame's.
+    pub(crate) fn keep(self, arena: &Arc<Arena>) -> Pin {
+        assert!(std::ptr::eq(Arc::as_ptr(arena), self.looking.arena), "the frame's arena");
+        // As above: whoever retires the frame waits for this epoch, and sees the pin then.
+        arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        Pin { arena: Arc::clone(arena), frame: self.frame }
+    }
 }
 
 /// A frame that is held by somebody who borrows the arena.
@@ -458,7 +467,7 @@ pub(crate) struct Pinned<'a> {
 }
 
 impl Pinned<'_> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the pin holds the frame, and the slice borrows from the pin.
         unsafe { self.arena.bytes(self.frame) }

@@ -167,7 +167,7 @@ impl Page {
         Page { bytes: Bytes::Frame(pin) }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Own(bytes) => bytes,

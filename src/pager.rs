@@ -13,9 +13,9 @@ use crate::node::{Node, Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
 use crate::readers::State;
 use crate::seeded::seeded;
-use crate::slots::{Hold, Slots};
+use crate::slots::{Hold, Seat, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
-use crate::tree::{Expected, PageLook, PageRead, PlacedRun, check_child};
+use crate::tree::{At, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
 use std::collections::BTreeMap;
 
@@ -72,7 +72,12 @@ impl Pager {
     /// Begins to look at cached pages without holding them. `None` where that cannot be.
     #[inline]
     pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Sight<'a>> {
-        let look = self.cache.look(hold)?;
+        self.look_from(hold.seat())
+    }
+
+    #[inline]
+    fn look_from<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
+        let look = self.cache.look(seat)?;
         let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
         Some(Sight { look, leaf_lines, branch_lines })
     }
@@ -267,6 +272,13 @@ impl PageRead for Pager {
         let Some(page) = here else { return self.load(child, expected) };
         check_child(page.bytes(), child, expected)?;
         Ok(page)
+    }
+
+    fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<Page> {
+        let seat = self.slots.visit()?;
+        let sight = self.look_from(&seat)?;
+        let leaf = look_for_leaf(root, &sight, key)?;
+        Some(sight.look.keep(leaf))
     }
 
     fn prefetch(&self, child: ChildRef) {

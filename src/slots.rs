@@ -83,6 +83,13 @@ impl Slots {
         None
     }
 
+    /// A reader that names no version. `None` when all slots are taken.
+    pub(crate) fn visit(self: &Arc<Self>) -> Option<Seat<'_>> {
+        // No version lies where the slots do.
+        let slot = self.claim(Arc::as_ptr(self).addr())?;
+        Some(Seat { slots: self, slot })
+    }
+
     fn in_use(&self) -> &[Slot] {
         &self.slots[..self.used.load(Ordering::SeqCst).min(SLOTS)]
     }
@@ -128,10 +135,11 @@ impl<T> Published<T> {
             (0..100).for_each(|_| std::thread::yield_now());
         }
         let slot = self.slots.claim(version.addr())?;
+        let seat = Seat { slots: &self.slots, slot };
         loop {
             let newest = self.newest.load(Ordering::Acquire);
             if newest == version || seeded!(ReaderRegistersAfterRootRead) {
-                return Some(Hold { published: self, slot, version });
+                return Some(Hold { seat, version });
             }
             version = newest;
             slot.version.swap(version.addr(), Ordering::SeqCst);
@@ -171,14 +179,13 @@ impl<T> Published<T> {
     }
 }
 
-/// A version that is held, and the slot that says so.
-pub(crate) struct Hold<'a, T> {
-    published: &'a Published<T>,
+/// A slot that is taken.
+pub(crate) struct Seat<'a> {
+    slots: &'a Arc<Slots>,
     slot: &'a Slot,
-    version: *mut T,
 }
 
-impl<T> Hold<'_, T> {
+impl Seat<'_> {
     /// The reader begins to look at frames in this epoch, which the caller got from a load that
     /// acquires.
     ///
@@ -186,7 +193,7 @@ impl<T> Hold<'_, T> {
     /// When it does already.
     #[inline]
     pub(crate) fn enter(&self, epoch: u64) -> Entered<'_> {
-        // A hold stays with its thread; so nobody else changes the epoch meanwhile.
+        // A seat stays with its thread; so nobody else changes the epoch meanwhile.
         assert!(self.slot.epoch.load(Ordering::Relaxed) == 0, "a reader looks at one page a time");
         self.slot.epoch.store(epoch, Ordering::Relaxed);
         light_fence();
@@ -195,7 +202,27 @@ impl<T> Hold<'_, T> {
 
     /// The slots among which this one is.
     pub(crate) fn slots(&self) -> &Arc<Slots> {
-        &self.published.slots
+        self.slots
+    }
+}
+
+impl Drop for Seat<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.version.store(0, Ordering::Release);
+    }
+}
+
+/// A version that is held, and the slot that says so.
+pub(crate) struct Hold<'a, T> {
+    seat: Seat<'a>,
+    version: *mut T,
+}
+
+impl<'a, T> Hold<'a, T> {
+    /// The slot.
+    pub(crate) fn seat(&self) -> &Seat<'a> {
+        &self.seat
     }
 }
 
@@ -207,13 +234,6 @@ impl<T> std::ops::Deref for Hold<'_, T> {
         // SAFETY: `kept` owns the version: it was the newest after the slot had named it, and
         // `give_up` keeps the newest and what a slot names. The slot names it until the drop.
         unsafe { &*self.version }
-    }
-}
-
-impl<T> Drop for Hold<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.slot.version.store(0, Ordering::Release);
     }
 }
 

@@ -13,7 +13,7 @@
 use crate::arena::{Arena, Empties, Empty, LINE_BYTES, Looking, Peeked, Pin, Retired, frame_bytes};
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
-use crate::slots::{Hold, Slots};
+use crate::slots::{Seat, Slots};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// Places of a set of the locator: a cache line.
@@ -113,11 +113,11 @@ impl Cache {
 
     /// Begins to look at pages without holding them.
     #[inline]
-    pub(crate) fn look<'a, T>(&'a self, hold: &'a Hold<'_, T>) -> Option<Look<'a>> {
+    pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Look<'a>> {
         if self.arena.frames() == 0 {
             return None;
         }
-        Some(Look { cache: self, looking: self.arena.enter(hold) })
+        Some(Look { cache: self, looking: self.arena.enter(seat) })
     }
 
     /// Asks for a whole page that will be wanted, if it lies where it should.
@@ -305,6 +305,11 @@ impl<'a> Look<'a> {
     #[inline]
     pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
         self.looking.prefetch(self.cache.home(id), lines);
+    }
+
+    /// Holds a page beyond this time.
+    pub(crate) fn keep(&self, page: Peeked<'_, 'a>) -> Page {
+        Page::in_frame(page.keep(&self.cache.arena))
     }
 
     /// The page to which a parent refers, if it is here.

@@ -158,7 +158,7 @@ fn threads_see_the_pages_they_ask_for() {
                 let mut held = Vec::new();
                 for round in 0..40_000_u32 {
                     let page = wanted(&mut seed);
-                    let look = cache.look(&hold).expect("the cache has frames");
+                    let look = cache.look(hold.seat()).expect("the cache has frames");
                     let Some(seen) = look.peek(page.child_ref()) else {
                         drop(look);
                         cache.insert(page);

@@ -17,7 +17,7 @@ pub(crate) use build::{
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
-pub(crate) use walk::{KeyBuffer, ValueAt, Walk};
+pub(crate) use walk::{KeyBuffer, Walk};
 
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND,

@@ -3,15 +3,17 @@
 //! Owns: [`Walk`], a leaf's layout, decoded once; [`KeyBuffer`], in which keys are made whole.
 //! Must not know: trees.
 
-use super::{Layout, Node, payload_len};
+use super::{Layout, Node};
 use crate::format::{
-    HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, VALUE_UNPLACED, key_len_max,
+    HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, OVERFLOW_LEN, VALUE_UNPLACED,
 };
 use crate::page::{get_u16, get_u32};
 
 /// A key's rest is copied in one step of this many bytes, where the page has them: what is too
 /// much is overwritten later. A copy of a length that is not known costs three times as much.
 const STEP: usize = 32;
+/// What such a step fills behind the prefix.
+const ROOM: usize = HEAD_LEN + STEP;
 
 /// A key that is made whole, in a buffer that is used again for each.
 #[derive(Debug, Default)]
@@ -22,9 +24,25 @@ pub(crate) struct KeyBuffer {
 }
 
 impl KeyBuffer {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// Makes room for a prefix and most of the keys that have it.
+    fn make_room(&mut self, prefix: usize) {
+        if self.bytes.len() < prefix + ROOM {
+            self.bytes.resize(prefix + ROOM, 0);
+        }
+    }
+
+    /// Puts the rest of a key behind the prefix, however long it is.
+    #[cold]
+    fn copy_rest(&mut self, prefix: usize, head: [u8; HEAD_LEN], rest: &[u8]) {
+        self.make_room(prefix + rest.len());
+        let (to, behind) = self.bytes[prefix..].split_at_mut(HEAD_LEN);
+        to.copy_from_slice(&head);
+        behind[..rest.len()].copy_from_slice(rest);
     }
 }
 
@@ -36,49 +54,55 @@ pub(crate) struct Walk {
     offsets: usize,
 }
 
-/// Where a leaf holds a value.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ValueAt {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    /// The value is not in the leaf; these bytes refer to it.
-    pub(crate) is_reference: bool,
-}
-
 impl Walk {
     /// The layout of a leaf, whose prefix is put into the buffer. Call it again after each change
     /// of the leaf or of the buffer.
     pub(crate) fn begin(leaf: Node<'_>, key: &mut KeyBuffer) -> Walk {
         let layout = Layout::of(leaf.bytes);
         let prefix = usize::from(get_u16(leaf.bytes, HEADER_PREFIX));
-        let room = key_len_max(leaf.bytes.len()) + HEAD_LEN + STEP;
-        if key.bytes.len() < room {
-            key.bytes.resize(room, 0);
-        }
+        key.make_room(prefix);
         key.bytes[..prefix].copy_from_slice(&leaf.bytes[HEADER_LEN..HEADER_LEN + prefix]);
         Walk { prefix, heads: layout.heads, offsets: layout.offsets }
     }
 
-    /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Says where the
-    /// value is.
-    #[inline]
-    pub(crate) fn entry(self, bytes: &[u8], at: usize, key: &mut KeyBuffer) -> ValueAt {
+    /// Whether the leaf refers to the value of slot `at` instead of holding it.
+    #[inline(always)]
+    pub(crate) fn is_reference(self, bytes: &[u8], at: usize) -> bool {
+        self.header(bytes, at).tag >= u32::from(VALUE_UNPLACED)
+    }
+
+    #[inline(always)]
+    fn header(self, bytes: &[u8], at: usize) -> Header {
         let cell = usize::from(get_u16(bytes, self.offsets + at * OFFSET_LEN));
-        let (len, tag) = (usize::from(get_u16(bytes, cell)), get_u16(bytes, cell + 2));
+        // Both lengths in one read.
+        let lens = get_u32(bytes, cell);
+        Header { cell, len: (lens & 0xffff) as usize, tag: lens >> 16 }
+    }
+
+    /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Returns the value
+    /// as the leaf holds it.
+    #[inline(always)]
+    pub(crate) fn entry<'a>(self, bytes: &'a [u8], at: usize, key: &mut KeyBuffer) -> &'a [u8] {
+        let Header { cell, len, tag } = self.header(bytes, at);
         let head = get_u32(bytes, self.heads + at * HEAD_LEN).to_be_bytes();
         let rest = len.saturating_sub(HEAD_LEN);
-        let from = cell + LEAF_CELL_HEADER;
-        let out = &mut key.bytes[self.prefix..];
-        out[..HEAD_LEN].copy_from_slice(&head);
-        match bytes[from..].first_chunk::<STEP>() {
-            Some(step) if rest <= STEP => {
-                out[HEAD_LEN..HEAD_LEN + STEP].copy_from_slice(step);
+        let behind = &bytes[cell + LEAF_CELL_HEADER..];
+        match (behind.first_chunk::<STEP>(), key.bytes[self.prefix..].first_chunk_mut::<ROOM>()) {
+            (Some(step), Some(out)) if rest <= STEP => {
+                out[..HEAD_LEN].copy_from_slice(&head);
+                out[HEAD_LEN..].copy_from_slice(step);
             }
-            _ => out[HEAD_LEN..HEAD_LEN + rest].copy_from_slice(&bytes[from..from + rest]),
+            _ => key.copy_rest(self.prefix, head, &behind[..rest]),
         }
         key.len = self.prefix + len;
-        let from = from + rest;
-        let is_reference = tag >= VALUE_UNPLACED;
-        ValueAt { from, to: from + payload_len(tag), is_reference }
+        let tag = if tag >= u32::from(VALUE_UNPLACED) { OVERFLOW_LEN } else { tag as usize };
+        &behind[rest..rest + tag]
     }
+}
+
+/// The lengths in a cell, and where it begins.
+struct Header {
+    cell: usize,
+    len: usize,
+    tag: u32,
 }

@@ -4,10 +4,10 @@
 //! Must not know: transactions. Keeps: snapshot-stable, errors-stick, sorted-keys (from leaf to
 //! leaf).
 
-use super::{Held, PageRead, Tree};
+use super::{At, Expected, Held, PageRead, Root, Tree};
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
-use crate::node::{KeyBuffer, Node, ValueAt, Walk};
+use crate::node::{KeyBuffer, Node, Walk};
 use crate::seeded::seeded;
 
 /// An entry that is lent until the cursor moves.
@@ -23,12 +23,12 @@ pub(crate) struct Cursor {
     /// The keys that the cursor shows: not below the first, and below the second.
     from: Vec<u8>,
     to: Option<Vec<u8>>,
-    /// The branches from the root to the leaf.
+    /// The branches from the root to the leaf, if the path is known.
     path: Vec<Step>,
+    /// A leaf that was looked for is found without a path: it is built when the leaf is left.
+    is_path_known: bool,
     leaf: Option<Held>,
     walk: Walk,
-    /// Where the leaf holds the value that is shown.
-    place: ValueAt,
     /// The leaf's entry behind the position, between `low` and `high`.
     at: usize,
     /// The first of the leaf's entries within the bounds.
@@ -100,9 +100,9 @@ impl Cursor {
             from,
             to,
             path: Vec::new(),
+            is_path_known: true,
             leaf: None,
             walk: Walk::default(),
-            place: ValueAt::default(),
             at: 0,
             low: 0,
             high: 0,
@@ -124,40 +124,30 @@ impl Cursor {
         self.stick(result)
     }
 
-    /// Steps over the next entry, which [`Cursor::shown`] lends. `false` at the end.
+    /// Steps over the next entry and lends it. `None` at the end.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
-    #[inline]
-    pub(crate) fn forward(&mut self, pages: &dyn PageRead) -> Result<bool> {
+    #[inline(always)]
+    pub(crate) fn forward(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
         if self.at >= self.high && !self.enter(pages, Way::Forward)? {
-            return Ok(false);
+            return Ok(None);
         }
         self.at += 1;
         self.show(pages, self.at - 1)
     }
 
-    /// Steps over the previous entry, which [`Cursor::shown`] lends. `false` at the beginning.
+    /// Steps over the previous entry and lends it. `None` at the beginning.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
-    #[inline]
-    pub(crate) fn backward(&mut self, pages: &dyn PageRead) -> Result<bool> {
+    #[inline(always)]
+    pub(crate) fn backward(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
         if self.at <= self.low && !self.enter(pages, Way::Backward)? {
-            return Ok(false);
+            return Ok(None);
         }
         self.at -= 1;
         self.show(pages, self.at)
-    }
-
-    /// The entry that the last step went over.
-    #[inline]
-    pub(crate) fn shown(&self) -> Lent<'_> {
-        let bytes = match &self.leaf {
-            Some(leaf) if !self.place.is_reference => leaf.bytes(),
-            _ => return (self.key.key(), &self.value),
-        };
-        (self.key.key(), &bytes[self.place.from..self.place.to])
     }
 
     /// Steps over the next entry and puts it into the buffers. `false` at the end.
@@ -227,33 +217,39 @@ impl Cursor {
     /// Forgets the position; the next step has to look at the state.
     fn leave(&mut self) {
         self.path.clear();
+        self.is_path_known = true;
         self.leaf = None;
         (self.at, self.low, self.high) = (0, 0, 0);
     }
 
-    /// Makes entry `at` of the leaf the one that is shown.
-    #[inline]
-    fn show(&mut self, pages: &dyn PageRead, at: usize) -> Result<bool> {
+    /// Lends entry `at` of the leaf.
+    #[inline(always)]
+    fn show(&mut self, pages: &dyn PageRead, at: usize) -> Result<Option<Lent<'_>>> {
         let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        self.place = self.walk.entry(leaf.bytes(), at, &mut self.key);
-        if self.place.is_reference {
-            self.read_large(pages, at)?;
+        if self.walk.is_reference(leaf.bytes(), at) {
+            return self.show_large(pages, at);
         }
-        Ok(true)
+        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
+        let value = self.walk.entry(leaf.bytes(), at, &mut self.key);
+        Ok(Some((self.key.key(), value)))
     }
 
-    /// Reads a value that is not in the leaf.
+    /// Lends an entry whose value is not in the leaf.
     #[cold]
-    fn read_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<()> {
+    fn show_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<Option<Lent<'_>>> {
         self.value.clear();
         let leaf = self.leaf.as_ref().ok_or_else(misplaced);
-        let read = leaf.and_then(|leaf| leaf.append_value(pages, at, &mut self.value));
-        self.stick(read)
+        let read = leaf.and_then(|leaf| {
+            self.walk.entry(leaf.bytes(), at, &mut self.key);
+            leaf.append_value(pages, at, &mut self.value)
+        });
+        self.stick(read)?;
+        Ok(Some((self.key.key(), &self.value)))
     }
 
     /// Copies entry `at` of the leaf. A value too large for a leaf goes from the file to the
     /// buffer.
-    #[inline]
+    #[inline(always)]
     fn copy(
         &mut self,
         pages: &dyn PageRead,
@@ -264,13 +260,13 @@ impl Cursor {
         key.clear();
         value.clear();
         let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        let place = self.walk.entry(leaf.bytes(), at, &mut self.key);
+        let held = self.walk.entry(leaf.bytes(), at, &mut self.key);
         key.extend_from_slice(self.key.key());
-        if place.is_reference {
+        if self.walk.is_reference(leaf.bytes(), at) {
             let read = leaf.append_value(pages, at, value);
             return self.stick(read);
         }
-        value.extend_from_slice(&leaf.bytes()[place.from..place.to]);
+        value.extend_from_slice(held);
         Ok(())
     }
 
@@ -321,6 +317,16 @@ impl Cursor {
     fn descend(&mut self, pages: &dyn PageRead, target: Target<'_>) -> Result<()> {
         self.leave();
         self.state = State::Placed;
+        if let Target::Key(key) = target
+            && let Root::Clean(child, level) = self.tree.root
+        {
+            let root = At { child, expected: Expected { level, txn_max: self.tree.txn } };
+            if let Some(leaf) = pages.leaf_at_hand(root, key) {
+                self.is_path_known = level == 0;
+                self.stand(Held::Clean(leaf), target);
+                return Ok(());
+            }
+        }
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
         self.descend_from(pages, root, target)
     }
@@ -331,19 +337,39 @@ impl Cursor {
         mut held: Held,
         target: Target<'_>,
     ) -> Result<()> {
-        loop {
+        while !held.node().is_leaf() {
             let at = target.choose(held.node());
-            if held.node().is_leaf() {
-                self.walk = Walk::begin(held.node(), &mut self.key);
-                self.leaf = Some(held);
-                self.at = at;
-                self.bound();
-                return Ok(());
-            }
             let child = held.child(pages, at, self.tree.txn)?;
             self.path.push(Step { held, at });
             held = child;
         }
+        self.stand(held, target);
+        Ok(())
+    }
+
+    /// Takes a place in a leaf.
+    fn stand(&mut self, leaf: Held, target: Target<'_>) {
+        self.at = target.choose(leaf.node());
+        self.walk = Walk::begin(leaf.node(), &mut self.key);
+        self.leaf = Some(leaf);
+        self.bound();
+    }
+
+    /// Builds the path to the leaf, whose edge is noted, in which the cursor stands.
+    fn find_path(&mut self, pages: &dyn PageRead) -> Result<()> {
+        if self.is_path_known {
+            return Ok(());
+        }
+        let mut next = self.tree.held_root(pages)?;
+        while let Some(held) = next.take_if(|held| !held.node().is_leaf()) {
+            let at = held.node().child_for(&self.edge);
+            if held.node().level() > 1 {
+                next = Some(held.child(pages, at, self.tree.txn)?);
+            }
+            self.path.push(Step { held, at });
+        }
+        self.is_path_known = true;
+        Ok(())
     }
 
     /// Finds out which entries of the leaf lie within the bounds, and keeps to them.
@@ -362,8 +388,9 @@ impl Cursor {
             Way::Forward => step.at < step.held.node().count(),
             Way::Backward => step.at > 0,
         };
-        let Some(up) = self.path.iter().rposition(has_neighbour) else { return Ok(false) };
         self.note_edge(way);
+        self.find_path(pages)?;
+        let Some(up) = self.path.iter().rposition(has_neighbour) else { return Ok(false) };
         self.path.truncate(up + 1);
         let step = &mut self.path[up];
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };

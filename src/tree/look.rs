@@ -53,29 +53,37 @@ impl At {
         pages.prefetch(self.child.id, self.expected.level);
     }
 
-    #[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
+    /// The page, if it is at hand and what its parent says.
     #[inline(always)]
-    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
-        let missing = Step::End(Seen::Missing(self));
-        let Some(page) = pages.peek(self.child) else { return missing };
-        let node = Node::new(page.bytes);
-        let (level, txn) = (node.level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
+    fn peek<'l, 'a>(self, pages: &'l impl PageLook<'a>) -> Option<(Peeked<'l, 'a>, Expected)> {
+        let page = pages.peek(self.child)?;
+        let (level, txn) = (Node::new(page.bytes).level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
         let is_meant = level == self.expected.level && txn <= self.expected.txn_max;
         if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
-            return missing;
+            return None;
         }
-        match node.descend(key) {
+        Some((page, Expected { level, txn_max: txn }))
+    }
+
+    #[inline(always)]
+    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
+        let Some((page, found)) = self.peek(pages) else {
+            return Step::End(Seen::Missing(self));
+        };
+        match Node::new(page.bytes).descend(key) {
             Descent::Value(value) => Step::End(Seen::There(page, value)),
             Descent::Absent => Step::End(Seen::Absent),
-            Descent::Child(child) => {
-                Step::Down(At { child, expected: Expected { level: level - 1, txn_max: txn } })
-            }
+            Descent::Child(child) => Step::Down(At::below(child, found)),
         }
+    }
+
+    /// A child of a page that was found so.
+    fn below(child: ChildRef, parent: Expected) -> At {
+        At { child, expected: Expected { level: parent.level - 1, ..parent } }
     }
 }
 
 /// Looks a key up in pages at hand, from a root on.
-#[expect(clippy::inline_always, reason = "its result is taken apart by the caller")]
 #[inline(always)]
 pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
     let mut at = root;
@@ -85,6 +93,24 @@ pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -
             Step::Down(next) => at = next,
             Step::End(seen) => return seen,
         }
+    }
+}
+
+/// The leaf to which a key belongs, from a root on. `None` where a page is not at hand.
+pub(crate) fn look_for_leaf<'l, 'a>(
+    root: At,
+    pages: &'l impl PageLook<'a>,
+    key: &[u8],
+) -> Option<Peeked<'l, 'a>> {
+    let mut at = root;
+    loop {
+        at.prefetch(pages);
+        let (page, found) = at.peek(pages)?;
+        let node = Node::new(page.bytes);
+        if node.is_leaf() {
+            return Some(page);
+        }
+        at = At::below(node.child(node.child_for(key)), found);
     }
 }
 

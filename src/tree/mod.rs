@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use bulk::Append;
 pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use insert::Condition;
-pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all};
+pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
@@ -48,6 +48,11 @@ pub(crate) trait PageRead {
     /// # Errors
     /// Corruption when the run does not hash to its checksum; what the storage says.
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()>;
+
+    /// The leaf below `root` to which a key belongs, if every page on the way is at hand.
+    fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<Page> {
+        None
+    }
 
     /// A hint that a page will be wanted soon.
     fn prefetch(&self, _child: ChildRef) {}
@@ -153,7 +158,7 @@ impl Held {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&self) -> &[u8] {
         match self {
             Held::Clean(page) => page.bytes(),

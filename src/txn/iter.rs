@@ -96,10 +96,9 @@ impl Iter {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing, and so does
     /// its transaction.
-    #[inline]
+    #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        let step = self.cursor.forward(&self.hold.core.pager);
-        Ok(self.sticky.note(step)?.then(|| self.cursor.shown()))
+        self.sticky.note(self.cursor.forward(&self.hold.core.pager))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -107,10 +106,9 @@ impl Iter {
     ///
     /// # Errors
     /// Those of [`Iter::next_entry`].
-    #[inline]
+    #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        let step = self.cursor.backward(&self.hold.core.pager);
-        Ok(self.sticky.note(step)?.then(|| self.cursor.shown()))
+        self.sticky.note(self.cursor.backward(&self.hold.core.pager))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value too large for a page

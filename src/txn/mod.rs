@@ -59,7 +59,7 @@ impl Sticky {
     }
 
     /// Remembers a failure of the storage. A bad argument or a missing key is none.
-    #[inline]
+    #[inline(always)]
     fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(
             error @ (Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace),

@@ -114,7 +114,7 @@ impl Range {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`]; the range then keeps failing, and so does
     /// its transaction.
-    #[inline]
+    #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
         self.check()?;
         if self.is_over {
@@ -122,18 +122,19 @@ impl Range {
         }
         self.has_moved.front = true;
         let step = self.front.forward(&self.hold.core.pager);
-        let is_left = matches!(step, Ok(true))
-            && (!self.has_moved.back || self.front.key() < self.back.key());
+        let is_left = match &step {
+            Ok(Some((key, _))) => !self.has_moved.back || *key < self.back.key(),
+            _ => false,
+        };
         self.is_over = !is_left;
-        self.sticky.note(step)?;
-        Ok(is_left.then(|| self.front.shown()))
+        Ok(self.sticky.note(step)?.filter(|_| is_left))
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
     ///
     /// # Errors
     /// Those of [`Range::next_entry`].
-    #[inline]
+    #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
         self.check()?;
         if self.is_over {
@@ -141,11 +142,12 @@ impl Range {
         }
         self.has_moved.back = true;
         let step = self.back.backward(&self.hold.core.pager);
-        let is_left = matches!(step, Ok(true))
-            && (!self.has_moved.front || self.back.key() > self.front.key());
+        let is_left = match &step {
+            Ok(Some((key, _))) => !self.has_moved.front || *key > self.front.key(),
+            _ => false,
+        };
         self.is_over = !is_left;
-        self.sticky.note(step)?;
-        Ok(is_left.then(|| self.back.shown()))
+        Ok(self.sticky.note(step)?.filter(|_| is_left))
     }
 
     /// The error that ended the range, if one did.

@@ -225,10 +225,9 @@ impl Txn<'_> {
         loop {
             // The cursor is gone before the tree changes: what it holds would be copied.
             let mut cursor = Cursor::bounded(self.tree.clone(), from, to.clone());
-            if !self.sticky.note(cursor.forward(&self.core.pager))? {
-                return Ok(removed);
-            }
-            from = cursor.key().to_vec();
+            let first = self.sticky.note(cursor.forward(&self.core.pager))?;
+            let Some((key, _)) = first else { return Ok(removed) };
+            from = key.to_vec();
             drop(cursor);
             let mut count = 0;
             self.change(|tree, edit| {
