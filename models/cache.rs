@@ -2,35 +2,20 @@
 //!
 //! Attacks: cache-coherent.
 
-use super::Model;
+use super::{Model, models};
 use crate::cache::Cache;
 use crate::page::{Page, PageId, TxnId};
-use crate::slots::{Published, Slots};
+use crate::slots::{Hold, Published, Slots};
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use std::sync::Arc;
 
-pub(super) const MODELS: &[Model] = &[
-    Model {
-        name: "a_page_that_is_looked_at_stays",
-        run: a_page_that_is_looked_at_stays,
-        finds: &["frame-emptied-while-looked-at", "tag-before-page"],
-    },
-    Model {
-        name: "a_page_that_is_lent_stays",
-        run: a_page_that_is_lent_stays,
-        finds: &["frame-emptied-while-lent"],
-    },
-    Model {
-        name: "a_page_that_is_held_stays",
-        run: a_page_that_is_held_stays,
-        finds: &["frame-emptied-while-held"],
-    },
-    Model {
-        name: "a_miss_meets_the_reuse_of_an_id",
-        run: a_miss_meets_the_reuse_of_an_id,
-        finds: &[],
-    },
+pub(super) const MODELS: &[Model] = models![
+    a_page_that_is_looked_at_stays,
+    a_page_that_is_lent_stays,
+    a_page_that_is_held_stays,
+    a_page_is_filled_before_it_is_found,
+    a_miss_meets_the_reuse_of_an_id,
 ];
 
 const SIZE: usize = 64;
@@ -38,8 +23,10 @@ const SIZE: usize = 64;
 struct World {
     cache: Cache,
     published: Published<()>,
-    /// An access to it lets the other threads run.
-    turn: AtomicU64,
+    /// Pages that the writer has put in. loom tries another order only where two threads access
+    /// the same thing and one of them writes it; so a reader that looks here lets it try a writer
+    /// that came that far.
+    put: AtomicU64,
 }
 
 fn page(id: u32, txn: u64) -> Page {
@@ -56,16 +43,25 @@ impl World {
         cache.insert(page);
         assert!(cache.get(page.child_ref()).is_some());
         let published = Published::new(Arc::new(()), slots);
-        Arc::new(World { cache, published, turn: AtomicU64::new(0) })
+        Arc::new(World { cache, published, put: AtomicU64::new(0) })
     }
 
     fn let_others_run(&self) {
-        self.turn.load(Ordering::Relaxed);
+        self.put.load(Ordering::Relaxed);
+    }
+
+    fn insert(&self, page: &Page) {
+        self.cache.insert(page);
+        self.put.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn look(&self, page: &Page) {
+        let hold = self.published.hold().expect("there are slots enough");
+        self.look_in(&hold, page);
     }
 
     /// Looks at a page; what it sees is the page, however often it looks.
-    fn look(&self, page: &Page) {
-        let hold = self.published.hold().expect("there are slots enough");
+    fn look_in(&self, hold: &Hold<'_, ()>, page: &Page) {
         let look = self.cache.look(hold.seat()).expect("the cache has a frame");
         if let Some(seen) = look.peek(page.child_ref()) {
             assert_eq!(seen.bytes, page.bytes());
@@ -105,8 +101,8 @@ fn against_eviction(use_page: fn(&World, &Page)) {
         let (world, old) = (Arc::clone(&world), old.clone());
         thread::spawn(move || use_page(&world, &old))
     };
-    world.cache.insert(&new);
-    world.cache.insert(&newer);
+    world.insert(&new);
+    world.insert(&newer);
     reader.join().expect("the reader ends");
     world.cache.insert(&new);
     let found = world.cache.get(new.child_ref()).expect("a frame that nobody uses is given");
@@ -123,6 +119,24 @@ fn a_page_that_is_lent_stays() {
 
 fn a_page_that_is_held_stays() {
     against_eviction(World::hold);
+}
+
+/// A reader that finds a page finds it filled; and whoever fills a frame sees that the reader has
+/// left it, though it looks at another by now.
+fn a_page_is_filled_before_it_is_found() {
+    let (old, new, newer) = (page(2, 1), page(3, 2), page(4, 3));
+    let world = World::with(&old);
+    let reader = {
+        let (world, old, new) = (Arc::clone(&world), old.clone(), new.clone());
+        thread::spawn(move || {
+            let hold = world.published.hold().expect("there are slots enough");
+            world.look_in(&hold, &old);
+            world.look_in(&hold, &new);
+        })
+    };
+    world.insert(&new);
+    world.insert(&newer);
+    reader.join().expect("the reader ends");
 }
 
 /// A reader misses page 2 and loads it, while the writer puts another content of it in its
@@ -144,7 +158,7 @@ fn a_miss_meets_the_reuse_of_an_id() {
         })
     };
     world.cache.remove(new.id());
-    world.cache.insert(&new);
+    world.insert(&new);
     world.look(&new);
     reader.join().expect("the reader ends");
     world.cache.remove(new.id());

@@ -2,22 +2,24 @@
 //! durable. One scenario each: the lead passes from hand to hand; a flush fails with transactions
 //! behind it; a transaction that fails among others; the last handles go while a cursor reads.
 //!
-//! Run by the command in the README's section "Models", never by `cargo test` alone. In a build
-//! with seeded bugs each scenario must find its own.
-//!
 //! Attacks: durable-before-ok, publish-after-durable, commit-atomic, one-writer,
 //! failed-sync-poisons, snapshot-stable.
 
-#[cfg(not(loom))]
-compile_error!("models are explored with RUSTFLAGS=\"--cfg loom\", see the README");
-
-#[path = "support/mod.rs"]
-mod support;
-
-use btree_store::{BTree, Error, Options};
+use super::disk::{Disk, Fault, PAGE};
+use super::{Model, models};
+use crate::{BTree, Error, Options};
 use loom::thread;
 use std::sync::Arc;
-use support::{Disk, Fault, PAGE, explore};
+
+pub(super) const MODELS: &[Model] = models![
+    the_lead_passes_on,
+    the_lead_passes_on_among_three,
+    a_reader_beside_a_commit,
+    a_sync_fails_before_followers,
+    a_write_fails_before_followers,
+    a_writer_gives_up_beside_another,
+    the_store_closes_under_a_cursor,
+];
 
 fn open(disk: &Disk) -> BTree {
     let vfs = Arc::new(disk.clone());
@@ -160,68 +162,4 @@ fn the_store_closes_under_a_cursor() {
     writer.join().unwrap();
     let db = open(&disk.after_power_failure());
     assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"newest");
-}
-
-/// The scenarios by name.
-const SCENARIOS: &[(&str, fn())] = &[
-    ("the_lead_passes_on", the_lead_passes_on),
-    ("the_lead_passes_on_among_three", the_lead_passes_on_among_three),
-    ("a_reader_beside_a_commit", a_reader_beside_a_commit),
-    ("a_sync_fails_before_followers", a_sync_fails_before_followers),
-    ("a_write_fails_before_followers", a_write_fails_before_followers),
-    ("a_writer_gives_up_beside_another", a_writer_gives_up_beside_another),
-    ("the_store_closes_under_a_cursor", the_store_closes_under_a_cursor),
-];
-
-#[cfg(not(seeded_bug))]
-#[test]
-fn every_order_of_every_scenario_holds() {
-    for (name, scenario) in SCENARIOS {
-        explore(name, scenario);
-    }
-}
-
-#[cfg(seeded_bug)]
-mod seeded {
-    use super::{SCENARIOS, explore};
-    use btree_store::seeded::{Bug, switch_on};
-    use std::process::Command;
-
-    /// Which scenario finds which bug.
-    const FOUND_BY: &[(Bug, &str)] = &[
-        (Bug::FollowerReturnsEarly, "the_lead_passes_on"),
-        (Bug::LeaderWakesNobody, "the_lead_passes_on"),
-        (Bug::PublishedBeforeSync, "a_reader_beside_a_commit"),
-        (Bug::FailureTellsTheLeaderOnly, "a_sync_fails_before_followers"),
-        (Bug::NextRunsOnFailedState, "a_write_fails_before_followers"),
-        (Bug::LeakOnFailedClosure, "a_writer_gives_up_beside_another"),
-        (Bug::PinReleasedWithTransaction, "the_store_closes_under_a_cursor"),
-    ];
-    /// Names the bug that a child process explores.
-    const CHILD: &str = "MODEL_BUG";
-
-    /// A child process for each bug: a model that fails may end its process.
-    #[test]
-    fn every_bug_is_found() {
-        if let Ok(name) = std::env::var(CHILD) {
-            let found = FOUND_BY.iter().find(|(bug, _)| bug.name() == name);
-            let (bug, scenario) = found.expect("the parent passes a name of the table");
-            switch_on([*bug]);
-            let (_, run) = SCENARIOS.iter().find(|(name, _)| name == scenario).expect("a scenario");
-            explore(scenario, run);
-            return;
-        }
-        for (bug, scenario) in FOUND_BY {
-            let program = std::env::current_exe().expect("the path of this test");
-            let run = Command::new(program)
-                .args(["seeded::every_bug_is_found", "--exact", "--nocapture"])
-                .env(CHILD, bug.name())
-                .output()
-                .expect("the test starts itself");
-            let said = String::from_utf8_lossy(&run.stderr);
-            let reason = said.lines().find(|line| !line.starts_with("thread") && !line.is_empty());
-            println!("{}: {} in {scenario}", bug.name(), reason.unwrap_or("found"));
-            assert!(!run.status.success(), "{} is not found", bug.name());
-        }
-    }
 }

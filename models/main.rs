@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `-- NAME` runs those whose name contains NAME. With `--cfg seeded_bug` as well, `-- --bugs`
-//! switches one seeded bug on at a time, and fails unless a model finds it.
+//! switches one seeded bug on at a time, and fails unless its model finds it; names of bugs behind
+//! it run those only, `none` all models without a bug.
 
 #[cfg(not(loom))]
 compile_error!("the models need --cfg loom: see the head of models/main.rs");

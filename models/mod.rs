@@ -1,116 +1,119 @@
 //! Models of the crate's synchronisation, on the real types (compiled under `--cfg loom` only).
 //!
-//! A model is a closure that loom runs once for each interleaving of its threads that differs
+//! A model is a function that loom runs once for each interleaving of its threads that differs
 //! from the others, with at most [`PREEMPTIONS`] preemptions. No limit of time or number is set,
 //! whatever the environment says; so a model that ends has seen them all.
 //!
 //! Attacks: snapshot-stable, no-reuse-while-reachable, publish-after-durable, cache-coherent.
 
+#[cfg(seeded_bug)]
+mod bugs;
 mod cache;
+#[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
+mod commit;
+#[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
+mod disk;
 mod slots;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// Threads are switched so often at most, beside where one has to wait.
 const PREEMPTIONS: usize = 3;
 
-/// A model, and the seeded bugs that it must find.
+/// A model with fewer interleavings explores nothing.
+const INTERLEAVINGS_MIN: u64 = 5;
+
+/// Something that holds in every interleaving.
+#[derive(Clone, Copy)]
 struct Model {
     name: &'static str,
     run: fn(),
-    #[cfg_attr(not(seeded_bug), expect(dead_code, reason = "only then there are bugs"))]
-    finds: &'static [&'static str],
 }
+
+/// Functions as models of their names.
+macro_rules! models {
+    ($($run:ident),* $(,)?) => {
+        &[$(Model { name: stringify!($run), run: $run }),*]
+    };
+}
+use models;
 
 /// Every model.
-fn all() -> Vec<Model> {
-    [slots::MODELS, cache::MODELS].into_iter().flatten().copied().collect()
+fn all() -> impl Iterator<Item = Model> {
+    [slots::MODELS, cache::MODELS, commit::MODELS].into_iter().flatten().copied()
 }
 
-impl Clone for Model {
-    fn clone(&self) -> Model {
-        *self
-    }
-}
-
-impl Copy for Model {}
-
-/// Runs a model to its end. Returns how many interleavings it has.
-fn explore(run: fn()) -> u64 {
+/// Runs a model to its end, and `each` before each interleaving. Returns how many it has.
+///
+/// loom ends early, and reports success, when its environment variables limit the permutations or
+/// the time. The limits are taken away here.
+fn explore(model: Model, each: fn()) -> u64 {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.max_permutations = None;
     builder.max_duration = None;
     builder.max_branches = 100_000;
     builder.checkpoint_file = None;
-    let executions = std::sync::Arc::new(AtomicU64::new(0));
-    let counter = std::sync::Arc::clone(&executions);
+    let interleavings = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&interleavings);
     builder.check(move || {
         counter.fetch_add(1, Ordering::Relaxed);
-        run();
+        each();
+        (model.run)();
     });
-    executions.load(Ordering::Relaxed)
+    interleavings.load(Ordering::Relaxed)
 }
 
-/// Runs the models that the arguments name, or all.
+/// Runs the models that the arguments name by a part of their names, or all.
 #[must_use]
 pub fn run(arguments: &[String]) -> ExitCode {
-    if arguments.iter().any(|argument| argument == "--bugs") {
-        return run_bugs();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--bugs", ref bugs @ ..] => run_bugs(bugs),
+        #[cfg(seeded_bug)]
+        [bugs::CHILD, model, bug] => bugs::run_child(model, bug),
+        ref names => run_models(names),
     }
-    let is_wanted = |name: &str| {
-        let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-        names.peek().is_none() || names.any(|wanted| name.contains(wanted.as_str()))
+}
+
+fn run_models(names: &[&str]) -> ExitCode {
+    let is_wanted = |model: &Model| {
+        let mut names = names.iter().filter(|name| !name.starts_with('-')).peekable();
+        names.peek().is_none() || names.any(|name| model.name.contains(name))
     };
     let (mut passed, mut failed) = (0, 0);
-    for model in all().into_iter().filter(|model| is_wanted(model.name)) {
+    for model in all().filter(is_wanted) {
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| explore(model.run)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| explore(model, || ())));
         let seconds = start.elapsed().as_secs_f64();
+        let name = model.name;
         match outcome {
-            Ok(executions) => {
-                println!("{}: {executions} interleavings, all, in {seconds:.1} s", model.name);
+            Ok(count) if count >= INTERLEAVINGS_MIN => {
+                println!("{name}: {count} interleavings, all, in {seconds:.1} s");
                 passed += 1;
             }
+            Ok(count) => {
+                println!("{name}: FAILED, {count} interleavings explore nothing");
+                failed += 1;
+            }
             Err(_) => {
-                println!("{}: FAILED", model.name);
+                println!("{name}: FAILED");
                 failed += 1;
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    println!("{passed} passed, {failed} failed; at most {PREEMPTIONS} preemptions");
     if passed > 0 && failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(not(seeded_bug))]
-fn run_bugs() -> ExitCode {
+fn run_bugs(_: &[&str]) -> ExitCode {
     println!("the bugs are not in this build: add --cfg seeded_bug");
     ExitCode::FAILURE
 }
 
 #[cfg(seeded_bug)]
-fn run_bugs() -> ExitCode {
-    use crate::seeded::{Bug, switch_on};
-    std::panic::set_hook(Box::new(|_| {}));
-    let (mut found, mut missed) = (0, 0);
-    for model in all() {
-        for name in model.finds {
-            let bug = Bug::ALL.iter().find(|bug| bug.name() == *name);
-            let bug = bug.expect("a model names a bug of the catalogue");
-            switch_on(Some(*bug));
-            let outcome = catch_unwind(AssertUnwindSafe(|| explore(model.run)));
-            switch_on(None);
-            if outcome.is_err() {
-                println!("{name}: found by {}", model.name);
-                found += 1;
-            } else {
-                println!("{name}: NOT found by {}", model.name);
-                missed += 1;
-            }
-        }
-    }
-    println!("{found} passed, {missed} failed");
-    if found > 0 && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
+use bugs::run_bugs;

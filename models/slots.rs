@@ -2,47 +2,53 @@
 //!
 //! Attacks: snapshot-stable, no-reuse-while-reachable, publish-after-durable.
 
-use super::Model;
+use super::{Model, models};
 use crate::slots::{Published, Slots};
-use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use loom::thread;
 use std::sync::Arc;
 
-pub(super) const MODELS: &[Model] = &[
-    Model {
-        name: "a_held_state_keeps_its_page",
-        run: a_held_state_keeps_its_page,
-        finds: &["reader-registers-after-root-read", "held-versions-not-asked"],
-    },
-    Model { name: "states_never_go_backwards", run: states_never_go_backwards, finds: &[] },
-    Model { name: "readers_share_the_slots", run: readers_share_the_slots, finds: &[] },
+pub(super) const MODELS: &[Model] = models![
+    a_held_state_keeps_its_page,
+    a_state_comes_where_another_was,
+    states_never_go_backwards,
+    readers_share_the_slots,
 ];
 
 /// A state and the page on which it lies.
 struct State {
-    number: u64,
-    page: usize,
+    number: AtomicU64,
+    page: AtomicUsize,
+}
+
+impl State {
+    fn new(number: u64, page: usize) -> Arc<State> {
+        Arc::new(State { number: AtomicU64::new(number), page: AtomicUsize::new(page) })
+    }
 }
 
 /// Two pages. Accesses to them order nothing, so that only the code under test does: a reader
 /// without a right to a page may see anything that was ever written there.
 struct Store {
     published: Published<State>,
+    first: Arc<State>,
     pages: [AtomicU64; 2],
 }
 
 impl Store {
     fn new() -> Arc<Store> {
         let slots = Arc::new(Slots::new());
-        let first = Arc::new(State { number: 1, page: 0 });
+        let first = State::new(1, 0);
         let pages = [AtomicU64::new(1), AtomicU64::new(0)];
-        Arc::new(Store { published: Published::new(first, slots), pages })
+        let published = Published::new(Arc::clone(&first), slots);
+        Arc::new(Store { published, first, pages })
     }
 
     /// Reads the newest state; its page holds what the state says.
     fn read(&self) -> u64 {
         let hold = self.published.hold().expect("there are slots enough");
-        let (number, page) = (hold.number, hold.page);
+        let number = hold.number.load(Ordering::Relaxed);
+        let page = hold.page.load(Ordering::Relaxed);
         let found = self.pages[page].load(Ordering::Relaxed);
         assert_eq!(found, number, "a state lies on its page");
         number
@@ -50,12 +56,18 @@ impl Store {
 
     /// Makes a state on a page that no state that may be read lies on, if there is one.
     fn write(&self, number: u64) -> bool {
-        let mut is_free = [true; 2];
-        self.published.for_each_held(|state| is_free[state.page] = false);
-        let Some(page) = is_free.iter().position(|&is_free| is_free) else { return false };
+        let Some(page) = self.free_page() else { return false };
         self.pages[page].store(number, Ordering::Relaxed);
-        self.published.publish(Arc::new(State { number, page }));
+        self.published.publish(State::new(number, page));
         true
+    }
+
+    fn free_page(&self) -> Option<usize> {
+        let mut is_free = [true; 2];
+        self.published.for_each_held(|state| {
+            is_free[state.page.load(Ordering::Relaxed)] = false;
+        });
+        is_free.iter().position(|&is_free| is_free)
     }
 }
 
@@ -71,6 +83,28 @@ fn a_held_state_keeps_its_page() {
     store.write(3);
     reader.join().expect("the reader ends");
     assert!(store.write(4), "the page of a state that nobody holds is free");
+}
+
+/// A state that nobody holds gives its memory to a later one; a reader that is about to name the
+/// one names the other.
+fn a_state_comes_where_another_was() {
+    let store = Store::new();
+    let reader = {
+        let store = Arc::clone(&store);
+        thread::spawn(move || {
+            store.read();
+        })
+    };
+    assert!(store.write(2));
+    let mut is_held = false;
+    store.published.for_each_held(|state| is_held |= std::ptr::eq(state, &raw const *store.first));
+    if !is_held {
+        store.pages[0].store(3, Ordering::Relaxed);
+        store.first.number.store(3, Ordering::Relaxed);
+        store.published.publish(Arc::clone(&store.first));
+    }
+    reader.join().expect("the reader ends");
+    assert!(store.write(4));
 }
 
 fn states_never_go_backwards() {
@@ -97,7 +131,15 @@ fn readers_share_the_slots() {
             })
         })
         .collect();
-    store.write(2);
+    // Not by this thread, which would have to be preempted for each reader that is to be first.
+    let writer = {
+        let store = Arc::clone(&store);
+        thread::spawn(move || {
+            store.write(2);
+            store.write(3);
+        })
+    };
     readers.into_iter().for_each(|reader| reader.join().expect("a reader ends"));
-    assert!(store.write(3));
+    writer.join().expect("the writer ends");
+    assert!(store.write(4));
 }

@@ -20,6 +20,8 @@
 use crate::fence::heavy_fence;
 use crate::seeded::seeded;
 use crate::slots::{Entered, Seat, Slots};
+#[cfg(loom)]
+use crate::sync::Watched;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -56,6 +58,9 @@ pub(crate) struct Arena {
     slots: Arc<Slots>,
     #[cfg(loom)]
     headers: Box<[Header]>,
+    /// Stands for the page of each frame, so that the models see when it is read and written.
+    #[cfg(loom)]
+    pages: Box<[Watched]>,
 }
 
 // SAFETY: the region belongs to the arena alone; its headers are atomics, and who may touch the
@@ -123,6 +128,8 @@ impl Arena {
                     used: AtomicU32::new(0),
                 })
                 .collect(),
+            #[cfg(loom)]
+            pages: (0..frames).map(|_| Watched::new()).collect(),
         };
         (Arc::new(arena), Empties::all(frames))
     }
@@ -183,6 +190,8 @@ impl Arena {
     /// the slice does not outlive that.
     #[inline(always)]
     unsafe fn bytes(&self, frame: u32) -> &[u8] {
+        #[cfg(loom)]
+        self.pages[frame as usize].read();
         // SAFETY: the page lies in the region, was written before its tag appeared, and is not
         // written before the frame is reclaimed, which the caller rules out.
         unsafe { std::slice::from_raw_parts(self.page(frame).as_ptr(), self.page_size) }
@@ -190,6 +199,8 @@ impl Arena {
 
     /// The bytes of a frame that nobody else can touch.
     pub(crate) fn bytes_mut<'e>(&'e self, empty: &'e mut Empty) -> &'e mut [u8] {
+        #[cfg(loom)]
+        self.pages[empty.frame as usize].write();
         let page = self.page(empty.frame);
         // SAFETY: the page lies in the region, which is initialised; `Empty` is the only right to
         // this frame, and it is borrowed as long as the slice.
@@ -203,7 +214,8 @@ impl Arena {
         let header = self.header(frame);
         header.pins.fetch_add(1, Ordering::Relaxed);
         header.used.store(0, Ordering::Relaxed);
-        header.tag.store(tag, Ordering::Release);
+        let is_early = seeded!(TagSeenBeforePage);
+        header.tag.store(tag, if is_early { Ordering::Relaxed } else { Ordering::Release });
         Pin { arena: Arc::clone(self), frame }
     }
 

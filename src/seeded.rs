@@ -277,12 +277,24 @@ mod catalogue {
         CacheServesReusedPage = "cache-serves-reused-page" breaks CacheCoherent,
         /// Sealed pages leave memory before they are in the file.
         FlightDroppedEarly = "flight-dropped-early" breaks CacheCoherent,
+        /// A page is found under its id, whatever checksum the parent holds.
+        PageFoundByIdAlone = "page-found-by-id-alone" breaks CacheCoherent,
+        /// A frame's tag may be seen before the page that it promises.
+        TagSeenBeforePage = "tag-seen-before-page" breaks CacheCoherent,
+        /// A reader looks at frames without a fence behind saying so.
+        ReaderEntersUnfenced = "reader-enters-unfenced" breaks CacheCoherent,
+        /// A reader that looks at its next page is not known to have read the last one.
+        NextLookHidesTheLast = "next-look-hides-the-last" breaks CacheCoherent,
         /// A frame is emptied though a reader looks at it.
         FrameEmptiedWhileLookedAt = "frame-emptied-while-looked-at" breaks CacheCoherent,
         /// A frame is emptied though a reader was lent a value in it.
         FrameEmptiedWhileLent = "frame-emptied-while-lent" breaks CacheCoherent,
         /// A frame is emptied though somebody holds it.
         FrameEmptiedWhileHeld = "frame-emptied-while-held" breaks CacheCoherent,
+        /// Two readers take one slot; when one leaves, the other's state is not named.
+        SlotTakenTwice = "slot-taken-twice" breaks NoReuseWhileReachable,
+        /// A state may be seen as the newest before its pages are.
+        StateSeenBeforePages = "state-seen-before-pages" breaks PublishAfterDurable,
         /// A state that a reader holds counts as free.
         HeldVersionsNotAsked = "held-versions-not-asked" breaks NoReuseWhileReachable,
         /// The length of a large value is not held against the file (a length asked for terabytes).
@@ -320,7 +332,8 @@ mod catalogue {
     }
 
     /// One bit for each bug that is on.
-    static ON: [Switch; 2] = [Switch::new(0), Switch::new(0)];
+    static ON: [Switch; WORDS] = [const { Switch::new(0) }; WORDS];
+    const WORDS: usize = Bug::ALL.len().div_ceil(64);
     static ASKED: Switch = Switch::new(0);
 
     fn place(bug: Bug) -> (usize, u64) {
@@ -330,7 +343,7 @@ mod catalogue {
 
     /// Switches these bugs on, and all others off, in the whole process.
     pub fn switch_on(bugs: impl IntoIterator<Item = Bug>) {
-        let mut bits = [0; 2];
+        let mut bits = [0; WORDS];
         for (word, bit) in bugs.into_iter().map(place) {
             bits[word] |= bit;
         }

@@ -75,7 +75,7 @@ impl Slots {
             }
             let swap =
                 slot.version.compare_exchange(0, version, Ordering::SeqCst, Ordering::Relaxed);
-            if swap.is_ok() {
+            if swap.is_ok() || seeded!(SlotTakenTwice) {
                 fence_after_rmw();
                 return Some(slot);
             }
@@ -114,18 +114,36 @@ impl Slots {
     }
 }
 
+/// A bug that is switched on must break what a test sees, not the memory.
+fn forget_if_unsafe<T>(version: &Arc<T>) {
+    if seeded!(ReaderRegistersAfterRootRead | HeldVersionsNotAsked | SlotTakenTwice) {
+        std::mem::forget(Arc::clone(version));
+    }
+}
+
 /// A value of which readers hold the newest version or an older one.
 pub(crate) struct Published<T> {
     newest: AtomicPtr<T>,
     slots: Arc<Slots>,
     /// The newest version, last, and older ones that a slot may name.
     kept: Mutex<Vec<Arc<T>>>,
+    /// Every version. Addresses are compared; so whether the allocator gives one out again would
+    /// be chance, and an interleaving could not be repeated.
+    #[cfg(loom)]
+    all: Mutex<Vec<Arc<T>>>,
 }
 
 impl<T> Published<T> {
     pub(crate) fn new(first: Arc<T>, slots: Arc<Slots>) -> Published<T> {
+        forget_if_unsafe(&first);
         let newest = AtomicPtr::new(Arc::as_ptr(&first).cast_mut());
-        Published { newest, slots, kept: Mutex::new(vec![first]) }
+        Published {
+            newest,
+            slots,
+            #[cfg(loom)]
+            all: Mutex::new(vec![Arc::clone(&first)]),
+            kept: Mutex::new(vec![first]),
+        }
     }
 
     /// Holds the newest version. `None` when all slots are taken.
@@ -150,11 +168,12 @@ impl<T> Published<T> {
     /// Makes a version the newest, and gives up those that nobody holds.
     pub(crate) fn publish(&self, version: Arc<T>) {
         let mut kept = self.kept.lock();
-        if seeded!(ReaderRegistersAfterRootRead | HeldVersionsNotAsked) {
-            // The bug must break the model, not the memory.
-            std::mem::forget(Arc::clone(&version));
-        }
-        self.newest.store(Arc::as_ptr(&version).cast_mut(), Ordering::Release);
+        forget_if_unsafe(&version);
+        #[cfg(loom)]
+        self.all.lock().push(Arc::clone(&version));
+        let is_late = seeded!(StateSeenBeforePages);
+        let order = if is_late { Ordering::Relaxed } else { Ordering::Release };
+        self.newest.store(Arc::as_ptr(&version).cast_mut(), order);
         kept.push(version);
         self.give_up(&mut kept);
     }
@@ -195,8 +214,13 @@ impl Seat<'_> {
     pub(crate) fn enter(&self, epoch: u64) -> Entered<'_> {
         // A seat stays with its thread; so nobody else changes the epoch meanwhile.
         assert!(self.slot.epoch.load(Ordering::Relaxed) == 0, "a reader looks at one page a time");
-        self.slot.epoch.store(epoch, Ordering::Relaxed);
-        light_fence();
+        // Whoever sees this epoch knows that what was read in the one before has been read.
+        let is_loose = seeded!(NextLookHidesTheLast);
+        let order = if is_loose { Ordering::Relaxed } else { Ordering::Release };
+        self.slot.epoch.store(epoch, order);
+        if !seeded!(ReaderEntersUnfenced) {
+            light_fence();
+        }
         Entered { slot: self.slot }
     }
 
@@ -247,8 +271,8 @@ impl<'a> Entered<'a> {
     #[inline]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
         let place = self.slot.frames.iter().find(|place| place.load(Ordering::Relaxed) == 0)?;
-        // Whoever sees this epoch pass sees the frame held.
-        place.store(frame + 1, Ordering::Relaxed);
+        // Whoever sees this epoch pass sees the frame held, and that the one before is not.
+        place.store(frame + 1, Ordering::Release);
         Some(place)
     }
 }

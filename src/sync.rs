@@ -43,12 +43,23 @@ mod imp {
 mod imp {
     // The threads of a model share one thread of the system.
     pub use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
     };
     pub use loom::thread_local;
     // What counted references share here never changes, so their counts need no model; nor do
     // cells that are filled once and that no two threads fill.
     pub use std::sync::{Arc, OnceLock};
+
+    loom::lazy_static! {
+        static ref FENCES: AtomicUsize = AtomicUsize::new(0);
+    }
+
+    /// Fences are ordered among all threads, but loom switches threads only before an access, and
+    /// tries two orders only of accesses to one thing; so each fence makes one first.
+    pub fn fence(order: Ordering) {
+        FENCES.fetch_add(1, Ordering::Relaxed);
+        loom::sync::atomic::fence(order);
+    }
 
     /// The fence itself: to the model a `SeqCst` access is no stronger than an `AcqRel` one.
     pub fn fence_after_rmw() {
@@ -62,6 +73,25 @@ mod imp {
 
     /// A model lets every thread run at any point anyway.
     pub fn yield_now() {}
+
+    /// Stands for memory that is no atomic: a model fails when a write of it is not ordered with
+    /// every other access.
+    #[derive(Debug)]
+    pub struct Watched(loom::cell::UnsafeCell<()>);
+
+    impl Watched {
+        pub fn new() -> Watched {
+            Watched(loom::cell::UnsafeCell::new(()))
+        }
+
+        pub fn read(&self) {
+            self.0.with(|_| ());
+        }
+
+        pub fn write(&self) {
+            self.0.with_mut(|_| ());
+        }
+    }
 
     /// loom's mutex with the signatures of the production one.
     #[derive(Debug)]

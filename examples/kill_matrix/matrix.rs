@@ -10,6 +10,7 @@ mod faults;
 mod gate;
 mod hostile;
 mod locks;
+mod loom;
 mod media;
 mod model;
 mod permission;
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Processes at once.
 const WORKERS: usize = 2;
 
-/// The techniques, by name; the first letter is the one of the table's columns.
+/// The techniques that run in this build, by name.
 const TECHNIQUES: &[(&str, Technique)] = &[
     ("model", model::run),
     ("accounting", accounting::run),
@@ -46,6 +47,11 @@ const TECHNIQUES: &[(&str, Technique)] = &[
     ("locks", locks::run),
     ("controls", controls::run),
 ];
+
+/// The names of the table's columns.
+pub fn technique_names() -> impl Iterator<Item = &'static str> {
+    TECHNIQUES.iter().map(|(name, _)| *name).chain([loom::NAME])
+}
 
 pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -122,15 +128,16 @@ fn run_apart(technique: &str, bug: Option<Bug>) -> Cell {
     Cell { executions, time: began.elapsed(), killed }
 }
 
-/// Runs all techniques on these bugs, in order.
-fn run_rows(bugs: &[Option<Bug>]) -> Vec<Row> {
-    let queue = Mutex::new(bugs.iter().copied().enumerate());
+/// Runs all techniques on these bugs, in order; what the models found is there already.
+fn run_rows(bugs: &[Option<Bug>], mut models: loom::Findings) -> Vec<Row> {
+    let bugs: Vec<_> = bugs.iter().map(|bug| (*bug, models.take(*bug))).collect();
+    let queue = Mutex::new(bugs.into_iter().enumerate());
     let rows = Mutex::new(Vec::new());
     let work = || loop {
         let next = queue.lock().expect("no worker panics").next();
-        let Some((place, bug)) = next else { return };
-        let cells: Vec<Cell> =
-            TECHNIQUES.iter().map(|(technique, _)| run_apart(technique, bug)).collect();
+        let Some((place, (bug, by_models))) = next else { return };
+        let cells = TECHNIQUES.iter().map(|(technique, _)| run_apart(technique, bug));
+        let cells: Vec<Cell> = cells.chain([by_models]).collect();
         let row = Row { bug, cells };
         println!("{}", row.line());
         rows.lock().expect("no worker panics").push((place, row));
@@ -147,9 +154,20 @@ fn run_all(names: &[String]) -> ExitCode {
         std::iter::once(None).chain(Bug::ALL.iter().copied().map(Some)).collect()
     } else {
         let named = |name: &String| Bug::ALL.iter().copied().find(|bug| bug.name() == name);
+        if let Some(name) = names.iter().find(|name| *name != "none" && named(name).is_none()) {
+            eprintln!("{name} is no bug of the catalogue");
+            return ExitCode::FAILURE;
+        }
         names.iter().map(named).collect()
     };
-    let rows = run_rows(&bugs);
+    let models = match loom::run(&bugs) {
+        Ok(models) => models,
+        Err(why) => {
+            eprintln!("the models: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let rows = run_rows(&bugs, models);
     let summary = report::Summary::of(&rows);
     println!("\n{summary}\n{:.0} s", began.elapsed().as_secs_f64());
     if names.is_empty()

@@ -1,6 +1,6 @@
 //! The matrix as a table.
 
-use crate::matrix::TECHNIQUES;
+use crate::matrix::technique_names;
 use btree_store::seeded::Bug;
 use std::fmt::{self, Write};
 use std::io;
@@ -38,7 +38,7 @@ impl Row {
 
     pub fn line(&self) -> String {
         let mut line = format!("{:36}", self.name());
-        for ((name, _), cell) in TECHNIQUES.iter().zip(&self.cells) {
+        for (name, cell) in technique_names().zip(&self.cells) {
             if cell.killed.is_some() {
                 let (executions, millis) = (cell.executions, cell.time.as_millis());
                 write!(line, " {name}:{executions}/{millis}ms").expect("a string takes text");
@@ -75,13 +75,13 @@ impl Summary {
         executions.sort_unstable();
         let slowest = kills.iter().map(|(cell, name)| (cell.time, *name)).max();
         let engine = rows.iter().filter(|row| row.bug.is_none()).flat_map(|row| &row.cells);
-        let alarms = TECHNIQUES.iter().zip(engine).filter(|(_, cell)| cell.killed.is_some());
+        let alarms = technique_names().zip(engine).filter(|(_, cell)| cell.killed.is_some());
         Summary {
             bugs: bugs.len(),
             survivors: survivors.map(|row| row.name()).collect(),
             median: executions.get(executions.len() / 2).copied().unwrap_or(0),
             slowest: slowest.unwrap_or((Duration::ZERO, "none")),
-            false_alarms: alarms.map(|((name, _), _)| *name).collect(),
+            false_alarms: alarms.map(|(name, _)| name).collect(),
         }
     }
 
@@ -124,11 +124,13 @@ pub fn write(rows: &[Row], summary: &Summary) -> io::Result<()> {
     let mut text = String::from(
         "# Kill matrix\n\nEach row is a seeded bug (`src/seeded.rs` says where its shape comes \
          from), each column a way of\nchecking (`examples/kill_matrix/`), each number the \
-         executions after which it finds the bug: crash\nimages, operations, damaged files. An \
-         empty cell did not find it. The last three rows are broken\ncheckers. Written by \
-         `examples/kill_matrix.rs`; `README.md` has the command.\n\n",
+         executions after which it finds the bug: crash\nimages, operations, damaged files, \
+         interleavings. An empty cell did not find it. The column `loom` are\nthe models, each \
+         run on the bugs that `models/bugs.rs` names for it, and on the engine as it is. The\n\
+         last three rows are broken checkers. Written by `examples/kill_matrix.rs`; `README.md` \
+         has the\ncommand.\n\n",
     );
-    let names: Vec<&str> = TECHNIQUES.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = technique_names().collect();
     let engine = if summary.false_alarms.is_empty() { "nothing" } else { "SOMETHING" };
     writeln!(
         text,

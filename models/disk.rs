@@ -1,43 +1,19 @@
-//! What the models share: a disk of one file, and the proof that a model was explored to its end.
+//! A disk of one file that knows what is durable, for models of the whole store.
+//!
+//! Attacks: durable-before-ok.
 
-use btree_store::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use crate::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Threads are switched so often at most, beside where one has to wait.
-const PREEMPTIONS: usize = 3;
-
 /// The page size of the models, in bytes: a few buckets lie in the meta page.
-pub const PAGE: u32 = 2048;
-
-/// Runs a model in every order of its threads within the bound. Returns how many there were.
-///
-/// loom ends early, and reports success, when its environment variables limit the permutations or
-/// the time. The limits are taken away here, so that returning means that all orders were run.
-pub fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) -> usize {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
-    builder.max_permutations = None;
-    builder.max_duration = None;
-    builder.max_branches = 100_000;
-    builder.checkpoint_file = None;
-    let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = Arc::clone(&runs);
-    builder.check(move || {
-        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model();
-    });
-    let runs = runs.load(std::sync::atomic::Ordering::Relaxed);
-    println!("{name}: {runs} executions, complete at preemption bound {PREEMPTIONS}");
-    assert!(runs > 4, "{name}: {runs} executions explore nothing");
-    runs
-}
+pub(super) const PAGE: u32 = 2048;
 
 /// A call of the disk that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     None,
     /// The sync of this number, counted from 1 after the disk was armed; nothing gets durable.
     Sync(usize),
@@ -57,13 +33,13 @@ struct Content {
 /// Its mutex is the standard library's: a model does not switch threads inside a call. It does at
 /// the beginning of a sync, where time passes.
 #[derive(Clone)]
-pub struct Disk {
+pub(super) struct Disk {
     content: Arc<Mutex<Content>>,
     sync_begins: Arc<AtomicUsize>,
 }
 
 impl Disk {
-    pub fn new() -> Disk {
+    pub(super) fn new() -> Disk {
         let (bytes, durable) = (Vec::new(), Vec::new());
         let content = Content { bytes, durable, syncs: 0, fault: Fault::None };
         let content = Arc::new(Mutex::new(content));
@@ -75,21 +51,21 @@ impl Disk {
     }
 
     /// Lets a call fail, once.
-    pub fn arm(&self, fault: Fault) {
+    pub(super) fn arm(&self, fault: Fault) {
         let mut content = self.content();
         content.syncs = 0;
         content.fault = fault;
     }
 
     /// Whether what is durable holds these bytes anywhere.
-    pub fn is_durable(&self, bytes: &str) -> bool {
+    pub(super) fn is_durable(&self, bytes: &str) -> bool {
         // The model then tries both orders of this and a sync that is about to begin.
         self.sync_begins.fetch_add(0, Ordering::SeqCst);
         self.content().durable.windows(bytes.len()).any(|window| window == bytes.as_bytes())
     }
 
     /// A disk that holds what a power failure would leave, if it lost all that it may lose.
-    pub fn after_power_failure(&self) -> Disk {
+    pub(super) fn after_power_failure(&self) -> Disk {
         let disk = Disk::new();
         let durable = self.content().durable.clone();
         disk.content().bytes.clone_from(&durable);
