@@ -59,7 +59,10 @@ fn find_model(name: &str) -> Model {
 pub(super) fn run_child(model: &str, bug: &str) -> ExitCode {
     let bug = Bug::ALL.iter().copied().find(|known| known.name() == bug);
     std::panic::set_hook(Box::new(|panic| {
-        println!("{PANIC}{}", panic.to_string().replace('\n', " "));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        println!("{PANIC}{}", text.unwrap_or("of another kind").replace('\n', " "));
     }));
     switch_on(bug);
     explore(find_model(model), || println!("{NEXT}"));

@@ -4,6 +4,11 @@
 //! from the others, with at most [`PREEMPTIONS`] preemptions. No limit of time or number is set,
 //! whatever the environment says; so a model that ends has seen them all.
 //!
+//! loom tries two orders only of accesses to one atomic, lock or [`crate::sync::Watched`] of which
+//! one writes. What is to be met elsewhere needs an access there that a write of another thread
+//! conflicts with. And an interleaving is repeated to get to the next one, so nothing may depend on
+//! addresses that the allocator chooses.
+//!
 //! Attacks: snapshot-stable, no-reuse-while-reachable, publish-after-durable, cache-coherent.
 
 #[cfg(seeded_bug)]
