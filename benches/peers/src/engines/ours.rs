@@ -76,17 +76,16 @@ impl Engine for Ours {
 
     fn scan(&self, direction: Direction) -> Answer<Seen> {
         let seen = self.0.view(BUCKET, |txn| {
-            let (mut key, mut value, mut seen) = (Vec::new(), Vec::new(), Seen::default());
-            let mut iter = txn.iter();
+            let (mut iter, mut seen) = (txn.iter(), Seen::default());
             match direction {
                 Direction::Forwards => {
-                    while iter.next_ref(&mut key, &mut value) {
-                        seen.entry(&key, &value);
+                    while let Some((key, value)) = iter.next_entry()? {
+                        seen.entry(key, value);
                     }
                 }
                 Direction::Backwards => {
-                    while iter.prev_ref(&mut key, &mut value) {
-                        seen.entry(&key, &value);
+                    while let Some((key, value)) = iter.prev_entry()? {
+                        seen.entry(key, value);
                     }
                 }
             }
@@ -97,14 +96,12 @@ impl Engine for Ours {
 
     fn seek(&self, queries: &Queries, entries: usize) -> Answer<Seen> {
         let seen = self.0.view(BUCKET, |txn| {
-            let (mut key, mut value, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+            let mut seen = Seen::default();
             for query in queries.iter() {
                 let mut iter = txn.iter_from(query)?;
                 for _ in 0..entries {
-                    if !iter.next_ref(&mut key, &mut value) {
-                        break;
-                    }
-                    seen.entry(&key, &value);
+                    let Some((key, value)) = iter.next_entry()? else { break };
+                    seen.entry(key, value);
                 }
             }
             Ok(seen)
