@@ -8,6 +8,8 @@
 
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/matrix.rs"]
+mod matrix;
 #[path = "tidy/planted.rs"]
 mod planted;
 #[path = "tidy/shape.rs"]
@@ -54,6 +56,7 @@ fn the_project_is_tidy() {
         words::check_unsafe(&tree),
         words::check_errors(&tree, DISCARDS),
         words::check_casts(&tree),
+        matrix::check_matrix(&tree),
         check_command(&tree),
     ];
     let mut found: Vec<Violation> = checks.into_iter().flatten().collect();

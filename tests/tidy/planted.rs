@@ -1,7 +1,7 @@
 //! Each check finds a planted violation, at its line, and lets the lawful neighbour pass.
 
 use crate::tree::{Tree, Violation};
-use crate::{check_command, layers, shape, words};
+use crate::{check_command, layers, matrix, shape, words};
 
 /// A table of layers as `docs/architecture.md` has it.
 const TABLE: &str = "\
@@ -304,4 +304,23 @@ fn a_readme_with_another_command_is_found() {
     let command = crate::TEST_COMMAND;
     let files = &[(".ci/run", command), ("README.md", "    cargo test\n")];
     assert_places(&check_command(&planted(files)), &[("README.md", 1)]);
+}
+
+#[test]
+fn a_matrix_that_differs_from_the_catalogue_is_found() {
+    let catalogue = "//! Bugs.\n        One = \"one\" breaks A,\n        Two = \"two\"\n";
+    let table = |rows: &str, says: &str| {
+        let text = format!("{says}\n| bug | breaks | model |\n|---|---|---|\n{rows}");
+        let files = [("src/seeded.rs", catalogue), ("docs/kill-matrix.md", text.as_str())];
+        matrix::check_matrix(&planted(&files))
+    };
+    let (one, two) = ("| one | a | 3 |\n", "| two | b | 4 |\n");
+    let matrix = "docs/kill-matrix.md";
+    assert_places(&table(&[one, two].concat(), "2 bugs, 0 survive"), &[]);
+    assert_places(&table(&[one, two].concat(), "2 bugs, 1 survive"), &[(matrix, 1)]);
+    assert_places(&table(one, "1 bugs, 0 survive"), &[(matrix, 1)]);
+    let unfound = [one, "| two | b |  |\n"].concat();
+    assert_places(&table(&unfound, "2 bugs, 0 survive"), &[(matrix, 5)]);
+    let unknown = [one, two, "| six | b | 4 |\n"].concat();
+    assert_places(&table(&unknown, "3 bugs, 0 survive"), &[(matrix, 6)]);
 }

@@ -1,0 +1,49 @@
+//! The kill matrix: a row for each bug of the catalogue, and something that finds it in each.
+
+use super::tree::{Tree, Violation};
+use std::collections::BTreeSet;
+
+const CATALOGUE: &str = "src/seeded.rs";
+const MATRIX: &str = "docs/kill-matrix.md";
+
+/// The names in the catalogue: of each entry, what stands between the quotation marks behind its
+/// variant.
+fn catalogue(text: &str) -> BTreeSet<&str> {
+    let is_variant = |name: &str| name.chars().all(char::is_alphanumeric) && !name.is_empty();
+    let entries = text.lines().filter_map(|line| line.trim().split_once(" = \""));
+    let named = entries.filter(|(variant, _)| is_variant(variant));
+    named.filter_map(|(_, rest)| rest.split_once('"')).map(|(name, _)| name).collect()
+}
+
+/// The rows of the matrix: line, name, and whether a column holds a number.
+fn rows(text: &str) -> Vec<(usize, &str, bool)> {
+    let table = text.lines().zip(1..).filter(|(line, _)| line.starts_with("| "));
+    let cells = table.map(|(line, at)| (line.split('|').map(str::trim).collect::<Vec<_>>(), at));
+    cells
+        .filter(|(cells, _)| cells.len() > 3 && cells[1] != "bug")
+        .map(|(cells, at)| {
+            (at, cells[1], cells[3..].iter().any(|cell| cell.parse::<u64>().is_ok()))
+        })
+        .collect()
+}
+
+/// Every bug has a row, every row a bug, and every row something that finds it.
+pub fn check_matrix(tree: &Tree) -> Vec<Violation> {
+    let bugs = catalogue(tree.text(CATALOGUE));
+    let rows = rows(tree.text(MATRIX));
+    let named: BTreeSet<&str> = rows.iter().map(|(_, name, _)| *name).collect();
+    let lacking = bugs.difference(&named);
+    let lacking = lacking.map(|bug| Violation::new(MATRIX, 1, format!("has no row for {bug}")));
+    let wrong = rows.iter().filter_map(|&(line, name, is_found)| {
+        let what = match (bugs.contains(name), is_found) {
+            (false, _) => format!("{name} is no bug of {CATALOGUE}"),
+            (true, false) => format!("nothing finds {name}"),
+            (true, true) => return None,
+        };
+        Some(Violation::new(MATRIX, line, what))
+    });
+    let summary = format!("{} bugs, 0 survive", rows.len());
+    let says = tree.text(MATRIX).contains(&summary);
+    let unsaid = (!says).then(|| Violation::new(MATRIX, 1, format!("does not say `{summary}`")));
+    lacking.chain(wrong).chain(unsaid).collect()
+}
