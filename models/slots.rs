@@ -71,14 +71,17 @@ impl Store {
     }
 }
 
+/// A thread that reads once.
+fn reader_of(store: &Arc<Store>) -> thread::JoinHandle<()> {
+    let store = Arc::clone(store);
+    thread::spawn(move || {
+        store.read();
+    })
+}
+
 fn a_held_state_keeps_its_page() {
     let store = Store::new();
-    let reader = {
-        let store = Arc::clone(&store);
-        thread::spawn(move || {
-            store.read();
-        })
-    };
+    let reader = reader_of(&store);
     assert!(store.write(2));
     store.write(3);
     reader.join().expect("the reader ends");
@@ -89,12 +92,7 @@ fn a_held_state_keeps_its_page() {
 /// one names the other.
 fn a_state_comes_where_another_was() {
     let store = Store::new();
-    let reader = {
-        let store = Arc::clone(&store);
-        thread::spawn(move || {
-            store.read();
-        })
-    };
+    let reader = reader_of(&store);
     assert!(store.write(2));
     let mut is_held = false;
     store.published.for_each_held(|state| is_held |= std::ptr::eq(state, &raw const *store.first));
@@ -123,14 +121,7 @@ fn states_never_go_backwards() {
 
 fn readers_share_the_slots() {
     let store = Store::new();
-    let readers: Vec<_> = (0..2)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            thread::spawn(move || {
-                store.read();
-            })
-        })
-        .collect();
+    let readers = [reader_of(&store), reader_of(&store)];
     // Not by this thread, which would have to be preempted for each reader that is to be first.
     let writer = {
         let store = Arc::clone(&store);
