@@ -3,9 +3,9 @@
 //! Owns: [`Walk`], a leaf's layout, decoded once; [`KeyBuffer`], in which keys are made whole.
 //! Must not know: trees.
 
-use super::{Layout, Node};
+use super::{Layout, Node, payload_len};
 use crate::format::{
-    HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, OVERFLOW_LEN, VALUE_UNPLACED,
+    HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, VALUE_UNPLACED,
 };
 use crate::page::{get_u16, get_u32};
 
@@ -68,15 +68,16 @@ impl Walk {
     /// Whether the leaf refers to the value of slot `at` instead of holding it.
     #[inline(always)]
     pub(crate) fn is_reference(self, bytes: &[u8], at: usize) -> bool {
-        self.header(bytes, at).tag >= u32::from(VALUE_UNPLACED)
+        self.header(bytes, at).tag >= VALUE_UNPLACED
     }
 
     #[inline(always)]
     fn header(self, bytes: &[u8], at: usize) -> Header {
         let cell = usize::from(get_u16(bytes, self.offsets + at * OFFSET_LEN));
         // Both lengths in one read.
-        let lens = get_u32(bytes, cell);
-        Header { cell, len: (lens & 0xffff) as usize, tag: lens >> 16 }
+        let [len @ .., tag_low, tag_high] = get_u32(bytes, cell).to_le_bytes();
+        let len = usize::from(u16::from_le_bytes(len));
+        Header { cell, len, tag: u16::from_le_bytes([tag_low, tag_high]) }
     }
 
     /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Returns the value
@@ -95,8 +96,7 @@ impl Walk {
             _ => key.copy_rest(self.prefix, head, &behind[..rest]),
         }
         key.len = self.prefix + len;
-        let tag = if tag >= u32::from(VALUE_UNPLACED) { OVERFLOW_LEN } else { tag as usize };
-        &behind[rest..rest + tag]
+        &behind[rest..rest + payload_len(tag)]
     }
 }
 
@@ -104,5 +104,5 @@ impl Walk {
 struct Header {
     cell: usize,
     len: usize,
-    tag: u32,
+    tag: u16,
 }

@@ -23,10 +23,9 @@ pub(crate) struct Cursor {
     /// The keys that the cursor shows: not below the first, and below the second.
     from: Vec<u8>,
     to: Option<Vec<u8>>,
-    /// The branches from the root to the leaf, if the path is known.
+    /// The branches from the root to the leaf. Empty below a branch when the leaf was looked for:
+    /// then the path is built when the leaf is left.
     path: Vec<Step>,
-    /// A leaf that was looked for is found without a path: it is built when the leaf is left.
-    is_path_known: bool,
     leaf: Option<Held>,
     walk: Walk,
     /// The leaf's entry behind the position, between `low` and `high`.
@@ -100,7 +99,6 @@ impl Cursor {
             from,
             to,
             path: Vec::new(),
-            is_path_known: true,
             leaf: None,
             walk: Walk::default(),
             at: 0,
@@ -217,7 +215,6 @@ impl Cursor {
     /// Forgets the position; the next step has to look at the state.
     fn leave(&mut self) {
         self.path.clear();
-        self.is_path_known = true;
         self.leaf = None;
         (self.at, self.low, self.high) = (0, 0, 0);
     }
@@ -260,9 +257,10 @@ impl Cursor {
         key.clear();
         value.clear();
         let Some(leaf) = &self.leaf else { return Err(misplaced()) };
+        let is_reference = self.walk.is_reference(leaf.bytes(), at);
         let held = self.walk.entry(leaf.bytes(), at, &mut self.key);
         key.extend_from_slice(self.key.key());
-        if self.walk.is_reference(leaf.bytes(), at) {
+        if is_reference {
             let read = leaf.append_value(pages, at, value);
             return self.stick(read);
         }
@@ -322,7 +320,6 @@ impl Cursor {
         {
             let root = At { child, expected: Expected { level, txn_max: self.tree.txn } };
             if let Some(leaf) = pages.leaf_at_hand(root, key) {
-                self.is_path_known = level == 0;
                 self.stand(Held::Clean(leaf), target);
                 return Ok(());
             }
@@ -357,7 +354,7 @@ impl Cursor {
 
     /// Builds the path to the leaf, whose edge is noted, in which the cursor stands.
     fn find_path(&mut self, pages: &dyn PageRead) -> Result<()> {
-        if self.is_path_known {
+        if !self.path.is_empty() || matches!(self.tree.root, Root::Clean(_, 0)) {
             return Ok(());
         }
         let mut next = self.tree.held_root(pages)?;
@@ -368,7 +365,6 @@ impl Cursor {
             }
             self.path.push(Step { held, at });
         }
-        self.is_path_known = true;
         Ok(())
     }
 
