@@ -8,8 +8,8 @@
 //!
 //! It writes `docs/kill-matrix.md`, and fails when a bug survives, when the median of the
 //! executions to kill exceeds a hundred, when one takes longer than a minute, or when a technique
-//! finds something in the engine as it is. With names of bugs behind `--` it runs those only, and
-//! writes nothing.
+//! finds something in the engine as it is. With names of bugs behind `--` it runs those only,
+//! without a limit for their median, and writes nothing.
 
 #[cfg(all(seeded_bug, feature = "sim"))]
 #[path = "kill_matrix/matrix.rs"]
