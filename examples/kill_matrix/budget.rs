@@ -20,8 +20,13 @@ impl Budget {
 
     /// Counts an execution that begins. Who started this process counts along, also when it dies.
     pub fn spend(&mut self) {
-        self.executions += 1;
-        print!(".");
+        self.spend_many(1);
+    }
+
+    /// Counts executions that begin together, or that are told of together.
+    pub fn spend_many(&mut self, executions: u64) {
+        self.executions += executions;
+        (0..executions).for_each(|_| print!("."));
         drop(std::io::stdout().flush());
     }
 }

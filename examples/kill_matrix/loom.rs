@@ -18,7 +18,7 @@ impl Findings {
     pub fn take(&mut self, bug: Option<Bug>) -> Cell {
         let of_bug = self.0.extract_if(.., |(found, _)| *found == bug).map(|(_, cell)| cell);
         let best = of_bug.min_by_key(|cell| (cell.killed.is_none(), cell.executions));
-        best.unwrap_or(Cell { executions: 0, time: Duration::ZERO, killed: None })
+        best.unwrap_or(Cell { executions: 0, time: Duration::ZERO, killed: None, complaint: None })
     }
 }
 
@@ -80,5 +80,5 @@ fn parse(line: &str) -> Result<Line, String> {
     let executions = interleavings.parse().map_err(|_| wrong())?;
     let time = Duration::from_millis(millis.parse().map_err(|_| wrong())?);
     let killed = (kind == "FAILS").then(|| format!("{model}: {}", why.concat()));
-    Ok(Line::Finding(named, Cell { executions, time, killed }))
+    Ok(Line::Finding(named, Cell { executions, time, killed, complaint: None }))
 }

@@ -4,6 +4,7 @@
 mod accounting;
 mod budget;
 mod bytes;
+mod certificate;
 mod controls;
 mod crash;
 mod faults;
@@ -38,6 +39,7 @@ const TECHNIQUES: &[(&str, Technique)] = &[
     ("model", model::run),
     ("accounting", accounting::run),
     ("crash", crash::run),
+    ("certificate", certificate::run),
     ("permission", permission::run),
     ("faults", faults::run),
     ("media", media::run),
@@ -75,7 +77,12 @@ fn run_here(technique: &str, bug: &str) -> ExitCode {
     let killed = killed.unwrap_or_else(|payload| Some(budget::Kill::of_panic(&*payload)));
     match killed {
         None => println!("\nPASS"),
-        Some(kill) => println!("\nKILL {}", kill.0.replace('\n', " ")),
+        Some(kill) => {
+            if let Some(complaint) = certificate::complaint(&kill.0) {
+                print!("\nTOLD BADLY {complaint}");
+            }
+            println!("\nKILL {}", kill.0.replace('\n', " "));
+        }
     }
     ExitCode::SUCCESS
 }
@@ -125,7 +132,8 @@ fn run_apart(technique: &str, bug: Option<Bug>) -> Cell {
         (_, None) if last == "PASS" => None,
         (Some(status), None) => Some(format!("the process died: {status}")),
     };
-    Cell { executions, time: began.elapsed(), killed }
+    let complaint = text.lines().find_map(|line| line.strip_prefix("TOLD BADLY "));
+    Cell { executions, time: began.elapsed(), killed, complaint: complaint.map(str::to_owned) }
 }
 
 /// Runs all techniques on these bugs, in order; what the models found is there already.

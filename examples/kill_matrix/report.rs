@@ -17,6 +17,8 @@ pub struct Cell {
     pub executions: u64,
     pub time: Duration,
     pub killed: Option<String>,
+    /// What is wrong with how it was told.
+    pub complaint: Option<String>,
 }
 
 /// All that came of one bug, or of the engine as it is.
@@ -28,6 +30,10 @@ pub struct Row {
 impl Row {
     fn name(&self) -> &'static str {
         self.bug.map_or("none", Bug::name)
+    }
+
+    fn complaints(&self) -> impl Iterator<Item = &str> {
+        self.cells.iter().filter_map(|cell| cell.complaint.as_deref())
     }
 
     /// The technique that kills with the fewest executions, by number.
@@ -61,6 +67,7 @@ pub struct Summary {
     median: u64,
     slowest: (Duration, &'static str),
     false_alarms: Vec<&'static str>,
+    complaints: Vec<String>,
 }
 
 impl Summary {
@@ -76,18 +83,21 @@ impl Summary {
         let slowest = kills.iter().map(|(cell, name)| (cell.time, *name)).max();
         let engine = rows.iter().filter(|row| row.bug.is_none()).flat_map(|row| &row.cells);
         let alarms = technique_names().zip(engine).filter(|(_, cell)| cell.killed.is_some());
+        let complaints = bugs.iter().flat_map(|row| row.complaints().map(move |it| (row, it)));
         Summary {
             bugs: bugs.len(),
             survivors: survivors.map(|row| row.name()).collect(),
             median: executions.get(executions.len() / 2).copied().unwrap_or(0),
             slowest: slowest.unwrap_or((Duration::ZERO, "none")),
             false_alarms: alarms.map(|(name, _)| name).collect(),
+            complaints: complaints.map(|(row, it)| format!("{}: {it}", row.name())).collect(),
         }
     }
 
     pub fn is_good(&self) -> bool {
         self.survivors.is_empty()
             && self.false_alarms.is_empty()
+            && self.complaints.is_empty()
             && (self.bugs < BUGS_MIN || self.median <= MEDIAN_MAX)
             && self.slowest.0 <= TIME_MAX
     }
@@ -109,6 +119,9 @@ impl fmt::Display for Summary {
         }
         for name in &self.false_alarms {
             write!(f, "\nfinds something in the engine as it is: {name}")?;
+        }
+        for complaint in &self.complaints {
+            write!(f, "\ntold badly: {complaint}")?;
         }
         Ok(())
     }

@@ -237,10 +237,15 @@ pub(super) fn mix(hash: u64, number: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-fn hash_bytes(bytes: &[u8]) -> u64 {
+/// Stirs bytes into a hash. Their count is not stirred in.
+pub(super) fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+}
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    mix_bytes(0, bytes)
 }
 
 /// Moves the contents still in use to a new arena.

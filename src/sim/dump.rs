@@ -3,25 +3,25 @@
 //! Owns: [`Dump`]. Must not know: which contents are right.
 //! Keeps: a store is read as a whole, in both directions.
 
+use super::arena::{mix, mix_bytes};
 use super::workloads::{BUCKET, Contents};
 use crate::{BTree, Error, Result};
 
 /// A store's contents, summed up: equal sums are equal contents, in all likelihood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dump {
-    /// CRC32C of the entries in ascending order, and in descending order.
-    pub(super) forward: u32,
-    pub(super) backward: u32,
+    /// A hash of the entries in ascending order, and one of them in descending order.
+    pub(super) forward: u64,
+    pub(super) backward: u64,
     pub(super) entries: u64,
     /// A missing bucket is not an empty one.
     pub(super) exists: bool,
 }
 
 impl Dump {
-    pub(super) fn add(sum: u32, key: &[u8], value: &[u8]) -> u32 {
+    pub(super) fn add(sum: u64, key: &[u8], value: &[u8]) -> u64 {
         let lens = (key.len() as u64) << 32 | value.len() as u64;
-        let sum = crc32c::crc32c_append(sum, &lens.to_le_bytes());
-        crc32c::crc32c_append(crc32c::crc32c_append(sum, key), value)
+        mix_bytes(mix_bytes(mix(sum, lens), key), value)
     }
 
     pub(super) fn of_model(contents: &Contents, exists: bool) -> Dump {

@@ -26,8 +26,8 @@ use std::path::Path;
 /// The file of every trial.
 pub(super) const PATH: &str = "store";
 
-/// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
-const CACHE_PAGES: u64 = 128;
+/// Few, so that the larger trials evict pages; and a cache is set up thousands of times a second.
+const CACHE_PAGES: u64 = 32;
 
 /// A state that may be found: a state of the workload, and which checks left their probe in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,49 @@
+//! A sample of the certificate's workloads, up to the first violation: whose workload is small
+//! then, whose token is short, and which is found again from the token alone, at once.
+
+use crate::matrix::budget::{Budget, Kill};
+use btree_store::sim::certify::{Certifier, Workload};
+use std::time::Instant;
+
+/// Of so many workloads one is run.
+const EVERY: usize = 301;
+/// What a failure shows is short: characters of its token, transactions, seconds of its replay.
+const TOKEN_MAX: usize = 300;
+const STEPS_MAX: usize = 3;
+const SECONDS_MAX: f64 = 1.0;
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    let certifier = Certifier::new(512);
+    for number in certifier.numbers().into_iter().step_by(EVERY) {
+        let part = match certifier.run_some(&[number], 1) {
+            Ok(part) => part,
+            Err(error) => return Some(Kill(format!("an initial state: {error}"))),
+        };
+        budget.spend_many(part.executions());
+        if let Some(violation) = part.failures().find_map(|row| row.violation.as_deref()) {
+            return Some(Kill(violation.to_owned()));
+        }
+    }
+    None
+}
+
+/// What is wrong with how a failure was told; nothing if it was found by another technique.
+pub fn complaint(violation: &str) -> Option<String> {
+    let (_, token) = violation.rsplit_once("replay token: ")?;
+    let name = token.split('@').next().unwrap_or_default();
+    let steps = Workload::named(name).map_or(usize::MAX, |workload| workload.steps.len());
+    let began = Instant::now();
+    let replayed = Certifier::replay(token);
+    let seconds = began.elapsed().as_secs_f64();
+    let again = match replayed {
+        Ok(Some(again)) if again == violation => None,
+        Ok(Some(_)) => Some("a replay that tells something else".to_owned()),
+        Ok(None) => Some("a replay that passes".to_owned()),
+        Err(error) => Some(format!("a replay that fails: {error}")),
+    };
+    let long = (token.len() > TOKEN_MAX).then(|| format!("a token of {} characters", token.len()));
+    let large = (steps > STEPS_MAX).then(|| format!("a workload of {steps} transactions"));
+    let slow = (seconds > SECONDS_MAX).then(|| format!("a replay of {seconds:.1} s"));
+    let complaint = [again, long, large, slow].into_iter().flatten().next()?;
+    Some(format!("{complaint}: {token}"))
+}
