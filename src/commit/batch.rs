@@ -32,13 +32,13 @@ pub(crate) struct Batch {
     pub(super) changes: u64,
     pub(crate) freed: Vec<Freed>,
     pub(crate) next_handle: u32,
-    undo: Vec<(Vec<u8>, Option<Bucket>)>,
+    /// Of each bucket that the running transaction changed: what it was before.
+    undo: BTreeMap<Vec<u8>, Option<Bucket>>,
 }
 
 /// A point to which a batch can be taken back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    undo: usize,
     freed: usize,
 }
 
@@ -52,13 +52,13 @@ impl Batch {
             changes: 0,
             freed: Vec::new(),
             next_handle: 0,
-            undo: Vec::new(),
+            undo: BTreeMap::new(),
         }
     }
 
     /// The present point.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { undo: self.undo.len(), freed: self.freed.len() }
+        Mark { freed: self.freed.len() }
     }
 
     /// Pages and runs freed since a mark.
@@ -66,16 +66,24 @@ impl Batch {
         (self.freed.len() - mark.freed) as u64
     }
 
-    /// Takes back all that happened since a mark.
+    /// Takes back the whole transaction, which began at a mark.
     pub(crate) fn roll_back(&mut self, mark: Mark) {
         if seeded!(PanicKeepsHalf, std::thread::panicking()) {
             return;
         }
-        for (name, old) in self.undo.drain(mark.undo..).rev() {
+        for (name, old) in std::mem::take(&mut self.undo) {
             match old {
                 Some(bucket) => self.buckets.insert(name, bucket),
                 None => self.buckets.remove(&name),
             };
+        }
+        self.give_up(mark);
+    }
+
+    /// Forgets what was freed since a mark, for a tree that is not installed.
+    pub(crate) fn give_up(&mut self, mark: Mark) {
+        if seeded!(PanicKeepsHalf, std::thread::panicking()) {
+            return;
         }
         if seeded!(LeakOnPanic, std::thread::panicking()) {
             return;
@@ -102,8 +110,13 @@ impl Batch {
 
     /// Replaces a bucket.
     pub(crate) fn install(&mut self, name: &[u8], bucket: Bucket) {
-        let old = self.buckets.insert(name.to_vec(), bucket);
-        self.undo.push((name.to_vec(), old));
+        let old = match self.buckets.get_mut(name) {
+            Some(there) => Some(std::mem::replace(there, bucket)),
+            None => self.buckets.insert(name.to_vec(), bucket),
+        };
+        if !self.undo.contains_key(name) {
+            self.undo.insert(name.to_vec(), old);
+        }
     }
 
     /// What a change of a tree needs.

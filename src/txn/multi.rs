@@ -80,7 +80,7 @@ impl MultiTxn<'_> {
         let Some(mut tree) = found else { return Err(Error::NotFound) };
         let mark = self.batch.mark();
         if let Err(error) = tree.clear(&mut self.batch.edit(pages)) {
-            self.batch.roll_back(mark);
+            self.batch.give_up(mark);
             return Err(error);
         }
         self.batch.install(name.as_bytes(), Bucket::Dropped);

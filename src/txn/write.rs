@@ -394,7 +394,7 @@ impl Txn<'_> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.batch.roll_back(self.mark);
+            self.batch.give_up(self.mark);
         }
     }
 }
