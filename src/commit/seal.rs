@@ -121,6 +121,8 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
     if seeded!(PlacedByChance, crate::seeded::chance()) {
         placement = Placement::Below(PageId(u32::MAX));
     }
+    // In order, so that each finds in the processor's cache what the one before needed.
+    writer.batch.freed.sort_unstable_by_key(|freed| freed.extent);
     for freed in &writer.batch.freed {
         space.release(freed.extent, freed.birth)?;
     }

@@ -108,12 +108,23 @@ impl Pending {
             self.queue.pop_front();
             ready.push(first);
         }
+        // Neighbours are handed out together.
+        ready.sort_unstable();
+        let mut run: Option<Extent> = None;
         for first in ready {
-            match self.by_address[&first].blocker(pinned) {
-                Some(snapshot) => self.blocked.entry(snapshot).or_default().push(first),
-                None => reuse(self.take(first)),
+            let blocker =
+                if pinned.is_empty() { None } else { self.by_address[&first].blocker(pinned) };
+            if let Some(snapshot) = blocker {
+                self.blocked.entry(snapshot).or_default().push(first);
+                continue;
+            }
+            let extent = self.take(first);
+            match &mut run {
+                Some(run) if run.end() == first => run.pages += extent.pages,
+                _ => run.replace(extent).into_iter().for_each(&mut reuse),
             }
         }
+        run.into_iter().for_each(reuse);
     }
 
     fn take(&mut self, first: u32) -> Extent {
