@@ -8,6 +8,7 @@ use crate::page::{Page, PageId, TxnId};
 use crate::slots::{Hold, Published, Slots};
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = models![
@@ -40,7 +41,7 @@ impl World {
     fn with(page: &Page) -> Arc<World> {
         let slots = Arc::new(Slots::new());
         let cache = Cache::new(Cache::bytes_for(1, SIZE), SIZE, Arc::clone(&slots));
-        cache.insert(page);
+        cache.insert(from_ref(page));
         assert!(cache.get(page.child_ref()).is_some());
         let published = Published::new(Arc::new(()), slots);
         Arc::new(World { cache, published, put: AtomicU64::new(0) })
@@ -51,7 +52,7 @@ impl World {
     }
 
     fn insert(&self, page: &Page) {
-        self.cache.insert(page);
+        self.cache.insert(from_ref(page));
         self.put.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -104,7 +105,7 @@ fn against_eviction(use_page: fn(&World, &Page)) {
     world.insert(&new);
     world.insert(&newer);
     reader.join().expect("the reader ends");
-    world.cache.insert(&new);
+    world.cache.insert(from_ref(&new));
     let found = world.cache.get(new.child_ref()).expect("a frame that nobody uses is given");
     assert_eq!(found.bytes(), new.bytes());
 }

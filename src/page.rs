@@ -138,6 +138,8 @@ pub(crate) fn seal_bytes(bytes: &mut [u8], id: PageId, txn: TxnId) -> u32 {
 /// A sealed page. Its bytes never change.
 #[derive(Clone)]
 pub(crate) struct Page {
+    /// What the header says too; kept here, since a commit asks often and the header is far.
+    child: ChildRef,
     bytes: Bytes,
 }
 
@@ -153,18 +155,18 @@ enum Bytes {
 impl Page {
     /// Seals bytes that were built here.
     pub(crate) fn seal(mut bytes: Box<[u8]>, id: PageId, txn: TxnId) -> Page {
-        seal_bytes(&mut bytes, id, txn);
-        Page { bytes: Bytes::Own(Arc::new(bytes)) }
+        let checksum = seal_bytes(&mut bytes, id, txn);
+        Page { child: ChildRef { id, checksum }, bytes: Bytes::Own(Arc::new(bytes)) }
     }
 
     /// A page of bytes that were read and checked.
     pub(crate) fn own(bytes: Box<[u8]>) -> Page {
-        Page { bytes: Bytes::Own(Arc::new(bytes)) }
+        Page { child: child_ref(&bytes), bytes: Bytes::Own(Arc::new(bytes)) }
     }
 
     /// A page that lies in a frame.
     pub(crate) fn in_frame(pin: Pin) -> Page {
-        Page { bytes: Bytes::Frame(pin) }
+        Page { child: child_ref(pin.bytes()), bytes: Bytes::Frame(pin) }
     }
 
     #[inline(always)]
@@ -176,11 +178,11 @@ impl Page {
     }
 
     pub(crate) fn id(&self) -> PageId {
-        PageId(get_u32(self.bytes(), HEADER_ID))
+        self.child.id
     }
 
     pub(crate) fn checksum(&self) -> u32 {
-        get_u32(self.bytes(), HEADER_CHECKSUM)
+        self.child.checksum
     }
 
     pub(crate) fn txn(&self) -> TxnId {
@@ -193,8 +195,12 @@ impl Page {
 
     /// How a parent refers to this page.
     pub(crate) fn child_ref(&self) -> ChildRef {
-        ChildRef { id: self.id(), checksum: self.checksum() }
+        self.child
     }
+}
+
+fn child_ref(bytes: &[u8]) -> ChildRef {
+    ChildRef { id: PageId(get_u32(bytes, HEADER_ID)), checksum: get_u32(bytes, HEADER_CHECKSUM) }
 }
 
 impl fmt::Debug for Page {

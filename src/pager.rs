@@ -25,8 +25,16 @@ const WRITE_BYTES_MAX: usize = 1 << 20;
 /// Sealed pages and runs whose flush has not ended.
 #[derive(Default)]
 struct InFlight {
-    pages: BTreeMap<PageId, Page>,
+    /// By their ids.
+    pages: Arc<Vec<Page>>,
     runs: BTreeMap<PageId, PlacedRun>,
+}
+
+impl InFlight {
+    fn page(&self, id: PageId) -> Option<Page> {
+        let found = self.pages.binary_search_by_key(&id, Page::id).ok()?;
+        Some(self.pages[found].clone())
+    }
 }
 
 /// Reads and writes the pages of one file.
@@ -106,15 +114,13 @@ impl Pager {
     }
 
     /// Serves these pages from memory until their flush ends.
-    pub(crate) fn begin_flight(&self, pages: &[Page], runs: &[PlacedRun]) {
+    pub(crate) fn begin_flight(&self, pages: &Arc<Vec<Page>>, runs: &[PlacedRun]) {
         if seeded!(CacheServesReusedPage) {
             return;
         }
         let mut in_flight = self.in_flight.write();
-        for page in pages {
-            self.cache.remove(page.id());
-            in_flight.pages.insert(page.id(), page.clone());
-        }
+        pages.iter().for_each(|page| self.cache.remove(page.id()));
+        in_flight.pages = Arc::clone(pages);
         for run in runs {
             // A page of the run may have been a tree page before.
             (run.extent.first.0..run.extent.end()).for_each(|id| self.cache.remove(PageId(id)));
@@ -130,10 +136,8 @@ impl Pager {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
         self.cache.settle();
-        for page in landed.pages.into_values() {
-            self.note_lines(page.bytes());
-            self.cache.insert(&page);
-        }
+        landed.pages.iter().for_each(|page| self.note_lines(page.bytes()));
+        self.cache.insert(&landed.pages);
     }
 
     /// Forgets the pages of a flush that failed.
@@ -267,7 +271,7 @@ impl PageRead for Pager {
     fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page> {
         let here = self.cache.get(child).or_else(|| {
             // In flight only while a commit is being flushed; the cache knows nothing of it.
-            self.in_flight.read().pages.get(&child.id).cloned()
+            self.in_flight.read().page(child.id)
         });
         let Some(page) = here else { return self.load(child, expected) };
         check_child(page.bytes(), child, expected)?;

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
 use crate::slots::{Seat, Slots};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, OnceLock, Ordering};
 
 /// Places of a set of the locator: a cache line.
 const WAYS: usize = 8;
@@ -170,14 +170,39 @@ impl Cache {
         Ok(Some(Page::in_frame(pin)))
     }
 
-    /// Keeps a page that was made here.
-    pub(crate) fn insert(&self, page: &Page) {
-        let copied = self.load(page.child_ref(), |bytes| {
-            bytes.copy_from_slice(page.bytes());
-            Ok(())
-        });
-        // Where there is no frame, the page is read from the file when it is wanted.
-        drop(copied);
+    /// Keeps pages that were made here.
+    pub(crate) fn insert(&self, pages: &[Page]) {
+        if self.arena.frames() == 0 {
+            return;
+        }
+        for pages in pages.chunks(self.batch() as usize) {
+            // Each step for all of them: an atomic between two copies would wait for the first.
+            let mut frames = self.frames.lock();
+            // Where there is no frame, the page is read from the file when it is wanted.
+            let mut take = |page: &Page| self.take_from(&mut frames, self.home(page.id()));
+            let mut empties: Vec<Option<Empty>> = pages.iter().map(&mut take).collect();
+            drop(frames);
+            for (page, empty) in pages.iter().zip(&mut empties) {
+                if let Some(empty) = empty {
+                    self.arena.bytes_mut(empty).copy_from_slice(page.bytes());
+                }
+            }
+            let mut frames = self.frames.lock();
+            for (page, empty) in pages.iter().zip(empties) {
+                let Some(empty) = empty else { continue };
+                if self.holds(page.child_ref()) {
+                    frames.empties.put(empty);
+                } else {
+                    self.publish(&mut frames, empty, page.child_ref());
+                }
+            }
+        }
+    }
+
+    /// Whether a page is here. The caller holds the lock of the frames.
+    fn holds(&self, child: ChildRef) -> bool {
+        let places = [Some(self.home(child.id)), self.located(child.id)];
+        places.into_iter().flatten().any(|frame| self.arena.tag(frame) == tag_of(child))
     }
 
     fn publish(&self, frames: &mut Frames, empty: Empty, child: ChildRef) -> Pin {
@@ -256,23 +281,30 @@ impl Cache {
         if self.arena.frames() == 0 {
             return None;
         }
-        let mut frames = self.frames.lock();
+        self.take_from(&mut self.frames.lock(), home)
+    }
+
+    fn take_from(&self, frames: &mut Frames, home: u32) -> Option<Empty> {
         if frames.empties.len() == 0 {
-            self.make_room(&mut frames);
+            self.make_room(frames);
         }
         frames.empties.take(home)
     }
 
+    /// Frames that are filled or freed together at most.
+    fn batch(&self) -> u32 {
+        (self.arena.frames() / 16).clamp(1, BATCH_MAX)
+    }
+
     /// Empties some frames: those retired before, or those that were not used for a while.
-    fn make_room(&self, frames: &mut MutexGuard<'_, Frames>) {
-        let frames = &mut **frames;
+    fn make_room(&self, frames: &mut Frames) {
         self.arena.reclaim(&mut frames.retired, &mut frames.empties);
         if frames.empties.len() > 0 {
             return;
         }
         let count = self.arena.frames();
-        let batch = (count / 16).clamp(1, BATCH_MAX);
-        let mut wanted = batch.saturating_sub(u32::try_from(frames.retired.len()).unwrap_or(0));
+        let mut wanted =
+            self.batch().saturating_sub(u32::try_from(frames.retired.len()).unwrap_or(0));
         // Two rounds pass by every frame that was used once more.
         for _ in 0..2 * u64::from(count) {
             if wanted == 0 {

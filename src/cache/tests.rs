@@ -5,6 +5,7 @@
 use super::*;
 use crate::page::TxnId;
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 use std::sync::Barrier;
 
 const SIZE: usize = 512;
@@ -25,7 +26,7 @@ fn the_bound_holds_to_the_page() {
     for frames in [0, 1, 2, 7, 300] {
         let (cache, _) = cache(frames);
         for id in 2..1000 {
-            cache.insert(&page(id, 1));
+            cache.insert(&[page(id, 1)]);
             assert!(cache.len() as u64 <= frames);
         }
         assert!(cache.len() as u64 >= frames.min(8) / 2, "{frames}");
@@ -37,7 +38,7 @@ fn a_smaller_file_than_the_cache_stays_in_it() {
     let (cache, _) = cache(100);
     let pages: Vec<Page> = (2..100).map(|id| page(id, 1)).collect();
     for page in &pages {
-        cache.insert(page);
+        cache.insert(from_ref(page));
     }
     for page in &pages {
         let found = cache.get(page.child_ref()).expect("there is room for all");
@@ -50,11 +51,11 @@ fn a_used_page_outlives_one_round_of_the_clock() {
     let (cache, _) = cache(4);
     let pages: Vec<Page> = (2..8).map(|id| page(id, 1)).collect();
     for page in &pages[..4] {
-        cache.insert(page);
+        cache.insert(from_ref(page));
     }
     assert!(cache.get(pages[1].child_ref()).is_some());
-    cache.insert(&pages[4]);
-    cache.insert(&pages[5]);
+    cache.insert(from_ref(&pages[4]));
+    cache.insert(from_ref(&pages[5]));
     assert!(cache.get(pages[1].child_ref()).is_some());
     assert_eq!(pages.iter().filter(|page| cache.get(page.child_ref()).is_some()).count(), 4);
 }
@@ -63,11 +64,11 @@ fn a_used_page_outlives_one_round_of_the_clock() {
 fn a_page_is_found_under_its_own_checksum_only() {
     let (cache, _) = cache(4);
     let (old, new) = (page(3, 1), page(3, 2));
-    cache.insert(&old);
+    cache.insert(from_ref(&old));
     assert!(cache.get(new.child_ref()).is_none());
     cache.remove(PageId(3));
     assert!(cache.get(old.child_ref()).is_none());
-    cache.insert(&new);
+    cache.insert(from_ref(&new));
     assert_eq!(cache.get(new.child_ref()).map(|page| page.txn()), Some(TxnId(2)));
     assert_eq!(cache.len(), 1);
 }
@@ -76,17 +77,17 @@ fn a_page_is_found_under_its_own_checksum_only() {
 fn a_held_page_stays_what_it_is() {
     let (cache, _) = cache(4);
     let first = page(2, 1);
-    cache.insert(&first);
+    cache.insert(from_ref(&first));
     let held = cache.get(first.child_ref()).expect("it was put there");
     let copy = held.clone();
     cache.remove(PageId(2));
     for id in 2..100 {
-        cache.insert(&page(id, 2));
+        cache.insert(&[page(id, 2)]);
         assert_eq!(held.bytes(), first.bytes());
     }
     drop(held);
     for id in 2..100 {
-        cache.insert(&page(id, 3));
+        cache.insert(&[page(id, 3)]);
     }
     assert_eq!(copy.bytes(), first.bytes());
 }
@@ -122,7 +123,7 @@ fn pages_far_from_home_are_found_and_forgotten() {
     // All have the same home.
     let pages: Vec<Page> = (1..=40).map(|n| page(n * 64, 1)).collect();
     for page in &pages {
-        cache.insert(page);
+        cache.insert(from_ref(page));
     }
     let here =
         |page: &&Page| cache.get(page.child_ref()).is_some_and(|p| p.bytes() == page.bytes());
@@ -161,7 +162,7 @@ fn threads_see_the_pages_they_ask_for() {
                     let look = cache.look(hold.seat()).expect("the cache has frames");
                     let Some(seen) = look.peek(page.child_ref()) else {
                         drop(look);
-                        cache.insert(page);
+                        cache.insert(from_ref(page));
                         continue;
                     };
                     assert_eq!(seen.bytes, page.bytes());
@@ -196,7 +197,7 @@ fn pages_written_anew_come_home() {
         (2..100).for_each(|id| cache.remove(PageId(id)));
         cache.settle();
         for id in 2..100 {
-            cache.insert(&page(id, txn));
+            cache.insert(&[page(id, txn)]);
         }
         let at_home =
             |id: u32| cache.arena.tag(cache.home(PageId(id))) == tag_of(page(id, txn).child_ref());

@@ -41,7 +41,8 @@ const FREE_PART_MAX: u64 = 4;
 pub(super) struct Job {
     pub(super) number: u64,
     pub(super) state: Arc<State>,
-    pub(super) pages: Vec<Page>,
+    /// By their ids.
+    pub(super) pages: Arc<Vec<Page>>,
     pub(super) runs: Vec<PlacedRun>,
     pub(super) meta: Meta,
     pub(super) slot: Slot,
@@ -257,10 +258,11 @@ fn seal_at(
     let (mut pages, placed) = (sealer.pages, sealer.placed);
     invariant!(PageOwnedOnce, freed == writer.batch.freed.len(), "pages are freed after the count");
     seal_log(&mut writer.space, &plan.pages, &places.log, txn, page_size, &mut pages);
-    let items = items_of(&pages, &placed);
-    let page_total = items.iter().map(|item| u64::from(item.extent.pages)).sum::<u64>();
-    let is_listed =
-        items.len() <= meta_items_max(page_size) && page_total <= u64::from(ONE_BARRIER_PAGES_MAX);
+    pages.sort_unstable_by_key(Page::id);
+    let run_pages = placed.iter().map(|run| u64::from(run.extent.pages)).sum::<u64>();
+    let is_listed = pages.len() + placed.len() <= meta_items_max(page_size)
+        && pages.len() as u64 + run_pages <= u64::from(ONE_BARRIER_PAGES_MAX);
+    let items = if is_listed { items_of(&pages, &placed) } else { Vec::new() };
     let state = State { txn, page_count: writer.space.page_count(), catalog };
     let meta = Meta {
         txn,
@@ -271,13 +273,13 @@ fn seal_at(
         catalog: state.catalog.to_part(),
         log_head: writer.space.log_head().map(|(id, checksum)| ChildRef { id, checksum }),
         log_pages: writer.space.log_page_count(),
-        items: if is_listed { items } else { Vec::new() },
+        items,
         tail: writer.space.tail().to_vec(),
     };
     Ok(Job {
         number: writer.batch.number,
         state: Arc::new(state),
-        pages,
+        pages: Arc::new(pages),
         runs: placed,
         meta,
         slot: writer.next_slot,
