@@ -7,7 +7,7 @@
 use crate::arena::Peeked;
 use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
-use crate::format::META_SLOTS;
+use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
 use crate::node::{Node, Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
@@ -131,13 +131,23 @@ impl Pager {
         }
     }
 
-    /// Moves the pages of a flush that succeeded to the cache.
-    pub(crate) fn land_flight(&self) {
+    /// Moves the pages of a flush that succeeded to the cache. What they replaced makes room there:
+    /// only readers of older states look at it, and left alone it would keep the homes of pages
+    /// that all look at.
+    pub(crate) fn land_flight(&self, replaced: &[Extent]) {
         let mut in_flight = self.in_flight.write();
         let landed = std::mem::take(&mut *in_flight);
+        let replaced = replaced.iter().flat_map(|extent| extent.first.0..extent.end());
+        replaced.for_each(|id| self.cache.remove(PageId(id)));
         self.cache.settle();
-        landed.pages.iter().for_each(|page| self.note_lines(page.bytes()));
-        self.cache.insert(&landed.pages);
+        // Nobody reads the space log before the file is opened again.
+        let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
+        for pages in landed.pages.split(is_log) {
+            for page in pages {
+                self.note_lines(page.bytes());
+            }
+            self.cache.insert(pages);
+        }
     }
 
     /// Forgets the pages of a flush that failed.

@@ -520,6 +520,20 @@ fn the_cache_holds_no_more_than_it_may() {
 }
 
 #[test]
+fn what_a_commit_replaced_leaves_the_cache() {
+    let db = on(filled(20_000)).cache_bytes(64 << 20).open(NAME).unwrap();
+    for round in 0..5 {
+        let rewrite = |i| db.exec("b", |txn| txn.put(key(i), [round; 20]));
+        (0..20_000).step_by(997).try_for_each(rewrite).unwrap();
+        assert!(common::dump(&db, "b").unwrap().len() == 20_000);
+        let stats = db.stats().unwrap();
+        let held = u64::from(stats.page_count) - stats.free_pages - stats.pending_pages;
+        let cached = stats.cached_pages as u64;
+        assert!(cached <= held, "{cached} of {held} pages");
+    }
+}
+
+#[test]
 fn an_opening_of_a_foreign_file_writes_nothing() {
     for bytes in [vec![0; 8192], b"PNG".to_vec(), vec![0xFF; 100_000]] {
         let vfs = holding(&bytes);

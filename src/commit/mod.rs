@@ -293,7 +293,7 @@ impl Core {
                 flush.is_mirrored = false;
                 flush.meta = job.meta;
                 self.readers.publish(job.state);
-                self.pager.land_flight();
+                self.pager.land_flight(&job.replaced);
                 flush.durable = job.number;
                 let released = flush.queue.take_until(job.number);
                 leader.answers.extend(released.into_iter().map(|(_, waiter)| (waiter, Ok(()))));

@@ -44,6 +44,8 @@ pub(super) struct Job {
     /// By their ids.
     pub(super) pages: Arc<Vec<Page>>,
     pub(super) runs: Vec<PlacedRun>,
+    /// Pages of the state before that the new one does not have.
+    pub(super) replaced: Vec<Extent>,
     pub(super) meta: Meta,
     pub(super) slot: Slot,
     /// A barrier between the data and the meta page.
@@ -281,6 +283,7 @@ fn seal_at(
         state: Arc::new(state),
         pages: Arc::new(pages),
         runs: placed,
+        replaced: writer.batch.freed.iter().map(|freed| freed.extent).collect(),
         meta,
         slot: writer.next_slot,
         data_barrier: !is_listed || around.barriers == Barriers::Two,
