@@ -20,10 +20,12 @@ mod model;
 
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{
-    End, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write, compare,
+    Answer, End, Exec, Handle, KeyShape, Op, Oracle, Peek, Read, Step, ValueShape, Workload, Write,
+    compare,
 };
 use btree_store::{BTree, Barriers, Error, Options};
 use model::{Pair, Setting, message_of, report};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Calls of all tests together.
@@ -158,6 +160,61 @@ fn one_bucket_of_many_keys() {
         workload.key_count = 50_000;
         workload.steps_max = 30;
     });
+}
+
+/// A call that is always refused, or never, would show little.
+#[test]
+fn the_calls_meet_every_outcome() {
+    let mut found = BTreeSet::new();
+    let mut workload = Workload::new(512, KeyShape::Mixed, ValueShape::Small);
+    let (mut source, mut oracle) = (Seeded::new(1), Oracle::new(512));
+    for _ in 0..20_000 {
+        let op = workload.op(&mut source);
+        let reply = oracle.apply(&op);
+        let Op::Exec(exec) = op else { continue };
+        for (step, answer) in exec.steps.iter().zip(&reply.steps) {
+            let name = match step {
+                Step::Write(Write::Swap { .. }) => "swap",
+                Step::Write(Write::BulkLoad(entries)) if entries.len() > 5 => "bulk load",
+                Step::Peek(Peek::Read(Read::Range(..))) => "range",
+                Step::Peek(Peek::Read(Read::Prefix(..))) => "prefix",
+                Step::Peek(Peek::Read(Read::GetMany(..))) => "get_many",
+                _ => continue,
+            };
+            let outcome = match answer {
+                Ok(Answer::Entries(entries)) => {
+                    if entries.is_empty() {
+                        "none"
+                    } else {
+                        "some"
+                    }
+                }
+                Ok(Answer::Values(values)) if values.contains(&None) => "some absent",
+                Ok(Answer::Flag(false)) => "no",
+                Ok(_) => "yes",
+                Err(Error::Duplicate) => "duplicate",
+                Err(Error::Invalid) => "invalid",
+                Err(_) => "refused",
+            };
+            found.insert(format!("{name}: {outcome}"));
+        }
+    }
+    for outcome in [
+        "swap: yes",
+        "swap: no",
+        "bulk load: yes",
+        "bulk load: duplicate",
+        "bulk load: invalid",
+        "bulk load: refused",
+        "range: some",
+        "range: none",
+        "prefix: some",
+        "prefix: none",
+        "get_many: yes",
+        "get_many: some absent",
+    ] {
+        assert!(found.contains(outcome), "no {outcome:?} in {found:?}");
+    }
 }
 
 #[test]

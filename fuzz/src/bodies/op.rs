@@ -54,7 +54,11 @@ pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
         let key = key(first + at * stride, key_len);
         Step::Write(if removes { Write::Del(key) } else { Write::Put(key, (&value).into()) })
     };
-    let steps: Vec<Step> = (0..count).map(write).collect();
+    let mut steps: Vec<Step> = (0..count).map(write).collect();
+    if !removes && !descends && input.once_in(4) {
+        let entries = (0..count).map(|at| (key(first + at * stride, key_len), (&value).into()));
+        steps = vec![Step::Write(Write::BulkLoad(entries.collect()))];
+    }
     let bucket = format!("b{}", input.below(3));
     let end = if input.once_in(16) { End::Panic } else { End::Commit };
     if input.once_in(8) {

@@ -3,10 +3,12 @@
 //! Owns: [`Handle`]: an open store, and the cursors that outlive their transactions.
 //! Must not know: what the right answer is. Keeps: a reply is made of what the store returned.
 
-use super::op::{Answer, CursorMove, Data, End, Ending, Exec, Op, Part, Peek, Read, Reply, Step};
-use super::op::{Way, Write};
+use super::op::{
+    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, Step, Way,
+    Write,
+};
 use crate::error::{Error, Result};
-use crate::{BTree, Iter, MultiTxn, Options, ReadOnlyTxn, Txn};
+use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Txn};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -164,6 +166,16 @@ impl Runner<'_> {
             Peek::Read(Read::Cursor(step)) => self.move_cursor(step),
             Peek::Read(Read::Get(key)) => Ok(Answer::Value(txn.get(key.bytes())?.into())),
             Peek::Read(Read::Contains(key)) => Ok(Answer::Flag(txn.contains(key.bytes())?)),
+            Peek::Read(Read::GetMany(keys)) => {
+                let keys: Vec<&[u8]> = keys.iter().map(Data::bytes).collect();
+                let values = txn.get_many(&keys)?;
+                Ok(Answer::Values(values.into_iter().map(|value| value.map(Data::from)).collect()))
+            }
+            Peek::Read(Read::Range(start, end, ends)) => {
+                let (start, end) = (bytes_of(start), bytes_of(end));
+                read_ends(txn.range(start, end), *ends)
+            }
+            Peek::Read(Read::Prefix(prefix, ends)) => read_ends(txn.prefix(prefix.bytes()), *ends),
             Peek::Read(Read::Len) => Ok(Answer::Count(txn.len())),
             Peek::Read(Read::First) => Ok(entry(txn.first()?)),
             Peek::Read(Read::Last) => Ok(entry(txn.last()?)),
@@ -199,18 +211,35 @@ fn entry(entry: Option<(Vec<u8>, Vec<u8>)>) -> Answer {
     Answer::Entry(entry.map(|(key, value)| (key.into(), value.into())))
 }
 
-fn change(txn: &mut Txn<'_>, write: &Write) -> Result<Answer> {
-    let bytes = |bound: &'_ Bound<Data>| -> Bound<Vec<u8>> {
-        bound.as_ref().map(|key| key.bytes().to_vec())
+fn bytes_of(bound: &Bound<Data>) -> Bound<&[u8]> {
+    bound.as_ref().map(Data::bytes)
+}
+
+fn read_ends(mut range: Range, ends: Ends) -> Result<Answer> {
+    let next = |is_front| {
+        let entry = if is_front { range.next() } else { range.next_back() };
+        entry.map(|entry| entry.map(|(key, value)| (key.into(), value.into()))).transpose()
     };
+    ends.read(next).map(Answer::Entries)
+}
+
+fn change(txn: &mut Txn<'_>, write: &Write) -> Result<Answer> {
     match write {
         Write::Put(key, value) => txn.put(key.bytes(), value.bytes()).map(|()| Answer::Done),
         Write::Insert(key, value) => txn.insert(key.bytes(), value.bytes()).map(|()| Answer::Done),
         Write::Update(key, value) => txn.update(key.bytes(), value.bytes()).map(Answer::Flag),
+        Write::Swap { key, expected, new } => {
+            let (expected, new) =
+                (expected.as_ref().map(Data::bytes), new.as_ref().map(Data::bytes));
+            txn.compare_and_swap(key.bytes(), expected, new).map(Answer::Flag)
+        }
+        Write::BulkLoad(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.bytes(), value.bytes()));
+            txn.bulk_load(entries).map(Answer::Count)
+        }
         Write::Del(key) => txn.del(key.bytes()).map(|()| Answer::Done),
         Write::DeleteRange(start, end) => {
-            let (start, end) = (bytes(start), bytes(end));
-            txn.delete_range::<Vec<u8>>((start.as_ref(), end.as_ref())).map(Answer::Count)
+            txn.delete_range((bytes_of(start), bytes_of(end))).map(Answer::Count)
         }
     }
 }
@@ -242,10 +271,13 @@ trait Reads {
     fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn cursor(&self, from: Option<&[u8]>) -> Result<Iter>;
+    fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Range;
+    fn prefix(&self, prefix: &[u8]) -> Range;
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
 }
 
 macro_rules! reads {
-    ($txn:ty) => {
+    ($txn:ty, $get_many:item) => {
         impl Reads for $txn {
             fn get(&self, key: &[u8]) -> Result<Vec<u8>> {
                 <$txn>::get(self, key)
@@ -273,9 +305,34 @@ macro_rules! reads {
                     None => Ok(<$txn>::iter(self)),
                 }
             }
+
+            fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Range {
+                <$txn>::range::<[u8]>(self, (start, end))
+            }
+
+            fn prefix(&self, prefix: &[u8]) -> Range {
+                <$txn>::prefix(self, prefix)
+            }
+
+            $get_many
         }
     };
 }
 
-reads!(Txn<'_>);
-reads!(ReadOnlyTxn<'_>);
+reads!(
+    Txn<'_>,
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let get = |key: &&[u8]| match Txn::get(self, key) {
+            Err(Error::NotFound) => Ok(None),
+            found => found.map(Some),
+        };
+        keys.iter().map(get).collect()
+    }
+);
+reads!(
+    ReadOnlyTxn<'_>,
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let values = ReadOnlyTxn::get_many(self, keys)?;
+        Ok(values.into_iter().map(|value| value.map(|value| value.to_vec())).collect())
+    }
+);

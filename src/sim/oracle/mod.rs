@@ -17,7 +17,8 @@ pub use compare::{Difference, compare};
 pub use contents::{Bucket, Contents};
 pub use handle::Handle;
 pub use op::{
-    Answer, CursorMove, Data, End, Ending, Exec, Op, Part, Peek, Read, Reply, Step, Way, Write,
+    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, Step, Way,
+    Write,
 };
 pub use workload::{KeyShape, ValueShape, Workload};
 
@@ -26,6 +27,7 @@ use crate::format::{bucket_name_len_max, key_len_max};
 use crate::sim::index;
 use contents::{Undo, keys_in, roll_back};
 use cursor::Cursor;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -321,6 +323,19 @@ impl Oracle {
                 self.check_key(key)?;
                 Ok(Answer::Flag(bucket.contains_key(key)))
             }
+            Read::GetMany(keys) => {
+                keys.iter().try_for_each(|key| self.check_key(key))?;
+                Ok(Answer::Values(keys.iter().map(|key| bucket.get(key).cloned()).collect()))
+            }
+            Read::Range(start, end, ends) => {
+                let keys = keys_in(bucket, start, end);
+                Ok(Answer::Entries(ends_of(bucket, keys, *ends)))
+            }
+            Read::Prefix(prefix, ends) => {
+                let begins = |key: &&Data| key.bytes().starts_with(prefix.bytes());
+                let keys = bucket.keys().filter(begins).cloned().collect();
+                Ok(Answer::Entries(ends_of(bucket, keys, *ends)))
+            }
             Read::Len => Ok(Answer::Count(bucket.len() as u64)),
             Read::First => Ok(entry(bucket.first_key_value())),
             Read::Last => Ok(entry(bucket.last_key_value())),
@@ -348,6 +363,15 @@ impl Oracle {
                 }
                 return Ok(Answer::Count(keys.len() as u64));
             }
+            Write::BulkLoad(entries) => return self.bulk_load(name, entries, effect),
+            Write::Swap { key, expected, new } => {
+                self.check_key(key)?;
+                let is_met = bucket.get(key) == expected.as_ref();
+                if is_met && (expected, new) != (&None, &None) {
+                    self.change(name, key, new.as_ref(), effect);
+                }
+                return Ok(Answer::Flag(is_met));
+            }
             Write::Put(key, value) | Write::Insert(key, value) | Write::Update(key, value) => {
                 (key, Some(value))
             }
@@ -366,11 +390,44 @@ impl Oracle {
         Ok(if is_update { Answer::Flag(true) } else { Answer::Done })
     }
 
+    /// All entries, if their keys ascend and lie behind the last one; or none.
+    fn bulk_load(
+        &mut self,
+        name: &Arc<str>,
+        entries: &[(Data, Data)],
+        effect: &mut Effect,
+    ) -> Result<Answer> {
+        let bucket = self.now.bucket(name).expect("the bucket was made");
+        let mut last = bucket.last_key_value().map(|(key, _)| key);
+        for (key, _) in entries {
+            self.check_key(key)?;
+            match last.map(|last| last.cmp(key)) {
+                Some(Ordering::Equal) => return Err(Error::Duplicate),
+                Some(Ordering::Greater) => return Err(Error::Invalid),
+                Some(Ordering::Less) | None => last = Some(key),
+            }
+        }
+        for (key, value) in entries {
+            self.change(name, key, Some(value), effect);
+        }
+        Ok(Answer::Count(entries.len() as u64))
+    }
+
     fn change(&mut self, name: &Arc<str>, key: &Data, value: Option<&Data>, effect: &mut Effect) {
         let undo = self.running.as_mut().expect("a write transaction runs");
         self.now.set(name, key, value, undo);
         *effect = Effect::Changed;
     }
+}
+
+/// The entries of these keys, read from both ends.
+fn ends_of(bucket: &Bucket, keys: Vec<Data>, ends: Ends) -> Vec<(Data, Data)> {
+    let mut left = VecDeque::from(keys);
+    let next = |is_front| {
+        let key = if is_front { left.pop_front() } else { left.pop_back() };
+        Ok(key.map(|key| (key.clone(), bucket[&key].clone())))
+    };
+    ends.read(next).expect("a map reads without errors")
 }
 
 fn check_len(len: usize, limit: usize) -> Result<()> {

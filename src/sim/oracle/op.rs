@@ -141,6 +141,17 @@ pub enum Write {
     Insert(Data, Data),
     /// [`Txn::update`](crate::Txn::update).
     Update(Data, Data),
+    /// [`Txn::compare_and_swap`](crate::Txn::compare_and_swap).
+    Swap {
+        /// The key.
+        key: Data,
+        /// What it must hold; nothing, if it must be absent.
+        expected: Option<Data>,
+        /// What it holds then; nothing, if it is removed.
+        new: Option<Data>,
+    },
+    /// [`Txn::bulk_load`](crate::Txn::bulk_load).
+    BulkLoad(Vec<(Data, Data)>),
     /// [`Txn::del`](crate::Txn::del).
     Del(Data),
     /// [`Txn::delete_range`](crate::Txn::delete_range).
@@ -154,6 +165,12 @@ pub enum Read {
     Get(Data),
     /// `contains`.
     Contains(Data),
+    /// `get_many`; in a transaction that writes, which has none, a `get` of each.
+    GetMany(Vec<Data>),
+    /// `range`, read from both of its ends.
+    Range(Bound<Data>, Bound<Data>, Ends),
+    /// `prefix`, likewise.
+    Prefix(Data, Ends),
     /// `len`.
     Len,
     /// `first`.
@@ -170,6 +187,30 @@ pub enum Read {
     },
     /// Moves a cursor.
     Cursor(CursorMove),
+}
+
+/// How many entries of a range are read at most: so many from its front, then from its back, and
+/// again, until it is empty or both have had their turn twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// From the front.
+    pub front: u32,
+    /// From the back.
+    pub back: u32,
+}
+
+impl Ends {
+    /// Reads what comes: `true` asks for the next entry from the front.
+    pub(super) fn read<E>(self, mut next: impl FnMut(bool) -> Result<Option<E>>) -> Result<Vec<E>> {
+        let mut entries = Vec::new();
+        for (is_front, most) in [(true, self.front), (false, self.back)].repeat(2) {
+            for _ in 0..most {
+                let Some(entry) = next(is_front)? else { break };
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
 }
 
 /// A move of the cursor in a slot. Without a cursor it does nothing.
@@ -222,13 +263,15 @@ pub enum Answer {
     Done,
     /// A value.
     Value(Data),
+    /// A value for each of several keys, if there is one.
+    Values(Vec<Option<Data>>),
     /// Yes or no.
     Flag(bool),
     /// A number of entries.
     Count(u64),
     /// An entry, if there is one.
     Entry(Option<(Data, Data)>),
-    /// The entries that a cursor stepped over.
+    /// The entries that a cursor stepped over, or that a range gave.
     Entries(Vec<(Data, Data)>),
     /// Names of buckets.
     Names(Vec<String>),

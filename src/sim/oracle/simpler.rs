@@ -3,7 +3,7 @@
 //! Owns: [`Op::simpler`]. Must not know: why it fails. Keeps: what comes out makes fewer calls, or
 //! ends in a plainer way.
 
-use super::op::{End, Exec, Op, Part, Peek, Step};
+use super::op::{End, Exec, Op, Part, Peek, Step, Write};
 
 impl Op {
     /// Operations that do less than this one: with half of the steps, without one of them, with
@@ -58,6 +58,10 @@ fn simpler_exec(exec: &Exec) -> Vec<Exec> {
 fn simpler_step(step: &Step) -> Vec<Step> {
     match step {
         Step::Peek(peek) => simpler_peek(peek).into_iter().map(Step::Peek).collect(),
+        Step::Write(Write::BulkLoad(entries)) => {
+            let lists = simpler_list(entries, |_| Vec::new());
+            lists.into_iter().map(|entries| Step::Write(Write::BulkLoad(entries))).collect()
+        }
         Step::Write(_) => Vec::new(),
     }
 }

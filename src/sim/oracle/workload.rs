@@ -3,7 +3,7 @@
 //! Owns: [`Workload`], the shapes of keys and values. Must not know: what a store answers.
 //! Keeps: the same source gives the same operations; a source of zeros gives the plainest ones.
 
-use super::op::{CursorMove, Data, End, Exec, Op, Part, Peek, Read, Step, Way, Write};
+use super::op::{CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, Step, Way, Write};
 use crate::error::Error;
 use crate::format::{bucket_name_len_max, key_len_max, leaf_cell_max};
 use crate::sim::{Choice, Choose, index};
@@ -175,7 +175,10 @@ impl Workload {
     }
 
     fn addition(&mut self, dice: &mut Dice<'_>) -> Write {
-        let which = dice.weighted(&[8, 2, 2]);
+        if dice.once_in(24) {
+            return Write::BulkLoad(self.ascending(dice));
+        }
+        let which = dice.weighted(&[8, 2, 2, 1]);
         let is_new = which < 2 && self.keys == KeyShape::Sequential && dice.below(3) > 0;
         let key = if is_new {
             self.next += 1;
@@ -187,27 +190,53 @@ impl Workload {
         match which {
             0 => Write::Put(key, value),
             1 => Write::Insert(key, value),
-            _ => Write::Update(key, value),
+            2 => Write::Update(key, value),
+            _ => swap(dice, key, Some(value)),
         }
     }
 
-    fn removal(&mut self, dice: &mut Dice<'_>) -> Write {
-        if !dice.once_in(24) {
-            return Write::Del(self.key(dice));
+    /// Entries for a bulk load: most of them ascend, and most lie behind all others.
+    fn ascending(&mut self, dice: &mut Dice<'_>) -> Vec<(Data, Data)> {
+        let count = dice.below(4 * self.steps_max);
+        let is_behind = !dice.once_in(4);
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            keys.push(if is_behind {
+                // A key that comes twice is refused.
+                self.next += u32::from(!dice.once_in(100));
+                Data::from([&[255, 255], sequential(self.next).bytes()].concat())
+            } else {
+                self.key(dice)
+            });
         }
-        let mut bound = |workload: &mut Workload| match dice.weighted(&[4, 4, 1]) {
-            0 => Bound::Included(workload.key(dice)),
-            1 => Bound::Excluded(workload.key(dice)),
+        if !is_behind && !dice.once_in(8) {
+            keys.sort();
+            keys.dedup();
+        }
+        keys.into_iter().map(|key| (key.clone(), self.value(dice, key.bytes().len()))).collect()
+    }
+
+    fn removal(&mut self, dice: &mut Dice<'_>) -> Write {
+        if dice.once_in(24) {
+            return Write::DeleteRange(self.bound(dice), self.bound(dice));
+        }
+        let key = self.key(dice);
+        if dice.once_in(12) { swap(dice, key, None) } else { Write::Del(key) }
+    }
+
+    fn bound(&mut self, dice: &mut Dice<'_>) -> Bound<Data> {
+        match dice.weighted(&[4, 4, 1]) {
+            0 => Bound::Included(self.key(dice)),
+            1 => Bound::Excluded(self.key(dice)),
             _ => Bound::Unbounded,
-        };
-        Write::DeleteRange(bound(self), bound(self))
+        }
     }
 
     fn peek(&mut self, dice: &mut Dice<'_>, depth: u32) -> Peek {
         if depth < DEPTH_MAX && dice.once_in(32) {
             return Peek::Nest(self.op_at(dice, depth + 1));
         }
-        Peek::Read(match dice.weighted(&[6, 2, 1, 1, 1, 3, 5]) {
+        Peek::Read(match dice.weighted(&[6, 2, 1, 1, 1, 3, 5, 1, 2, 1]) {
             0 => Read::Get(self.key(dice)),
             1 => Read::Contains(self.key(dice)),
             2 => Read::Len,
@@ -217,7 +246,14 @@ impl Workload {
                 let from = if dice.once_in(2) { Some(self.sought(dice)) } else { None };
                 Read::Open { slot: slot(dice), from }
             }
-            _ => Read::Cursor(self.cursor_move(dice)),
+            6 => Read::Cursor(self.cursor_move(dice)),
+            7 => Read::GetMany((0..dice.below(40)).map(|_| self.key(dice)).collect()),
+            8 => Read::Range(self.bound(dice), self.bound(dice), ends(dice)),
+            _ => {
+                let mut prefix = self.key(dice).bytes().to_vec();
+                prefix.truncate(index(dice.below(3)));
+                Read::Prefix(prefix.into(), ends(dice))
+            }
         })
     }
 
@@ -341,6 +377,20 @@ fn short(mut number: u32) -> Data {
 
 fn sequential(number: u32) -> Data {
     u64::from(number).to_be_bytes().into()
+}
+
+/// Now and then what is expected is what an earlier swap put there.
+fn swap(dice: &mut Dice<'_>, key: Data, new: Option<Data>) -> Write {
+    let few = [None, Some(Data::from("")), Some(Data::from("a")), Some(Data::from("b"))];
+    let mut pick = || few[index(dice.below(4))].clone();
+    let expected = pick();
+    let new = if new.is_some() && pick().is_some() { pick() } else { new };
+    Write::Swap { key, expected, new }
+}
+
+fn ends(dice: &mut Dice<'_>) -> Ends {
+    let mut most = || [1, 0, 3, 40][index(dice.below(4))];
+    Ends { front: most(), back: most() }
 }
 
 fn slot(dice: &mut Dice<'_>) -> u8 {
