@@ -234,7 +234,7 @@ pub(crate) fn split_leaf(page: &mut [u8], insertion: Insertion<'_>) -> Split {
     }
     let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: page.len() };
     let cut = halving.cut(&wanted).expect("a leaf of cells of at most half a page can be split");
-    let mut split = halving.split(cut, page);
+    let mut split = halving.split(&cut, page);
     let (side, at) =
         if at < split.left_len { (page, at) } else { (&mut *split.right, at - split.left_len) };
     put_u16(side, HEADER_RUN, small(at + 1));
@@ -282,7 +282,7 @@ pub(crate) fn split_branch(page: &mut [u8], at: usize, separator: &[u8], right: 
     let cut = halving
         .cut(&wanted)
         .expect("a branch of separators of at most a quarter of a page can be split");
-    let mut split = halving.split(cut, page);
+    let mut split = halving.split(&cut, page);
     if at >= split.left_len {
         put_u16(&mut split.right, HEADER_RUN, small(at - split.left_len + 1));
     } else if at + 1 < split.left_len {
@@ -291,27 +291,26 @@ pub(crate) fn split_branch(page: &mut [u8], at: usize, separator: &[u8], right: 
     split
 }
 
-/// The bytes of a page while the page itself is written anew; of the usual size or less without
-/// an allocation.
-pub(super) struct PageCopy {
-    usual: [u8; PAGE_SIZE_DEFAULT as usize],
-    len: usize,
-    large: Option<Box<[u8]>>,
+/// The bytes of a page while the page itself is written anew; of the usual size without an
+/// allocation.
+#[expect(clippy::large_enum_variant, reason = "the usual copy is to take no allocation")]
+pub(super) enum PageCopy {
+    Usual([u8; PAGE_SIZE_DEFAULT as usize]),
+    Other(Box<[u8]>),
 }
 
 impl PageCopy {
     #[inline]
     pub(super) fn of(page: &[u8]) -> PageCopy {
-        let (mut usual, len) = ([0; PAGE_SIZE_DEFAULT as usize], page.len());
-        if len > usual.len() {
-            return PageCopy { usual, len, large: Some(Box::from(page)) };
-        }
-        usual[..len].copy_from_slice(page);
-        PageCopy { usual, len, large: None }
+        page.try_into().map_or_else(|_| PageCopy::Other(Box::from(page)), PageCopy::Usual)
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        self.large.as_deref().unwrap_or(&self.usual[..self.len.min(self.usual.len())])
+        match self {
+            PageCopy::Usual(bytes) => bytes,
+            PageCopy::Other(bytes) => bytes,
+        }
     }
 }
 
@@ -345,50 +344,63 @@ impl<'p, 'a> Halving<'p, 'a> {
         Form::fitting(self.parts, range, shape, self.page_size)
     }
 
-    fn fits(&self, at: usize) -> bool {
-        self.forms(at).is_some()
+    fn cut_at(&self, at: usize) -> Option<Cut<'p, 'a>> {
+        Some(Cut { at, forms: self.forms(at)? })
     }
 
     /// The first of `wanted` whose halves fit, or the place near the middle of the bytes.
-    fn cut(&self, wanted: &[Option<usize>]) -> Option<usize> {
-        let wanted = wanted.iter().flatten().copied().find(|&at| self.fits(at));
+    fn cut(&self, wanted: &[Option<usize>]) -> Option<Cut<'p, 'a>> {
+        let wanted = wanted.iter().flatten().find_map(|&at| self.cut_at(at));
         wanted.or_else(|| {
-            let middle = self.distances().min().map(|(_, at)| at);
-            middle.filter(|&at| self.fits(at)).or_else(|| {
-                let mut order: Vec<(usize, usize)> = self.distances().collect();
+            let mut order = self.distances();
+            let middle = order.iter().min().map(|&(_, at)| at);
+            middle.and_then(|at| self.cut_at(at)).or_else(|| {
                 order.sort_unstable();
-                order.into_iter().map(|(_, at)| at).find(|&at| self.fits(at))
+                order.into_iter().find_map(|(_, at)| self.cut_at(at))
             })
         })
     }
 
     /// How far from the middle of the bytes each slot begins, and the slot.
-    fn distances(&self) -> impl Iterator<Item = (usize, usize)> {
+    fn distances(&self) -> Vec<(usize, usize)> {
         let prefix_len = shared_prefix(self.parts, &(0..self.parts.len));
-        let lens = move || (0..self.parts.len).map(move |at| self.parts.get(at).len(prefix_len));
-        let total: usize = lens().sum();
-        let mut left: usize = 0;
-        lens().enumerate().map(move |(at, len)| {
-            let distance = left.abs_diff(total - left);
-            left += len;
-            (distance, at)
-        })
+        let mut total: usize = 0;
+        let begin = |at| {
+            let begin = total;
+            total += self.parts.get(at).len(prefix_len);
+            (begin, at)
+        };
+        let mut slots: Vec<(usize, usize)> = (0..self.parts.len).map(begin).collect();
+        for (begin, _) in &mut slots {
+            *begin = begin.abs_diff(total - *begin);
+        }
+        slots
+    }
+
+    /// The separator of a cut, and how many slots or children it leaves on the left.
+    fn separator(&self, cut: &Cut<'_, '_>) -> (Vec<u8>, usize) {
+        let (after, key) = (cut.forms[0].range.end, self.parts.get(cut.at).key);
+        if self.shape.first.is_some() {
+            (key.first_bytes(key.len()), cut.at + 1)
+        } else {
+            (shortest_separator(&self.parts.get(after - 1).key, &key), after)
+        }
     }
 
     /// Writes the left page over `left`, the right one as a page of its own.
-    fn split(&self, at: usize, left: &mut [u8]) -> Split {
-        let forms = self.forms(at).expect("a cut that fits was chosen");
-        let (after, cut) = (forms[0].range.end, self.parts.get(at).key);
-        let (separator, left_len) = if self.shape.first.is_some() {
-            (cut.first_bytes(cut.len()), at + 1)
-        } else {
-            (shortest_separator(&self.parts.get(after - 1).key, &cut), after)
-        };
+    fn split(&self, cut: &Cut<'_, '_>, left: &mut [u8]) -> Split {
+        let (separator, left_len) = self.separator(cut);
         left.fill(0);
-        forms[0].write(left);
-        let right = forms[1].build(self.page_size);
+        cut.forms[0].write(left);
+        let right = cut.forms[1].build(self.page_size);
         Split { separator, right, left_len }
     }
+}
+
+/// Where a sequence of slots becomes two pages, and the pages.
+struct Cut<'p, 'a> {
+    at: usize,
+    forms: [Form<'p, 'a>; 2],
 }
 
 /// The shortest key above `left` and at most `right`.
@@ -425,6 +437,28 @@ pub(crate) fn rebalance(left: &[u8], separator: &[u8], right: &[u8]) -> Option<H
     let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
     let cut = halving.cut(&[])?;
     let mut page = vec![0; left.len()].into_boxed_slice();
-    let split = halving.split(cut, &mut page);
+    let split = halving.split(&cut, &mut page);
     Some(Halves { left: page, split })
+}
+
+/// Shares the entries of two leaves evenly, in place, if that fits and `accept` takes the new
+/// separator. Returns whether it did; otherwise nothing changed.
+pub(crate) fn share<E>(
+    left: &mut [u8],
+    right: &mut [u8],
+    accept: impl FnOnce(&[u8]) -> Result<bool, E>,
+) -> Result<bool, E> {
+    let (old_left, old_right) = (PageCopy::of(left), PageCopy::of(right));
+    let node = Node::new(old_left.bytes());
+    let parts = Parts::joined(node, None, Node::new(old_right.bytes()));
+    let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
+    let Some(cut) = halving.cut(&[]) else { return Ok(false) };
+    if !accept(&halving.separator(&cut).0)? {
+        return Ok(false);
+    }
+    for (form, page) in cut.forms.iter().zip([left, right]) {
+        page.fill(0);
+        form.write(page);
+    }
+    Ok(true)
 }

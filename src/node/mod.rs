@@ -13,7 +13,8 @@ pub(crate) mod tests;
 mod walk;
 
 pub(crate) use build::{
-    Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
+    Halves, Insertion, merge, rebalance, share, single_branch, single_leaf, split_branch,
+    split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
@@ -324,6 +325,7 @@ impl<'a> Node<'a> {
         let layout = Layout::of(self.bytes);
         let (len, rest) = self.rest_in(layout, self.cell(layout, at));
         let head = u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes();
+        out.reserve(layout.prefix + len);
         out.extend_from_slice(self.prefix());
         out.extend_from_slice(&head[..len.min(HEAD_LEN)]);
         out.extend_from_slice(rest);

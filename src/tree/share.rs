@@ -6,11 +6,11 @@
 //! Keeps: separators-bound-children.
 
 use super::insert::{Entry, bounded, share_values};
-use super::remove::{bytes_of, is_bounding};
+use super::remove::is_bounding;
 use super::{Dirty, Edit, UNSEALED};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN};
-use crate::node::{Node, NodeMut, rebalance};
+use crate::node::{Node, NodeMut, share};
 use crate::sync::Arc;
 
 /// Two leaves share their entries if they are full to this part of both pages at most: less would
@@ -59,7 +59,7 @@ impl Edit<'_> {
     }
 
     /// Shares the entries of leaves `left_at` and `left_at + 1` evenly, if they have room for
-    /// `needed` bytes more and the parent has for the new separator; else nothing changes.
+    /// `needed` bytes more and the parent has for the new separator; else no entry moves.
     fn share_pair(&mut self, parent: &mut Dirty, left_at: usize, needed: usize) -> Result<bool> {
         let separator = parent.node().key(left_at);
         let left = parent.child(self.pages, left_at, self.base)?;
@@ -71,23 +71,39 @@ impl Edit<'_> {
         if !is_bounding(left.node(), &separator, right.node()) {
             return Err(super::insert::unbounded(&parent.bytes));
         }
-        let Some(halves) = rebalance(bytes_of(&left), &separator, bytes_of(&right)) else {
-            return Ok(false);
+        // What still holds the pages would have them copied.
+        drop((left, right));
+        self.dirty_child(parent, left_at)?;
+        self.dirty_child(parent, left_at + 1)?;
+        let Dirty { bytes, kids, .. } = parent;
+        let [Some(left), Some(right)] = &mut kids[left_at..left_at + 2] else {
+            return Err(Error::internal("a child that was made dirty is not"));
         };
-        let mut bytes = parent.bytes.clone();
-        NodeMut::new(&mut bytes).remove_child(left_at + 1);
-        bounded(&bytes, left_at, &halves.split.separator)?;
-        if !NodeMut::new(&mut bytes).insert_branch(left_at, &halves.split.separator, UNSEALED) {
-            return Ok(false);
+        let (left, right) = (Arc::make_mut(left), Arc::make_mut(right));
+        let is_shared = share(&mut left.bytes, &mut right.bytes, |new| {
+            replace_separator(bytes, left_at, [&separator, new])
+        })?;
+        if is_shared {
+            share_values(left, right);
         }
-        parent.bytes = bytes;
-        let mut new_left = self.adopt(left, halves.left);
-        let mut new_right = self.adopt(right, halves.split.right);
-        share_values(&mut new_left, &mut new_right);
-        parent.kids[left_at] = Some(Arc::new(new_left));
-        parent.kids[left_at + 1] = Some(Arc::new(new_right));
-        Ok(true)
+        Ok(is_shared)
     }
+}
+
+/// Replaces the separator behind child `at` of a branch, the old one by the new one, if there is
+/// room for it.
+pub(super) fn replace_separator(
+    branch: &mut [u8],
+    at: usize,
+    [old, new]: [&[u8]; 2],
+) -> Result<bool> {
+    NodeMut::new(branch).remove_child(at + 1);
+    bounded(branch, at, new)?;
+    let is_replaced = NodeMut::new(branch).insert_branch(at, new, UNSEALED);
+    if !is_replaced && !NodeMut::new(branch).insert_branch(at, old, UNSEALED) {
+        return Err(Error::internal("a separator does not fit where it was"));
+    }
+    Ok(is_replaced)
 }
 
 /// Bytes that an entry takes in a leaf, if it has the leaf's prefix.

@@ -7,6 +7,7 @@
 mod faults;
 mod fill;
 mod random;
+mod share;
 mod store;
 mod units;
 mod walk;
