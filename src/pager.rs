@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 
 /// Bytes of one write at most: larger runs of pages go out in several writes.
 const WRITE_BYTES_MAX: usize = 1 << 20;
+/// Pages that are looked at and then copied: few enough for the processor's cache.
+const LANDED_TOGETHER: usize = 64;
 
 /// Sealed pages and runs whose flush has not ended.
 #[derive(Default)]
@@ -142,7 +144,8 @@ impl Pager {
         self.cache.settle();
         // Nobody reads the space log before the file is opened again.
         let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
-        for pages in landed.pages.split(is_log) {
+        let together = landed.pages.chunks(LANDED_TOGETHER);
+        for pages in together.flat_map(|pages| pages.split(is_log)) {
             for page in pages {
                 self.note_lines(page.bytes());
             }

@@ -425,12 +425,8 @@ pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<O
 
 /// Checks that a separator lies between its neighbours-to-be in a branch.
 pub(super) fn bounded(branch: &[u8], at: usize, separator: &[u8]) -> Result<()> {
-    let node = Node::new(branch);
-    let is_above = at == 0 || node.key(at - 1).as_slice() < separator;
-    if !is_above || (at < node.count() && separator >= node.key(at).as_slice()) {
-        return Err(unbounded(branch));
-    }
-    Ok(())
+    let is_bounded = Node::new(branch).search(separator) == Err(at);
+    if is_bounded { Ok(()) } else { Err(unbounded(branch)) }
 }
 
 /// The error of a page with a child whose keys are not bounded by its separators.

@@ -94,8 +94,12 @@ impl Dirty {
     }
 
     fn copy_of(page: &Page) -> Dirty {
-        let bytes: Box<[u8]> = page.bytes().into();
-        let node = Node::new(&bytes);
+        Dirty::instead_of(page, page.bytes().into())
+    }
+
+    /// What replaces a sealed page: other bytes, and the children of the same places.
+    fn instead_of(page: &Page, bytes: Box<[u8]>) -> Dirty {
+        let node = Node::new(page.bytes());
         let kids = if node.is_leaf() { Vec::new() } else { vec![None; node.children()] };
         Dirty { bytes, kids, values: Vec::new() }
     }

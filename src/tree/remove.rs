@@ -274,7 +274,7 @@ impl Edit<'_> {
         match old {
             Held::Clean(page) => {
                 self.free_page(&page);
-                Dirty { bytes, ..Dirty::copy_of(&page) }
+                Dirty::instead_of(&page, bytes)
             }
             Held::Dirty(dirty) => {
                 Dirty { bytes, kids: dirty.kids.clone(), values: dirty.values.clone() }
@@ -285,8 +285,7 @@ impl Edit<'_> {
 
 /// Whether a separator lies above all keys on its left, and at or below those on its right.
 pub(super) fn is_bounding(left: Node<'_>, separator: &[u8], right: Node<'_>) -> bool {
-    let is_above = left.count() == 0 || left.key(left.count() - 1).as_slice() < separator;
-    is_above && (right.count() == 0 || separator <= right.key(0).as_slice())
+    left.search(separator) == Err(left.count()) && matches!(right.search(separator), Ok(0) | Err(0))
 }
 
 pub(super) fn bytes_of(held: &Held) -> &[u8] {
