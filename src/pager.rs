@@ -4,7 +4,7 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
-use crate::arena::Peeked;
+use crate::arena::{LINE_BYTES, Peeked};
 use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
@@ -291,15 +291,19 @@ impl PageRead for Pager {
         Ok(page)
     }
 
-    fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<Page> {
+    fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
         let seat = self.slots.visit()?;
         let sight = self.look_from(&seat)?;
-        let leaf = look_for_leaf(root, &sight, key)?;
-        Some(sight.look.keep(leaf))
+        let (leaf, next) = look_for_leaf(root, &sight, key)?;
+        Some((sight.look.keep(leaf), next))
     }
 
     fn prefetch(&self, child: ChildRef) {
-        self.cache.prefetch(child.id, self.page_size);
+        self.cache.prefetch(child.id, self.page_size / LINE_BYTES);
+    }
+
+    fn prefetch_search(&self, leaf: ChildRef) {
+        self.cache.prefetch(leaf.id, self.leaf_lines.get());
     }
 
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {

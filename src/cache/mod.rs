@@ -10,7 +10,7 @@
 //! the comparison of its tag. A page that finds its home taken goes to any other frame; then the
 //! *locator* knows where.
 
-use crate::arena::{Arena, Empties, Empty, LINE_BYTES, Looking, Peeked, Pin, Retired, frame_bytes};
+use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes};
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
@@ -122,10 +122,10 @@ impl Cache {
         Some(Look { cache: self, looking: self.arena.enter(seat) })
     }
 
-    /// Asks for a whole page that will be wanted, if it lies where it should.
-    pub(crate) fn prefetch(&self, id: PageId, page_size: usize) {
+    /// Asks for the first lines of a page that will be wanted, if it lies where it should.
+    pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
         if self.arena.frames() > 0 {
-            self.arena.prefetch(self.home(id), page_size / LINE_BYTES);
+            self.arena.prefetch(self.home(id), lines);
         }
     }
 

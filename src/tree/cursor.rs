@@ -27,6 +27,8 @@ pub(crate) struct Cursor {
     /// then the path is built when the leaf is left.
     path: Vec<Step>,
     leaf: Option<Held>,
+    /// Behind a leaf that was looked for: the next one, if they have the same parent.
+    next: Option<At>,
     walk: Walk,
     /// The leaf's entry behind the position, between `low` and `high`.
     at: usize,
@@ -74,6 +76,9 @@ enum Target<'k> {
     Key(&'k [u8]),
 }
 
+/// With fewer entries left in a leaf, the next one is asked for when a seek ends there.
+const NEAR: usize = 16;
+
 impl Target<'_> {
     fn choose(self, node: Node<'_>) -> usize {
         // A branch's last child and the place behind a leaf's last entry have the same number.
@@ -100,6 +105,7 @@ impl Cursor {
             to,
             path: Vec::new(),
             leaf: None,
+            next: None,
             walk: Walk::default(),
             at: 0,
             low: 0,
@@ -215,7 +221,7 @@ impl Cursor {
     /// Forgets the position; the next step has to look at the state.
     fn leave(&mut self) {
         self.path.clear();
-        self.leaf = None;
+        (self.leaf, self.next) = (None, None);
         (self.at, self.low, self.high) = (0, 0, 0);
     }
 
@@ -319,8 +325,12 @@ impl Cursor {
             && let Root::Clean(child, level) = self.tree.root
         {
             let root = At { child, expected: Expected { level, txn_max: self.tree.txn } };
-            if let Some(leaf) = pages.leaf_at_hand(root, key) {
+            if let Some((leaf, next)) = pages.leaf_at_hand(root, key) {
                 self.stand(Held::Clean(leaf), target);
+                self.next = next;
+                if let Some(next) = next.filter(|_| self.high - self.at < NEAR) {
+                    pages.prefetch_search(next.child);
+                }
                 return Ok(());
             }
         }
@@ -385,6 +395,12 @@ impl Cursor {
             Way::Backward => step.at > 0,
         };
         self.note_edge(way);
+        let target = if way == Way::Forward { Target::First } else { Target::Last };
+        if let Some(At { child, expected }) = self.next.take().filter(|_| way == Way::Forward) {
+            let leaf = Held::Clean(pages.read_node(child, expected)?);
+            self.stand(leaf, target);
+            return self.check_order(way).map(|()| true);
+        }
         self.find_path(pages)?;
         let Some(up) = self.path.iter().rposition(has_neighbour) else { return Ok(false) };
         self.path.truncate(up + 1);
@@ -392,7 +408,6 @@ impl Cursor {
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
         self.ask_for_next(pages, way);
-        let target = if way == Way::Forward { Target::First } else { Target::Last };
         self.descend_from(pages, child, target)?;
         self.check_order(way)?;
         Ok(true)

@@ -96,21 +96,25 @@ pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -
     }
 }
 
-/// The leaf to which a key belongs, from a root on. `None` where a page is not at hand.
+/// The leaf to which a key belongs, from a root on, and the one behind it, if they have the same
+/// parent. `None` where a page is not at hand.
 pub(crate) fn look_for_leaf<'l, 'a>(
     root: At,
     pages: &'l impl PageLook<'a>,
     key: &[u8],
-) -> Option<Peeked<'l, 'a>> {
-    let mut at = root;
+) -> Option<(Peeked<'l, 'a>, Option<At>)> {
+    let (mut at, mut next) = (root, None);
     loop {
         at.prefetch(pages);
         let (page, found) = at.peek(pages)?;
         let node = Node::new(page.bytes);
         if node.is_leaf() {
-            return Some(page);
+            return Some((page, next));
         }
-        at = At::below(node.child(node.child_for(key)), found);
+        let child = node.child_for(key);
+        at = At::below(node.child(child), found);
+        let behind = (child + 1 < node.children()).then(|| node.child(child + 1));
+        next = behind.map(|child| At::below(child, found));
     }
 }
 

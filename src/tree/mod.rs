@@ -49,13 +49,17 @@ pub(crate) trait PageRead {
     /// Corruption when the run does not hash to its checksum; what the storage says.
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()>;
 
-    /// The leaf below `root` to which a key belongs, if every page on the way is at hand.
-    fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<Page> {
+    /// The leaf below `root` to which a key belongs, if every page on the way is at hand, and the
+    /// leaf behind it, if they have the same parent.
+    fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<(Page, Option<At>)> {
         None
     }
 
     /// A hint that a page will be wanted soon.
     fn prefetch(&self, _child: ChildRef) {}
+
+    /// A hint that a leaf will be searched soon, and hardly all of it read.
+    fn prefetch_search(&self, _leaf: ChildRef) {}
 }
 
 /// What a parent knows of a child beside its checksum.

@@ -8,7 +8,7 @@ use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
 use crate::seeded::seeded;
-use crate::sync::Arc;
+use crate::sync::{Arc, OnceLock};
 use crate::tree::{Cursor, Lent, Tree};
 
 /// A state that stays as it is while somebody walks over it.
@@ -19,7 +19,7 @@ pub(super) struct Hold {
 
 impl Hold {
     /// Holds a state that is pinned, or cannot go away while this runs.
-    pub(super) fn new(core: &Arc<Core>, state: TxnId) -> Hold {
+    fn new(core: &Arc<Core>, state: TxnId) -> Hold {
         if !seeded!(PinReleasedWithTransaction) {
             core.readers.pin(state);
         }
@@ -32,6 +32,20 @@ impl Drop for Hold {
         if !seeded!(PinReleasedWithTransaction) {
             self.core.readers.unpin(self.state);
         }
+    }
+}
+
+/// The hold of a transaction's state that all its cursors share: one pin for all of them.
+pub(super) struct Shared(OnceLock<Arc<Hold>>);
+
+impl Shared {
+    pub(super) fn new() -> Shared {
+        Shared(OnceLock::new())
+    }
+
+    /// Holds a state that is pinned, or cannot go away while this runs.
+    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId) -> Arc<Hold> {
+        Arc::clone(self.0.get_or_init(|| Arc::new(Hold::new(core, state))))
     }
 }
 
@@ -64,17 +78,16 @@ impl Drop for Hold {
 /// ```
 pub struct Iter {
     cursor: Cursor,
-    hold: Hold,
+    hold: Arc<Hold>,
     sticky: Sticky,
     /// The error was yielded by the `Iterator`, which then ends.
     has_told: bool,
 }
 
 impl Iter {
-    /// A cursor over `tree`; `state` is pinned, or cannot go away while this runs.
-    pub(super) fn new(core: &Arc<Core>, tree: Tree, state: TxnId, sticky: Sticky) -> Iter {
-        let (cursor, hold) = (Cursor::new(tree), Hold::new(core, state));
-        Iter { cursor, hold, sticky, has_told: false }
+    /// A cursor over `tree`, which belongs to the state that is held.
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>, sticky: Sticky) -> Iter {
+        Iter { cursor: Cursor::new(tree), hold, sticky, has_told: false }
     }
 
     /// Steps over the next entry and lends it until the cursor moves again. `None` at the end.

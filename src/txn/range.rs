@@ -5,9 +5,7 @@
 
 use super::Sticky;
 use super::iter::{Hold, owned};
-use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::page::TxnId;
 use crate::sync::Arc;
 use crate::tree::{Cursor, Lent, Tree};
 use std::iter::FusedIterator;
@@ -80,7 +78,7 @@ pub struct Range {
     has_moved: Moved,
     /// The ends have met, or one met an error.
     is_over: bool,
-    hold: Hold,
+    hold: Arc<Hold>,
     sticky: Sticky,
 }
 
@@ -91,20 +89,15 @@ struct Moved {
 }
 
 impl Range {
-    /// A range of `tree`; `state` is pinned, or cannot go away while this runs.
-    pub(super) fn new(
-        core: &Arc<Core>,
-        (tree, state): (Tree, TxnId),
-        bounds: Bounds,
-        sticky: Sticky,
-    ) -> Range {
+    /// A range of `tree`, which belongs to the state that is held.
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>, bounds: Bounds, sticky: Sticky) -> Range {
         let Bounds { from, to } = bounds;
         Range {
             front: Cursor::bounded(tree.clone(), from.clone(), to.clone()),
             back: Cursor::bounded(tree, from, to),
             has_moved: Moved::default(),
             is_over: false,
-            hold: Hold::new(core, state),
+            hold,
             sticky,
         }
     }

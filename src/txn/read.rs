@@ -3,6 +3,7 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
+use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
@@ -22,6 +23,7 @@ pub struct ReadOnlyTxn<'t> {
     core: &'t Arc<Core>,
     record: &'t Record,
     snapshot: &'t Snapshot<'t>,
+    hold: Shared,
     sticky: Sticky,
 }
 
@@ -45,7 +47,8 @@ pub(crate) fn run_view<R>(
     let mut place = None;
     let found = snapshot.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
     let Some(record) = found else { return Err(Error::NotFound) };
-    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, sticky: Sticky::new() };
+    let (hold, sticky) = (Shared::new(), Sticky::new());
+    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, hold, sticky };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
@@ -136,6 +139,10 @@ impl<'t> ReadOnlyTxn<'t> {
     fn root(&self) -> Option<At> {
         let (child, level) = self.record.root?;
         Some(At { child, expected: Expected { level, txn_max: self.snapshot.txn } })
+    }
+
+    fn hold(&self) -> Arc<Hold> {
+        self.hold.hold(self.core, self.snapshot.txn)
     }
 
     fn tree(&self) -> Tree {
@@ -315,7 +322,7 @@ impl<'t> ReadOnlyTxn<'t> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.core, self.tree(), self.snapshot.txn, self.sticky.clone())
+        Iter::new(self.tree(), self.hold(), self.sticky.clone())
     }
 
     /// The entries whose keys lie in a range. None, when it ends before
@@ -343,7 +350,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn bounded(&self, bounds: Bounds) -> super::Range {
-        super::Range::new(self.core, (self.tree(), self.snapshot.txn), bounds, self.sticky.clone())
+        super::Range::new(self.tree(), self.hold(), bounds, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.

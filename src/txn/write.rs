@@ -3,6 +3,7 @@
 //! Owns: [`Txn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic (undone when dropped before it is settled), errors-stick.
 
+use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::{Iter, Range, Sticky, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
@@ -23,6 +24,7 @@ pub struct Txn<'t> {
     mark: Mark,
     outcome: Outcome,
     is_settled: bool,
+    hold: Shared,
     sticky: Sticky,
 }
 
@@ -58,8 +60,8 @@ pub(super) fn run_in_bucket<R>(
     let base = batch.base.txn;
     let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
     let mark = batch.mark();
-    let sticky = Sticky::new();
-    let mut txn = Txn { core, batch, tree, mark, outcome, is_settled: false, sticky };
+    let (hold, sticky) = (Shared::new(), Sticky::new());
+    let mut txn = Txn { core, batch, tree, mark, outcome, is_settled: false, hold, sticky };
     let result = closure(&mut txn);
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         txn.is_settled = true;
@@ -86,6 +88,10 @@ pub(super) fn run_in_bucket<R>(
 impl Txn<'_> {
     fn page_size(&self) -> usize {
         self.core.pager.page_size()
+    }
+
+    fn hold(&self) -> Arc<Hold> {
+        self.hold.hold(self.core, self.batch.base.txn)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {
@@ -352,7 +358,7 @@ impl Txn<'_> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.core, self.tree.clone(), self.batch.base.txn, self.sticky.clone())
+        Iter::new(self.tree.clone(), self.hold(), self.sticky.clone())
     }
 
     /// The entries whose keys lie in a range, as they are now. None, when it ends before
@@ -377,7 +383,7 @@ impl Txn<'_> {
     }
 
     fn bounded(&self, bounds: Bounds) -> Range {
-        Range::new(self.core, (self.tree.clone(), self.batch.base.txn), bounds, self.sticky.clone())
+        Range::new(self.tree.clone(), self.hold(), bounds, self.sticky.clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
