@@ -20,6 +20,7 @@ pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use walk::{KeyBuffer, Walk};
 
+use crate::arena::prefetch_bytes;
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND,
     HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
@@ -29,6 +30,7 @@ use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
 use crate::seeded::seeded;
 use std::cmp::Ordering;
 use std::hint::select_unpredictable;
+use std::ops::Range;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,6 +288,14 @@ impl<'a> Node<'a> {
             }
         }
         Err(low)
+    }
+
+    /// Asks for where the cells of some slots begin, before they are wanted.
+    pub(crate) fn prefetch_cells(self, slots: Range<usize>) {
+        let layout = Layout::of(self.bytes);
+        for at in slots {
+            prefetch_bytes(&self.bytes[self.cell(layout, at)..], 1);
+        }
     }
 
     /// The child of a branch whose keys include `key`.

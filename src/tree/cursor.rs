@@ -79,6 +79,9 @@ enum Target<'k> {
 /// With fewer entries left in a leaf, the next one is asked for when a seek ends there.
 const NEAR: usize = 16;
 
+/// Entries that are asked for ahead when a cursor takes a place in a leaf.
+const CELLS: usize = 8;
+
 impl Target<'_> {
     fn choose(self, node: Node<'_>) -> usize {
         // A branch's last child and the place behind a leaf's last entry have the same number.
@@ -360,6 +363,10 @@ impl Cursor {
         self.walk = Walk::begin(leaf.node(), &mut self.key);
         self.leaf = Some(leaf);
         self.bound();
+        if let Some(leaf) = &self.leaf {
+            // Cells lie anywhere in a leaf, and steps meet one after the other.
+            leaf.node().prefetch_cells(self.at..self.high.min(self.at + CELLS));
+        }
     }
 
     /// Builds the path to the leaf, whose edge is noted, in which the cursor stands.
