@@ -46,9 +46,8 @@ mod imp {
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
     };
     pub use loom::thread_local;
-    // What counted references share here never changes, so their counts need no model; nor do
-    // cells that are filled once and that no two threads fill.
-    pub use std::sync::{Arc, OnceLock};
+    // What counted references share here never changes, so their counts need no model.
+    pub use std::sync::Arc;
 
     loom::lazy_static! {
         static ref FENCES: AtomicUsize = AtomicUsize::new(0);
@@ -73,6 +72,38 @@ mod imp {
 
     /// A model lets every thread run at any point anyway.
     pub fn yield_now() {}
+
+    /// A cell that is filled once, and by one thread at a time. What it holds may have atomics of
+    /// its own: whoever finds it filled must come after who made them, to the model too.
+    #[derive(Debug)]
+    pub struct OnceLock<T> {
+        cell: std::sync::OnceLock<T>,
+        is_filled: AtomicBool,
+    }
+
+    impl<T> OnceLock<T> {
+        pub fn new() -> OnceLock<T> {
+            OnceLock { cell: std::sync::OnceLock::new(), is_filled: AtomicBool::new(false) }
+        }
+
+        pub fn get(&self) -> Option<&T> {
+            if self.is_filled.load(Ordering::Acquire) { self.cell.get() } else { None }
+        }
+
+        pub fn get_or_init(&self, fill: impl FnOnce() -> T) -> &T {
+            if self.get().is_none() {
+                self.cell.get_or_init(fill);
+                self.is_filled.store(true, Ordering::Release);
+            }
+            self.cell.get().expect("it was filled just now")
+        }
+    }
+
+    impl<T> From<T> for OnceLock<T> {
+        fn from(value: T) -> OnceLock<T> {
+            OnceLock { cell: value.into(), is_filled: AtomicBool::new(true) }
+        }
+    }
 
     /// Stands for memory that is no atomic: a model fails when a write of it is not ordered with
     /// every other access.
