@@ -137,25 +137,27 @@ impl Pager {
     /// only readers of older states look at it, and left alone it would keep the homes of pages
     /// that all look at.
     pub(crate) fn land_flight(&self, replaced: &[Extent]) {
-        let mut in_flight = self.in_flight.write();
-        let landed = std::mem::take(&mut *in_flight);
+        // Until they are in the cache, readers find them in flight, and do not wait.
+        let pages = Arc::clone(&self.in_flight.read().pages);
         let replaced = replaced.iter().flat_map(|extent| extent.first.0..extent.end());
         replaced.for_each(|id| self.cache.remove(PageId(id)));
         self.cache.settle();
         // Nobody reads the space log before the file is opened again.
         let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
-        let together = landed.pages.chunks(LANDED_TOGETHER);
+        let together = pages.chunks(LANDED_TOGETHER);
         for pages in together.flat_map(|pages| pages.split(is_log)) {
             for page in pages {
                 self.note_lines(page.bytes());
             }
             self.cache.insert(pages);
         }
+        self.drop_flight();
     }
 
-    /// Forgets the pages of a flush that failed.
+    /// Forgets what was in flight: it is in the file now, or its flush failed.
     pub(crate) fn drop_flight(&self) {
-        *self.in_flight.write() = InFlight::default();
+        let landed = std::mem::take(&mut *self.in_flight.write());
+        drop(landed);
     }
 
     /// Fills `buf` with the pages from `first` on.
