@@ -303,13 +303,14 @@ int btree_del_bucket(BTree *db, const char *bucket);
 int btree_commit(BTree *db);
 
 typedef struct BTreeCompactStats {
-    uint64_t moved_pages;
+    uint64_t moved_pages;          /* filled up, or moved */
     uint64_t remaining_candidates; /* beyond the wanted end of the file, could not be moved */
 } BTreeCompactStats;
 
 /*
- * Moves pages from the end of the file to free places, and shortens the file by target_bytes if
- * it can; 0 asks for a built-in share. stats may be NULL.
+ * Fills leaves up, moves pages from the end of the file to free places, and shortens the file by
+ * target_bytes if it can; 0 asks for as much as it can. The file is longer meanwhile, and as long
+ * as a reader needs what was replaced. stats may be NULL.
  * Fails: as btree_exec.
  */
 int btree_compact(BTree *db, uint64_t target_bytes, BTreeCompactStats *stats);

@@ -1,15 +1,16 @@
 //! Compaction (layer L7).
 //!
-//! Owns: moving pages from the end of the file to free places, and the shortening of the file.
-//! Must not know: how a commit is flushed.
-//! Keeps: no-reuse-while-reachable (pages are moved by ordinary commits, and a page's old place
+//! Owns: filling the leaves up, moving pages from the end of the file to free places, and the
+//! shortening of the file. Must not know: how a commit is flushed.
+//! Keeps: no-reuse-while-reachable (all of it is done by ordinary commits, and a page's old place
 //! is given back only when no state that may be read or recovered needs it).
 
 use crate::commit::{Bucket, Core, Outcome, Packing, WriteGuard};
 use crate::error::Result;
 use crate::page::{Extent, PageId};
 use crate::sync::Arc;
-use crate::tree::{Move, PageRead, SealedSize, Tree, sealed_size};
+use crate::tree::{Move, PageRead, Repack, SealedSize, Tree, sealed_size};
+use std::collections::VecDeque;
 
 /// Pages that one commit moves at most, so that a compaction needs little memory.
 const MOVED_PER_COMMIT_MAX: u32 = 512;
@@ -17,13 +18,26 @@ const MOVED_PER_COMMIT_MAX: u32 = 512;
 const CONCESSIONS_MAX: u32 = 5;
 /// Rounds of moving, whatever the size of the file.
 const ROUNDS_MIN: u32 = 64;
+/// A commit fills pages that come to this part of the file at most: what the first commits give up
+/// is free only later, and the file grows meanwhile.
+const FILLED_PART: u32 = 64;
+const FILLED_PER_COMMIT_MIN: u32 = 16;
+/// No more pages are filled once the file has grown by this part of itself: a reader keeps what
+/// they replaced.
+const GROWN_PART_MAX: u32 = 8;
+/// Nodes that are looked at while other writers wait, by the pages that may be filled.
+const LOOKS: u32 = 16;
+/// Where no more pages can be won, nothing is moved: to move one takes so many.
+const LEFT_MAX: u64 = 8;
+/// Where fewer leaves can be emptied, none is filled: the last pages that are free cannot be used.
+const EMPTIED_MIN: u64 = 4;
 /// Commits until a page that was given up is free: both meta slots must have forgotten it.
 const COMMITS_UNTIL_FREE: u32 = 2;
 
 /// What [`crate::BTree::compact`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompactStats {
-    /// Pages that were moved.
+    /// Pages that were moved or filled up.
     pub moved_pages: usize,
     /// Pages that lie beyond the wanted end of the file and could not be moved.
     pub remaining_candidates: usize,
@@ -38,27 +52,34 @@ struct Survey {
     room: u32,
     /// The free extents in front of the limit, in pages.
     holes: Vec<u32>,
-    /// No page waits, and the file does not end in free pages: only moving helps.
-    is_settled: bool,
+    /// Pages that are free or will be.
+    unused: u64,
+    /// Pages that will be free.
+    pending: u64,
+    /// The file does not end in free pages.
+    is_cut: bool,
 }
 
 impl Survey {
     /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack.
     fn of(guard: &WriteGuard<'_>, target_pages: u32, slack: u32) -> Survey {
         let (extents, page_count) = guard.free_extents();
-        let is_settled =
-            guard.pending_pages() == 0 && extents.last().is_none_or(|last| last.end() < page_count);
+        let tail = extents.last().filter(|last| last.end() >= page_count);
+        let tail = tail.map_or(0, |last| last.pages);
         let free: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
         // Meta pages are never free, so this does not reach them.
-        let unused = free + guard.pending_pages();
-        let unused = u32::try_from(unused).unwrap_or(u32::MAX).saturating_sub(slack);
-        let cut = unused.min(target_pages).min(page_count);
+        let pending = guard.pending_pages();
+        let unused = free + pending;
+        let room = u32::try_from(unused).unwrap_or(u32::MAX).saturating_sub(slack);
+        let cut = room.max(tail).min(target_pages).min(page_count);
         let limit = page_count - cut;
         let in_front = |extent: &Extent| extent.end().min(limit).saturating_sub(extent.first.0);
         Survey {
             limit: PageId(limit),
             page_count,
-            is_settled,
+            unused,
+            pending,
+            is_cut: tail == 0,
             room: extents.iter().map(in_front).sum(),
             holes: extents.iter().map(in_front).filter(|&pages| pages > 0).collect(),
         }
@@ -83,13 +104,23 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     let mut stats = CompactStats::default();
     let (mut idle, mut slack, mut concessions) = (0, 0, 0);
     let before = core.readers.newest().page_count;
-    let target = |page_count: u32| target_pages.saturating_sub(before.saturating_sub(page_count));
+    stats.moved_pages += fill_up(core, target_pages)?;
+    // What filling made the file longer is cut too.
+    let target = |pages: u32| target_pages.saturating_add(pages).saturating_sub(before);
     // Others may write meanwhile; a compaction does not chase them for ever.
     for _ in 0..ROUNDS_MIN + before / MOVED_PER_COMMIT_MAX * 8 {
         let guard = core.begin()?;
         let survey = Survey::of(&guard, target(core.pager.page_count()), slack);
-        if survey.limit.0 >= survey.page_count {
+        let is_little = stats.moved_pages == 0 && survey.is_cut && survey.unused <= LEFT_MAX;
+        if survey.limit.0 >= survey.page_count || is_little {
             break;
+        }
+        // Each moved page takes its ancestors with it: few at a time cost more than they win.
+        if u64::from(survey.room) < survey.pending / 2 && idle < COMMITS_UNTIL_FREE {
+            drop(guard);
+            idle += 1;
+            pass(core, &survey)?;
+            continue;
         }
         match move_some(core, guard, &survey)? {
             Round::Moved(goal) => {
@@ -98,7 +129,7 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
                 idle = 0;
             }
             Round::Cramped(pages) if concessions < CONCESSIONS_MAX => {
-                slack = slack * 2 + pages + 4;
+                slack += pages.clamp(1, 2 << concessions);
                 concessions += 1;
             }
             round => {
@@ -107,7 +138,8 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
                     Round::Moved(_) | Round::Done => 0,
                 };
                 // What earlier rounds gave up becomes free, and the end can be cut off.
-                if survey.is_settled || idle > COMMITS_UNTIL_FREE {
+                let is_settled = survey.pending == 0 && survey.is_cut;
+                if is_settled || idle > COMMITS_UNTIL_FREE {
                     break;
                 }
                 idle += 1;
@@ -117,6 +149,91 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     }
     core.shorten_file()?;
     Ok(stats)
+}
+
+/// Fills the nodes of all buckets up, until so many pages are given up as are wanted. Returns how
+/// many were written: none where that would win too little.
+fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
+    let before = core.readers.newest().page_count;
+    let mut trial = Walk::new(core)?;
+    while trial.goes_on() && trial.united < EMPTIED_MIN {
+        // The guard is dropped, and with it all that was filled.
+        trial.step(&mut core.begin()?)?;
+    }
+    if trial.united < EMPTIED_MIN {
+        return Ok(0);
+    }
+    let mut walk = Walk::new(core)?;
+    let growth_max = (before / GROWN_PART_MAX).max(4 * walk.budget);
+    while walk.goes_on() {
+        let mut guard = core.begin()?;
+        let (extents, page_count) = guard.free_extents();
+        let free: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
+        let is_enough = free + guard.pending_pages() >= u64::from(target_pages);
+        if is_enough || page_count.saturating_sub(before) > growth_max {
+            break;
+        }
+        if walk.step(&mut guard)? > 0 {
+            guard.pack(Packing { limit: PageId(page_count), catalog_budget: 0 });
+            guard.finish(Outcome::Changed)?;
+        }
+    }
+    Ok(walk.written)
+}
+
+/// A walk over the leaves of all buckets.
+struct Walk {
+    /// The buckets that are left.
+    names: VecDeque<Vec<u8>>,
+    /// Where to go on in the first of them.
+    from: Vec<u8>,
+    /// Pages that one step fills at most.
+    budget: u32,
+    /// Steps that are left: what others write meanwhile is not chased for ever.
+    rounds: u32,
+    /// Pages that were filled.
+    written: usize,
+    /// Pages that were emptied.
+    united: u64,
+}
+
+impl Walk {
+    fn new(core: &Arc<Core>) -> Result<Walk> {
+        let state = core.readers.newest();
+        let names = state.catalog.list(&core.pager)?.into_iter().map(|(name, _)| name).collect();
+        let pages = state.page_count;
+        let budget = (pages / FILLED_PART).clamp(FILLED_PER_COMMIT_MIN, MOVED_PER_COMMIT_MAX);
+        let rounds = ROUNDS_MIN + pages / budget * 8;
+        Ok(Walk { names, from: Vec::new(), budget, rounds, written: 0, united: 0 })
+    }
+
+    fn goes_on(&self) -> bool {
+        self.rounds > 0 && !self.names.is_empty()
+    }
+
+    /// Fills some pages. Returns how many.
+    fn step(&mut self, guard: &mut WriteGuard<'_>) -> Result<u32> {
+        self.rounds -= 1;
+        let (batch, pages) = guard.batch();
+        let from = std::mem::take(&mut self.from);
+        let mut goal = Repack::new(from, self.budget, self.budget * LOOKS);
+        while let Some(name) = self.names.front() {
+            if let Some(mut tree) = batch.bucket(pages, name)?
+                && tree.repack(&mut batch.edit(pages), &mut goal)?
+            {
+                install(batch, name, tree);
+            }
+            if goal.is_spent() {
+                break;
+            }
+            goal.from.clear();
+            self.names.pop_front();
+        }
+        self.written += goal.written as usize;
+        self.united += u64::from(goal.united);
+        self.from = goal.from;
+        Ok(goal.written)
+    }
 }
 
 /// Commits nothing but the passage of a transaction, so that pages that wait become free.

@@ -90,6 +90,8 @@ mod catalogue {
         TiedHeadsCompareByLength = "tied-heads-compare-by-length" breaks SortedKeys,
         /// The entry in the middle of a split goes to neither half.
         SplitDropsMiddleEntry = "split-drops-middle-entry" breaks SortedKeys,
+        /// The first entry that a leaf has no room for, when a compaction fills it, goes nowhere.
+        FillingDropsTheNext = "filling-drops-the-next" breaks SortedKeys,
         /// The shared prefix of a page is taken one byte too long (prefix truncation, in
         /// changelogs).
         PrefixCutOneTooLong = "prefix-cut-one-too-long" breaks SortedKeys,
@@ -97,6 +99,8 @@ mod catalogue {
         PrefixKeptThoughAKeyLeavesIt = "prefix-kept-though-a-key-leaves-it" breaks SortedKeys,
         /// The separator is the last key of the left half, which then is looked for on the right.
         SeparatorIsLeftMaximum = "separator-is-left-maximum" breaks SeparatorsBoundChildren,
+        /// A leaf that a compaction filled from its neighbour keeps the separator it had.
+        FilledLeafKeepsItsBound = "filled-leaf-keeps-its-bound" breaks SeparatorsBoundChildren,
         /// Two branches are merged without the separator between them.
         MergeDropsSeparator = "merge-drops-separator" breaks SeparatorsBoundChildren,
         /// With an empty child the separator on its other side is removed.
@@ -157,6 +161,8 @@ mod catalogue {
         NoSpaceLeavesAllocatorDirty = "no-space-leaves-allocator-dirty" breaks PageOwnedOnce,
         /// Compaction moves a large value and forgets its old pages.
         CompactionLosesRun = "compaction-loses-run" breaks PageOwnedOnce,
+        /// A leaf that a compaction emptied into the one before is not given up.
+        EmptiedLeafLeaks = "emptied-leaf-leaks" breaks PageOwnedOnce,
         /// A page is reused by the commit that gives it up.
         FreedAndReusedAtOnce = "freed-and-reused-at-once" breaks NoReuseWhileReachable,
         /// A page is reused one commit after it was given up, while a slot still holds a state with

@@ -126,6 +126,20 @@ fn compacting_workload() -> Vec<Op> {
     ]
 }
 
+/// A tree of leaves that are two thirds full, among them some with large values, which a
+/// compaction fills up in several commits.
+fn filling_workload() -> Vec<Op> {
+    let len = |n: usize| if n % 50 == 7 { 1500 } else { 60 + n % 30 };
+    let numbers: Vec<usize> = (0..240).map(|n| n * 103 % 240).collect();
+    let part = |bucket: &str, part: &[usize]| {
+        exec(bucket, part.iter().map(|&n| put(&format!("k{n:03}"), len(n))).collect())
+    };
+    let mut ops: Vec<Op> = numbers.chunks(80).map(|numbers| part("a", numbers)).collect();
+    ops.push(part("b", &numbers[..60]));
+    ops.extend([Op::Compact(0), exec("a", vec![put("k061", 10)])]);
+    ops
+}
+
 /// Commits that do not fit the list of a meta page.
 fn large_workload() -> Vec<Op> {
     let fill = |len| (0..400).map(|n| put(&format!("k{n:03}"), len)).collect();
@@ -269,6 +283,7 @@ fn a_crash_at_any_operation_leaves_the_acknowledged_state_or_the_one_in_flight()
 fn a_crash_at_any_operation_of_a_compaction_is_survived() {
     for setting in SETTINGS {
         crash_everywhere(setting, &compacting_workload(), "the compacting workload");
+        crash_everywhere(setting, &filling_workload(), "the filling workload");
     }
 }
 

@@ -33,6 +33,9 @@ fn directed(budget: &mut Budget) -> Checked {
         panics,
         |db| db.exec("b", |txn| txn.del(key(2))),
         |db| db.compact(0).map(drop),
+        // Leaves that are two thirds full, which a compaction fills up.
+        |db| db.exec("b", |txn| (0..240).try_for_each(|n| txn.put(key(n * 103 % 240), [7; 60]))),
+        |db| db.compact(0).map(drop),
         |db| db.del_bucket("other"),
         |db| db.del_bucket("b"),
         |db| db.exec("c", |txn| txn.put(key(1), value(1, 40))),

@@ -205,8 +205,9 @@ pub unsafe extern "C" fn btree_commit(db: *mut BTree) -> c_int {
     })
 }
 
-/// Moves pages from the end of the file to free places, and shortens the file by `target_bytes`
-/// if it can; 0 asks for a built-in share. `stats` may be `NULL`.
+/// Fills leaves up, moves pages from the end of the file to free places, and shortens the file by
+/// `target_bytes` if it can; 0 asks for as much as it can. The file is longer meanwhile, and as
+/// long as a reader needs what was replaced. `stats` may be `NULL`.
 ///
 /// Fails as [`btree_exec`].
 ///

@@ -121,7 +121,7 @@ impl<'p, 'a> Form<'p, 'a> {
     }
 
     /// A page of its own, which has room for all the slots.
-    fn build(&self, page_size: usize) -> Box<[u8]> {
+    pub(super) fn build(&self, page_size: usize) -> Box<[u8]> {
         let mut page = vec![0; page_size].into_boxed_slice();
         self.write(&mut page);
         page
@@ -315,10 +315,10 @@ impl PageCopy {
 }
 
 /// A sequence of slots that is to become two pages.
-struct Halving<'p, 'a> {
-    parts: &'p Parts<'a>,
-    shape: Shape,
-    page_size: usize,
+pub(super) struct Halving<'p, 'a> {
+    pub(super) parts: &'p Parts<'a>,
+    pub(super) shape: Shape,
+    pub(super) page_size: usize,
 }
 
 impl<'p, 'a> Halving<'p, 'a> {
@@ -340,11 +340,11 @@ impl<'p, 'a> Halving<'p, 'a> {
         Some([left, right])
     }
 
-    fn form(&self, range: Range<usize>, shape: Shape) -> Option<Form<'p, 'a>> {
+    pub(super) fn form(&self, range: Range<usize>, shape: Shape) -> Option<Form<'p, 'a>> {
         Form::fitting(self.parts, range, shape, self.page_size)
     }
 
-    fn cut_at(&self, at: usize) -> Option<Cut<'p, 'a>> {
+    pub(super) fn cut_at(&self, at: usize) -> Option<Cut<'p, 'a>> {
         Some(Cut { at, forms: self.forms(at)? })
     }
 
@@ -388,7 +388,7 @@ impl<'p, 'a> Halving<'p, 'a> {
     }
 
     /// Writes the left page over `left`, the right one as a page of its own.
-    fn split(&self, cut: &Cut<'_, '_>, left: &mut [u8]) -> Split {
+    pub(super) fn split(&self, cut: &Cut<'_, '_>, left: &mut [u8]) -> Split {
         let (separator, left_len) = self.separator(cut);
         left.fill(0);
         cut.forms[0].write(left);
@@ -398,7 +398,7 @@ impl<'p, 'a> Halving<'p, 'a> {
 }
 
 /// Where a sequence of slots becomes two pages, and the pages.
-struct Cut<'p, 'a> {
+pub(super) struct Cut<'p, 'a> {
     at: usize,
     forms: [Form<'p, 'a>; 2],
 }
@@ -415,7 +415,7 @@ fn shortest_separator(left: &Key<'_>, right: &Key<'_>) -> Vec<u8> {
     separator
 }
 
-fn joined<'a>(left: Node<'a>, separator: &'a [u8], right: Node<'a>) -> Parts<'a> {
+pub(super) fn joined<'a>(left: Node<'a>, separator: &'a [u8], right: Node<'a>) -> Parts<'a> {
     let moves_down = !left.is_leaf() && !seeded!(MergeDropsSeparator);
     let middle = moves_down
         .then(|| Slot { key: Key::whole(separator), content: Content::Branch(right.child(0)) });

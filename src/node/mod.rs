@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod edit;
+mod fill;
 mod parts;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,6 +19,7 @@ pub(crate) use build::{
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
+pub(crate) use fill::{Filled, fill_left};
 pub(crate) use walk::{KeyBuffer, Walk};
 
 use crate::arena::prefetch_bytes;

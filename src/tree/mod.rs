@@ -11,6 +11,7 @@ mod look;
 mod release;
 mod relocate;
 mod remove;
+mod repack;
 mod seal;
 mod share;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use insert::Condition;
 pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
+pub(crate) use repack::Repack;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
 use crate::arena::prefetch_bytes;

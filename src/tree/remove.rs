@@ -237,18 +237,46 @@ impl Edit<'_> {
         }
         let (left_bytes, right_bytes) = (bytes_of(&left), bytes_of(&right));
         if let Some(merged) = merge(left_bytes, &separator, right_bytes) {
-            let mut page = self.adopt(left, merged);
-            let right = self.adopt(right, Box::default());
-            page.values.extend(right.values);
-            page.kids.extend(right.kids);
-            parent.kids[left_at] = Some(Arc::new(page));
-            parent.kids.remove(left_at + 1);
-            NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
+            self.unite(parent, left_at, [left, right], merged);
             return Ok(None);
         }
         let Some(halves) = rebalance(left_bytes, &separator, right_bytes) else {
             return Ok(None);
         };
+        let separator = halves.split.separator.clone();
+        let [new_left, new_right] = self.adopt_halves([left, right], halves);
+        parent.kids[left_at] = Some(Arc::new(new_left));
+        parent.kids.remove(left_at + 1);
+        NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
+        add_child(parent, left_at, SplitUp { separator, right: Arc::new(new_right) })
+    }
+
+    /// Puts a page that holds all of children `left_at` and `left_at + 1` in their place.
+    pub(super) fn unite(
+        &mut self,
+        parent: &mut Dirty,
+        left_at: usize,
+        pair: [Held; 2],
+        bytes: Box<[u8]>,
+    ) {
+        parent.kids[left_at] = Some(Arc::new(self.adopt_both(pair, bytes)));
+        parent.kids.remove(left_at + 1);
+        NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
+    }
+
+    /// A dirty page in the place of two neighbours.
+    pub(super) fn adopt_both(&mut self, pair: [Held; 2], bytes: Box<[u8]>) -> Dirty {
+        let [left, right] = pair;
+        let mut page = self.adopt(left, bytes);
+        let right = self.adopt(right, Box::default());
+        page.values.extend(right.values);
+        page.kids.extend(right.kids);
+        page
+    }
+
+    /// Two dirty pages in the place of two neighbours.
+    pub(super) fn adopt_halves(&mut self, pair: [Held; 2], halves: Halves) -> [Dirty; 2] {
+        let [left, right] = pair;
         let is_leaf = left.node().is_leaf();
         let Halves { left: left_page, split } = halves;
         let mut new_left = self.adopt(left, left_page);
@@ -262,11 +290,7 @@ impl Edit<'_> {
                 kids.split_off(split.left_len - usize::from(seeded!(RebalanceOffByOne)));
             new_left.kids = kids;
         }
-        parent.kids[left_at] = Some(Arc::new(new_left));
-        parent.kids.remove(left_at + 1);
-        NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
-        let right = Arc::new(new_right);
-        add_child(parent, left_at, SplitUp { separator: split.separator, right })
+        [new_left, new_right]
     }
 
     /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.
