@@ -241,11 +241,14 @@ pub(super) fn mix(hash: u64, number: u64) -> u64 {
 pub(super) fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+    let rest = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    mix(hash, rest)
 }
 
+/// What a sector hashes to. Its halves need not wait for each other.
 fn hash_bytes(bytes: &[u8]) -> u64 {
-    mix_bytes(0, bytes)
+    let (front, back) = bytes.split_at(bytes.len() / 2);
+    mix(mix_bytes(0, front), mix_bytes(1, back))
 }
 
 /// Moves the contents still in use to a new arena.
