@@ -215,6 +215,8 @@ mod catalogue {
         /// The file grew, its size is not made durable (header without growth: a foreign engine did
         /// not open).
         GrowthNotFenced = "growth-not-fenced" breaks DurableBeforeOk,
+        /// Growth to a length that is less than the file has already (a compaction that crashed).
+        GrowthCutsTheFile = "growth-cuts-the-file" breaks NoReuseWhileReachable,
         /// Growth of a commit that failed counts as durable.
         FailedGrowthBelieved = "failed-growth-believed" breaks DurableBeforeOk,
         /// The name of a new file is not made durable (ALICE).

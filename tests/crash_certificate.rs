@@ -38,6 +38,22 @@ fn a_sample_of_each_part_of_the_certificate_holds() {
     }
 }
 
+/// After a compaction that crashes once its last state is whole, the other slot holds a longer one:
+/// the first commit once grew the file to a length that cut that one off.
+#[test]
+fn a_file_is_not_cut_while_a_slot_holds_a_longer_state() {
+    let names = [
+        "three-levels/delete-merge,delete-merge,compact",
+        "three-levels/delete-merge,grow,compact",
+    ];
+    let is_named = |number: &usize| names.contains(&Workload::numbered(*number).name().as_str());
+    let numbers: Vec<usize> = (0..FAMILY).filter(is_named).collect();
+    assert_eq!(numbers.len(), names.len());
+    let part = Certifier::new(512).run_some(&numbers, 2).expect("the initial states can be made");
+    let found: Vec<_> = part.failures().map(|row| row.violation.as_deref()).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn a_search_that_is_cut_off_is_unverified_in_the_certificate() {
     let certifier = Certifier { executions_max: 20, ..Certifier::new(512) };

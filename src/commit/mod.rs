@@ -382,7 +382,9 @@ impl Core {
         drop(writer);
         let mut flush = self.flush.lock();
         let wanted = flush.meta.file_len();
-        if wanted >= flush.fenced_len || flush.poisoned.is_some() {
+        let len = self.pager.file().size();
+        let len = len.map_err(|error| Error::io("ask for the size", &error))?;
+        if wanted >= len || flush.poisoned.is_some() {
             return Ok(());
         }
         // Either slot may be the one that the next recovery accepts.
