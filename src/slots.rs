@@ -99,6 +99,12 @@ impl Slots {
         self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) == version)
     }
 
+    /// Whether any slot is taken. Who takes one passes a full fence: after such a fence of the
+    /// caller, either this says so, or that reader sees what the caller did before its fence.
+    pub(crate) fn any_is_taken(&self) -> bool {
+        self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) != 0)
+    }
+
     /// The oldest epoch in which somebody still looks at frames. The caller's fence stands
     /// before it.
     pub(crate) fn oldest_epoch(&self) -> u64 {

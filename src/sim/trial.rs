@@ -27,7 +27,7 @@ use std::path::Path;
 pub(super) const PATH: &str = "store";
 
 /// Few, so that the larger trials evict pages; and a cache is set up thousands of times a second.
-const CACHE_PAGES: u64 = 32;
+const CACHE_PAGES: u64 = 128;
 
 /// A state that may be found: a state of the workload, and which checks left their probe in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
