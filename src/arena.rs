@@ -17,12 +17,11 @@
 //! then looks at the pins and through the slots. Full fences stand between the two steps of each,
 //! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
 
-use crate::fence::heavy_fence;
 use crate::seeded::seeded;
 use crate::slots::{Entered, Seat, Slots};
 #[cfg(loom)]
 use crate::sync::Watched;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence, fence_after_rmw};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
@@ -257,11 +256,7 @@ impl Arena {
     /// Empties the retired frames that nobody can read any more.
     pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) {
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        fence(Ordering::SeqCst);
-        // Readers without a slot look at no frame; those with one may have passed a light fence.
-        if self.slots.any_is_taken() {
-            heavy_fence();
-        }
+        self.slots.fence();
         let oldest = self.slots.oldest_epoch();
         retired.retain_mut(|retired| {
             let since = *retired.since.get_or_insert(epoch);

@@ -13,7 +13,7 @@
 //!
 //! A slot also holds an epoch while its reader looks at frames without pinning them; see `arena`.
 
-use crate::fence::{light_fence, prepare_fences};
+use crate::fence::{heavy_fence, light_fence, prepare_fences};
 use crate::seeded::seeded;
 use crate::sync::{
     Arc, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, fence_after_rmw,
@@ -99,10 +99,14 @@ impl Slots {
         self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) == version)
     }
 
-    /// Whether any slot is taken. Who takes one passes a full fence: after such a fence of the
-    /// caller, either this says so, or that reader sees what the caller did before its fence.
-    pub(crate) fn any_is_taken(&self) -> bool {
-        self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) != 0)
+    /// The writer's side of the readers' light fences. Who takes a slot passes a full fence: either
+    /// it is seen here, or it sees what the caller did before. Without a slot nobody looks at
+    /// frames.
+    pub(crate) fn fence(&self) {
+        fence(Ordering::SeqCst);
+        if self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) != 0) {
+            heavy_fence();
+        }
     }
 
     /// The oldest epoch in which somebody still looks at frames. The caller's fence stands
