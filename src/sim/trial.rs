@@ -26,7 +26,7 @@ use std::path::Path;
 /// The file of every trial.
 pub(super) const PATH: &str = "store";
 
-/// Few, so that the larger trials evict pages; and a cache is set up thousands of times a second.
+/// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
 const CACHE_PAGES: u64 = 128;
 
 /// A state that may be found: a state of the workload, and which checks left their probe in it.
