@@ -167,9 +167,8 @@ fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
     let growth_max = (before / GROWN_PART_MAX).max(4 * walk.budget);
     while walk.goes_on() {
         let mut guard = core.begin()?;
-        let (extents, page_count) = guard.free_extents();
-        let free: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
-        let is_enough = free + guard.pending_pages() >= u64::from(target_pages);
+        let Survey { unused, page_count, .. } = Survey::of(&guard, target_pages, 0);
+        let is_enough = unused >= u64::from(target_pages);
         if is_enough || page_count.saturating_sub(before) > growth_max {
             break;
         }

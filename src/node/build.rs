@@ -388,12 +388,19 @@ impl<'p, 'a> Halving<'p, 'a> {
     }
 
     /// Writes the left page over `left`, the right one as a page of its own.
-    pub(super) fn split(&self, cut: &Cut<'_, '_>, left: &mut [u8]) -> Split {
+    fn split(&self, cut: &Cut<'_, '_>, left: &mut [u8]) -> Split {
         let (separator, left_len) = self.separator(cut);
         left.fill(0);
         cut.forms[0].write(left);
         let right = cut.forms[1].build(self.page_size);
         Split { separator, right, left_len }
+    }
+
+    /// Both pages as pages of their own.
+    pub(super) fn halves(&self, cut: &Cut<'_, '_>) -> Halves {
+        let mut left = vec![0; self.page_size].into_boxed_slice();
+        let split = self.split(cut, &mut left);
+        Halves { left, split }
     }
 }
 
@@ -435,10 +442,7 @@ pub(crate) fn rebalance(left: &[u8], separator: &[u8], right: &[u8]) -> Option<H
     let node = Node::new(left);
     let parts = joined(node, separator, Node::new(right));
     let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
-    let cut = halving.cut(&[])?;
-    let mut page = vec![0; left.len()].into_boxed_slice();
-    let split = halving.split(&cut, &mut page);
-    Some(Halves { left: page, split })
+    Some(halving.halves(&halving.cut(&[])?))
 }
 
 /// Shares the entries of two leaves evenly, in place, if that fits and `accept` takes the new

@@ -52,10 +52,10 @@ pub(crate) fn fill_left(
     // A branch keeps two children, and the slot between the two moves up.
     let cut = if node.is_leaf() { low } else { low.min(parts.len - 2) };
     let cut = halving.cut_at(cut).filter(|_| cut > count)?;
-    let mut page = vec![0; left.len()].into_boxed_slice();
-    let mut split = halving.split(&cut, &mut page);
-    if seeded!(FillingDropsTheNext) && node.is_leaf() && Node::new(&split.right).count() > 1 {
-        NodeMut::new(&mut split.right).remove_leaf(0);
+    let mut halves = halving.halves(&cut);
+    let right = &mut halves.split.right;
+    if seeded!(FillingDropsTheNext) && node.is_leaf() && Node::new(right).count() > 1 {
+        NodeMut::new(right).remove_leaf(0);
     }
-    Some(Filled::Part(Halves { left: page, split }))
+    Some(Filled::Part(halves))
 }

@@ -6,9 +6,9 @@
 //! Keeps: separators-bound-children (the separator between two moves with their entries),
 //! uniform-depth, page-owned-once.
 
-use super::insert::bounded;
 use super::remove::{bytes_of, is_bounding};
-use super::{Dirty, Edit, Expected, Held, Root, Tree, UNSEALED};
+use super::share::replace_separator;
+use super::{Dirty, Edit, Expected, Held, Root, Tree};
 use crate::error::Result;
 use crate::node::{Filled, NodeMut, fill_left};
 use crate::page::ChildRef;
@@ -188,10 +188,10 @@ impl Edit<'_> {
             Some(Filled::Part(mut halves)) => {
                 let written = is_new(&left) + is_new(&right);
                 if seeded!(FilledLeafKeepsItsBound, left.node().is_leaf()) {
-                    halves.split.separator = separator;
+                    halves.split.separator.clone_from(&separator);
                 }
-                let separator = &halves.split.separator;
-                let Some(bytes) = with_separator(parent, left_at, separator)? else {
+                let change = [separator.as_slice(), &halves.split.separator];
+                let Some(bytes) = with_separator(parent, left_at, change)? else {
                     return Ok(Step::Kept);
                 };
                 goal.write(written);
@@ -223,12 +223,13 @@ impl Edit<'_> {
         }
         let full = full_from(&node.bytes);
         let filled = fill_left(bytes_of(&left), &separator, bytes_of(&right), full);
-        let (separator, step) = match &filled {
+        let (new, step) = match &filled {
             None => return Ok(Step::Kept),
             Some(Filled::Whole(_)) => (right_branch.node().key(0), Step::United),
             Some(Filled::Part(halves)) => (halves.split.separator.clone(), Step::Moved),
         };
-        let Some(bytes) = with_separator(node, at, &separator)? else { return Ok(Step::Kept) };
+        let bytes = with_separator(node, at, [&separator, &new])?;
+        let Some(bytes) = bytes else { return Ok(Step::Kept) };
         goal.write(is_new(&left));
         let new_left = match filled {
             Some(Filled::Part(halves)) => {
@@ -252,14 +253,12 @@ impl Edit<'_> {
     }
 }
 
-/// A branch with another separator behind child `at`, if there is room for it. The child behind
-/// the separator must be dirty, or become so.
-fn with_separator(branch: &Dirty, at: usize, separator: &[u8]) -> Result<Option<Box<[u8]>>> {
+/// A branch with the new separator behind child `at` instead of the old one, if there is room for
+/// it. The child behind the separator must be dirty, or become so.
+fn with_separator(branch: &Dirty, at: usize, [old, new]: [&[u8]; 2]) -> Result<Option<Box<[u8]>>> {
+    // Where there is no room, that child may be clean, and the branch must keep its checksum.
     let mut bytes = branch.bytes.clone();
-    NodeMut::new(&mut bytes).remove_child(at + 1);
-    bounded(&bytes, at, separator)?;
-    let has_room = NodeMut::new(&mut bytes).insert_branch(at, separator, UNSEALED);
-    Ok(has_room.then_some(bytes))
+    Ok(replace_separator(&mut bytes, at, [old, new])?.then_some(bytes))
 }
 
 /// From so many bytes on a node is full.
