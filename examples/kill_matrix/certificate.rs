@@ -2,6 +2,7 @@
 //! then, whose token is short, and which is found again from the token alone, at once.
 
 use crate::matrix::budget::{Budget, Kill};
+use btree_store::seeded::Bug;
 use btree_store::sim::certify::{Certifier, Workload};
 use std::time::Instant;
 
@@ -26,14 +27,20 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
         };
         budget.spend_many(part.executions());
         if let Some(violation) = part.failures().find_map(|row| row.violation.as_deref()) {
+            // What goes by chance does not come again.
+            if budget.bug != Some(Bug::PlacedByChance)
+                && let Some(complaint) = complaint(violation)
+            {
+                print!("\nTOLD BADLY {complaint}");
+            }
             return Some(Kill(violation.to_owned()));
         }
     }
     None
 }
 
-/// What is wrong with how a failure was told; nothing if it was found by another technique.
-pub fn complaint(violation: &str) -> Option<String> {
+/// What is wrong with how a failure was told.
+fn complaint(violation: &str) -> Option<String> {
     let (_, token) = violation.rsplit_once("replay token: ")?;
     let name = token.split('@').next().unwrap_or_default();
     let steps = Workload::named(name).map_or(usize::MAX, |workload| workload.steps.len());

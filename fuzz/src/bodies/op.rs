@@ -49,16 +49,18 @@ pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
     let value = vec![b'v'; input.pick(&[8, 40, page / 4, page / 2, page * 2])];
     let removes = input.once_in(3);
     let descends = input.once_in(4);
-    let write = |at: u32| {
+    let entry = |at: u32| {
         let at = if descends { count - 1 - at } else { at };
-        let key = key(first + at * stride, key_len);
-        Step::Write(if removes { Write::Del(key) } else { Write::Put(key, (&value).into()) })
+        (key(first + at * stride, key_len), Data::from(&value))
     };
-    let mut steps: Vec<Step> = (0..count).map(write).collect();
-    if !removes && !descends && input.once_in(4) {
-        let entries = (0..count).map(|at| (key(first + at * stride, key_len), (&value).into()));
-        steps = vec![Step::Write(Write::BulkLoad(entries.collect()))];
-    }
+    let writes: Vec<Write> = if !removes && !descends && input.once_in(4) {
+        vec![Write::BulkLoad((0..count).map(entry).collect())]
+    } else {
+        let entries = (0..count).map(entry);
+        let write = |(key, value)| if removes { Write::Del(key) } else { Write::Put(key, value) };
+        entries.map(write).collect()
+    };
+    let steps: Vec<Step> = writes.into_iter().map(Step::Write).collect();
     let bucket = format!("b{}", input.below(3));
     let end = if input.once_in(16) { End::Panic } else { End::Commit };
     if input.once_in(8) {
