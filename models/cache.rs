@@ -3,6 +3,7 @@
 //! Attacks: cache-coherent.
 
 use super::{Model, models};
+use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::page::{Page, PageId, TxnId};
 use crate::slots::{Hold, Published, Slots};
@@ -31,7 +32,7 @@ struct World {
 }
 
 fn page(id: u32, txn: u64) -> Page {
-    let mut bytes = vec![0; SIZE].into_boxed_slice();
+    let mut bytes = Buffer::zeroed(SIZE);
     bytes[32..40].copy_from_slice(&txn.to_le_bytes());
     Page::seal(bytes, PageId(id), TxnId(txn))
 }

@@ -6,6 +6,7 @@
 //! Must not know: what a target asks, or what is right.
 //! Keeps: nothing of its own; what is called here is the engine's code, unchanged.
 
+use crate::buffer::Buffer;
 use crate::catalog::{decode_inline, encode_inline};
 use crate::error::Result;
 use crate::meta::{CatalogPart, Meta, Slot};
@@ -50,7 +51,7 @@ fn reference((id, checksum): Child) -> ChildRef {
 /// A leaf or a branch whose bytes were accepted, or built here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreePage {
-    bytes: Box<[u8]>,
+    bytes: Buffer,
 }
 
 /// A page split in two.

@@ -70,6 +70,7 @@ pub mod verify;
 pub mod vfs;
 
 mod arena;
+mod buffer;
 mod cache;
 mod catalog;
 mod commit;

@@ -6,13 +6,13 @@
 //! a sealed [`Page`]).
 
 use crate::arena::Pin;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::format::{
     HEADER_CHECKSUM, HEADER_COUNT, HEADER_ID, HEADER_KIND, HEADER_LEVEL, HEADER_TXN,
 };
 use crate::invariant::Invariant;
 use crate::seeded::seeded;
-use crate::sync::Arc;
 use std::fmt;
 
 /// The number of a page: its offset in the file divided by the page size.
@@ -146,22 +146,22 @@ pub(crate) struct Page {
 /// Where the bytes of a page are.
 #[derive(Clone)]
 enum Bytes {
-    /// In memory of their own. Not an `Arc` of the bytes, which would take a copy.
-    Own(Arc<Box<[u8]>>),
+    /// In memory of their own.
+    Own(Buffer),
     /// In a frame of the cache, which the page holds.
     Frame(Pin),
 }
 
 impl Page {
     /// Seals bytes that were built here.
-    pub(crate) fn seal(mut bytes: Box<[u8]>, id: PageId, txn: TxnId) -> Page {
+    pub(crate) fn seal(mut bytes: Buffer, id: PageId, txn: TxnId) -> Page {
         let checksum = seal_bytes(&mut bytes, id, txn);
-        Page { child: ChildRef { id, checksum }, bytes: Bytes::Own(Arc::new(bytes)) }
+        Page { child: ChildRef { id, checksum }, bytes: Bytes::Own(bytes) }
     }
 
     /// A page of bytes that were read and checked.
-    pub(crate) fn own(bytes: Box<[u8]>) -> Page {
-        Page { child: child_ref(&bytes), bytes: Bytes::Own(Arc::new(bytes)) }
+    pub(crate) fn own(bytes: Buffer) -> Page {
+        Page { child: child_ref(&bytes), bytes: Bytes::Own(bytes) }
     }
 
     /// A page that lies in a frame.

@@ -5,6 +5,7 @@
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
 use crate::arena::{LINE_BYTES, Peeked};
+use crate::buffer::Buffer;
 use crate::cache::{Cache, Look};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
@@ -223,7 +224,7 @@ impl Pager {
         if let Some(page) = self.cache.load(child, fill)? {
             return Ok(page);
         }
-        let mut bytes = vec![0; self.page_size].into_boxed_slice();
+        let mut bytes = Buffer::zeroed(self.page_size);
         fill(&mut bytes)?;
         Ok(Page::own(bytes))
     }

@@ -3,6 +3,7 @@
 //! Attacks: cache-coherent.
 
 use super::*;
+use crate::buffer::Buffer;
 use crate::page::TxnId;
 use std::collections::BTreeMap;
 use std::slice::from_ref;
@@ -16,7 +17,7 @@ fn cache(frames: u64) -> (Cache, Arc<Slots>) {
 }
 
 fn page(id: u32, txn: u64) -> Page {
-    let mut bytes = vec![0; SIZE].into_boxed_slice();
+    let mut bytes = Buffer::zeroed(SIZE);
     bytes[40..48].copy_from_slice(&txn.to_le_bytes());
     Page::seal(bytes, PageId(id), TxnId(txn))
 }

@@ -7,6 +7,7 @@
 
 use super::batch::{Batch, Bucket};
 use super::{Barriers, Writer};
+use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Names, Record};
 use crate::error::{Error, Result};
 use crate::format::{
@@ -300,7 +301,7 @@ fn seal_log(
     pages: &mut Vec<Page>,
 ) {
     for (words, &id) in plan.iter().zip(places) {
-        let mut bytes = vec![0; page_size].into_boxed_slice();
+        let mut bytes = Buffer::zeroed(page_size);
         bytes[HEADER_KIND] = KIND_SPACE_LOG;
         let count = u16::try_from(words.len()).expect("a page holds fewer words");
         put_u16(&mut bytes, HEADER_COUNT, count);

@@ -7,6 +7,7 @@
 
 use super::parts::{Content, Key, Parts, Shape, Slot};
 use super::{Node, NodeMut, Payload};
+use crate::buffer::Buffer;
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_HEAP, HEADER_KIND, HEADER_LEN,
     HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_BRANCH, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
@@ -121,8 +122,8 @@ impl<'p, 'a> Form<'p, 'a> {
     }
 
     /// A page of its own, which has room for all the slots.
-    pub(super) fn build(&self, page_size: usize) -> Box<[u8]> {
-        let mut page = vec![0; page_size].into_boxed_slice();
+    pub(super) fn build(&self, page_size: usize) -> Buffer {
+        let mut page = Buffer::zeroed(page_size);
         self.write(&mut page);
         page
     }
@@ -163,7 +164,7 @@ fn write_cell(out: &mut [u8], end: usize, slot: &Slot<'_>, prefix_len: usize) ->
 }
 
 /// A leaf of one entry.
-pub(crate) fn single_leaf(page_size: usize, key: &[u8], payload: Payload<'_>) -> Box<[u8]> {
+pub(crate) fn single_leaf(page_size: usize, key: &[u8], payload: Payload<'_>) -> Buffer {
     single(page_size, key, Content::Leaf(payload), Shape { level: 0, first: None })
 }
 
@@ -173,7 +174,7 @@ pub(crate) fn single_branch(
     level: u8,
     children: [ChildRef; 2],
     separator: &[u8],
-) -> Box<[u8]> {
+) -> Buffer {
     let shape = Shape { level, first: Some(children[0]) };
     single(page_size, separator, Content::Branch(children[1]), shape)
 }
@@ -181,7 +182,7 @@ pub(crate) fn single_branch(
 /// A page without slots.
 const EMPTY: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
-fn single(page_size: usize, key: &[u8], content: Content<'_>, shape: Shape) -> Box<[u8]> {
+fn single(page_size: usize, key: &[u8], content: Content<'_>, shape: Shape) -> Buffer {
     let slot = Slot { key: Key::whole(key), content };
     let parts = Parts::with(Node::new(&EMPTY), 0, slot);
     Form::fitting(&parts, 0..1, shape, page_size)
@@ -193,14 +194,14 @@ fn single(page_size: usize, key: &[u8], content: Content<'_>, shape: Shape) -> B
 pub(crate) struct Split {
     /// Bounds the two: at most the first key of the right, above the last key of the left.
     pub(crate) separator: Vec<u8>,
-    pub(crate) right: Box<[u8]>,
+    pub(crate) right: Buffer,
     /// Slots (of a leaf) or children (of a branch) that stayed on the left.
     pub(crate) left_len: usize,
 }
 
 /// Two new pages.
 pub(crate) struct Halves {
-    pub(crate) left: Box<[u8]>,
+    pub(crate) left: Buffer,
     pub(crate) split: Split,
 }
 
@@ -398,7 +399,7 @@ impl<'p, 'a> Halving<'p, 'a> {
 
     /// Both pages as pages of their own.
     pub(super) fn halves(&self, cut: &Cut<'_, '_>) -> Halves {
-        let mut left = vec![0; self.page_size].into_boxed_slice();
+        let mut left = Buffer::zeroed(self.page_size);
         let split = self.split(cut, &mut left);
         Halves { left, split }
     }
@@ -430,7 +431,7 @@ pub(super) fn joined<'a>(left: Node<'a>, separator: &'a [u8], right: Node<'a>) -
 }
 
 /// Merges two neighbours, with the separator between them. `None` when one page cannot hold both.
-pub(crate) fn merge(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Box<[u8]>> {
+pub(crate) fn merge(left: &[u8], separator: &[u8], right: &[u8]) -> Option<Buffer> {
     let node = Node::new(left);
     let parts = joined(node, separator, Node::new(right));
     let form = Form::fitting(&parts, 0..parts.len, Shape::of(node), left.len())?;

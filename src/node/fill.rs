@@ -6,12 +6,13 @@
 use super::build::{Halves, Halving, joined};
 use super::parts::Shape;
 use super::{Node, NodeMut};
+use crate::buffer::Buffer;
 use crate::seeded::seeded;
 
 /// What became of two neighbours of which the left one was filled.
 pub(crate) enum Filled {
     /// The left page holds all.
-    Whole(Box<[u8]>),
+    Whole(Buffer),
     /// Some slots moved from the right page to the left one.
     Part(Halves),
 }

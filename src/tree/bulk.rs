@@ -6,9 +6,9 @@
 
 use super::insert::{Change, SplitUp};
 use super::{Dirty, Edit, Root, Tree, UNSEALED};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::node::{Insertion, NodeMut, single_branch, single_leaf, split_branch, split_leaf};
-use crate::sync::Arc;
 use std::cmp::Ordering;
 
 /// A tree that grows behind its last key.
@@ -36,13 +36,12 @@ impl Append {
             Root::Dirty(root) => Some(root),
             _ => None,
         };
-        while let Some(node) = next {
-            let mut node = Arc::unwrap_or_clone(node);
+        while let Some(mut node) = next {
             next = None;
             if !node.node().is_leaf() {
                 let last = node.node().count();
                 edit.dirty_child(&mut node, last)?;
-                next = node.kids[last].take();
+                next = node.kids_mut()[last].take();
             }
             edge.push(node);
         }
@@ -95,20 +94,21 @@ impl Append {
     ) -> Result<()> {
         while let Some(branch) = self.edge.get_mut(level) {
             let at = branch.node().count();
-            branch.kids[at] = Some(Arc::new(full));
-            branch.kids.push(None);
+            let kids = branch.kids_mut();
+            kids[at] = Some(full);
+            kids.push(None);
             if NodeMut::new(&mut branch.bytes).insert_branch(at, &separator, UNSEALED) {
                 return Ok(());
             }
             let split = split_branch(&mut branch.bytes, at, &separator, UNSEALED);
-            let kids = branch.kids.split_off(split.left_len);
+            let kids = branch.kids_mut().split_off(split.left_len);
             full = std::mem::replace(branch, Dirty::branch(split.right, kids));
             separator = split.separator;
             level += 1;
         }
         let number = u8::try_from(level).map_err(|_| Error::internal("a tree is too high"))?;
         let bytes = single_branch(page_size, number, [UNSEALED, UNSEALED], &separator);
-        self.edge.push(Dirty::branch(bytes, vec![Some(Arc::new(full)), None]));
+        self.edge.push(Dirty::branch(bytes, vec![Some(full), None]));
         Ok(())
     }
 
@@ -121,19 +121,20 @@ impl Append {
         let page_size = edit.pages.page_size();
         let mut level = 1;
         while level < self.edge.len() {
-            let child = std::mem::replace(&mut self.edge[level - 1], Dirty::leaf(Box::default()));
+            let child =
+                std::mem::replace(&mut self.edge[level - 1], Dirty::leaf(Buffer::zeroed(0)));
             let parent = &mut self.edge[level];
             let last = parent.node().count();
-            parent.kids[last] = Some(Arc::new(child));
+            parent.kids_mut()[last] = Some(child);
             if let Some(split) = edit.mend_child(parent, last)? {
                 let SplitUp { separator, right } = split;
-                let full = std::mem::replace(parent, Arc::unwrap_or_clone(right));
+                let full = std::mem::replace(parent, right);
                 self.carry(page_size, level + 1, full, separator)?;
             }
             level += 1;
         }
         if let Some(root) = self.edge.pop() {
-            self.tree.root = Root::Dirty(Arc::new(root));
+            self.tree.root = Root::Dirty(root);
         }
         self.tree.collapse_root();
         Ok(self.tree)

@@ -18,7 +18,7 @@ use crate::sync::Arc;
 /// A new right neighbour, and the separator in front of it.
 pub(super) struct SplitUp {
     pub(super) separator: Vec<u8>,
-    pub(super) right: Arc<Dirty>,
+    pub(super) right: Dirty,
 }
 
 /// What a change does to a count that was read from a file.
@@ -113,7 +113,7 @@ impl<'a> Spot<'a> {
     pub(super) fn of(held: &'a Held, at: usize) -> Spot<'a> {
         let dirty = match held {
             Held::Clean(_) => None,
-            Held::Dirty(dirty) => Some(&**dirty),
+            Held::Dirty(dirty) => Some(dirty),
         };
         Spot { leaf: held.node(), dirty, at }
     }
@@ -193,7 +193,7 @@ impl Tree {
         if matches!(self.root, Root::Empty) {
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, entry.payload));
             edit.keep_value(&mut leaf, &new);
-            self.root = Root::Dirty(Arc::new(leaf));
+            self.root = Root::Dirty(leaf);
             (self.entries, self.overflow_pages) = (1, overflow_added);
             return Ok(true);
         }
@@ -229,7 +229,7 @@ impl Tree {
         let level = left.node().level() + 1;
         let bytes = single_branch(page_size, level, [UNSEALED, UNSEALED], &split.separator);
         let kids = vec![Some(left), Some(split.right)];
-        self.root = Root::Dirty(Arc::new(Dirty::branch(bytes, kids)));
+        self.root = Root::Dirty(Dirty::branch(bytes, kids));
     }
 }
 
@@ -278,7 +278,7 @@ impl Edit<'_> {
         let (mut node, mut place) = (root, Place { rightmost: true });
         while !node.node().is_leaf() {
             let at = place.enter(node.node(), key);
-            if node.kids[at].is_none() && !condition.is_always() {
+            if node.kids()[at].is_none() && !condition.is_always() {
                 if !self.is_met_below(node, at, key, *condition)? {
                     return Ok(None);
                 }
@@ -373,7 +373,7 @@ impl Edit<'_> {
         let mut right = Dirty::leaf(split.right);
         self.keep_value(node, &entry.new);
         share_values(node, &mut right);
-        Ok(Some(SplitUp { separator: split.separator, right: Arc::new(right) }))
+        Ok(Some(SplitUp { separator: split.separator, right }))
     }
 
     /// A value on its way into the leaf of `key`.
@@ -387,7 +387,7 @@ impl Edit<'_> {
     pub(super) fn keep_value(&mut self, leaf: &mut Dirty, new: &NewValue<'_>) {
         if let Some(handle) = new.handle {
             *self.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
-            leaf.values.push((handle, Arc::from(new.bytes)));
+            leaf.values_mut().push((handle, Arc::from(new.bytes)));
         }
     }
 
@@ -399,7 +399,7 @@ impl Edit<'_> {
         }
         let pages = self.free_value(value);
         if let Value::Unplaced { handle, .. } = value {
-            leaf.values.retain(|(number, _)| *number != handle);
+            leaf.values_mut().retain(|(number, _)| *number != handle);
         }
         pages
     }
@@ -413,13 +413,13 @@ impl Edit<'_> {
 pub(super) fn add_child(node: &mut Dirty, at: usize, split: SplitUp) -> Result<Option<SplitUp>> {
     bounded(&node.bytes, at, &split.separator)?;
     if NodeMut::new(&mut node.bytes).insert_branch(at, &split.separator, UNSEALED) {
-        node.kids.insert(at + 1, Some(split.right));
+        node.kids_mut().insert(at + 1, Some(split.right));
         return Ok(None);
     }
     let halves = split_branch(&mut node.bytes, at, &split.separator, UNSEALED);
-    node.kids.insert(at + 1, Some(split.right));
-    let kids = node.kids.split_off(halves.left_len);
-    let right = Arc::new(Dirty::branch(halves.right, kids));
+    node.kids_mut().insert(at + 1, Some(split.right));
+    let kids = node.kids_mut().split_off(halves.left_len);
+    let right = Dirty::branch(halves.right, kids);
     Ok(Some(SplitUp { separator: halves.separator, right }))
 }
 
@@ -439,19 +439,21 @@ pub(super) fn unbounded(page: &[u8]) -> Error {
 
 /// Gives each of two leaves the values that its cells refer to.
 pub(super) fn share_values(left: &mut Dirty, right: &mut Dirty) {
-    if left.values.is_empty() && right.values.is_empty() {
+    if left.values().is_empty() && right.values().is_empty() {
         return;
     }
-    let mut all = std::mem::take(&mut left.values);
-    all.append(&mut right.values);
+    let mut all = std::mem::take(left.values_mut());
+    all.append(right.values_mut());
     for leaf in [left, right] {
-        let node = crate::node::Node::new(&leaf.bytes);
+        let node = leaf.node();
+        let mut values = Vec::new();
         for at in 0..node.count() {
             if let Value::Unplaced { handle, .. } = node.value(at)
                 && let Some(found) = all.iter().position(|(number, _)| *number == handle)
             {
-                leaf.values.push(all.swap_remove(found));
+                values.push(all.swap_remove(found));
             }
         }
+        *leaf.values_mut() = values;
     }
 }

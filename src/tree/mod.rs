@@ -26,6 +26,7 @@ pub(crate) use repack::Repack;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 
 use crate::arena::prefetch_bytes;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
@@ -80,23 +81,31 @@ pub(crate) struct Freed {
     pub(crate) birth: TxnId,
 }
 
-/// A page that the running transaction owns.
+/// A page that the running transaction owns. A clone shares all of it, until one of the two is
+/// written to.
 #[derive(Clone, Debug)]
 pub(crate) struct Dirty {
-    pub(crate) bytes: Box<[u8]>,
-    /// Of a branch: the children that are dirty too; their references in `bytes` are stale.
-    pub(crate) kids: Vec<Option<Arc<Dirty>>>,
+    pub(crate) bytes: Buffer,
+    /// Most leaves have nothing of it.
+    beside: Option<Arc<Beside>>,
+}
+
+/// What belongs to a dirty page, and has no place in its bytes.
+#[derive(Clone, Debug, Default)]
+struct Beside {
+    /// Of a branch: the children that are dirty too; their references in its bytes are stale.
+    kids: Vec<Option<Dirty>>,
     /// Of a leaf: large values that have no pages yet.
-    pub(crate) values: Vec<(u32, Arc<[u8]>)>,
+    values: Vec<(u32, Arc<[u8]>)>,
 }
 
 impl Dirty {
-    fn leaf(bytes: Box<[u8]>) -> Dirty {
-        Dirty { bytes, kids: Vec::new(), values: Vec::new() }
+    fn leaf(bytes: Buffer) -> Dirty {
+        Dirty { bytes, beside: None }
     }
 
-    fn branch(bytes: Box<[u8]>, kids: Vec<Option<Arc<Dirty>>>) -> Dirty {
-        Dirty { bytes, kids, values: Vec::new() }
+    fn branch(bytes: Buffer, kids: Vec<Option<Dirty>>) -> Dirty {
+        Dirty { bytes, beside: Some(Arc::new(Beside { kids, values: Vec::new() })) }
     }
 
     fn copy_of(page: &Page) -> Dirty {
@@ -104,10 +113,43 @@ impl Dirty {
     }
 
     /// What replaces a sealed page: other bytes, and the children of the same places.
-    fn instead_of(page: &Page, bytes: Box<[u8]>) -> Dirty {
+    fn instead_of(page: &Page, bytes: Buffer) -> Dirty {
         let node = Node::new(page.bytes());
-        let kids = if node.is_leaf() { Vec::new() } else { vec![None; node.children()] };
-        Dirty { bytes, kids, values: Vec::new() }
+        if node.is_leaf() {
+            Dirty::leaf(bytes)
+        } else {
+            Dirty::branch(bytes, vec![None; node.children()])
+        }
+    }
+
+    /// The children of a branch, where they are dirty.
+    #[inline]
+    pub(crate) fn kids(&self) -> &[Option<Dirty>] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.kids)
+    }
+
+    #[inline]
+    fn kids_mut(&mut self) -> &mut Vec<Option<Dirty>> {
+        &mut self.beside_mut().kids
+    }
+
+    /// Takes the dirty children away.
+    fn take_kids(&mut self) -> Vec<Option<Dirty>> {
+        if self.kids().is_empty() { Vec::new() } else { std::mem::take(self.kids_mut()) }
+    }
+
+    /// The large values of a leaf, by their numbers.
+    pub(crate) fn values(&self) -> &[(u32, Arc<[u8]>)] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.values)
+    }
+
+    fn values_mut(&mut self) -> &mut Vec<(u32, Arc<[u8]>)> {
+        &mut self.beside_mut().values
+    }
+
+    #[inline]
+    fn beside_mut(&mut self) -> &mut Beside {
+        Arc::make_mut(self.beside.get_or_insert_default())
     }
 
     fn node(&self) -> Node<'_> {
@@ -116,8 +158,8 @@ impl Dirty {
 
     /// Child `at` of a branch; `base` bounds the age of a sealed one.
     fn child(&self, pages: &dyn PageRead, at: usize, base: TxnId) -> Result<Held> {
-        if let Some(kid) = &self.kids[at] {
-            return Ok(Held::Dirty(Arc::clone(kid)));
+        if let Some(kid) = &self.kids()[at] {
+            return Ok(Held::Dirty(kid.clone()));
         }
         let node = self.node();
         let expected = Expected { level: node.level() - 1, txn_max: base };
@@ -125,7 +167,7 @@ impl Dirty {
     }
 
     fn value(&self, handle: u32) -> &Arc<[u8]> {
-        let found = self.values.iter().find(|(number, _)| *number == handle);
+        let found = self.values().iter().find(|(number, _)| *number == handle);
         &found.expect("a leaf holds the values of its unplaced cells").1
     }
 }
@@ -138,7 +180,7 @@ pub(crate) enum Root {
     /// A sealed page at this level.
     Clean(ChildRef, u8),
     /// A page of the running transaction.
-    Dirty(Arc<Dirty>),
+    Dirty(Dirty),
 }
 
 /// A tree as a value.
@@ -157,7 +199,7 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug)]
 enum Held {
     Clean(Page),
-    Dirty(Arc<Dirty>),
+    Dirty(Dirty),
 }
 
 impl Held {
@@ -179,7 +221,7 @@ impl Held {
     /// A hint that child `at` will be wanted soon.
     fn prefetch_child(&self, pages: &dyn PageRead, at: usize) {
         if let Held::Dirty(dirty) = self
-            && let Some(kid) = &dirty.kids[at]
+            && let Some(kid) = &dirty.kids()[at]
         {
             return prefetch_bytes(&kid.bytes, usize::MAX);
         }
@@ -228,7 +270,7 @@ impl Tree {
     fn held_root(&self, pages: &dyn PageRead) -> Result<Option<Held>> {
         match &self.root {
             Root::Empty => Ok(None),
-            Root::Dirty(dirty) => Ok(Some(Held::Dirty(Arc::clone(dirty)))),
+            Root::Dirty(dirty) => Ok(Some(Held::Dirty(dirty.clone()))),
             Root::Clean(child, level) => {
                 let expected = Expected { level: *level, txn_max: self.txn };
                 pages.read_node(*child, expected).map(|page| Some(Held::Clean(page)))
@@ -250,10 +292,10 @@ impl Tree {
             let node = dirty.node();
             if node.is_leaf() {
                 let found = node.search(key).ok();
-                return Ok(found.map(|at| (Held::Dirty(Arc::clone(dirty)), at)));
+                return Ok(found.map(|at| (Held::Dirty(dirty.clone()), at)));
             }
             let at = node.child_for(key);
-            let Some(kid) = &dirty.kids[at] else {
+            let Some(kid) = &dirty.kids()[at] else {
                 let expected = Expected { level: node.level() - 1, txn_max: self.txn };
                 return find_sealed(pages, node.child(at), expected, key);
             };
@@ -329,32 +371,32 @@ impl Edit<'_> {
             tree.root = Root::Dirty(self.copy(child, expected)?);
         }
         match &mut tree.root {
-            Root::Dirty(dirty) => Ok(Arc::make_mut(dirty)),
+            Root::Dirty(dirty) => Ok(dirty),
             _ => Err(Error::internal("an empty tree has no root")),
         }
     }
 
     /// Makes child `at` of a branch dirty.
     fn dirty_child<'n>(&mut self, parent: &'n mut Dirty, at: usize) -> Result<&'n mut Dirty> {
-        if parent.kids[at].is_none() {
+        if parent.kids()[at].is_none() {
             let node = parent.node();
             let expected = Expected { level: node.level() - 1, txn_max: self.base };
             let child = node.child(at);
-            parent.kids[at] = Some(self.copy(child, expected)?);
+            parent.kids_mut()[at] = Some(self.copy(child, expected)?);
         }
-        match &mut parent.kids[at] {
+        match &mut parent.kids_mut()[at] {
             Some(kid) => {
                 prefetch_bytes(&kid.bytes, LINES);
-                Ok(Arc::make_mut(kid))
+                Ok(kid)
             }
             None => Err(Error::internal("a child that was made dirty is not")),
         }
     }
 
-    fn copy(&mut self, child: ChildRef, expected: Expected) -> Result<Arc<Dirty>> {
+    fn copy(&mut self, child: ChildRef, expected: Expected) -> Result<Dirty> {
         let page = self.pages.read_node(child, expected)?;
         self.free_page(&page);
-        Ok(Arc::new(Dirty::copy_of(&page)))
+        Ok(Dirty::copy_of(&page))
     }
 
     fn free_page(&mut self, page: &Page) {

@@ -84,7 +84,7 @@ impl Edit<'_> {
             return Ok(());
         }
         let below = Expected { level: node.level() - 1, txn_max: self.base };
-        (0..node.children()).try_for_each(|at| match &dirty.kids[at] {
+        (0..node.children()).try_for_each(|at| match &dirty.kids()[at] {
             Some(kid) => self.clear_dirty(kid, walk),
             None => self.clear_sealed(node.child(at), below, walk),
         })

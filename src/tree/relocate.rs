@@ -64,7 +64,7 @@ impl Tree {
         let with_runs = self.overflow_pages > 0;
         match &mut self.root {
             Root::Empty => Ok(()),
-            Root::Dirty(dirty) => edit.relocate_dirty(Arc::make_mut(dirty), with_runs, goal),
+            Root::Dirty(dirty) => edit.relocate_dirty(dirty, with_runs, goal),
             Root::Clean(child, level) => {
                 let expected = Expected { level: *level, txn_max: self.txn };
                 if let Some(dirty) = edit.relocate_sealed(*child, expected, with_runs, goal)? {
@@ -83,14 +83,14 @@ impl Edit<'_> {
         with_runs: bool,
         goal: &mut Move,
     ) -> Result<()> {
-        for at in 0..dirty.kids.len() {
-            if let Some(kid) = &mut dirty.kids[at] {
-                self.relocate_dirty(Arc::make_mut(kid), with_runs, goal)?;
+        for at in 0..dirty.kids().len() {
+            if let Some(kid) = &mut dirty.kids_mut()[at] {
+                self.relocate_dirty(kid, with_runs, goal)?;
                 continue;
             }
             let expected = Expected { level: dirty.node().level() - 1, txn_max: self.base };
             let child = dirty.node().child(at);
-            dirty.kids[at] = self.relocate_sealed(child, expected, with_runs, goal)?;
+            dirty.kids_mut()[at] = self.relocate_sealed(child, expected, with_runs, goal)?;
         }
         if dirty.node().is_leaf() && with_runs {
             self.relocate_runs(dirty, goal)?;
@@ -105,7 +105,7 @@ impl Edit<'_> {
         expected: Expected,
         with_runs: bool,
         goal: &mut Move,
-    ) -> Result<Option<Arc<Dirty>>> {
+    ) -> Result<Option<Dirty>> {
         let moves = goal.takes(Extent::one(child.id));
         if expected.level == 0 && !with_runs && !moves {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Edit<'_> {
             return Ok(None);
         }
         self.free_page(&page);
-        Ok(Some(Arc::new(dirty)))
+        Ok(Some(dirty))
     }
 
     fn relocate_children(
@@ -138,8 +138,9 @@ impl Edit<'_> {
         let below = Expected { level: node.level() - 1, txn_max: page.txn() };
         let mut is_changed = false;
         for at in 0..node.children() {
-            dirty.kids[at] = self.relocate_sealed(node.child(at), below, with_runs, goal)?;
-            is_changed |= dirty.kids[at].is_some();
+            let kid = self.relocate_sealed(node.child(at), below, with_runs, goal)?;
+            is_changed |= kid.is_some();
+            dirty.kids_mut()[at] = kid;
         }
         Ok(is_changed)
     }
@@ -164,7 +165,7 @@ impl Edit<'_> {
         self.pages.read_run(run, &mut value)?;
         let handle = *self.next_handle;
         *self.next_handle += 1;
-        leaf.values.push((handle, Arc::from(value)));
+        leaf.values_mut().push((handle, Arc::from(value)));
         let encoded = Encoded::new(Value::Unplaced { len: run.len, handle });
         NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
         if seeded!(CompactionLosesRun) {

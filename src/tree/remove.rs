@@ -5,7 +5,8 @@
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
 use super::insert::{Change, Condition, SplitUp, Spot, add_child, share_values, unbounded};
-use super::{Dirty, Edit, Held, Root, Tree};
+use super::{Beside, Dirty, Edit, Held, Root, Tree};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::invariant::invariant;
 use crate::node::{Halves, Node, NodeMut, merge, rebalance};
@@ -133,8 +134,8 @@ impl Tree {
             self.root = if node.is_leaf() {
                 Root::Empty
             } else {
-                match &root.kids[0] {
-                    Some(kid) => Root::Dirty(Arc::clone(kid)),
+                match &root.kids()[0] {
+                    Some(kid) => Root::Dirty(kid.clone()),
                     None => Root::Clean(
                         node.child(0),
                         node.level() - u8::from(!seeded!(CollapseSkipsALevel)),
@@ -211,14 +212,14 @@ impl Edit<'_> {
         // Only between two steps of one removal has a branch a single child.
         let last = parent.node().count();
         invariant!(SeparatorsBoundChildren, last > 0, "a branch of one child");
-        let Some(child) = &parent.kids[at] else { return Ok(None) };
+        let Some(child) = &parent.kids()[at] else { return Ok(None) };
         let node = child.node();
         if node.is_leaf() && node.count() == 0 && seeded!(EmptyLeafLeft) {
             return Ok(None);
         }
         if node.is_leaf() && node.count() == 0 {
             NodeMut::new(&mut parent.bytes).remove_child(at);
-            parent.kids.remove(at);
+            parent.kids_mut().remove(at);
             return Ok(None);
         }
         if node.used() >= used_min(&child.bytes) {
@@ -245,10 +246,10 @@ impl Edit<'_> {
         };
         let separator = halves.split.separator.clone();
         let [new_left, new_right] = self.adopt_halves([left, right], halves);
-        parent.kids[left_at] = Some(Arc::new(new_left));
-        parent.kids.remove(left_at + 1);
+        parent.kids_mut()[left_at] = Some(new_left);
+        parent.kids_mut().remove(left_at + 1);
         NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
-        add_child(parent, left_at, SplitUp { separator, right: Arc::new(new_right) })
+        add_child(parent, left_at, SplitUp { separator, right: new_right })
     }
 
     /// Puts a page that holds all of children `left_at` and `left_at + 1` in their place.
@@ -257,20 +258,24 @@ impl Edit<'_> {
         parent: &mut Dirty,
         left_at: usize,
         pair: [Held; 2],
-        bytes: Box<[u8]>,
+        bytes: Buffer,
     ) {
-        parent.kids[left_at] = Some(Arc::new(self.adopt_both(pair, bytes)));
-        parent.kids.remove(left_at + 1);
+        parent.kids_mut()[left_at] = Some(self.adopt_both(pair, bytes));
+        parent.kids_mut().remove(left_at + 1);
         NodeMut::new(&mut parent.bytes).remove_child(left_at + 1);
     }
 
     /// A dirty page in the place of two neighbours.
-    pub(super) fn adopt_both(&mut self, pair: [Held; 2], bytes: Box<[u8]>) -> Dirty {
+    pub(super) fn adopt_both(&mut self, pair: [Held; 2], bytes: Buffer) -> Dirty {
         let [left, right] = pair;
-        let mut page = self.adopt(left, bytes);
-        let right = self.adopt(right, Box::default());
-        page.values.extend(right.values);
-        page.kids.extend(right.kids);
+        let mut page = self.adopt(left, bytes.clone());
+        let right = self.adopt(right, bytes);
+        if let Some(right) = right.beside {
+            let Beside { kids, values } = Arc::unwrap_or_clone(right);
+            let left = page.beside_mut();
+            left.kids.extend(kids);
+            left.values.extend(values);
+        }
         page
     }
 
@@ -284,25 +289,21 @@ impl Edit<'_> {
         if is_leaf {
             share_values(&mut new_left, &mut new_right);
         } else {
-            let mut kids = std::mem::take(&mut new_left.kids);
-            kids.append(&mut new_right.kids);
-            new_right.kids =
-                kids.split_off(split.left_len - usize::from(seeded!(RebalanceOffByOne)));
-            new_left.kids = kids;
+            let (left, right) = (new_left.kids_mut(), new_right.kids_mut());
+            left.append(right);
+            *right = left.split_off(split.left_len - usize::from(seeded!(RebalanceOffByOne)));
         }
         [new_left, new_right]
     }
 
     /// A dirty page with new bytes in the place of `old`, which is given up if it was sealed.
-    pub(super) fn adopt(&mut self, old: Held, bytes: Box<[u8]>) -> Dirty {
+    pub(super) fn adopt(&mut self, old: Held, bytes: Buffer) -> Dirty {
         match old {
             Held::Clean(page) => {
                 self.free_page(&page);
                 Dirty::instead_of(&page, bytes)
             }
-            Held::Dirty(dirty) => {
-                Dirty { bytes, kids: dirty.kids.clone(), values: dirty.values.clone() }
-            }
+            Held::Dirty(dirty) => Dirty { bytes, ..dirty },
         }
     }
 }

@@ -9,11 +9,11 @@
 use super::remove::{bytes_of, is_bounding};
 use super::share::replace_separator;
 use super::{Dirty, Edit, Expected, Held, Root, Tree};
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::node::{Filled, NodeMut, fill_left};
 use crate::page::ChildRef;
 use crate::seeded::seeded;
-use crate::sync::Arc;
 
 /// A node is full from this part of its page on. Where entries are small, the rest is room for
 /// some more, so that the next insertions do not split each leaf.
@@ -76,7 +76,7 @@ impl Tree {
             Root::Empty => false,
             Root::Dirty(dirty) => {
                 goal.root_level = dirty.node().level();
-                edit.repack_below(Arc::make_mut(dirty), goal)?
+                edit.repack_below(dirty, goal)?
             }
             Root::Clean(child, level) => {
                 goal.root_level = *level;
@@ -101,7 +101,7 @@ impl Edit<'_> {
         child: ChildRef,
         expected: Expected,
         goal: &mut Repack,
-    ) -> Result<Option<Arc<Dirty>>> {
+    ) -> Result<Option<Dirty>> {
         if expected.level == 0 {
             return Ok(None);
         }
@@ -112,7 +112,7 @@ impl Edit<'_> {
             return Ok(None);
         }
         self.free_page(&page);
-        Ok(Some(Arc::new(dirty)))
+        Ok(Some(dirty))
     }
 
     /// Fills the children of a node up, each with all below it before the next.
@@ -150,13 +150,15 @@ impl Edit<'_> {
     }
 
     fn repack_child(&mut self, node: &mut Dirty, at: usize, goal: &mut Repack) -> Result<bool> {
-        if let Some(kid) = &mut node.kids[at] {
-            return self.repack_below(Arc::make_mut(kid), goal);
+        if let Some(kid) = &mut node.kids_mut()[at] {
+            return self.repack_below(kid, goal);
         }
         let expected = Expected { level: node.node().level() - 1, txn_max: self.base };
         let child = node.node().child(at);
-        node.kids[at] = self.repack_sealed(child, expected, goal)?;
-        Ok(node.kids[at].is_some())
+        let kid = self.repack_sealed(child, expected, goal)?;
+        let is_changed = kid.is_some();
+        node.kids_mut()[at] = kid;
+        Ok(is_changed)
     }
 
     /// Fills child `left_at` from the one on its right.
@@ -197,8 +199,9 @@ impl Edit<'_> {
                 goal.write(written);
                 let [left, right] = self.adopt_halves([left, right], halves);
                 parent.bytes = bytes;
-                parent.kids[left_at] = Some(Arc::new(left));
-                parent.kids[left_at + 1] = Some(Arc::new(right));
+                let kids = parent.kids_mut();
+                kids[left_at] = Some(left);
+                kids[left_at + 1] = Some(right);
                 Ok(Step::Moved)
             }
         }
@@ -235,19 +238,19 @@ impl Edit<'_> {
             Some(Filled::Part(halves)) => {
                 goal.write(is_new(&right));
                 let [new_left, new_right] = self.adopt_halves([left, right], halves);
-                self.dirty_child(node, at + 1)?.kids[0] = Some(Arc::new(new_right));
+                self.dirty_child(node, at + 1)?.kids_mut()[0] = Some(new_right);
                 new_left
             }
             Some(Filled::Whole(bytes)) => {
                 goal.united += 1;
                 let right_branch = self.dirty_child(node, at + 1)?;
-                right_branch.kids.remove(0);
+                right_branch.kids_mut().remove(0);
                 NodeMut::new(&mut right_branch.bytes).remove_child(0);
                 self.adopt_both([left, right], bytes)
             }
             None => return Ok(Step::Kept),
         };
-        self.dirty_child(node, at)?.kids[last] = Some(Arc::new(new_left));
+        self.dirty_child(node, at)?.kids_mut()[last] = Some(new_left);
         node.bytes = bytes;
         Ok(step)
     }
@@ -255,7 +258,7 @@ impl Edit<'_> {
 
 /// A branch with the new separator behind child `at` instead of the old one, if there is room for
 /// it. The child behind the separator must be dirty, or become so.
-fn with_separator(branch: &Dirty, at: usize, [old, new]: [&[u8]; 2]) -> Result<Option<Box<[u8]>>> {
+fn with_separator(branch: &Dirty, at: usize, [old, new]: [&[u8]; 2]) -> Result<Option<Buffer>> {
     // Where there is no room, that child may be clean, and the branch must keep its checksum.
     let mut bytes = branch.bytes.clone();
     Ok(replace_separator(&mut bytes, at, [old, new])?.then_some(bytes))

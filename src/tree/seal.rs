@@ -35,7 +35,7 @@ pub(crate) fn sealed_size(tree: &Tree, page_size: usize, size: &mut SealedSize) 
 }
 
 fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
-    for kid in dirty.kids.iter().flatten() {
+    for kid in dirty.kids().iter().flatten() {
         count(kid, page_size, size);
     }
     for len in unplaced(dirty).map(|(_, len, _)| len) {
@@ -51,7 +51,7 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
 /// The slots, lengths and handles of a leaf's values without pages.
 fn unplaced(dirty: &Dirty) -> impl Iterator<Item = (usize, u32, u32)> + '_ {
     let node = dirty.node();
-    let count = if dirty.values.is_empty() { 0 } else { node.count() };
+    let count = if dirty.values().is_empty() { 0 } else { node.count() };
     (0..count).filter_map(move |at| match node.value(at) {
         Value::Unplaced { len, handle } => Some((at, len, handle)),
         _ => None,
@@ -113,17 +113,16 @@ impl<'a> Sealer<'a> {
         }
     }
 
-    fn seal_node(&mut self, dirty: Arc<Dirty>) -> ChildRef {
+    fn seal_node(&mut self, mut dirty: Dirty) -> ChildRef {
         // A cursor may still hold the page; then it is copied.
-        let mut dirty = Arc::try_unwrap(dirty).unwrap_or_else(|shared| (*shared).clone());
-        for at in 0..dirty.kids.len() {
-            if let Some(kid) = dirty.kids[at].take() {
-                let mut child = self.seal_node(kid);
-                if seeded!(ParentSealedBeforeChild) {
-                    child.checksum = dirty.node().child(at).checksum;
-                }
-                NodeMut::new(&mut dirty.bytes).set_child(at, child);
+        let kids = dirty.take_kids();
+        for (at, kid) in kids.into_iter().enumerate() {
+            let Some(kid) = kid else { continue };
+            let mut child = self.seal_node(kid);
+            if seeded!(ParentSealedBeforeChild) {
+                child.checksum = dirty.node().child(at).checksum;
             }
+            NodeMut::new(&mut dirty.bytes).set_child(at, child);
         }
         self.place_values(&mut dirty);
         let taken = &mut self.taken[usize::from(dirty.node().level())];

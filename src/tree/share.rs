@@ -49,7 +49,7 @@ impl Edit<'_> {
         pairs.extend(at.checked_sub(1).map(|left| (left, left)));
         pairs.extend((at < parent.node().count()).then_some((at, at + 1)));
         // A neighbour that is dirty costs no read and no page of the commit.
-        pairs.sort_by_key(|&(_, neighbour)| parent.kids[neighbour].is_none());
+        pairs.sort_by_key(|&(_, neighbour)| parent.kids()[neighbour].is_none());
         for (left_at, _) in pairs {
             if self.share_pair(parent, left_at, needed)? {
                 return Ok(true);
@@ -75,11 +75,11 @@ impl Edit<'_> {
         drop((left, right));
         self.dirty_child(parent, left_at)?;
         self.dirty_child(parent, left_at + 1)?;
-        let Dirty { bytes, kids, .. } = parent;
-        let [Some(left), Some(right)] = &mut kids[left_at..left_at + 2] else {
+        let Dirty { bytes, beside } = parent;
+        let kids = beside.as_mut().map(|beside| &mut Arc::make_mut(beside).kids[left_at..][..2]);
+        let Some([Some(left), Some(right)]) = kids else {
             return Err(Error::internal("a child that was made dirty is not"));
         };
-        let (left, right) = (Arc::make_mut(left), Arc::make_mut(right));
         let is_shared = share(&mut left.bytes, &mut right.bytes, |new| {
             replace_separator(bytes, left_at, [&separator, new])
         })?;

@@ -4,6 +4,7 @@
 
 use super::halves::{split_branch, split_leaf};
 use super::keys::Rng;
+use crate::buffer::Buffer;
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MIN};
 use crate::node::{Encoded, Insertion, Node, NodeMut, Value, single_branch, single_leaf};
 use crate::page::{ChildRef, PageId};
@@ -12,7 +13,7 @@ const SIZES: [usize; 2] = [PAGE_SIZE_MIN as usize, PAGE_SIZE_DEFAULT as usize];
 
 /// Leaves in order, with the separators between them; only the last one may be at an end.
 struct Leaves {
-    pages: Vec<Box<[u8]>>,
+    pages: Vec<Buffer>,
     separators: Vec<Vec<u8>>,
 }
 

@@ -2,32 +2,33 @@
 //!
 //! Attack: sorted-keys, separators-bound-children.
 
+use crate::buffer::Buffer;
 use crate::node::{self, Insertion};
 use crate::page::ChildRef;
 
 /// Two pages where there was one, or two others.
 pub(super) struct Halves {
-    pub(super) left: Box<[u8]>,
+    pub(super) left: Buffer,
     pub(super) separator: Vec<u8>,
-    pub(super) right: Box<[u8]>,
+    pub(super) right: Buffer,
     pub(super) left_len: usize,
 }
 
 impl Halves {
-    fn new(left: Box<[u8]>, split: node::build::Split) -> Halves {
+    fn new(left: Buffer, split: node::build::Split) -> Halves {
         let node::build::Split { separator, right, left_len } = split;
         Halves { left, separator, right, left_len }
     }
 }
 
 pub(super) fn split_leaf(page: &[u8], insertion: Insertion<'_>) -> Halves {
-    let mut left: Box<[u8]> = page.into();
+    let mut left: Buffer = page.into();
     let split = node::split_leaf(&mut left, insertion);
     Halves::new(left, split)
 }
 
 pub(super) fn split_branch(page: &[u8], at: usize, separator: &[u8], right: ChildRef) -> Halves {
-    let mut left: Box<[u8]> = page.into();
+    let mut left: Buffer = page.into();
     let split = node::split_branch(&mut left, at, separator, right);
     Halves::new(left, split)
 }

@@ -4,6 +4,7 @@
 
 use super::halves::{rebalance, split_branch, split_leaf};
 use super::keys::{Rng, Shape, inline_len};
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorDetail};
 use crate::format::{
     HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND, HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX,
@@ -20,7 +21,7 @@ const PAGES: u32 = 1 << 20;
 const SIZE: usize = PAGE_SIZE_MIN as usize;
 
 /// A whole page of random entries.
-fn whole(rng: &mut Rng, page_size: usize) -> Box<[u8]> {
+fn whole(rng: &mut Rng, page_size: usize) -> Buffer {
     let shape = *rng.pick(Shape::ALL);
     let is_leaf = rng.percent(60);
     let key = shape.key(rng, page_size);
@@ -104,7 +105,7 @@ fn change_all(rng: &mut Rng, page: &[u8]) {
     let child = ChildRef { id: PageId(9), checksum: 0 };
     let value = vec![1; inline_len(rng, page.len(), &key)];
     let encoded = Encoded::new(Value::Inline(&value));
-    let mut changed: Box<[u8]> = page.into();
+    let mut changed: Buffer = page.into();
     let is_leaf = Node::new(page).is_leaf();
     for remaining in (1..=Node::new(page).count()).rev() {
         if is_leaf {
@@ -113,7 +114,7 @@ fn change_all(rng: &mut Rng, page: &[u8]) {
             NodeMut::new(&mut changed).remove_child(rng.below(remaining + 1));
         }
     }
-    let mut changed: Box<[u8]> = page.into();
+    let mut changed: Buffer = page.into();
     let (ascending, payload) = (false, encoded.payload());
     let split = if is_leaf {
         if NodeMut::new(&mut changed).insert_leaf(at, &key, payload) {
@@ -215,7 +216,7 @@ quickcheck! {
 }
 
 /// A leaf of two entries.
-fn pair() -> Box<[u8]> {
+fn pair() -> Buffer {
     let value = Encoded::new(Value::Inline(b"value"));
     let mut page = single_leaf(SIZE, b"aaaa1111", value.payload());
     assert!(NodeMut::new(&mut page).insert_leaf(1, b"bbbb2222", value.payload()));

@@ -3,6 +3,7 @@
 //! Attack: sorted-keys, cells-disjoint, same-calls-same-bytes.
 
 use super::anatomy::dissect;
+use crate::buffer::Buffer;
 use crate::format::{CHILD_LEN, HEADER_LEN};
 use crate::node::{Encoded, Node, NodeMut, Run, Value, check_node};
 use crate::page::{ChildRef, PageId, TxnId, seal_bytes};
@@ -51,7 +52,7 @@ impl Content {
 /// A page, and what it must hold.
 #[derive(Clone, Debug)]
 pub(super) struct Twin {
-    pub(super) page: Box<[u8]>,
+    pub(super) page: Buffer,
     /// The first child of a branch.
     pub(super) first: Option<ChildRef>,
     pub(super) slots: BTreeMap<Vec<u8>, Content>,
@@ -94,7 +95,7 @@ pub(super) fn prefix_of(
 impl Twin {
     /// The twin of a page that was built whole.
     pub(super) fn built(
-        page: Box<[u8]>,
+        page: Buffer,
         first: Option<ChildRef>,
         slots: BTreeMap<Vec<u8>, Content>,
         run: usize,

@@ -6,6 +6,7 @@
 use super::store::Store;
 use super::walk::walk;
 use super::world::World;
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorDetail, Result};
 use crate::format::PAGE_SIZE_MIN;
 use crate::invariant::Invariant;
@@ -108,7 +109,7 @@ fn a_cursor_that_met_a_failed_read_keeps_failing_after_the_disk_recovered() {
 }
 
 /// Replaces a sealed page by `bytes`, whatever its parent says.
-fn replace(store: &mut Store, id: PageId, bytes: Box<[u8]>, txn: TxnId) -> ChildRef {
+fn replace(store: &mut Store, id: PageId, bytes: Buffer, txn: TxnId) -> ChildRef {
     let page = Page::seal(bytes, id, txn);
     let child = page.child_ref();
     store.pages.insert(id, page);
@@ -118,7 +119,7 @@ fn replace(store: &mut Store, id: PageId, bytes: Box<[u8]>, txn: TxnId) -> Child
 /// Makes child 0 of the page at `parent` another one. Returns how to refer to the parent now.
 fn redirect(store: &mut Store, parent: PageId, child: ChildRef) -> ChildRef {
     let page = store.pages[&parent].clone();
-    let mut bytes: Box<[u8]> = page.bytes().into();
+    let mut bytes: Buffer = page.bytes().into();
     NodeMut::new(&mut bytes).set_child(0, child);
     replace(store, parent, bytes, page.txn())
 }

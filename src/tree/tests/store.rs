@@ -2,6 +2,7 @@
 //!
 //! Attack: parent-holds-checksum, uniform-depth, child-not-newer.
 
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::node::{Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
@@ -86,14 +87,14 @@ impl PageRead for Store {
         self.count_read()?;
         let page = self.pages.get(&child.id);
         let page = page.unwrap_or_else(|| panic!("page {} was freed, or never there", child.id));
-        let mut bytes = page.bytes().to_vec();
+        let mut bytes = Buffer::from(page.bytes());
         if let Some(byte) = self.damaged.get(&child.id) {
             bytes[*byte] ^= 0x10;
         }
         check_bytes(&bytes, child.id)?;
         check_node(&bytes, child.id, self.end)?;
         check_child(&bytes, child, expected)?;
-        Ok(Page::own(bytes.into_boxed_slice()))
+        Ok(Page::own(bytes))
     }
 
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {

@@ -124,8 +124,8 @@ impl<'a> Walk<'a, '_> {
             let child = node.child(at);
             let dirty = match place {
                 Place::Dirty(dirty) => {
-                    assert_eq!(dirty.kids.len(), node.children());
-                    dirty.kids[at].as_deref()
+                    assert_eq!(dirty.kids().len(), node.children());
+                    dirty.kids()[at].as_ref()
                 }
                 Place::Sealed(_) => None,
             };
@@ -163,14 +163,14 @@ impl<'a> Walk<'a, '_> {
                     assert!(handles.insert(handle), "two cells share a value");
                     assert_eq!(len as usize, value.len());
                     let Place::Dirty(dirty) = place else { panic!("a sealed page without pages") };
-                    let held = dirty.values.iter().find(|(number, _)| *number == handle);
+                    let held = dirty.values().iter().find(|(number, _)| *number == handle);
                     assert_eq!(*held.expect("the leaf holds the value").1, **value);
                     self.found.overflow_pages += value.len().div_ceil(self.store.page_size) as u64;
                 }
             }
         }
         if let Place::Dirty(dirty) = place {
-            assert_eq!(dirty.values.len(), handles.len(), "values that no cell refers to");
+            assert_eq!(dirty.values().len(), handles.len(), "values that no cell refers to");
         }
     }
 }
