@@ -37,6 +37,12 @@ struct Found {
     bytes: Vec<u8>,
 }
 
+/// What a commit wrote in one place.
+struct Piece {
+    first: PageId,
+    bytes: Vec<u8>,
+}
+
 /// The bytes of a new file: both slots hold the empty state 0.
 pub(crate) fn initial_bytes(page_size: usize) -> Vec<u8> {
     let mut meta = Meta {
@@ -64,7 +70,7 @@ pub(crate) fn initial_bytes(page_size: usize) -> Vec<u8> {
 pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let file_len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
     let found = read_slots(file, file_len)?;
-    let chosen = choose(file, file_len, &found)?;
+    let (chosen, written) = choose(file, file_len, &found)?;
     let accepted = &found[chosen];
     let other = found.iter().find(|other| other.slot != accepted.slot);
     let (space, catalog) = load(file, &accepted.meta)?;
@@ -78,7 +84,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     };
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     if may_write && !is_clean {
-        fence(file, file_len, accepted, other)?;
+        fence(file, file_len, (accepted, written), other)?;
         let is_older = other.is_some_and(|other| other.meta.txn <= accepted.meta.txn);
         if !is_older && !seeded!(RejectedSlotLeftAlone) {
             // A slot that was refused must not come to life when its missing pages are written
@@ -148,8 +154,8 @@ fn read_slot(
     Ok(Found { slot, meta, bytes })
 }
 
-/// The newest slot whose commit is whole.
-fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
+/// The newest slot whose commit is whole, and what that commit wrote.
+fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<(usize, Vec<Piece>)> {
     let mut order: Vec<usize> = (0..found.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(found[at].meta.txn));
     if seeded!(OlderSlotPreferred) {
@@ -158,7 +164,7 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
     let mut refusal = None;
     for &at in &order {
         match check_whole(file, file_len, &found[at].meta) {
-            Ok(()) => return Ok(at),
+            Ok(written) => return Ok((at, written)),
             Err(error @ Error::Corruption) => {
                 // The newest state is the one that is missed.
                 refusal.get_or_insert_with(|| Fault::keep(error));
@@ -170,20 +176,20 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<usize> {
 }
 
 /// Checks that a file holds what a meta page says its commit wrote, item by item.
-fn check_whole(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<()> {
+fn check_whole(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<Vec<Piece>> {
     let wanted = meta.file_len();
     if file_len < wanted && !seeded!(FileLengthNotChecked) {
         let (invariant, wanted) = (Invariant::ValidMetaWhole, format!("{wanted} bytes"));
         return Err(Error::corruption(None, invariant, wanted, file_len));
     }
     if seeded!(ListNotChecked) {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    meta.items.iter().try_for_each(|item| read_item(file, meta.page_size, *item).map(drop))
+    meta.items.iter().map(|item| read_item(file, meta.page_size, *item)).collect()
 }
 
 /// Reads an item's pages, if they are what was written.
-fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>> {
+fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Piece> {
     let mut bytes = vec![0; item.extent.pages as usize * page_size];
     read_exact_at(file, &mut bytes, item.extent.first.offset(page_size))
         .map_err(|error| Error::io("read pages of the last commit", &error))?;
@@ -194,7 +200,7 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>
         get_u32(&bytes, 0)
     };
     if found == item.checksum || (seeded!(ListCheckedByPageOnly) && !item.is_run) {
-        return Ok(bytes);
+        return Ok(Piece { first: item.extent.first, bytes });
     }
     let page = Some(item.extent.first.0);
     let expected = format!("{:#010x}", item.checksum);
@@ -203,33 +209,51 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Vec<u8>
 
 /// Writes and fences what the accepted state relies on: an earlier process may have seen its
 /// sync fail and left it in the system's cache only.
-fn fence(file: &dyn VfsFile, file_len: u64, accepted: &Found, other: Option<&Found>) -> Result<()> {
+fn fence(
+    file: &dyn VfsFile,
+    file_len: u64,
+    accepted: (&Found, Vec<Piece>),
+    other: Option<&Found>,
+) -> Result<()> {
     let sized = file.set_len(file_len);
     sized.map_err(|error| Error::io("set the length while recovering", &error))?;
     if seeded!(RecoveryTrustsPageCache) {
         return sync(file);
     }
-    let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
-    for found in older.into_iter().chain([accepted]) {
-        for item in &found.meta.items {
-            // What an older commit wrote may have been freed since, or cut off; it is then not
-            // needed.
-            if u64::from(item.extent.end()) * found.meta.page_size as u64 > file_len {
-                continue;
-            }
-            let bytes = match read_item(file, found.meta.page_size, *item) {
-                Ok(bytes) => bytes,
-                Err(Error::Corruption) => continue,
-                Err(error) => return Err(error),
-            };
-            write(file, &bytes, item.extent.first.offset(found.meta.page_size))?;
-        }
-        write(file, &found.bytes, found.slot.page().offset(found.meta.page_size))?;
+    let (accepted, written) = accepted;
+    if let Some(older) = other.filter(|other| other.meta.txn <= accepted.meta.txn) {
+        write_again(file, older, read_what_is_left(file, file_len, &older.meta)?)?;
     }
+    write_again(file, accepted, written)?;
     if seeded!(RecoveryNotFenced) {
         return Ok(());
     }
     sync(file)
+}
+
+/// Reads what an older commit wrote, as far as it is still there: pages that have been freed since,
+/// or cut off, are not needed.
+fn read_what_is_left(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<Vec<Piece>> {
+    let is_inside = |item: &&Item| u64::from(item.extent.end()) * meta.page_size as u64 <= file_len;
+    let read =
+        meta.items.iter().filter(is_inside).map(|item| read_item(file, meta.page_size, *item));
+    read.filter(|read| !matches!(read, Err(Error::Corruption))).collect()
+}
+
+/// Writes what a commit wrote, neighbours together, and then its meta page.
+fn write_again(file: &dyn VfsFile, found: &Found, pieces: Vec<Piece>) -> Result<()> {
+    let page_size = found.meta.page_size;
+    let mut pieces = pieces.into_iter().peekable();
+    while let Some(Piece { first, mut bytes }) = pieces.next() {
+        let is_next = |next: &Piece, len: usize| {
+            next.first.offset(page_size) == first.offset(page_size) + len as u64
+        };
+        while let Some(next) = pieces.next_if(|next| is_next(next, bytes.len())) {
+            bytes.extend_from_slice(&next.bytes);
+        }
+        write(file, &bytes, first.offset(page_size))?;
+    }
+    write(file, &found.bytes, found.slot.page().offset(page_size))
 }
 
 /// Writes a copy of an accepted, fenced state into the other slot.

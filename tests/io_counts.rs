@@ -6,7 +6,7 @@
 mod common;
 
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Barriers, Error, Result};
+use btree_store::{BTree, Barriers, Error, Result, Txn};
 use common::random::Random;
 use common::walk::{Owner, Walk};
 use common::watch::{Counts, Op, Watch};
@@ -158,6 +158,20 @@ fn opening_reads_as_many_pages_for_a_hundred_thousand_keys_as_for_a_thousand() {
     for keys in [1_000, 10_000, 100_000] {
         assert_opening_reads_little(&filled(keys), keys);
     }
+}
+
+#[test]
+fn opening_after_a_kill_writes_neighbours_together() {
+    let vfs = MemVfs::new();
+    let db = open(&vfs).unwrap();
+    for bucket in ["a", "b"] {
+        let fill = |txn: &mut Txn<'_>| (0..1000).try_for_each(|i| txn.put(key(i), [7; 100]));
+        db.exec(bucket, fill).unwrap();
+    }
+    let killed = opening(&vfs.snapshot());
+    assert!(killed.bytes_written > 40 * PAGE, "{killed:?}");
+    // The pages of two commits and two meta pages.
+    assert_eq!(killed.writes, 4, "{killed:?}");
 }
 
 #[test]

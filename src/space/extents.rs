@@ -31,6 +31,13 @@ pub(super) struct ExtentSet {
 }
 
 impl ExtentSet {
+    /// The set of these extents, which ascend and do not touch.
+    pub fn from_extents(extents: Vec<Extent>) -> ExtentSet {
+        let pages = extents.iter().map(|extent| u64::from(extent.pages)).sum();
+        let by_address = extents.into_iter().map(|extent| (extent.first.0, extent.pages)).collect();
+        ExtentSet { by_address, pages }
+    }
+
     /// How many extents.
     pub fn len(&self) -> usize {
         self.by_address.len()
@@ -71,19 +78,6 @@ impl ExtentSet {
             .chain(rest.map(|(&first, &pages)| Extent { first: PageId(first), pages }))
     }
 
-    /// The parts of the extents that lie in `range`.
-    pub fn iter_within(&self, range: Extent) -> impl Iterator<Item = Extent> {
-        let end = range.end();
-        self.iter_from(range.first.0)
-            .take_while(move |extent| extent.first.0 < end)
-            .map(move |extent| span(extent.first.0, extent.end().min(end)))
-    }
-
-    /// How many pages of `range` are in the set.
-    pub fn pages_within(&self, range: Extent) -> u64 {
-        self.iter_within(range).map(|extent| u64::from(extent.pages)).sum()
-    }
-
     /// Whether a page of `range`, which is not empty, is in the set.
     pub fn overlaps(&self, range: Extent) -> bool {
         self.at_or_before(range.end() - 1).is_some_and(|below| below.end() > range.first.0)
@@ -119,21 +113,6 @@ impl ExtentSet {
         }
         self.pages -= u64::from(extent.pages);
         whole
-    }
-
-    /// Takes out whatever pages of `range` are in the set.
-    pub fn clear_range(&mut self, range: Extent) {
-        loop {
-            let next = self.iter_within(range).next();
-            let Some(extent) = next else { return };
-            self.remove(extent);
-        }
-    }
-
-    /// Adds the pages of `range`, those in the set already included.
-    pub fn cover(&mut self, range: Extent) {
-        self.clear_range(range);
-        self.insert(range);
     }
 }
 

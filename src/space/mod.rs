@@ -18,6 +18,7 @@
 mod chain;
 mod extents;
 mod log;
+mod marks;
 mod pending;
 mod plan;
 mod replay;

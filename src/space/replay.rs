@@ -12,6 +12,7 @@ use super::FreeSpace;
 use super::chain::{Chain, ChainPage};
 use super::extents::{ExtentSet, FreeSet, span};
 use super::log::{Extents, Position, Record, Records, Tail};
+use super::marks::Marks;
 use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
@@ -53,7 +54,7 @@ impl FreeSpace {
         let cursor = replay.cursor;
         let (free, freed) = replay.end(page_count)?;
         let mut pending = Pending::default();
-        for extent in freed.iter() {
+        for extent in freed.extents() {
             pending.insert(extent, txn, TxnId(0));
         }
         let start = starts.pop().expect("the tail is the last part");
@@ -62,12 +63,12 @@ impl FreeSpace {
         for (&LogPage { id, checksum, .. }, start) in pages.iter().zip(starts) {
             let is_inside = id.0 >= META_SLOTS && id.0 < page_count;
             let is_owned =
-                is_inside && ![&free, &freed].iter().any(|s| s.overlaps(Extent::one(id)));
+                is_inside && ![&free, &freed].iter().any(|s| s.count(Extent::one(id)) > 0);
             if !chain.push(ChainPage { id, checksum, start, birth }) || !is_owned {
                 return Err(broken(Some(id.0), "a log page in use, once", "another"));
             }
         }
-        let free = FreeSet::from_set(free);
+        let free = FreeSet::from_set(ExtentSet::from_extents(free.extents()));
         Ok(FreeSpace { txn, page_count, free, pending, chain, commit: None })
     }
 }
@@ -84,10 +85,12 @@ struct Replay {
     /// The transaction of the newest record so far.
     latest: TxnId,
     page_count: u32,
+    /// The most pages that the file has had, as far as the records tell.
+    highest: u32,
     /// Pages that some record has spoken of.
-    known: ExtentSet,
+    known: Marks,
     /// Known pages that nobody owns.
-    unused: ExtentSet,
+    unused: Marks,
     /// What `txn` freed.
     freed: Vec<Extent>,
     /// Where the sweep stands.
@@ -101,11 +104,14 @@ impl Replay {
         page_count: u32,
         parts: impl Iterator<Item = Records<'a>>,
     ) -> Result<Replay> {
-        let (mut first_count, mut first_from) = (None, None);
+        let (mut first_count, mut first_from, mut highest) = (None, None, page_count);
         for mut records in parts {
             while let Some(record) = records.next()? {
                 match record {
-                    Record::Resize { old, .. } => first_count = first_count.or(Some(old)),
+                    Record::Resize { old, new } => {
+                        first_count = first_count.or(Some(old));
+                        highest = highest.max(old).max(new);
+                    }
                     Record::Snapshot { from, .. } => first_from = first_from.or(Some(from)),
                     Record::Txn { .. } => {}
                 }
@@ -115,8 +121,9 @@ impl Replay {
             txn,
             latest: TxnId(0),
             page_count: first_count.unwrap_or(page_count),
-            known: ExtentSet::default(),
-            unused: ExtentSet::default(),
+            highest,
+            known: Marks::default(),
+            unused: Marks::default(),
             freed: Vec::new(),
             cursor: Position { lap: 0, address: first_from.unwrap_or(META_SLOTS) },
         })
@@ -141,11 +148,11 @@ impl Replay {
     fn allocate(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
         for extent in extents.iter() {
             self.check_inside(from, extent)?;
-            if self.known.pages_within(extent) != self.unused.pages_within(extent) {
+            if self.known.count(extent) != self.unused.count(extent) {
                 return Err(from.broken("unused pages allocated", format_args!("{extent:?}")));
             }
-            self.unused.clear_range(extent);
-            self.known.cover(extent);
+            self.unused.clear(extent);
+            self.known.set(extent);
         }
         Ok(())
     }
@@ -153,11 +160,11 @@ impl Replay {
     fn free(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
         for extent in extents.iter() {
             self.check_inside(from, extent)?;
-            if self.unused.overlaps(extent) {
+            if self.unused.count(extent) > 0 {
                 return Err(from.broken("owned pages freed", format_args!("{extent:?}")));
             }
-            self.unused.insert(extent);
-            self.known.cover(extent);
+            self.unused.set(extent);
+            self.known.set(extent);
             if self.latest == self.txn && !seeded!(ReplayFreesAtOnce) {
                 self.freed.push(extent);
             }
@@ -177,28 +184,32 @@ impl Replay {
             let expected = format_args!("a range from {}", self.cursor.address);
             return Err(records.broken(expected, format_args!("{from} to {to}")));
         }
-        let range = span(from, to);
+        // Behind every page that there was, there is nothing to know.
+        let end = to.min(self.highest);
+        let range = (from < end).then(|| span(from, end));
         let mut agreed = 0;
         for extent in unused.iter() {
             self.check_inside(records, extent)?;
-            let known = self.known.pages_within(extent);
+            let known = self.known.count(extent);
             if extent.first.0 < from || extent.end() > to {
                 let expected = format_args!("pages within {from} to {to}");
                 return Err(records.broken(expected, format_args!("{extent:?}")));
             }
-            if known != self.unused.pages_within(extent) {
+            if known != self.unused.count(extent) {
                 return Err(records.broken("unused pages", format_args!("{extent:?}")));
             }
             agreed += known;
         }
-        let had = self.unused.pages_within(range);
+        let had = range.map_or(0, |range| self.unused.count(range));
         if had != agreed {
             return Err(records.broken(format_args!("{had} pages known as unused"), agreed));
         }
         for extent in unused.iter() {
-            self.unused.cover(extent);
+            self.unused.set(extent);
         }
-        self.known.cover(range);
+        if let Some(range) = range {
+            self.known.set(range);
+        }
         self.cursor = self.cursor.behind(to);
         Ok(())
     }
@@ -211,14 +222,14 @@ impl Replay {
         if new > old {
             // What is known beyond the end is that there are no pages.
             let added = span(old, new);
-            self.unused.insert(added);
-            self.known.cover(added);
+            self.unused.set(added);
+            self.known.set(added);
         } else {
             let lost = span(new, old);
-            if self.known.pages_within(lost) != self.unused.pages_within(lost) {
+            if self.known.count(lost) != self.unused.count(lost) {
                 return Err(from.broken("unused pages cut off", format_args!("{lost:?}")));
             }
-            self.unused.clear_range(lost);
+            self.unused.clear(lost);
         }
         self.page_count = new;
         Ok(())
@@ -233,26 +244,26 @@ impl Replay {
     }
 
     /// Checks that all is known. Returns the free pages and those that `txn` freed.
-    fn end(mut self, page_count: u32) -> Result<(ExtentSet, ExtentSet)> {
+    fn end(mut self, page_count: u32) -> Result<(Marks, Marks)> {
         if self.page_count != page_count || page_count < META_SLOTS {
             return Err(broken(None, page_count, self.page_count));
         }
         let all = u64::from(page_count - META_SLOTS);
         let known = match all {
             0 => 0,
-            _ => self.known.pages_within(span(META_SLOTS, page_count)),
+            _ => self.known.count(span(META_SLOTS, page_count)),
         };
         if known != all {
             return Err(broken(None, format_args!("{all} pages to be known"), known));
         }
-        let mut freed = ExtentSet::default();
+        let mut freed = Marks::default();
         for &extent in &self.freed {
-            if self.unused.pages_within(extent) != u64::from(extent.pages) {
+            if self.unused.count(extent) != u64::from(extent.pages) {
                 let found = format_args!("{extent:?} in use");
                 return Err(broken(None, "pages to stay unused after they are freed", found));
             }
-            self.unused.clear_range(extent);
-            freed.insert(extent);
+            self.unused.clear(extent);
+            freed.set(extent);
         }
         Ok((self.unused, freed))
     }
