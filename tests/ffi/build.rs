@@ -59,6 +59,9 @@ pub fn run(command: &mut Command) -> String {
 /// Runs a command to its end.
 pub fn finish(command: &mut Command) -> Output {
     let tool = command.get_program().to_owned();
+    // Cargo's path for a test names its own libraries, which a build without the feature may have
+    // left there, before those for which the program was linked.
+    command.env_remove("LD_LIBRARY_PATH");
     command.output().unwrap_or_else(|error| {
         panic!("{} cannot run, and this test needs it: {error}", tool.display())
     })
