@@ -80,7 +80,7 @@ impl<'p, 'a> Form<'p, 'a> {
     /// Bytes that the page takes.
     pub(super) fn len(&self) -> usize {
         let cells: usize =
-            self.range.clone().map(|at| self.parts.get(at).len(self.prefix_len)).sum();
+            self.range.clone().map(|at| self.parts.slot_len(at, self.prefix_len)).sum();
         let first = if self.shape.first.is_some() { CHILD_LEN } else { 0 };
         HEADER_LEN + first + self.prefix_len.next_multiple_of(4) + cells
     }
@@ -104,7 +104,19 @@ impl<'p, 'a> Form<'p, 'a> {
         }
         let offsets = heads + count * HEAD_LEN;
         let mut heap = out.len();
-        for (at, slot) in self.range.clone().map(|at| self.parts.get(at)).enumerate() {
+        for (at, from) in self.range.clone().enumerate() {
+            if let Some(cell) = self.parts.cell(from, prefix_len) {
+                let end = heap;
+                heap -= cell.bytes.len();
+                out[heap..end].copy_from_slice(cell.bytes);
+                if let Some(child) = cell.child {
+                    put_child(out, children + (at + 1) * CHILD_LEN, child);
+                }
+                out[heads + at * HEAD_LEN..][..HEAD_LEN].copy_from_slice(&cell.head);
+                put_u16(out, offsets + at * OFFSET_LEN, small(heap));
+                continue;
+            }
+            let slot = self.parts.get(from);
             let mut head = slot.key.head;
             if slot.key.prefix.len() != prefix_len {
                 let len = (slot.key.len() - prefix_len).min(HEAD_LEN);
@@ -368,7 +380,7 @@ impl<'p, 'a> Halving<'p, 'a> {
         let mut total: usize = 0;
         let begin = |at| {
             let begin = total;
-            total += self.parts.get(at).len(prefix_len);
+            total += self.parts.slot_len(at, prefix_len);
             (begin, at)
         };
         let mut slots: Vec<(usize, usize)> = (0..self.parts.len).map(begin).collect();

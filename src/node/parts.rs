@@ -3,9 +3,9 @@
 //! Owns: [`Parts`], the slots of a page, of a page with one more, or of two neighbours, where they
 //! lie; [`Key`], a key in pieces. Must not know: how a page is written, trees.
 
-use super::{Layout, Node, Payload};
+use super::{Layout, Node, Payload, payload_len};
 use crate::format::{BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN};
-use crate::page::ChildRef;
+use crate::page::{ChildRef, get_u16};
 
 /// What a slot holds beside its key.
 #[derive(Clone, Copy)]
@@ -132,6 +132,48 @@ impl<'a> Side<'a> {
         };
         Slot { key, content }
     }
+
+    /// As [`Slot::len`], without a look at more than the cell's header.
+    #[inline]
+    fn slot_len(&self, at: usize, prefix_len: usize) -> usize {
+        let cell = self.node.cell(self.layout, at);
+        let suffix_len = usize::from(get_u16(self.node.bytes, cell));
+        let rest = (self.prefix.len() + suffix_len - prefix_len).saturating_sub(HEAD_LEN);
+        if self.is_leaf {
+            let payload = payload_len(get_u16(self.node.bytes, cell + 2));
+            HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + payload
+        } else {
+            HEAD_LEN + OFFSET_LEN + CHILD_LEN + BRANCH_CELL_HEADER + rest
+        }
+    }
+
+    #[inline]
+    fn cell(&self, at: usize) -> Cell<'a> {
+        let bytes = self.node.bytes;
+        let cell = self.node.cell(self.layout, at);
+        let rest = usize::from(get_u16(bytes, cell)).saturating_sub(HEAD_LEN);
+        let (len, child) = if self.is_leaf {
+            (LEAF_CELL_HEADER + rest + payload_len(get_u16(bytes, cell + 2)), None)
+        } else {
+            (BRANCH_CELL_HEADER + rest, Some(self.node.child_in(self.layout, at + 1)))
+        };
+        Cell { head: self.node.heads(self.layout)[at], bytes: &bytes[cell..cell + len], child }
+    }
+}
+
+/// A slot as its page holds it: a page with the same prefix holds it alike.
+pub(super) struct Cell<'a> {
+    pub(super) head: [u8; HEAD_LEN],
+    pub(super) bytes: &'a [u8],
+    /// Of a branch: the child on the separator's right.
+    pub(super) child: Option<ChildRef>,
+}
+
+/// Where a slot of a sequence is.
+enum Origin<'p, 'a> {
+    /// A slot of a page.
+    Page(&'p Side<'a>, usize),
+    Alone(Slot<'a>),
 }
 
 /// Slots of one or two pages, and one between them, in ascending order.
@@ -169,15 +211,41 @@ impl<'a> Parts<'a> {
     }
 
     #[inline]
-    pub(super) fn get(&self, at: usize) -> Slot<'a> {
+    fn origin(&self, at: usize) -> Origin<'_, 'a> {
         if at < self.left_len {
-            return self.left.slot(at);
+            return Origin::Page(&self.left, at);
         }
         let at = at - self.left_len;
         match self.middle {
-            Some(middle) if at == 0 => middle,
-            Some(_) => self.right.slot(self.right_from + at - 1),
-            None => self.right.slot(self.right_from + at),
+            Some(middle) if at == 0 => Origin::Alone(middle),
+            Some(_) => Origin::Page(&self.right, self.right_from + at - 1),
+            None => Origin::Page(&self.right, self.right_from + at),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Slot<'a> {
+        match self.origin(at) {
+            Origin::Page(side, at) => side.slot(at),
+            Origin::Alone(slot) => slot,
+        }
+    }
+
+    /// Bytes of a slot, as [`Slot::len`] counts them.
+    #[inline]
+    pub(super) fn slot_len(&self, at: usize, prefix_len: usize) -> usize {
+        match self.origin(at) {
+            Origin::Page(side, at) => side.slot_len(at, prefix_len),
+            Origin::Alone(slot) => slot.len(prefix_len),
+        }
+    }
+
+    /// A slot as it is, if it lies in a page with a prefix of that many bytes.
+    #[inline]
+    pub(super) fn cell(&self, at: usize, prefix_len: usize) -> Option<Cell<'a>> {
+        match self.origin(at) {
+            Origin::Page(side, at) if side.prefix.len() == prefix_len => Some(side.cell(at)),
+            _ => None,
         }
     }
 }
