@@ -33,6 +33,7 @@ pub(crate) const LINE_BYTES: usize = 64;
 const HUGE_BYTES: usize = 2 << 20;
 
 /// What stands in front of a page. All zeros is a frame that holds nothing.
+#[derive(Default)]
 #[repr(C)]
 struct Header {
     /// Which page this is, as its parent refers to it; 0 when nobody may look.
@@ -120,13 +121,7 @@ impl Arena {
             epoch: AtomicU64::new(1),
             slots,
             #[cfg(loom)]
-            headers: (0..frames)
-                .map(|_| Header {
-                    tag: AtomicU64::new(0),
-                    pins: AtomicU32::new(0),
-                    used: AtomicU32::new(0),
-                })
-                .collect(),
+            headers: (0..frames).map(|_| Header::default()).collect(),
             #[cfg(loom)]
             pages: (0..frames).map(|_| Watched::new()).collect(),
         };
@@ -345,11 +340,17 @@ impl Empties {
         self.count
     }
 
+    /// Takes this frame if it is empty.
+    pub(crate) fn take_only(&mut self, wanted: u32) -> Option<Empty> {
+        let (word, bit) = (wanted as usize / 64, wanted % 64);
+        let is_empty = self.words.get(word).is_some_and(|bits| bits >> bit & 1 == 1);
+        is_empty.then(|| self.take_bit(word, bit))
+    }
+
     /// Takes this frame if it is empty, or else any.
     pub(crate) fn take(&mut self, wanted: u32) -> Option<Empty> {
-        let (word, bit) = (wanted as usize / 64, wanted % 64);
-        if self.words.get(word).is_some_and(|bits| bits >> bit & 1 == 1) {
-            return Some(self.take_bit(word, bit));
+        if let Some(empty) = self.take_only(wanted) {
+            return Some(empty);
         }
         // From the end, where the homes of pages are that a small file does not have.
         while self.words[..self.end].last().is_some_and(|&bits| bits == 0) {

@@ -169,6 +169,11 @@ impl Page {
         Page { child: child_ref(pin.bytes()), bytes: Bytes::Frame(pin) }
     }
 
+    /// Whether the page lies in a frame of the cache.
+    pub(crate) fn is_in_frame(&self) -> bool {
+        matches!(self.bytes, Bytes::Frame(_))
+    }
+
     #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
 use crate::node::{Node, Run, check_node};
-use crate::page::{ChildRef, Extent, Page, PageId, check_bytes, run_checksum};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, check_bytes, run_checksum, seal_bytes};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Seat, Slots};
@@ -122,7 +122,8 @@ impl Pager {
             return;
         }
         let mut in_flight = self.in_flight.write();
-        pages.iter().for_each(|page| self.cache.remove(page.id()));
+        let elsewhere = pages.iter().filter(|page| !page.is_in_frame());
+        elsewhere.for_each(|page| self.cache.remove(page.id()));
         in_flight.pages = Arc::clone(pages);
         for run in runs {
             // A page of the run may have been a tree page before.
@@ -130,6 +131,7 @@ impl Pager {
             in_flight.runs.insert(run.extent.first, run.clone());
         }
         if seeded!(FlightDroppedEarly) {
+            pages.iter().for_each(|page| self.cache.remove(page.id()));
             *in_flight = InFlight::default();
         }
     }
@@ -144,19 +146,23 @@ impl Pager {
         replaced.for_each(|id| self.cache.remove(PageId(id)));
         self.cache.settle();
         // Nobody reads the space log before the file is opened again.
-        let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
+        let is_here =
+            |page: &Page| page.is_in_frame() || page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
         let together = pages.chunks(LANDED_TOGETHER);
-        for pages in together.flat_map(|pages| pages.split(is_log)) {
-            for page in pages {
-                self.note_lines(page.bytes());
-            }
+        for pages in together.flat_map(|pages| pages.split(is_here)) {
             self.cache.insert(pages);
         }
-        self.drop_flight();
+        self.end_flight();
     }
 
-    /// Forgets what was in flight: it is in the file now, or its flush failed.
+    /// Forgets the pages of a flush that failed.
     pub(crate) fn drop_flight(&self) {
+        let pages = Arc::clone(&self.in_flight.read().pages);
+        pages.iter().for_each(|page| self.cache.remove(page.id()));
+        self.end_flight();
+    }
+
+    fn end_flight(&self) {
         let landed = std::mem::take(&mut *self.in_flight.write());
         drop(landed);
     }
@@ -294,6 +300,27 @@ impl PageRead for Pager {
         Ok(page)
     }
 
+    fn seal(&self, bytes: Buffer, id: PageId, txn: TxnId) -> Page {
+        self.note_lines(&bytes);
+        // A frame that was only looked at already has a small page of memory.
+        self.cache.expect_pages(id.0);
+        if seeded!(CacheServesReusedPage) {
+            return Page::seal(bytes, id, txn);
+        }
+        let in_frame = self.cache.make(id, |frame| {
+            frame.copy_from_slice(&bytes);
+            // While it is in the processor's cache.
+            ChildRef { id, checksum: seal_bytes(frame, id, txn) }
+        });
+        in_frame.unwrap_or_else(|| Page::seal(bytes, id, txn))
+    }
+
+    fn forget(&self, ids: &[PageId]) {
+        for &id in ids {
+            self.cache.remove(id);
+        }
+    }
+
     fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
         let seat = self.slots.visit()?;
         let sight = self.look_from(&seat)?;
@@ -301,8 +328,8 @@ impl PageRead for Pager {
         Some((sight.look.keep(leaf), next))
     }
 
-    fn prefetch(&self, child: ChildRef) {
-        self.cache.prefetch(child.id, self.page_size / LINE_BYTES);
+    fn prefetch(&self, id: PageId) {
+        self.cache.prefetch(id, self.page_size / LINE_BYTES);
     }
 
     fn prefetch_search(&self, leaf: ChildRef) {

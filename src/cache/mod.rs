@@ -93,7 +93,11 @@ impl Cache {
     /// Takes note of how many pages the file has.
     pub(crate) fn expect_pages(&self, page_count: u32) {
         let is_large = page_count.min(self.arena.frames()) >= LARGE_FROM;
-        if is_large && !self.is_large.swap(true, Ordering::Relaxed) {
+        // Looking first, since a commit says so for each of its pages.
+        if is_large
+            && !self.is_large.load(Ordering::Relaxed)
+            && !self.is_large.swap(true, Ordering::Relaxed)
+        {
             self.arena.ask_for_huge_pages();
         }
     }
@@ -168,6 +172,19 @@ impl Cache {
         let pin = self.publish(&mut frames, empty, child);
         drop(frames);
         Ok(Some(Page::in_frame(pin)))
+    }
+
+    /// Has `make` write a page into the frame at its home, and keeps it. `None` when its home is
+    /// taken. What was here under its id is forgotten.
+    pub(crate) fn make(
+        &self,
+        id: PageId,
+        make: impl FnOnce(&mut [u8]) -> ChildRef,
+    ) -> Option<Page> {
+        self.remove(id);
+        let mut empty = self.frames.lock().empties.take_only(self.home(id))?;
+        let child = make(self.arena.bytes_mut(&mut empty));
+        Some(Page::in_frame(self.arena.publish(empty, tag_of(child))))
     }
 
     /// Keeps pages that were made here.

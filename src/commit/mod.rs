@@ -259,8 +259,6 @@ impl Core {
         writer.packing = None;
         let number = writer.batch.number;
         writer.batch = Batch::new(Arc::clone(&job.state), number + 1, number);
-        // First, since it asks for large pages of memory, and a frame that was only looked at
-        // already has a small one.
         self.pager.set_page_count(job.state.page_count);
         self.pager.begin_flight(&job.pages, &job.runs);
         drop(writer);

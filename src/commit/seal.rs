@@ -92,8 +92,13 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
     } else {
         writer.space.begin(txn, &around.pinned);
     }
-    let sealed = find_places(writer, &size, page_size)
-        .and_then(|places| seal_at(writer, catalog, &size, places, around));
+    let sealed = find_places(writer, &size, page_size).and_then(|places| {
+        let sealed = seal_at(writer, catalog, &size, &places, around);
+        if sealed.is_err() {
+            around.pages.forget(&places.nodes);
+        }
+        sealed
+    });
     if sealed.is_err() {
         writer.space.undo();
     }
@@ -235,14 +240,14 @@ fn seal_at(
     writer: &mut Writer,
     mut catalog: Catalog,
     size: &SealedSize,
-    places: Places,
+    places: &Places,
     around: &Surroundings<'_>,
 ) -> Result<Job> {
     let (txn, page_size) = (writer.batch.txn(), around.pages.page_size());
     let (tail_max, log_max) = (meta_tail_words_max(page_size), log_page_words_max(page_size));
     let plan = writer.space.finish(tail_max, log_max, &places.log);
-    let mut runs = places.runs.into_iter();
-    let mut sealer = Sealer::new(txn, size, page_size, &places.nodes, &mut runs);
+    let mut runs = places.runs.iter().copied();
+    let mut sealer = Sealer::new(txn, size, around.pages, &places.nodes, &mut runs);
     let freed = writer.batch.freed.len();
     let CatalogEdit { buckets, mut edit } = writer.batch.edit_catalog(around.pages);
     for (name, bucket) in buckets {

@@ -52,6 +52,15 @@ pub(crate) trait PageRead {
     /// Corruption when the run does not hash to its checksum; what the storage says.
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()>;
 
+    /// Seals bytes that were built here. Whoever gives the page up before it is written tells so
+    /// by [`PageRead::forget`].
+    fn seal(&self, bytes: Buffer, id: PageId, txn: TxnId) -> Page {
+        Page::seal(bytes, id, txn)
+    }
+
+    /// Pages with these ids will not be written as they were sealed.
+    fn forget(&self, _ids: &[PageId]) {}
+
     /// The leaf below `root` to which a key belongs, if every page on the way is at hand, and the
     /// leaf behind it, if they have the same parent.
     fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<(Page, Option<At>)> {
@@ -59,7 +68,7 @@ pub(crate) trait PageRead {
     }
 
     /// A hint that a page will be wanted soon.
-    fn prefetch(&self, _child: ChildRef) {}
+    fn prefetch(&self, _id: PageId) {}
 
     /// A hint that a leaf will be searched soon, and hardly all of it read.
     fn prefetch_search(&self, _leaf: ChildRef) {}
@@ -225,7 +234,7 @@ impl Held {
         {
             return prefetch_bytes(&kid.bytes, usize::MAX);
         }
-        pages.prefetch(self.node().child(at));
+        pages.prefetch(self.node().child(at).id);
     }
 
     /// Reads child `at`; `base` bounds the age of what a dirty page points to.

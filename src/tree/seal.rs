@@ -4,7 +4,8 @@
 //! Must not know: how places are chosen, or files.
 //! Keeps: parent-holds-checksum (a child is sealed before its parent), committed-pages-immutable.
 
-use super::{Dirty, Root, Tree};
+use super::{Dirty, PageRead, Root, Tree};
+use crate::arena::prefetch_bytes;
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, run_checksum};
@@ -70,7 +71,7 @@ pub(crate) struct PlacedRun {
 /// Seals trees into pages at given places.
 pub(crate) struct Sealer<'a> {
     txn: TxnId,
-    page_size: usize,
+    store: &'a dyn PageRead,
     nodes: &'a [PageId],
     /// How many places of each level's lie in front of its next.
     taken: Vec<usize>,
@@ -87,7 +88,7 @@ impl<'a> Sealer<'a> {
     pub(crate) fn new(
         txn: TxnId,
         size: &SealedSize,
-        page_size: usize,
+        store: &'a dyn PageRead,
         nodes: &'a [PageId],
         runs: &'a mut dyn Iterator<Item = Extent>,
     ) -> Sealer<'a> {
@@ -99,7 +100,7 @@ impl<'a> Sealer<'a> {
         };
         let taken = size.levels.iter().map(first).collect();
         let pages = Vec::with_capacity(nodes.len());
-        Sealer { txn, page_size, nodes, taken, runs, pages, placed: Vec::new() }
+        Sealer { txn, store, nodes, taken, runs, pages, placed: Vec::new() }
     }
 
     /// Seals the dirty part of a tree.
@@ -115,9 +116,12 @@ impl<'a> Sealer<'a> {
 
     fn seal_node(&mut self, mut dirty: Dirty) -> ChildRef {
         // A cursor may still hold the page; then it is copied.
-        let kids = dirty.take_kids();
-        for (at, kid) in kids.into_iter().enumerate() {
-            let Some(kid) = kid else { continue };
+        let kids = dirty.take_kids().into_iter().enumerate();
+        let mut kids = kids.filter_map(|(at, kid)| Some((at, kid?))).peekable();
+        while let Some((at, kid)) = kids.next() {
+            if let Some((_, next)) = kids.peek() {
+                self.prefetch(next);
+            }
             let mut child = self.seal_node(kid);
             if seeded!(ParentSealedBeforeChild) {
                 child.checksum = dirty.node().child(at).checksum;
@@ -128,19 +132,27 @@ impl<'a> Sealer<'a> {
         let taken = &mut self.taken[usize::from(dirty.node().level())];
         let id = *self.nodes.get(*taken).expect("a place for every dirty page was asked for");
         *taken += 1;
-        let page = Page::seal(dirty.bytes, id, self.txn);
+        let page = self.store.seal(dirty.bytes, id, self.txn);
         let child = page.child_ref();
         self.pages.push(page);
         child
     }
 
+    /// Asks for a page and its place, before the page in front of it is sealed.
+    fn prefetch(&self, next: &Dirty) {
+        prefetch_bytes(&next.bytes, usize::MAX);
+        let place = self.taken[usize::from(next.node().level())] + 1;
+        self.nodes.get(place).into_iter().for_each(|&id| self.store.prefetch(id));
+    }
+
     fn place_values(&mut self, leaf: &mut Dirty) {
+        let page_size = self.store.page_size();
         let values: Vec<_> = unplaced(leaf).collect();
         for (at, len, handle) in values {
             let value = Arc::clone(leaf.value(handle));
             let extent = self.runs.next().expect("a place for every value was asked for");
-            invariant!(PageOwnedOnce, extent.pages == run_pages(len, self.page_size));
-            let checksum = padded_checksum(extent, &value, self.page_size);
+            invariant!(PageOwnedOnce, extent.pages == run_pages(len, page_size));
+            let checksum = padded_checksum(extent, &value, page_size);
             let run = Run { len, first: extent.first, checksum };
             let encoded = Encoded::new(Value::Overflow(run));
             NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());

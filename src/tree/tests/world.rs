@@ -212,16 +212,18 @@ impl World {
         let nodes: Vec<PageId> = (0..size.nodes()).map(|_| self.take_place(rng, 1).first).collect();
         if self.tree.is_dirty() {
             let mut runs = runs.iter().copied();
-            let page_size = self.store.page_size;
-            let mut sealer = Sealer::new(txn, &size, page_size, &nodes, &mut runs);
+            let mut sealer = Sealer::new(txn, &size, &self.store, &nodes, &mut runs);
             sealer.seal(&mut self.tree);
-            let nodes_sealed = sealer.pages.len();
-            for page in sealer.pages {
+            let (pages, placed) = (sealer.pages, sealer.placed);
+            let nodes_sealed = pages.len();
+            for page in pages {
                 assert_eq!(page.txn(), txn);
                 dissect(&without_seal(page.bytes()));
                 self.store.add(page);
             }
-            sealer.placed.iter().for_each(|placed| self.store.add_run(placed));
+            for placed in &placed {
+                self.store.add_run(placed);
+            }
             assert_eq!((nodes_sealed, runs.next()), (nodes.len(), None), "all places are used");
         }
         self.txn = txn;
