@@ -5,19 +5,20 @@
 //! Keeps: no-reuse-while-reachable.
 //!
 //! A page freed by transaction F may be used by transaction W if F + 2 <= W (both meta slots
-//! keep whole states) and no pinned snapshot S has birth <= S < F. An extent waits in `queue`
-//! until it is old enough; if a snapshot needs it then, it waits in `blocked` under that
-//! snapshot, and is looked at again only when that snapshot is gone.
+//! keep whole states) and no pinned snapshot S has birth <= S < F. An extent waits with those
+//! that the same transaction freed until they are old enough; if a snapshot needs it then, it is
+//! blocked under that snapshot, and is looked at again only when that snapshot is gone.
 
 use super::extents::span;
 use crate::invariant::invariant;
-use crate::page::{Extent, PageId, TxnId};
+use crate::page::{Extent, TxnId};
 use crate::seeded::seeded;
 use std::collections::{BTreeMap, VecDeque};
 
+/// A freed extent.
 #[derive(Clone, Copy, Debug)]
 struct Freed {
-    pages: u32,
+    extent: Extent,
     /// The first state without the pages.
     freed: TxnId,
     /// The first state with them; a lower number is safe.
@@ -33,14 +34,38 @@ impl Freed {
     }
 }
 
+/// What one transaction freed, by address.
+#[derive(Clone, Debug)]
+struct Generation {
+    freed: TxnId,
+    extents: Vec<Freed>,
+}
+
+impl Generation {
+    /// How many extents begin in front of `page` or at it.
+    fn up_to(&self, page: u32) -> usize {
+        // What is freed comes by address, so most look at the end.
+        match self.extents.last() {
+            Some(last) if last.extent.first.0 <= page => self.extents.len(),
+            _ => self.extents.partition_point(|freed| freed.extent.first.0 <= page),
+        }
+    }
+
+    /// The last extent that begins at `page` or before it.
+    fn at_or_before(&self, page: u32) -> Option<Extent> {
+        self.extents[..self.up_to(page)].last().map(|freed| freed.extent)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    by_address: BTreeMap<u32, Freed>,
     pages: u64,
-    /// First pages of extents, in the order in which they were freed.
-    queue: VecDeque<u32>,
-    /// First pages of extents that are old enough, by a snapshot that needs them.
-    blocked: BTreeMap<TxnId, Vec<u32>>,
+    /// What is not old enough, oldest first: a few transactions.
+    waiting: VecDeque<Generation>,
+    /// What is old enough, by address.
+    blocked: BTreeMap<u32, Freed>,
+    /// First pages of blocked extents, by a snapshot that needs them.
+    blockers: BTreeMap<TxnId, Vec<u32>>,
 }
 
 impl Pending {
@@ -51,85 +76,93 @@ impl Pending {
     /// All extents, by address; neighbours are not merged.
     #[cfg(any(test, fuzzing, feature = "sim"))]
     pub fn iter(&self) -> impl Iterator<Item = Extent> {
-        self.by_address.iter().map(|(&first, f)| Extent { first: PageId(first), pages: f.pages })
+        self.iter_from(0)
     }
 
-    /// The last extent that begins at `page` or before it.
-    fn at_or_before(&self, page: u32) -> Option<Extent> {
-        let (&first, freed) = self.by_address.range(..=page).next_back()?;
-        Some(Extent { first: PageId(first), pages: freed.pages })
+    /// The last extents of each kind that begin at `page` or before it.
+    fn at_or_before(&self, page: u32) -> impl Iterator<Item = Extent> {
+        let blocked = self.blocked.range(..=page).next_back().map(|(_, freed)| freed.extent);
+        let waiting = self.waiting.iter().filter_map(move |waiting| waiting.at_or_before(page));
+        waiting.chain(blocked)
     }
 
     /// The parts of the extents that lie at `from` or behind it.
     pub fn iter_from(&self, from: u32) -> impl Iterator<Item = Extent> {
-        let cut = self.at_or_before(from).filter(|extent| extent.end() > from);
-        let rest =
-            self.by_address.range((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded));
-        cut.map(|extent| span(from, extent.end()))
-            .into_iter()
-            .chain(rest.map(|(&first, f)| Extent { first: PageId(first), pages: f.pages }))
+        let cut = self.at_or_before(from).find(|extent| extent.end() > from);
+        let mut waiting: Vec<&[Freed]> =
+            self.waiting.iter().map(|waiting| &waiting.extents[waiting.up_to(from)..]).collect();
+        let after = (std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded);
+        let mut blocked = self.blocked.range(after).map(|(_, freed)| freed.extent).peekable();
+        let rest = std::iter::from_fn(move || {
+            let heads = waiting.iter_mut().filter(|waiting| !waiting.is_empty());
+            let lowest = heads.min_by_key(|waiting| waiting[0].extent);
+            match (lowest, blocked.peek()) {
+                (Some(lowest), other) if other.is_none_or(|&other| lowest[0].extent < other) => {
+                    let (first, rest) = lowest.split_first().expect("the empty were left out");
+                    *lowest = rest;
+                    Some(first.extent)
+                }
+                _ => blocked.next(),
+            }
+        });
+        cut.map(|extent| span(from, extent.end())).into_iter().chain(rest)
     }
 
     /// Whether a page of `range`, which is not empty, is pending.
     pub fn overlaps(&self, range: Extent) -> bool {
-        self.at_or_before(range.end() - 1).is_some_and(|below| below.end() > range.first.0)
+        self.at_or_before(range.end() - 1).any(|below| below.end() > range.first.0)
     }
 
     /// Adds an extent. `freed` is never lower than that of an earlier call.
     pub fn insert(&mut self, extent: Extent, freed: TxnId, birth: TxnId) {
         invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is freed again");
-        self.by_address.insert(extent.first.0, Freed { pages: extent.pages, freed, birth });
+        if self.waiting.back().is_none_or(|last| last.freed != freed) {
+            self.waiting.push_back(Generation { freed, extents: Vec::new() });
+        }
+        let last = self.waiting.back_mut().expect("it was added if it was missing");
+        last.extents.insert(last.up_to(extent.first.0), Freed { extent, freed, birth });
         self.pages += u64::from(extent.pages);
-        self.queue.push_back(extent.first.0);
     }
 
     /// Forgets what `txn`, the latest, freed.
     pub fn take_back(&mut self, txn: TxnId) {
-        while let Some(first) = self.queue.back().copied() {
-            if self.by_address[&first].freed != txn {
-                break;
-            }
-            self.queue.pop_back();
-            self.take(first);
+        let is_last = self.waiting.back().is_some_and(|last| last.freed == txn);
+        if let Some(last) = is_last.then(|| self.waiting.pop_back()).flatten() {
+            let pages = last.extents.iter().map(|freed| u64::from(freed.extent.pages));
+            self.pages -= pages.sum::<u64>();
         }
     }
 
     /// Hands out every extent that `txn` may use. `pinned` ascends.
     pub fn mature(&mut self, txn: TxnId, pinned: &[TxnId], mut reuse: impl FnMut(Extent)) {
         let gone = |snapshot: &TxnId| pinned.binary_search(snapshot).is_err();
-        let gone: Vec<TxnId> = self.blocked.keys().copied().filter(gone).collect();
-        let mut ready: Vec<u32> =
-            gone.iter().filter_map(|snapshot| self.blocked.remove(snapshot)).flatten().collect();
-        while let Some(first) = self.queue.front().copied() {
-            let wait = 2 - u64::from(seeded!(ReusedOneCommitEarly));
-            if txn.0.saturating_sub(self.by_address[&first].freed.0) < wait {
-                break;
-            }
-            self.queue.pop_front();
-            ready.push(first);
+        let gone: Vec<TxnId> = self.blockers.keys().copied().filter(gone).collect();
+        let mut ready: Vec<Freed> = Vec::new();
+        for first in gone.iter().filter_map(|gone| self.blockers.remove(gone)).flatten() {
+            ready.push(self.blocked.remove(&first).expect("a blocker names what is blocked"));
+        }
+        let wait = 2 - u64::from(seeded!(ReusedOneCommitEarly));
+        while let Some(oldest) = self.waiting.front()
+            && txn.0.saturating_sub(oldest.freed.0) >= wait
+        {
+            ready.extend(self.waiting.pop_front().into_iter().flat_map(|oldest| oldest.extents));
         }
         // Neighbours are handed out together.
-        ready.sort_unstable();
+        ready.sort_unstable_by_key(|freed| freed.extent);
         let mut run: Option<Extent> = None;
-        for first in ready {
-            let blocker =
-                if pinned.is_empty() { None } else { self.by_address[&first].blocker(pinned) };
-            if let Some(snapshot) = blocker {
-                self.blocked.entry(snapshot).or_default().push(first);
+        for freed in ready {
+            let Freed { extent, .. } = freed;
+            if let Some(snapshot) = freed.blocker(pinned) {
+                self.blocked.insert(extent.first.0, freed);
+                self.blockers.entry(snapshot).or_default().push(extent.first.0);
                 continue;
             }
-            let extent = self.take(first);
+            self.pages -= u64::from(extent.pages);
             match &mut run {
-                Some(run) if run.end() == first => run.pages += extent.pages,
+                Some(run) if run.end() == extent.first.0 => run.pages += extent.pages,
                 _ => run.replace(extent).into_iter().for_each(&mut reuse),
             }
         }
         run.into_iter().for_each(reuse);
-    }
-
-    fn take(&mut self, first: u32) -> Extent {
-        let freed = self.by_address.remove(&first).expect("an index names only what is pending");
-        self.pages -= u64::from(freed.pages);
-        Extent { first: PageId(first), pages: freed.pages }
     }
 }
