@@ -136,9 +136,9 @@ impl Pager {
         }
     }
 
-    /// Moves the pages of a flush that succeeded to the cache. What they replaced makes room there:
-    /// only readers of older states look at it, and left alone it would keep the homes of pages
-    /// that all look at.
+    /// Moves the pages of a flush that succeeded to the cache, those that were not sealed there.
+    /// What they replaced makes room: only readers of older states look at it, and left alone it
+    /// would keep the homes of pages that all look at.
     pub(crate) fn land_flight(&self, replaced: &[Extent]) {
         // Until they are in the cache, readers find them in flight, and do not wait.
         let pages = Arc::clone(&self.in_flight.read().pages);

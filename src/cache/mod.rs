@@ -175,7 +175,8 @@ impl Cache {
     }
 
     /// Has `make` write a page into the frame at its home, and keeps it. `None` when its home is
-    /// taken. What was here under its id is forgotten.
+    /// taken: a page that may never be in the file puts no other out. What was here under its id is
+    /// forgotten.
     pub(crate) fn make(
         &self,
         id: PageId,

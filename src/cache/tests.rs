@@ -75,6 +75,28 @@ fn a_page_is_found_under_its_own_checksum_only() {
 }
 
 #[test]
+fn a_page_is_made_at_home_or_not_at_all() {
+    let (cache, _) = cache(4);
+    let make = |page: &Page| {
+        cache.make(page.id(), |bytes| {
+            bytes.copy_from_slice(page.bytes());
+            page.child_ref()
+        })
+    };
+    let (old, new, neighbour) = (page(3, 1), page(3, 2), page(7, 1));
+    let made = make(&old).expect("its home is empty");
+    assert_eq!(made.bytes(), old.bytes());
+    assert!(make(&neighbour).is_none(), "both are at home in one frame");
+    assert!(cache.get(old.child_ref()).is_some(), "nothing made room");
+    assert!(make(&new).is_none(), "the old page is held");
+    assert!(cache.get(old.child_ref()).is_none(), "its id stands for another");
+    assert_eq!(made.bytes(), old.bytes());
+    drop(made);
+    cache.settle();
+    assert_eq!(make(&new).expect("its home is empty again").bytes(), new.bytes());
+}
+
+#[test]
 fn a_held_page_stays_what_it_is() {
     let (cache, _) = cache(4);
     let first = page(2, 1);
