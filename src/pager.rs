@@ -244,13 +244,13 @@ pub(crate) struct Sight<'a> {
 }
 
 impl<'a> PageLook<'a> for Sight<'a> {
-    #[inline]
+    #[inline(always)]
     fn prefetch(&self, id: PageId, level: u8) {
         let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
         self.look.prefetch(id, lines);
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
         self.look.peek(child)
     }

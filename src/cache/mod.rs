@@ -84,7 +84,7 @@ impl Cache {
         SET_BYTES + pages * bytes_of_one(page_size)
     }
 
-    #[inline]
+    #[inline(always)]
     fn home(&self, id: PageId) -> u32 {
         let frames = self.arena.frames();
         if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
@@ -354,7 +354,7 @@ pub(crate) struct Look<'a> {
 
 impl<'a> Look<'a> {
     /// Asks for the first lines of a page, before it is wanted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
         self.looking.prefetch(self.cache.home(id), lines);
     }
@@ -365,13 +365,16 @@ impl<'a> Look<'a> {
     }
 
     /// The page to which a parent refers, if it is here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        let tag = tag_of(child);
-        match self.looking.peek(self.cache.home(child.id), tag) {
-            Some(page) => Some(page),
-            None => self.looking.peek(self.cache.located(child.id)?, tag),
-        }
+        let at_home = self.looking.peek(self.cache.home(child.id), tag_of(child));
+        if at_home.is_some() { at_home } else { self.peek_away(child) }
+    }
+
+    /// The page to which a parent refers, if it is here, but not at home.
+    #[cold]
+    fn peek_away(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
+        self.looking.peek(self.cache.located(child.id)?, tag_of(child))
     }
 }
 

@@ -7,7 +7,8 @@
 
 use super::build::{Form, PageCopy, common_prefix};
 use super::parts::{Parts, Shape};
-use super::{Layout, Node, Payload, head_of};
+use super::search::head_of;
+use super::{Layout, Node, Payload};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,
     LEAF_CELL_HEADER, OFFSET_LEN,

@@ -2,13 +2,14 @@
 //!
 //! Owns: [`Node`], the view of a leaf or branch whose bytes were checked or built here.
 //! Must not know: where pages come from, or how a tree hangs together.
-//! Keeps: sorted-keys, cells-disjoint (within one page).
+//! Keeps: cells-disjoint (within one page).
 
 mod build;
 mod check;
 mod edit;
 mod fill;
 mod parts;
+mod search;
 #[cfg(test)]
 pub(crate) mod tests;
 mod walk;
@@ -20,6 +21,7 @@ pub(crate) use build::{
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
+pub(crate) use search::{Descent, Touch};
 pub(crate) use walk::{KeyBuffer, Walk};
 
 use crate::arena::prefetch_bytes;
@@ -29,9 +31,6 @@ use crate::format::{
     OVERFLOW_LEN, VALUE_OVERFLOW, VALUE_UNPLACED,
 };
 use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
-use crate::seeded::seeded;
-use std::cmp::Ordering;
-use std::hint::select_unpredictable;
 use std::ops::Range;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
@@ -118,16 +117,6 @@ impl<'a> Encoded<'a> {
 /// Bytes of the payload behind a tag.
 fn payload_len(tag: u16) -> usize {
     if tag >= VALUE_UNPLACED { OVERFLOW_LEN } else { usize::from(tag) }
-}
-
-/// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
-fn head_of(suffix: &[u8]) -> u32 {
-    if let Some(first) = suffix.first_chunk::<4>() {
-        return u32::from_be_bytes(*first);
-    }
-    let mut padded = [0; 4];
-    padded[..suffix.len()].copy_from_slice(suffix);
-    u32::from_be_bytes(padded)
 }
 
 /// Where the parts of a tree page begin.
@@ -235,76 +224,11 @@ impl<'a> Node<'a> {
         self.rest_in(Layout::of(self.bytes), cell)
     }
 
-    /// Compares a key's part after the prefix with a cell whose head is the same.
-    #[inline]
-    fn compare_tie(self, layout: Layout, suffix: &[u8], cell: usize) -> Ordering {
-        let (len, rest) = self.rest_in(layout, cell);
-        if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
-            return Ordering::Equal;
-        }
-        if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
-            return suffix.len().cmp(&len);
-        }
-        if seeded!(TiedHeadsCompareByLength) {
-            return suffix.len().cmp(&len).then_with(|| suffix[HEAD_LEN..].cmp(rest));
-        }
-        suffix[HEAD_LEN..].cmp(rest)
-    }
-
-    /// The slot that holds `key`, or the slot where it belongs.
-    pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
-        self.search_in(Layout::of(self.bytes), key)
-    }
-
-    #[inline]
-    fn search_in(self, layout: Layout, key: &[u8]) -> Result<usize, usize> {
-        let prefix = &self.bytes[HEADER_LEN..HEADER_LEN + layout.prefix];
-        let Some(suffix) = strip_prefix(key, prefix) else {
-            return Err(if key < prefix { 0 } else { layout.count });
-        };
-        let head = head_of(suffix);
-        let heads = self.heads(layout);
-        let first = lower_bound(heads, head);
-        if heads.get(first).is_none_or(|&slot| u32::from_le_bytes(slot) != head) {
-            return Err(first);
-        }
-        match self.compare_tie(layout, suffix, self.cell(layout, first)) {
-            Ordering::Equal => Ok(first),
-            Ordering::Less => Err(first),
-            Ordering::Greater => self.search_tied(layout, suffix, first + 1),
-        }
-    }
-
-    /// Searches the slots from `first` that share the head of `suffix`.
-    fn search_tied(self, layout: Layout, suffix: &[u8], first: usize) -> Result<usize, usize> {
-        let heads = self.heads(layout);
-        let head = head_of(suffix);
-        let tied = heads[first..].partition_point(|&slot| u32::from_le_bytes(slot) == head);
-        let (mut low, mut high) = (first, first + tied);
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.compare_tie(layout, suffix, self.cell(layout, middle)) {
-                Ordering::Equal => return Ok(middle),
-                Ordering::Less => high = middle,
-                Ordering::Greater => low = middle + 1,
-            }
-        }
-        Err(low)
-    }
-
     /// Asks for where the cells of some slots begin, before they are wanted.
     pub(crate) fn prefetch_cells(self, slots: Range<usize>) {
         let layout = Layout::of(self.bytes);
         for at in slots {
             prefetch_bytes(&self.bytes[self.cell(layout, at)..], 1);
-        }
-    }
-
-    /// The child of a branch whose keys include `key`.
-    pub(crate) fn child_for(self, key: &[u8]) -> usize {
-        match self.search(key) {
-            Ok(separator) => separator + 1,
-            Err(child) => child,
         }
     }
 
@@ -318,18 +242,6 @@ impl<'a> Node<'a> {
         let from = layout.children + at * CHILD_LEN;
         let child = &self.bytes[from..from + CHILD_LEN];
         ChildRef { id: PageId(get_u32(child, 0)), checksum: get_u32(child, 4) }
-    }
-
-    /// What a step down for `key` leads to: at once, since a lookup does nothing else.
-    #[inline]
-    pub(crate) fn descend(self, key: &[u8]) -> Descent<'a> {
-        let layout = Layout::of(self.bytes);
-        match (layout.is_leaf, self.search_in(layout, key)) {
-            (true, Ok(at)) => Descent::Value(self.value_in(layout, at)),
-            (true, Err(_)) => Descent::Absent,
-            (false, Ok(separator)) => Descent::Child(self.child_in(layout, separator + 1)),
-            (false, Err(at)) => Descent::Child(self.child_in(layout, at)),
-        }
     }
 
     /// Appends the key of slot `at` to `out`.
@@ -376,59 +288,21 @@ impl<'a> Node<'a> {
 
     #[inline]
     fn value_in(self, layout: Layout, at: usize) -> Value<'a> {
-        let payload = self.payload_in(layout, at);
-        let field = |from| get_u32(payload.bytes, from);
-        match payload.tag {
+        self.payload_in(layout, at).value()
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// The value of which this is the encoding.
+    #[inline]
+    fn value(self) -> Value<'a> {
+        let field = |from| get_u32(self.bytes, from);
+        match self.tag {
             VALUE_OVERFLOW => {
                 Value::Overflow(Run { len: field(0), first: PageId(field(4)), checksum: field(8) })
             }
             VALUE_UNPLACED => Value::Unplaced { len: field(0), handle: field(4) },
-            _ => Value::Inline(payload.bytes),
+            _ => Value::Inline(self.bytes),
         }
     }
-}
-
-/// Where a lookup goes from a page.
-pub(crate) enum Descent<'a> {
-    Child(ChildRef),
-    Value(Value<'a>),
-    Absent,
-}
-
-/// The first of `heads` that is not below `head`.
-///
-/// No step branches on a comparison, since it could not be predicted. The last heads are compared
-/// all, four at a time, and always as many, so that the loop's end is no surprise either.
-#[inline]
-fn lower_bound(heads: &[[u8; HEAD_LEN]], head: u32) -> usize {
-    const LINEAR: usize = 16;
-    let is_below = |slot: &[u8; HEAD_LEN]| u32::from_le_bytes(*slot) < head;
-    let (mut base, mut len) = (0, heads.len());
-    while len > LINEAR {
-        let half = len / 2;
-        base = select_unpredictable(is_below(&heads[base + half - 1]), base + half, base);
-        len -= half;
-    }
-    // All heads in front of `base` are below.
-    let first = base.min(heads.len().saturating_sub(LINEAR));
-    // Counts of the heads' own width, which fill a vector register.
-    let count = |heads: &[[u8; HEAD_LEN]]| {
-        heads.iter().map(|slot| u32::from(is_below(slot))).sum::<u32>() as usize
-    };
-    match heads[first..].first_chunk::<LINEAR>() {
-        Some(window) => first + count(window),
-        None => first + count(&heads[first..]),
-    }
-}
-
-/// The rest of a key after a prefix; both are short as a rule, so that a call would cost more
-/// than the comparison.
-#[inline]
-fn strip_prefix<'k>(key: &'k [u8], prefix: &[u8]) -> Option<&'k [u8]> {
-    let (start, suffix) = key.split_at_checked(prefix.len())?;
-    let (words, rest) = prefix.as_chunks::<4>();
-    let (start_words, start_rest) = start.as_chunks::<4>();
-    let same = words.iter().zip(start_words).all(|(a, b)| a == b)
-        && rest.iter().zip(start_rest).all(|(a, b)| a == b);
-    same.then_some(suffix)
 }

@@ -8,7 +8,7 @@
 use super::Expected;
 use crate::arena::Peeked;
 use crate::format::HEADER_TXN;
-use crate::node::{Descent, Node, Value};
+use crate::node::{Descent, Node, Touch, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
@@ -66,11 +66,11 @@ impl At {
     }
 
     #[inline(always)]
-    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8]) -> Step<'l, 'a> {
+    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8], touch: Touch) -> Step<'l, 'a> {
         let Some((page, found)) = self.peek(pages) else {
             return Step::End(Seen::Missing(self));
         };
-        match Node::new(page.bytes).descend(key) {
+        match Node::new(page.bytes).descend(key, touch) {
             Descent::Value(value) => Step::End(Seen::There(page, value)),
             Descent::Absent => Step::End(Seen::Absent),
             Descent::Child(child) => Step::Down(At::below(child, found)),
@@ -85,11 +85,16 @@ impl At {
 
 /// Looks a key up in pages at hand, from a root on.
 #[inline(always)]
-pub(crate) fn look<'l, 'a>(root: At, pages: &'l impl PageLook<'a>, key: &[u8]) -> Seen<'l, 'a> {
+pub(crate) fn look<'l, 'a>(
+    root: At,
+    pages: &'l impl PageLook<'a>,
+    key: &[u8],
+    touch: Touch,
+) -> Seen<'l, 'a> {
     let mut at = root;
     loop {
         at.prefetch(pages);
-        match at.step(pages, key) {
+        match at.step(pages, key, touch) {
             Step::Down(next) => at = next,
             Step::End(seen) => return seen,
         }
@@ -131,7 +136,7 @@ pub(crate) fn look_all<'l, 'a: 'l>(
     while running > 0 {
         for (number, (key, place)) in keys.iter().zip(&mut places).enumerate() {
             let Some(at) = *place else { continue };
-            match at.step(pages, key) {
+            match at.step(pages, key, Touch::Beginning) {
                 Step::Down(next) => {
                     next.prefetch(pages);
                     *place = Some(next);

@@ -75,15 +75,18 @@ impl Sticky {
 }
 
 /// Refuses keys that are empty or too long.
+#[inline]
 fn check_key(page_size: usize, key: &[u8]) -> Result<()> {
     let limit = key_len_max(page_size);
+    if (1..=limit).contains(&key.len()) { Ok(()) } else { Err(refuse_key(limit, key)) }
+}
+
+#[cold]
+fn refuse_key(limit: usize, key: &[u8]) -> Error {
     if key.is_empty() {
-        return Err(Error::invalid("a key has at least one byte"));
+        return Error::invalid("a key has at least one byte");
     }
-    if key.len() > limit {
-        return Err(Error::too_large("key", limit as u64, key.len() as u64));
-    }
-    Ok(())
+    Error::too_large("key", limit as u64, key.len() as u64)
 }
 
 /// Refuses values that are too long.

@@ -10,7 +10,7 @@ use crate::arena::Peeked;
 use crate::catalog::Record;
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::node::{Node, Run, Value};
+use crate::node::{Node, Run, Touch, Value};
 use crate::page::Page;
 use crate::pager::Sight;
 use crate::readers::Snapshot;
@@ -57,6 +57,8 @@ pub(crate) fn run_view<R>(
 /// What a lookup does with a value where it found it.
 trait Take<'t> {
     type Out;
+    /// How much of the value is wanted at once.
+    const TOUCH: Touch;
     /// The value lies at `range` of a page that is looked at.
     fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> Self::Out;
     /// The value lies at `range` of a page.
@@ -70,6 +72,7 @@ struct Copy;
 
 impl Take<'_> for Copy {
     type Out = Vec<u8>;
+    const TOUCH: Touch = Touch::Whole;
 
     #[inline]
     fn peeked(page: Peeked<'_, '_>, range: Range<usize>) -> Vec<u8> {
@@ -90,6 +93,7 @@ struct Lend;
 
 impl<'t> Take<'t> for Lend {
     type Out = ValueRef<'t>;
+    const TOUCH: Touch = Touch::Beginning;
 
     #[inline]
     fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> ValueRef<'t> {
@@ -124,6 +128,12 @@ impl Place {
             Value::Unplaced { .. } => unreachable!("a sealed page holds no value without pages"),
         }
     }
+}
+
+/// A value that was read for the lookup.
+enum Found {
+    Paged(Page, Range<usize>),
+    Owned(Vec<u8>),
 }
 
 impl<'t> ReadOnlyTxn<'t> {
@@ -163,8 +173,8 @@ impl<'t> ReadOnlyTxn<'t> {
     fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
         self.check(key)?;
         let Some(root) = self.root() else { return Err(Error::NotFound) };
-        let Some(pages) = self.look() else { return self.find_below::<T>(root, key) };
-        let place = match look(root, &pages, key) {
+        let Some(pages) = self.look() else { return self.find_elsewhere::<T>(Err(root), key) };
+        let place = match look(root, &pages, key, T::TOUCH) {
             Seen::There(page, value) => match Place::of(page.bytes, value) {
                 Place::Here(range) => return Ok(T::peeked(page, range)),
                 Place::Run(run) => Ok(run),
@@ -173,20 +183,35 @@ impl<'t> ReadOnlyTxn<'t> {
             Seen::Missing(at) => Err(at),
         };
         drop(pages);
-        match place {
-            Ok(run) => self.read_run(run).map(T::owned),
-            Err(at) => self.find_below::<T>(at, key),
+        self.find_elsewhere::<T>(place, key)
+    }
+
+    // The value goes on from here, and not from where it was found: a place in memory that both
+    // ways to it fill is copied, and the copy waits for what was just written.
+    #[inline(always)]
+    fn find_elsewhere<T: Take<'t>>(
+        &self,
+        place: std::result::Result<Run, At>,
+        key: &[u8],
+    ) -> Result<T::Out> {
+        let found = match place {
+            Ok(run) => self.read_run(run).map(Found::Owned),
+            Err(at) => self.find_below(at, key),
+        };
+        match found? {
+            Found::Paged(page, range) => Ok(T::paged(page, range)),
+            Found::Owned(bytes) => Ok(T::owned(bytes)),
         }
     }
 
     /// Goes on where a page is to be read first.
     #[cold]
-    fn find_below<T: Take<'t>>(&self, at: At, key: &[u8]) -> Result<T::Out> {
+    fn find_below(&self, at: At, key: &[u8]) -> Result<Found> {
         let found = self.sticky.note(find_below(&self.core.pager, at, key))?;
         let Some((page, at)) = found else { return Err(Error::NotFound) };
         match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
-            Place::Here(range) => Ok(T::paged(page, range)),
-            Place::Run(run) => self.read_run(run).map(T::owned),
+            Place::Here(range) => Ok(Found::Paged(page, range)),
+            Place::Run(run) => self.read_run(run).map(Found::Owned),
         }
     }
 

@@ -1,0 +1,208 @@
+//! Tree pages: finding a key (part of node, layer L3).
+//!
+//! Owns: [`Descent`], and the search of a page by the heads of its keys, then by their rests.
+//! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
+
+use super::{Layout, Node, Value};
+use crate::arena::{LINE_BYTES, prefetch_bytes};
+use crate::format::{HEAD_LEN, HEADER_LEN};
+use crate::page::ChildRef;
+use crate::seeded::seeded;
+use std::cmp::Ordering;
+use std::hint::select_unpredictable;
+
+/// Where a lookup goes from a page.
+pub(crate) enum Descent<'a> {
+    Child(ChildRef),
+    Value(Value<'a>),
+    Absent,
+}
+
+/// How much of a value whoever looks it up will touch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    Beginning,
+    Whole,
+}
+
+/// Where the heads of a page say that a key is.
+enum Rank<'k> {
+    /// If the page holds it, here or further behind: this slot has the head of the key's part
+    /// behind the prefix.
+    Tied(usize, &'k [u8]),
+    /// Not there; it belongs here.
+    Between(usize),
+}
+
+impl<'a> Node<'a> {
+    /// The slot that holds `key`, or the slot where it belongs.
+    pub(crate) fn search(self, key: &[u8]) -> Result<usize, usize> {
+        self.search_in(Layout::of(self.bytes), key)
+    }
+
+    #[inline]
+    fn search_in(self, layout: Layout, key: &[u8]) -> Result<usize, usize> {
+        let (first, suffix) = match self.rank(layout, key) {
+            Rank::Tied(first, suffix) => (first, suffix),
+            Rank::Between(at) => return Err(at),
+        };
+        match self.compare_tie(layout, suffix, self.cell(layout, first)) {
+            Ordering::Equal => Ok(first),
+            Ordering::Less => Err(first),
+            Ordering::Greater => self.search_tied(layout, suffix, first + 1),
+        }
+    }
+
+    #[inline(always)]
+    fn rank(self, layout: Layout, key: &[u8]) -> Rank<'_> {
+        let Some(suffix) = self.strip_prefix(layout, key) else {
+            let prefix = &self.bytes[HEADER_LEN..HEADER_LEN + layout.prefix];
+            return Rank::Between(if key < prefix { 0 } else { layout.count });
+        };
+        let head = head_of(suffix);
+        // The heads, and what lies behind them.
+        let (heads, _) = self.bytes[layout.heads..].as_chunks();
+        let first = lower_bound(heads, layout.count, head);
+        if first < layout.count && u32::from_le_bytes(heads[first]) == head {
+            return Rank::Tied(first, suffix);
+        }
+        Rank::Between(first)
+    }
+
+    /// The rest of a key after the page's prefix, if it has it. A prefix is short as a rule, so
+    /// that a call would cost more than the comparison.
+    #[inline(always)]
+    fn strip_prefix(self, layout: Layout, key: &[u8]) -> Option<&[u8]> {
+        let (start, suffix) = key.split_at_checked(layout.prefix)?;
+        let behind = &self.bytes[HEADER_LEN..];
+        if let (Some(word), Some(other)) = (key.first_chunk(), behind.first_chunk())
+            && layout.prefix <= size_of::<u64>()
+        {
+            let differing = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
+            let bits = u32::try_from(layout.prefix * 8).expect("a word has few bits");
+            let behind = u64::MAX.checked_shl(bits).unwrap_or(0);
+            return (differing & !behind == 0).then_some(suffix);
+        }
+        (*start == behind[..layout.prefix]).then_some(suffix)
+    }
+
+    /// Compares a key's part after the prefix with a cell whose head is the same.
+    #[inline]
+    pub(super) fn compare_tie(self, layout: Layout, suffix: &[u8], cell: usize) -> Ordering {
+        let (len, rest) = self.rest_in(layout, cell);
+        compare_rests(suffix, len, rest)
+    }
+
+    /// Searches the slots from `first` that share the head of `suffix`.
+    #[cold]
+    fn search_tied(self, layout: Layout, suffix: &[u8], first: usize) -> Result<usize, usize> {
+        let heads = self.heads(layout);
+        let head = head_of(suffix);
+        let tied = heads[first..].partition_point(|&slot| u32::from_le_bytes(slot) == head);
+        let (mut low, mut high) = (first, first + tied);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.compare_tie(layout, suffix, self.cell(layout, middle)) {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => high = middle,
+                Ordering::Greater => low = middle + 1,
+            }
+        }
+        Err(low)
+    }
+
+    /// The child of a branch whose keys include `key`.
+    pub(crate) fn child_for(self, key: &[u8]) -> usize {
+        self.child_for_in(Layout::of(self.bytes), key)
+    }
+
+    #[inline(always)]
+    fn child_for_in(self, layout: Layout, key: &[u8]) -> usize {
+        match self.search_in(layout, key) {
+            Ok(separator) => separator + 1,
+            Err(child) => child,
+        }
+    }
+
+    /// What a step down for `key` leads to: at once, since a lookup does nothing else.
+    #[inline(always)]
+    pub(crate) fn descend(self, key: &[u8], touch: Touch) -> Descent<'a> {
+        let layout = Layout::of(self.bytes);
+        if !layout.is_leaf {
+            return Descent::Child(self.child_in(layout, self.child_for_in(layout, key)));
+        }
+        let Rank::Tied(first, suffix) = self.rank(layout, key) else { return Descent::Absent };
+        let cell = self.cell(layout, first);
+        // Lengths are known when the first line is here; where cells are longer than that, the
+        // next ones are asked for together with it.
+        if touch == Touch::Whole && layout.count * LINE_BYTES < self.bytes.len() {
+            prefetch_bytes(&self.bytes[cell..], CELL_LINES);
+        }
+        let (len, rest) = self.rest_in(layout, cell);
+        match compare_rests(suffix, len, rest) {
+            Ordering::Equal => Descent::Value(self.payload_behind(cell, rest.len()).value()),
+            Ordering::Less => Descent::Absent,
+            Ordering::Greater => match self.search_tied(layout, suffix, first + 1) {
+                Ok(at) => Descent::Value(self.value_in(layout, at)),
+                Err(_) => Descent::Absent,
+            },
+        }
+    }
+}
+
+/// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
+#[inline]
+pub(super) fn head_of(suffix: &[u8]) -> u32 {
+    if let Some(first) = suffix.first_chunk() {
+        return u32::from_be_bytes(*first);
+    }
+    let byte = |at: usize| suffix.get(at).copied().unwrap_or(0);
+    u32::from_be_bytes([byte(0), byte(1), byte(2), 0])
+}
+
+/// Compares two keys whose prefix and head are the same: of one the part behind the prefix, of
+/// the other that part's length, and what follows its head.
+#[inline(always)]
+fn compare_rests(suffix: &[u8], len: usize, rest: &[u8]) -> Ordering {
+    if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
+        return Ordering::Equal;
+    }
+    if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
+        return suffix.len().cmp(&len);
+    }
+    if seeded!(TiedHeadsCompareByLength) {
+        return suffix.len().cmp(&len).then_with(|| suffix[HEAD_LEN..].cmp(rest));
+    }
+    suffix[HEAD_LEN..].cmp(rest)
+}
+
+/// Lines of a cell that are asked for together.
+const CELL_LINES: usize = 4;
+
+/// Heads that are compared all, and always as many, so that the end of the loop is no surprise.
+const WINDOW: usize = 24;
+
+/// The first of the first `count` heads that is not below `head`.
+///
+/// No step branches on a comparison, since it could not be predicted.
+#[inline(always)]
+fn lower_bound(heads: &[[u8; HEAD_LEN]], count: usize, head: u32) -> usize {
+    let is_below = |slot: &[u8; HEAD_LEN]| u32::from_le_bytes(*slot) < head;
+    let (mut base, mut len) = (0, count);
+    while len > WINDOW {
+        let half = len / 2;
+        base = select_unpredictable(is_below(&heads[base + half - 1]), base + half, base);
+        len -= half;
+    }
+    let below = match heads[base..].first_chunk::<WINDOW>() {
+        // What lies behind the heads may be below too; but heads ascend, so that it only counts
+        // if all are.
+        Some(window) => {
+            let bit = |(at, slot)| u32::from(is_below(slot)) << at;
+            let bits = window.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit);
+            bits.trailing_ones() as usize
+        }
+        None => heads[base..base + len].iter().filter(|slot| is_below(slot)).count(),
+    };
+    base + below.min(len)
+}
