@@ -17,6 +17,10 @@
 //! then looks at the pins and through the slots. Full fences stand between the two steps of each,
 //! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
 
+mod empties;
+
+pub(crate) use empties::Empties;
+
 use crate::seeded::seeded;
 use crate::slots::{Entered, Seat, Slots};
 #[cfg(loom)]
@@ -82,15 +86,6 @@ pub(crate) struct Retired {
     /// Who looks at frames in this epoch or a later one has not seen the tag. `None` before the
     /// next reclaiming.
     since: Option<u64>,
-}
-
-/// Frames that hold nothing.
-pub(crate) struct Empties {
-    /// A bit for each frame.
-    words: Vec<u64>,
-    count: usize,
-    /// No word from this one on has a bit.
-    end: usize,
 }
 
 /// Bytes that a frame of this page size takes.
@@ -181,14 +176,15 @@ impl Arena {
     ///
     /// # Safety
     /// The frame is pinned, or the caller entered an epoch, before it saw the frame's tag, and
-    /// the slice does not outlive that.
+    /// the slice does not outlive that. `page` is where the frame's page is.
     #[inline(always)]
-    unsafe fn bytes(&self, frame: u32) -> &[u8] {
+    #[cfg_attr(not(loom), expect(unused_variables, reason = "the models note what is read"))]
+    unsafe fn bytes_at(&self, frame: u32, page: NonNull<u8>) -> &[u8] {
         #[cfg(loom)]
         self.pages[frame as usize].read();
-        // SAFETY: the page lies in the region, was written before its tag appeared, and is not
-        // written before the frame is reclaimed, which the caller rules out.
-        unsafe { std::slice::from_raw_parts(self.page(frame).as_ptr(), self.page_size) }
+        // SAFETY: the page lies in the region, which does not move; it was written before its tag
+        // appeared, and is not written before the frame is reclaimed, which the caller rules out.
+        unsafe { std::slice::from_raw_parts(page.as_ptr(), self.page_size) }
     }
 
     /// The bytes of a frame that nobody else can touch.
@@ -210,7 +206,7 @@ impl Arena {
         header.used.store(0, Ordering::Relaxed);
         let is_early = seeded!(TagSeenBeforePage);
         header.tag.store(tag, if is_early { Ordering::Relaxed } else { Ordering::Release });
-        Pin { arena: Arc::clone(self), frame }
+        Pin::new(self, frame)
     }
 
     /// The tag of a frame; it may be gone the next moment.
@@ -226,7 +222,7 @@ impl Arena {
         }
         header.pins.fetch_add(1, Ordering::SeqCst);
         fence_after_rmw();
-        let pin = Pin { arena: Arc::clone(self), frame };
+        let pin = Pin::new(self, frame);
         // If the tag is gone, the drop of the pin takes it back.
         (header.tag.load(Ordering::Acquire) == tag).then(|| {
             header.note_use();
@@ -279,19 +275,26 @@ impl Arena {
     }
 
     /// Asks for the first lines of a frame; behind a short frame those of the next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
-        let first = self.at(frame).as_ptr();
-        (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+        prefetch_lines(self.at(frame).as_ptr(), lines);
+    }
+}
+
+/// Asks for some lines, rounded up to fours: a step for each would cost more than the line.
+#[inline(always)]
+fn prefetch_lines(first: *const u8, lines: usize) {
+    const TOGETHER: usize = 4;
+    for four in 0..lines.div_ceil(TOGETHER) {
+        let first = first.wrapping_add(four * TOGETHER * LINE_BYTES);
+        (0..TOGETHER).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
     }
 }
 
 /// Asks for the first lines of some bytes, before they are wanted.
 #[inline]
 pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
-    let first = bytes.as_ptr();
-    let lines = lines.min(bytes.len() / LINE_BYTES);
-    (0..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+    prefetch_lines(bytes.as_ptr(), lines.min(bytes.len() / LINE_BYTES));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -323,61 +326,6 @@ impl Header {
     }
 }
 
-impl Empties {
-    fn all(frames: u32) -> Empties {
-        let count = frames as usize;
-        let mut words = vec![u64::MAX; count.div_ceil(64)];
-        if let Some(last) = words.last_mut()
-            && !count.is_multiple_of(64)
-        {
-            *last = (1 << (count % 64)) - 1;
-        }
-        let end = words.len();
-        Empties { words, count, end }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Takes this frame if it is empty.
-    pub(crate) fn take_only(&mut self, wanted: u32) -> Option<Empty> {
-        let (word, bit) = (wanted as usize / 64, wanted % 64);
-        let is_empty = self.words.get(word).is_some_and(|bits| bits >> bit & 1 == 1);
-        is_empty.then(|| self.take_bit(word, bit))
-    }
-
-    /// Takes this frame if it is empty, or else any.
-    pub(crate) fn take(&mut self, wanted: u32) -> Option<Empty> {
-        if let Some(empty) = self.take_only(wanted) {
-            return Some(empty);
-        }
-        // From the end, where the homes of pages are that a small file does not have.
-        while self.words[..self.end].last().is_some_and(|&bits| bits == 0) {
-            self.end -= 1;
-        }
-        let bits = *self.words[..self.end].last()?;
-        Some(self.take_bit(self.end - 1, bits.ilog2()))
-    }
-
-    fn take_bit(&mut self, word: usize, bit: u32) -> Empty {
-        self.words[word] &= !(1 << bit);
-        self.count -= 1;
-        let first = u32::try_from(word * 64).expect("frames are counted in 32 bits");
-        Empty { frame: first + bit }
-    }
-
-    /// Gives a frame back.
-    #[expect(clippy::needless_pass_by_value, reason = "the right to write the frame ends here")]
-    pub(crate) fn put(&mut self, empty: Empty) {
-        let Empty { frame } = empty;
-        let word = frame as usize / 64;
-        self.words[word] |= 1 << (frame % 64);
-        self.count += 1;
-        self.end = self.end.max(word + 1);
-    }
-}
-
 impl Empty {
     pub(crate) fn frame(&self) -> u32 {
         self.frame
@@ -388,20 +336,32 @@ impl Empty {
 pub(crate) struct Pin {
     arena: Arc<Arena>,
     frame: u32,
+    /// Where the page is, so that a step of a cursor need not work it out.
+    page: NonNull<u8>,
 }
 
+// SAFETY: a pin is a shared reference to a page that nobody writes, beside atomics.
+unsafe impl Send for Pin {}
+// SAFETY: as above.
+unsafe impl Sync for Pin {}
+
 impl Pin {
+    /// The pin of a frame whose pins were added to.
+    fn new(arena: &Arc<Arena>, frame: u32) -> Pin {
+        Pin { arena: Arc::clone(arena), frame, page: arena.page(frame) }
+    }
+
     #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the pin holds the frame, and the slice borrows from the pin.
-        unsafe { self.arena.bytes(self.frame) }
+        unsafe { self.arena.bytes_at(self.frame, self.page) }
     }
 }
 
 impl Clone for Pin {
     fn clone(&self) -> Pin {
         self.arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
-        Pin { arena: Arc::clone(&self.arena), frame: self.frame }
+        Pin::new(&self.arena, self.frame)
     }
 }
 
@@ -419,22 +379,22 @@ pub(crate) struct Looking<'a> {
 
 impl<'a> Looking<'a> {
     /// Asks for the first lines of a frame, before it is known what it holds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
         self.arena.prefetch(frame, lines);
     }
 
     /// The frame, if it has this tag.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_, 'a>> {
-        let header = self.arena.header(frame);
+        let (header, page) = (self.arena.header(frame), self.arena.page(frame));
         if header.tag.load(Ordering::Acquire) != tag {
             return None;
         }
         header.note_use();
         // SAFETY: this thread entered an epoch before it saw the tag, and the slice borrows from
         // the time in which it stays.
-        let bytes = unsafe { self.arena.bytes(frame) };
+        let bytes = unsafe { self.arena.bytes_at(frame, page) };
         Some(Peeked { looking: self, frame, bytes })
     }
 }
@@ -458,7 +418,7 @@ impl<'a> Peeked<'_, 'a> {
         if place.is_none() {
             arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
         }
-        Pinned { arena, frame: self.frame, place }
+        Pinned { arena, frame: self.frame, page: arena.page(self.frame), place }
     }
 
     /// Holds the frame beyond the life of whoever looks at it. `arena` is the frame's.
@@ -466,7 +426,7 @@ impl<'a> Peeked<'_, 'a> {
         assert!(std::ptr::eq(Arc::as_ptr(arena), self.looking.arena), "the frame's arena");
         // As above: whoever retires the frame waits for this epoch, and sees the pin then.
         arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
-        Pin { arena: Arc::clone(arena), frame: self.frame }
+        Pin::new(arena, self.frame)
     }
 }
 
@@ -474,15 +434,21 @@ impl<'a> Peeked<'_, 'a> {
 pub(crate) struct Pinned<'a> {
     arena: &'a Arena,
     frame: u32,
+    page: NonNull<u8>,
     /// Where a slot says so; else the frame's pins do.
     place: Option<&'a AtomicU32>,
 }
+
+// SAFETY: as for `Pin`.
+unsafe impl Send for Pinned<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned<'_> {}
 
 impl Pinned<'_> {
     #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the pin holds the frame, and the slice borrows from the pin.
-        unsafe { self.arena.bytes(self.frame) }
+        unsafe { self.arena.bytes_at(self.frame, self.page) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns: [`Walk`], a leaf's layout, decoded once; [`KeyBuffer`], in which keys are made whole.
 //! Must not know: trees.
 
-use super::{Layout, Node, payload_len};
+use super::{Layout, Node};
 use crate::format::{
     HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, VALUE_UNPLACED,
 };
@@ -65,27 +65,20 @@ impl Walk {
         Walk { prefix, heads: layout.heads, offsets: layout.offsets }
     }
 
-    /// Whether the leaf refers to the value of slot `at` instead of holding it.
+    /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Returns the value,
+    /// or `None` where the leaf refers to it.
     #[inline(always)]
-    pub(crate) fn is_reference(self, bytes: &[u8], at: usize) -> bool {
-        self.header(bytes, at).tag >= VALUE_UNPLACED
-    }
-
-    #[inline(always)]
-    fn header(self, bytes: &[u8], at: usize) -> Header {
+    pub(crate) fn entry<'a>(
+        self,
+        bytes: &'a [u8],
+        at: usize,
+        key: &mut KeyBuffer,
+    ) -> Option<&'a [u8]> {
         let cell = usize::from(get_u16(bytes, self.offsets + at * OFFSET_LEN));
-        // Both lengths in one read.
-        let [len @ .., tag_low, tag_high] = get_u32(bytes, cell).to_le_bytes();
-        let len = usize::from(u16::from_le_bytes(len));
-        Header { cell, len, tag: u16::from_le_bytes([tag_low, tag_high]) }
-    }
-
-    /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Returns the value
-    /// as the leaf holds it.
-    #[inline(always)]
-    pub(crate) fn entry<'a>(self, bytes: &'a [u8], at: usize, key: &mut KeyBuffer) -> &'a [u8] {
-        let Header { cell, len, tag } = self.header(bytes, at);
         let head = get_u32(bytes, self.heads + at * HEAD_LEN).to_be_bytes();
+        // Both lengths in one read.
+        let [low, high, tag @ ..] = get_u32(bytes, cell).to_le_bytes();
+        let (len, tag) = (usize::from(u16::from_le_bytes([low, high])), u16::from_le_bytes(tag));
         let rest = len.saturating_sub(HEAD_LEN);
         let behind = &bytes[cell + LEAF_CELL_HEADER..];
         match (behind.first_chunk::<STEP>(), key.bytes[self.prefix..].first_chunk_mut::<ROOM>()) {
@@ -96,13 +89,6 @@ impl Walk {
             _ => key.copy_rest(self.prefix, head, &behind[..rest]),
         }
         key.len = self.prefix + len;
-        &behind[rest..rest + payload_len(tag)]
+        (tag < VALUE_UNPLACED).then(|| &behind[rest..rest + usize::from(tag)])
     }
-}
-
-/// The lengths in a cell, and where it begins.
-struct Header {
-    cell: usize,
-    len: usize,
-    tag: u16,
 }

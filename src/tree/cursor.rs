@@ -231,26 +231,21 @@ impl Cursor {
     /// Lends entry `at` of the leaf.
     #[inline(always)]
     fn show(&mut self, pages: &dyn PageRead, at: usize) -> Result<Option<Lent<'_>>> {
-        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        if self.walk.is_reference(leaf.bytes(), at) {
-            return self.show_large(pages, at);
+        // Each field by itself, so that the leaf is looked at once: what is lent borrows from it.
+        let Cursor { leaf, walk, key, value, state, at: next, low, high, .. } = self;
+        let Some(leaf) = &*leaf else { return Err(misplaced()) };
+        if let Some(held) = walk.entry(leaf.bytes(), at, key) {
+            return Ok(Some((key.key(), held)));
         }
-        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        let value = self.walk.entry(leaf.bytes(), at, &mut self.key);
-        Ok(Some((self.key.key(), value)))
-    }
-
-    /// Lends an entry whose value is not in the leaf.
-    #[cold]
-    fn show_large(&mut self, pages: &dyn PageRead, at: usize) -> Result<Option<Lent<'_>>> {
-        self.value.clear();
-        let leaf = self.leaf.as_ref().ok_or_else(misplaced);
-        let read = leaf.and_then(|leaf| {
-            self.walk.entry(leaf.bytes(), at, &mut self.key);
-            leaf.append_value(pages, at, &mut self.value)
-        });
-        self.stick(read)?;
-        Ok(Some((self.key.key(), &self.value)))
+        if let Err(error) = leaf.replace_value(pages, at, value) {
+            if !seeded!(IteratorGoesOnAfterError) {
+                *state = State::Failed(Fault::keep(error));
+                // The next step has to look at the state.
+                (*next, *low, *high) = (0, 0, 0);
+            }
+            return Err(error);
+        }
+        Ok(Some((key.key(), value)))
     }
 
     /// Copies entry `at` of the leaf. A value too large for a leaf goes from the file to the
@@ -266,13 +261,12 @@ impl Cursor {
         key.clear();
         value.clear();
         let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        let is_reference = self.walk.is_reference(leaf.bytes(), at);
         let held = self.walk.entry(leaf.bytes(), at, &mut self.key);
         key.extend_from_slice(self.key.key());
-        if is_reference {
+        let Some(held) = held else {
             let read = leaf.append_value(pages, at, value);
             return self.stick(read);
-        }
+        };
         value.extend_from_slice(held);
         Ok(())
     }

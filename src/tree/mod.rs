@@ -249,6 +249,13 @@ impl Held {
         }
     }
 
+    /// Fills `out` with the value at `at` of a leaf, which refers to it.
+    #[cold]
+    fn replace_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        self.append_value(pages, at, out)
+    }
+
     /// Appends the value at `at` of a leaf to `out`.
     fn append_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
         match (self.node().value(at), self) {
