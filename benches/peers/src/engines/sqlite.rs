@@ -64,7 +64,8 @@ fn look_up(
         }
         Ok(())
     });
-    Ok(found.optional()?.unwrap_or(()))
+    found.optional()?;
+    Ok(())
 }
 
 impl Sqlite {
