@@ -167,7 +167,8 @@ impl BTree {
     }
 
     /// The number of the newest durable state: it grows with every commit that changed
-    /// something, and with nothing else. Commits that share a flush share a number.
+    /// something, and with nothing else. Commits that share a flush share a number. A transaction
+    /// that leaves its buckets empty or missing, as they were, has changed nothing.
     pub fn current_seq(&self) -> u64 {
         self.core.readers.newest().txn.0
     }

@@ -228,6 +228,66 @@ fn a_transaction_that_changes_nothing_touches_nothing() {
 }
 
 #[test]
+fn a_transaction_that_leaves_its_buckets_empty_or_missing_as_before_touches_nothing() {
+    let (vfs, watch) = Watch::memory();
+    let db = on(watch.clone()).open(NAME).unwrap();
+    let large = vec![b'v'; 10_000];
+    db.exec("empty", |_| Ok(())).unwrap();
+    db.exec("full", |txn| txn.put("k", "v")).unwrap();
+    let before = (db.current_seq(), vfs.read_file(NAME));
+    let put_and_del = |txn: &mut Txn<'_>| {
+        (0..300).try_for_each(|i| txn.put(key(i), &large))?;
+        (0..300).try_for_each(|i| txn.del(key(i)))
+    };
+    let silent: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("entries of an empty bucket", &|| db.exec("empty", put_and_del)),
+        ("a range of them", &|| {
+            db.exec("empty", |txn| {
+                txn.put("k", "v")?;
+                txn.delete_range::<[u8]>(..).map(drop)
+            })
+        }),
+        ("a bucket made and dropped", &|| {
+            db.exec_multi(|multi| {
+                multi.exec("new", |txn| txn.put("k", "v"))?;
+                multi.del_bucket("new")
+            })
+        }),
+        ("a bucket dropped and made", &|| {
+            db.exec_multi(|multi| {
+                multi.exec("full", |txn| txn.get("k").map(drop))?;
+                multi.del_bucket("empty")?;
+                multi.exec("empty", |_| Ok(()))
+            })
+        }),
+    ];
+    for (name, call) in silent {
+        let (counts, done) = watch.during(call);
+        done.unwrap();
+        assert!(counts.is_silent(), "{name}: {counts:?}");
+        assert_eq!(db.current_seq(), before.0, "{name}");
+    }
+    assert_eq!(vfs.read_file(NAME), before.1);
+    // What looks alike and is none of them.
+    let loud: [&dyn Fn() -> Result<()>; 4] = [
+        &|| db.exec("full", |txn| txn.del("k").and(txn.put("k", "v"))),
+        &|| db.exec("full", |txn| txn.del("k")),
+        &|| {
+            db.exec_multi(|multi| {
+                multi.exec("empty", |txn| txn.put("k", "v")).and(multi.del_bucket("full"))
+            })
+        },
+        &|| db.exec_multi(|multi| multi.del_bucket("empty").and(multi.exec("new", |_| Ok(())))),
+    ];
+    for (number, call) in (1..).zip(loud) {
+        call().unwrap();
+        assert_eq!(db.current_seq(), before.0 + number);
+    }
+    assert_eq!(db.buckets().unwrap(), ["new"]);
+    assert_eq!(db.verify().map(|report| report.is_sound()), Ok(true));
+}
+
+#[test]
 fn touching_a_missing_bucket_makes_it_and_an_empty_one_is_not_missing() {
     let (vfs, watch) = Watch::memory();
     let db = on(watch.clone()).open(NAME).unwrap();

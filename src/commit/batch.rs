@@ -9,7 +9,7 @@ use crate::page::TxnId;
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::tree::{Edit, Freed, PageRead, Tree};
+use crate::tree::{Edit, Freed, PageRead, Root, Tree};
 use std::collections::BTreeMap;
 
 /// A bucket that the batch changed.
@@ -17,6 +17,23 @@ use std::collections::BTreeMap;
 pub(crate) enum Bucket {
     Live(Tree),
     Dropped,
+}
+
+/// A bucket without entries.
+#[derive(PartialEq, Eq)]
+enum Hollow {
+    Missing,
+    Empty,
+}
+
+impl Bucket {
+    fn hollow(&self) -> Option<Hollow> {
+        match self {
+            Bucket::Dropped => Some(Hollow::Missing),
+            Bucket::Live(Tree { root: Root::Empty, .. }) => Some(Hollow::Empty),
+            Bucket::Live(_) => None,
+        }
+    }
 }
 
 /// Changes on top of a sealed state.
@@ -92,6 +109,24 @@ impl Batch {
             return;
         }
         self.freed.truncate(mark.freed);
+    }
+
+    /// Whether the transaction changed buckets, and left each of them as it was: missing, or
+    /// empty. Entries are not compared, which would cost more than it finds. A compaction lets
+    /// time pass without a change of a bucket, and is no such transaction.
+    pub(super) fn left_all_as_it_was(&self, pages: &dyn PageRead) -> bool {
+        let is_as_it_was = |(name, old): (&Vec<u8>, &Option<Bucket>)| {
+            let old = match old {
+                Some(bucket) => bucket.hollow(),
+                // Where the catalog cannot be read, the flush says so.
+                None => match self.base.catalog.find(pages, name, self.base.txn) {
+                    Ok(found) => found.map_or(Bucket::Dropped, Bucket::Live).hollow(),
+                    Err(_) => None,
+                },
+            };
+            old.is_some() && old == self.buckets.get(name).and_then(Bucket::hollow)
+        };
+        !self.undo.is_empty() && self.undo.iter().all(is_as_it_was)
     }
 
     /// Ends the transaction; it cannot be taken back alone any more.

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`WriteGuard`], which undoes the transaction unless it is finished, and [`Outcome`].
 //! Must not know: what the transaction does, or how a batch is flushed.
+//! Keeps: txn-ids-increase (a transaction that leaves all as it was makes no commit).
 
 use super::batch::{Batch, Mark};
 use super::{Core, Packing, Writer};
@@ -51,7 +52,8 @@ impl<'a> WriteGuard<'a> {
     }
 
     /// Leaves the transaction's changes in the batch, and waits until they are durable, and with
-    /// them all that the transaction may have seen.
+    /// them all that the transaction may have seen. A transaction that leaves all buckets as they
+    /// were has no changes.
     ///
     /// # Errors
     /// What the flush says. The state is then the one before, or, after a failed sync, nobody
@@ -60,10 +62,13 @@ impl<'a> WriteGuard<'a> {
         let Some(mut writer) = self.writer.take() else {
             return Err(Error::internal("a transaction ended twice"));
         };
-        writer.batch.settle();
-        if outcome == Outcome::Changed {
-            writer.batch.changes += 1;
+        let batch = &mut writer.batch;
+        if outcome == Outcome::Changed && batch.left_all_as_it_was(&self.core.pager) {
+            batch.roll_back(self.mark);
+        } else if outcome == Outcome::Changed {
+            batch.changes += 1;
         }
+        batch.settle();
         let ticket =
             if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
         let waiter = self.core.join(ticket);

@@ -80,6 +80,21 @@ impl Contents {
         undo.push(Undo::Entry { bucket: Arc::clone(name), key: key.clone(), old });
     }
 
+    /// Whether each bucket that these changes name is missing now and was before, or is empty now
+    /// and was before. Such changes need no commit.
+    pub(super) fn is_hollow_as_before(&self, changes: &[Undo]) -> bool {
+        let names = changes.iter().map(|change| match change {
+            Undo::Entry { bucket: name, .. } | Undo::Bucket { name, .. } => name,
+        });
+        let len = |contents: &Contents, name: &str| contents.bucket(name).map(Bucket::len);
+        if changes.is_empty() || names.clone().any(|name| len(self, name).unwrap_or(0) > 0) {
+            return false;
+        }
+        let mut before = self.clone();
+        changes.iter().rev().for_each(|change| before.take_back(change));
+        names.into_iter().all(|name| len(&before, name) == len(self, name))
+    }
+
     pub(super) fn take_back(&mut self, change: &Undo) {
         match change {
             Undo::Bucket { name, old: Some(old) } => {

@@ -204,7 +204,7 @@ impl Oracle {
         let mut undo = self.running.take().expect("a write transaction runs");
         if *end != Ending::Done {
             roll_back(&mut self.now, &mut undo, 0);
-        } else if effect == Effect::Changed {
+        } else if effect == Effect::Changed && !self.now.is_hollow_as_before(&undo) {
             self.seq += 1;
             self.history.push_back(undo);
         }
