@@ -281,14 +281,33 @@ impl Arena {
     }
 }
 
-/// Asks for some lines, rounded up to fours: a step for each would cost more than the line.
+/// Asks for some lines, rounded up to fours, without a loop for as few as a search touches: its
+/// steps would cost more than the lines.
 #[inline(always)]
 fn prefetch_lines(first: *const u8, lines: usize) {
-    const TOGETHER: usize = 4;
-    for four in 0..lines.div_ceil(TOGETHER) {
-        let first = first.wrapping_add(four * TOGETHER * LINE_BYTES);
-        (0..TOGETHER).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+    let ask = |from: usize| {
+        (from..from + 4).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+    };
+    ask(0);
+    if lines > 4 {
+        ask(4);
     }
+    if lines > 8 {
+        ask(8);
+    }
+    if lines > 12 {
+        ask(12);
+    }
+    if lines > 16 {
+        ask(16);
+    }
+    if lines > 20 {
+        ask(20);
+    }
+    if lines > 24 {
+        ask(24);
+    }
+    (28..lines).step_by(4).for_each(ask);
 }
 
 /// Asks for the first lines of some bytes, before they are wanted.

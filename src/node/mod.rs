@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod edit;
 mod fill;
+mod heads;
 mod parts;
 mod search;
 #[cfg(test)]
@@ -141,7 +142,7 @@ impl Layout {
 
     #[inline]
     fn new(is_leaf: bool, count: usize, prefix: usize) -> Layout {
-        let children = HEADER_LEN + prefix.next_multiple_of(4);
+        let children = HEADER_LEN + ((prefix + 3) & !3);
         let heads = if is_leaf { children } else { children + (count + 1) * CHILD_LEN };
         let offsets = heads + count * HEAD_LEN;
         let end = offsets + count * OFFSET_LEN;

@@ -3,13 +3,13 @@
 //! Owns: [`Descent`], and the search of a page by the heads of its keys, then by their rests.
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
+use super::heads::lower_bound;
 use super::{Layout, Node, Value};
 use crate::arena::{LINE_BYTES, prefetch_bytes};
 use crate::format::{HEAD_LEN, HEADER_LEN};
 use crate::page::ChildRef;
 use crate::seeded::seeded;
 use std::cmp::Ordering;
-use std::hint::select_unpredictable;
 
 /// Where a lookup goes from a page.
 pub(crate) enum Descent<'a> {
@@ -49,7 +49,7 @@ impl<'a> Node<'a> {
         match self.compare_tie(layout, suffix, self.cell(layout, first)) {
             Ordering::Equal => Ok(first),
             Ordering::Less => Err(first),
-            Ordering::Greater => self.search_tied(layout, suffix, first + 1),
+            Ordering::Greater => self.search_tied(suffix, first + 1),
         }
     }
 
@@ -95,7 +95,9 @@ impl<'a> Node<'a> {
 
     /// Searches the slots from `first` that share the head of `suffix`.
     #[cold]
-    fn search_tied(self, layout: Layout, suffix: &[u8], first: usize) -> Result<usize, usize> {
+    fn search_tied(self, suffix: &[u8], first: usize) -> Result<usize, usize> {
+        // Handed over, it would lie in memory on every way to here.
+        let layout = Layout::of(self.bytes);
         let heads = self.heads(layout);
         let head = head_of(suffix);
         let tied = heads[first..].partition_point(|&slot| u32::from_le_bytes(slot) == head);
@@ -142,7 +144,7 @@ impl<'a> Node<'a> {
         match compare_rests(suffix, len, rest) {
             Ordering::Equal => Descent::Value(self.payload_behind(cell, rest.len()).value()),
             Ordering::Less => Descent::Absent,
-            Ordering::Greater => match self.search_tied(layout, suffix, first + 1) {
+            Ordering::Greater => match self.search_tied(suffix, first + 1) {
                 Ok(at) => Descent::Value(self.value_in(layout, at)),
                 Err(_) => Descent::Absent,
             },
@@ -178,31 +180,3 @@ fn compare_rests(suffix: &[u8], len: usize, rest: &[u8]) -> Ordering {
 
 /// Lines of a cell that are asked for together.
 const CELL_LINES: usize = 4;
-
-/// Heads that are compared all, and always as many, so that the end of the loop is no surprise.
-const WINDOW: usize = 24;
-
-/// The first of the first `count` heads that is not below `head`.
-///
-/// No step branches on a comparison, since it could not be predicted.
-#[inline(always)]
-fn lower_bound(heads: &[[u8; HEAD_LEN]], count: usize, head: u32) -> usize {
-    let is_below = |slot: &[u8; HEAD_LEN]| u32::from_le_bytes(*slot) < head;
-    let (mut base, mut len) = (0, count);
-    while len > WINDOW {
-        let half = len / 2;
-        base = select_unpredictable(is_below(&heads[base + half - 1]), base + half, base);
-        len -= half;
-    }
-    let below = match heads[base..].first_chunk::<WINDOW>() {
-        // What lies behind the heads may be below too; but heads ascend, so that it only counts
-        // if all are.
-        Some(window) => {
-            let bit = |(at, slot)| u32::from(is_below(slot)) << at;
-            let bits = window.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit);
-            bits.trailing_ones() as usize
-        }
-        None => heads[base..base + len].iter().filter(|slot| is_below(slot)).count(),
-    };
-    base + below.min(len)
-}

@@ -6,6 +6,7 @@
 pub(crate) mod anatomy;
 mod dense;
 mod halves;
+mod heads;
 mod hostile;
 pub(crate) mod keys;
 mod row;

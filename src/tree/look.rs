@@ -91,11 +91,14 @@ pub(crate) fn look<'l, 'a>(
     key: &[u8],
     touch: Touch,
 ) -> Seen<'l, 'a> {
+    // The root is at hand, since every lookup begins there.
     let mut at = root;
     loop {
-        at.prefetch(pages);
         match at.step(pages, key, touch) {
-            Step::Down(next) => at = next,
+            Step::Down(next) => {
+                next.prefetch(pages);
+                at = next;
+            }
             Step::End(seen) => return seen,
         }
     }
