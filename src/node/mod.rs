@@ -23,7 +23,7 @@ pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
 pub(crate) use search::{Descent, Touch};
-pub(crate) use walk::{KeyBuffer, Walk};
+pub(crate) use walk::{Leaf, Walk, Way};
 
 use crate::arena::prefetch_bytes;
 use crate::format::{
@@ -245,11 +245,17 @@ impl<'a> Node<'a> {
         ChildRef { id: PageId(get_u32(child, 0)), checksum: get_u32(child, 4) }
     }
 
+    /// The head of slot `at`, what follows it in the key, and the length of both together.
+    #[inline]
+    fn suffix(self, layout: Layout, at: usize) -> ([u8; HEAD_LEN], &'a [u8], usize) {
+        let (len, rest) = self.rest_in(layout, self.cell(layout, at));
+        (u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes(), rest, len)
+    }
+
     /// Appends the key of slot `at` to `out`.
     pub(crate) fn append_key(self, at: usize, out: &mut Vec<u8>) {
         let layout = Layout::of(self.bytes);
-        let (len, rest) = self.rest_in(layout, self.cell(layout, at));
-        let head = u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes();
+        let (head, rest, len) = self.suffix(layout, at);
         out.reserve(layout.prefix + len);
         out.extend_from_slice(self.prefix());
         out.extend_from_slice(&head[..len.min(HEAD_LEN)]);

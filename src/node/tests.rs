@@ -12,3 +12,4 @@ pub(crate) mod keys;
 mod row;
 mod twin;
 mod units;
+mod walk;

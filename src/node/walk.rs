@@ -1,13 +1,19 @@
 //! Tree pages: walking over the entries of a leaf (part of node, layer L3).
 //!
-//! Owns: [`Walk`], a leaf's layout, decoded once; [`KeyBuffer`], in which keys are made whole.
-//! Must not know: trees.
+//! Owns: [`Walk`], a place in a leaf that is held, and the steps from there.
+//! Must not know: trees. Keeps: bytes-never-panic (whatever a leaf says of its cells, no step
+//! leaves it).
+//!
+//! A step looks at its entry twice: it finds where the entry's parts are, and then takes them. The
+//! compiler sees that what was compared in the first half holds in the second. What it cannot see
+//! is unsafe here: that bytes stay where they are as long as their leaf is held, and that the
+//! arrays of a leaf were found to lie in it when it was entered.
 
-use super::{Layout, Node};
-use crate::format::{
-    HEAD_LEN, HEADER_LEN, HEADER_PREFIX, LEAF_CELL_HEADER, OFFSET_LEN, VALUE_UNPLACED,
-};
-use crate::page::{get_u16, get_u32};
+use super::{Layout, Node, Value};
+use crate::buffer::Buffer;
+use crate::format::{HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN, PAGE_SIZE_MAX, VALUE_UNPLACED};
+use crate::page::{Page, get_u32};
+use std::ptr::NonNull;
 
 /// A key's rest is copied in one step of this many bytes, where the page has them: what is too
 /// much is overwritten later. A copy of a length that is not known costs three times as much.
@@ -15,80 +21,259 @@ const STEP: usize = 32;
 /// What such a step fills behind the prefix.
 const ROOM: usize = HEAD_LEN + STEP;
 
-/// A key that is made whole, in a buffer that is used again for each.
-#[derive(Debug, Default)]
-pub(crate) struct KeyBuffer {
-    /// The key, and bytes of no meaning behind it.
-    bytes: Vec<u8>,
-    len: usize,
+/// Which way a step goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Forward,
+    Backward,
 }
 
-impl KeyBuffer {
-    #[inline(always)]
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
+/// A leaf that is held: its bytes stay where they are when this moves, and nobody writes them.
+#[derive(Debug)]
+pub(crate) enum Leaf {
+    Sealed(Page),
+    /// Who writes to another clone gets a copy.
+    Built(Buffer),
+}
 
-    /// Makes room for a prefix and most of the keys that have it.
-    fn make_room(&mut self, prefix: usize) {
-        if self.bytes.len() < prefix + ROOM {
-            self.bytes.resize(prefix + ROOM, 0);
+impl Leaf {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Leaf::Sealed(page) => page.bytes(),
+            Leaf::Built(bytes) => bytes,
         }
     }
-
-    /// Puts the rest of a key behind the prefix, however long it is.
-    #[cold]
-    fn copy_rest(&mut self, prefix: usize, head: [u8; HEAD_LEN], rest: &[u8]) {
-        self.make_room(prefix + rest.len());
-        let (to, behind) = self.bytes[prefix..].split_at_mut(HEAD_LEN);
-        to.copy_from_slice(&head);
-        behind[..rest.len()].copy_from_slice(rest);
-    }
 }
 
-/// Where the parts of a leaf's entries begin.
-#[derive(Clone, Copy, Debug, Default)]
+/// A place between two entries of a leaf, or nowhere.
+#[derive(Debug)]
 pub(crate) struct Walk {
-    prefix: usize,
+    leaf: Option<Leaf>,
+    /// Where the bytes of the leaf are.
+    bytes: NonNull<[u8]>,
+    /// Where its arrays begin. They lie in its bytes, with at least `high` slots.
     heads: usize,
     offsets: usize,
+    /// The slot behind the place, between `low` and `high`.
+    at: usize,
+    /// The first slot that is walked over.
+    low: usize,
+    /// Behind the last of them.
+    high: usize,
+    /// The key that was shown last, and bytes of no meaning behind it. It begins with the leaf's
+    /// prefix, and has room for a step behind that.
+    key: Vec<u8>,
+    key_len: usize,
+    prefix: usize,
+}
+
+// SAFETY: what `bytes` points to belongs to `leaf`, which may go to another thread.
+unsafe impl Send for Walk {}
+// SAFETY: through a shared reference a walk is only read.
+unsafe impl Sync for Walk {}
+
+/// An entry that can be stepped over at once, and where its parts are.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain {
+    /// The place behind the step.
+    to: usize,
+    head: [u8; HEAD_LEN],
+    cell: usize,
+    /// Of the key behind the prefix.
+    key_len: usize,
+    value: usize,
+    value_len: usize,
+}
+
+impl Default for Walk {
+    fn default() -> Walk {
+        Walk {
+            leaf: None,
+            bytes: NonNull::from(&[]),
+            heads: 0,
+            offsets: 0,
+            at: 0,
+            low: 0,
+            high: 0,
+            key: Vec::new(),
+            key_len: 0,
+            prefix: 0,
+        }
+    }
 }
 
 impl Walk {
-    /// The layout of a leaf, whose prefix is put into the buffer. Call it again after each change
-    /// of the leaf or of the buffer.
-    pub(crate) fn begin(leaf: Node<'_>, key: &mut KeyBuffer) -> Walk {
-        let layout = Layout::of(leaf.bytes);
-        let prefix = usize::from(get_u16(leaf.bytes, HEADER_PREFIX));
-        key.make_room(prefix);
-        key.bytes[..prefix].copy_from_slice(&leaf.bytes[HEADER_LEN..HEADER_LEN + prefix]);
-        Walk { prefix, heads: layout.heads, offsets: layout.offsets }
+    /// Takes the place in front of the first entry of a leaf.
+    pub(crate) fn enter(&mut self, leaf: Leaf) {
+        self.leave();
+        let bytes = leaf.bytes();
+        let layout = Layout::of(bytes);
+        assert!(layout.is_leaf && layout.end <= bytes.len(), "a leaf's arrays lie in it");
+        assert!(bytes.len() <= PAGE_SIZE_MAX as usize, "a page of a known size");
+        let prefix = Node::new(bytes).prefix();
+        make_room(&mut self.key, prefix.len() + ROOM);
+        self.key[..prefix.len()].copy_from_slice(prefix);
+        (self.prefix, self.key_len) = (prefix.len(), 0);
+        (self.heads, self.offsets) = (layout.heads, layout.offsets);
+        self.bytes = NonNull::from(self.leaf.insert(leaf).bytes());
+        self.high = layout.count;
     }
 
-    /// Puts the key of slot `at` into the buffer, which holds the leaf's prefix. Returns the value,
-    /// or `None` where the leaf refers to it.
-    #[inline(always)]
-    pub(crate) fn entry<'a>(
-        self,
-        bytes: &'a [u8],
-        at: usize,
-        key: &mut KeyBuffer,
-    ) -> Option<&'a [u8]> {
-        let cell = usize::from(get_u16(bytes, self.offsets + at * OFFSET_LEN));
-        let head = get_u32(bytes, self.heads + at * HEAD_LEN).to_be_bytes();
-        // Both lengths in one read.
-        let [low, high, tag @ ..] = get_u32(bytes, cell).to_le_bytes();
-        let (len, tag) = (usize::from(u16::from_le_bytes([low, high])), u16::from_le_bytes(tag));
-        let rest = len.saturating_sub(HEAD_LEN);
-        let behind = &bytes[cell + LEAF_CELL_HEADER..];
-        match (behind.first_chunk::<STEP>(), key.bytes[self.prefix..].first_chunk_mut::<ROOM>()) {
-            (Some(step), Some(out)) if rest <= STEP => {
-                out[..HEAD_LEN].copy_from_slice(&head);
-                out[HEAD_LEN..].copy_from_slice(step);
-            }
-            _ => key.copy_rest(self.prefix, head, &behind[..rest]),
-        }
-        key.len = self.prefix + len;
-        (tag < VALUE_UNPLACED).then(|| &behind[rest..rest + usize::from(tag)])
+    /// Goes nowhere.
+    pub(crate) fn leave(&mut self) {
+        (self.at, self.low, self.high) = (0, 0, 0);
+        self.bytes = NonNull::from(&[]);
+        self.leaf = None;
     }
+
+    pub(crate) fn leaf(&self) -> Option<&Leaf> {
+        self.leaf.as_ref()
+    }
+
+    pub(crate) fn node(&self) -> Option<Node<'_>> {
+        self.leaf.as_ref().map(|leaf| Node::new(leaf.bytes()))
+    }
+
+    /// Keeps to the slots `low..high` of the leaf.
+    pub(crate) fn bound(&mut self, low: usize, high: usize) {
+        let count = self.node().map_or(0, Node::count);
+        assert!(low <= high && high <= count, "bounds within a leaf");
+        (self.low, self.high) = (low, high);
+        self.place(self.at);
+    }
+
+    /// Goes in front of a slot, or to the bound that lies between.
+    pub(crate) fn place(&mut self, at: usize) {
+        self.at = at.clamp(self.low, self.high);
+    }
+
+    /// The slot behind the place.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The first slot that is walked over.
+    pub(crate) fn low(&self) -> usize {
+        self.low
+    }
+
+    /// Behind the last slot that is walked over.
+    pub(crate) fn high(&self) -> usize {
+        self.high
+    }
+
+    /// The slot that a step goes over, and the place behind it.
+    #[inline(always)]
+    fn ahead(&self, way: Way) -> Option<(usize, usize)> {
+        match way {
+            Way::Forward => (self.at < self.high).then(|| (self.at, self.at + 1)),
+            Way::Backward => {
+                (self.low < self.at && self.at <= self.high).then(|| (self.at - 1, self.at - 1))
+            }
+        }
+    }
+
+    /// The entry that a step goes over, if the leaf has it and most are like it: the key's rest is
+    /// short and not at the end of the page, and the value lies in the leaf.
+    #[inline(always)]
+    pub(crate) fn look(&self, way: Way) -> Option<Plain> {
+        let (at, to) = self.ahead(way)?;
+        let bytes = self.bytes();
+        // SAFETY: the arrays lie in the bytes, and `at` is below `high`.
+        let offset = unsafe { field(bytes, self.offsets + at * OFFSET_LEN) };
+        // SAFETY: as above.
+        let head = u32::from_le_bytes(unsafe { field(bytes, self.heads + at * HEAD_LEN) });
+        let cell = usize::from(u16::from_le_bytes(offset));
+        let step = bytes.get(cell..cell + LEAF_CELL_HEADER + STEP)?;
+        // Both lengths in one read.
+        let [low, high, tag @ ..] = get_u32(step, 0).to_le_bytes();
+        let key_len = usize::from(u16::from_le_bytes([low, high]));
+        // A tag that is no length is longer than a page.
+        const { assert!(VALUE_UNPLACED as usize + LEAF_CELL_HEADER > PAGE_SIZE_MAX as usize) };
+        let value_len = usize::from(u16::from_le_bytes(tag));
+        let value = cell + LEAF_CELL_HEADER + key_len.max(HEAD_LEN) - HEAD_LEN;
+        if key_len > ROOM || value + value_len > bytes.len() {
+            return None;
+        }
+        Some(Plain { to, head: head.to_be_bytes(), cell, key_len, value, value_len })
+    }
+
+    /// Steps over an entry that was looked at, and lends it.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, plain: Plain) -> (&[u8], &[u8]) {
+        // SAFETY: as for `bytes`; what is written below are other fields.
+        let bytes = unsafe { self.bytes.as_ref() };
+        let value = &bytes[plain.value..plain.value + plain.value_len];
+        let step = &bytes[plain.cell..plain.cell + LEAF_CELL_HEADER + STEP];
+        let key = self.key.as_mut_slice();
+        // SAFETY: there is room for a step behind the prefix.
+        let out = unsafe { key.get_unchecked_mut(self.prefix..self.prefix + ROOM) };
+        out[..HEAD_LEN].copy_from_slice(&plain.head);
+        out[HEAD_LEN..].copy_from_slice(&step[LEAF_CELL_HEADER..]);
+        self.at = plain.to;
+        self.key_len = self.prefix + plain.key_len.min(ROOM);
+        // SAFETY: as above, since the key is no longer than that.
+        (unsafe { key.get_unchecked(..self.key_len) }, value)
+    }
+
+    /// Steps over whatever entry, and shows its key. Returns its slot, if the leaf has it.
+    pub(crate) fn step(&mut self, way: Way) -> Option<usize> {
+        let (at, to) = self.ahead(way)?;
+        self.show(at);
+        self.at = to;
+        Some(at)
+    }
+
+    /// Makes the key of a slot whole.
+    pub(crate) fn show(&mut self, at: usize) {
+        let Some(leaf) = &self.leaf else { return };
+        let node = Node::new(leaf.bytes());
+        let (head, rest, key_len) = node.suffix(Layout::of(node.bytes), at);
+        make_room(&mut self.key, self.prefix + HEAD_LEN + rest.len());
+        let (out, behind) = self.key[self.prefix..].split_at_mut(HEAD_LEN);
+        out.copy_from_slice(&head);
+        behind[..rest.len()].copy_from_slice(rest);
+        self.key_len = self.prefix + key_len;
+    }
+
+    /// The key that was shown last; empty before the first.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key[..self.key_len]
+    }
+
+    /// The value of a slot, if the leaf holds it.
+    pub(crate) fn held_value(&self, at: usize) -> Option<&[u8]> {
+        let payload = self.node()?.payload(at);
+        (payload.tag < VALUE_UNPLACED).then_some(payload.bytes)
+    }
+
+    /// What a slot holds.
+    pub(crate) fn value(&self, at: usize) -> Option<Value<'_>> {
+        self.node().map(|node| node.value(at))
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: they are those of the leaf, which stay as they are as long as it is held, and it
+        // is held as long as `self` is not changed; without a leaf there are none.
+        unsafe { self.bytes.as_ref() }
+    }
+}
+
+fn make_room(key: &mut Vec<u8>, len: usize) {
+    if key.len() < len {
+        key.resize(len, 0);
+    }
+}
+
+/// The bytes of a field.
+///
+/// # Safety
+/// It lies in the bytes.
+#[inline(always)]
+unsafe fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    // SAFETY: the caller says so.
+    let field = unsafe { bytes.get_unchecked(at..at + N) };
+    field.try_into().expect("the range has so many bytes")
 }

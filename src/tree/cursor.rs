@@ -4,10 +4,10 @@
 //! Must not know: transactions. Keeps: snapshot-stable, errors-stick, sorted-keys (from leaf to
 //! leaf).
 
-use super::{At, Expected, Held, PageRead, Root, Tree};
+use super::{At, Dirty, Expected, Held, PageRead, Root, Tree};
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
-use crate::node::{KeyBuffer, Node, Walk};
+use crate::node::{Leaf, Node, Value, Walk, Way};
 use crate::seeded::seeded;
 
 /// An entry that is lent until the cursor moves.
@@ -15,8 +15,6 @@ pub(crate) type Lent<'a> = (&'a [u8], &'a [u8]);
 
 /// A position between two entries of a tree, which does not change under it.
 ///
-/// What a step needs of the leaf is decoded when the leaf is entered; a step within it copies the
-/// key's parts together and nothing else.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     tree: Tree,
@@ -26,19 +24,12 @@ pub(crate) struct Cursor {
     /// The branches from the root to the leaf. Empty below a branch when the leaf was looked for:
     /// then the path is built when the leaf is left.
     path: Vec<Step>,
-    leaf: Option<Held>,
+    walk: Walk,
+    /// The leaf, where it is dirty: it holds large values.
+    dirty: Option<Dirty>,
     /// Behind a leaf that was looked for: the next one, if they have the same parent.
     next: Option<At>,
-    walk: Walk,
-    /// The leaf's entry behind the position, between `low` and `high`.
-    at: usize,
-    /// The first of the leaf's entries within the bounds.
-    low: usize,
-    /// Behind the last of them.
-    high: usize,
     state: State,
-    /// The key that was shown last.
-    key: KeyBuffer,
     /// A value that is too large for a leaf.
     value: Vec<u8>,
     /// The key at the edge of the leaf that was left last.
@@ -58,13 +49,6 @@ enum State {
     Fresh,
     Placed,
     Failed(Fault),
-}
-
-/// Which way a step goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Forward,
-    Backward,
 }
 
 /// Where a descent goes.
@@ -107,14 +91,10 @@ impl Cursor {
             from,
             to,
             path: Vec::new(),
-            leaf: None,
-            next: None,
             walk: Walk::default(),
-            at: 0,
-            low: 0,
-            high: 0,
+            dirty: None,
+            next: None,
             state: State::Fresh,
-            key: KeyBuffer::default(),
             value: Vec::new(),
             edge: Vec::new(),
         }
@@ -136,12 +116,14 @@ impl Cursor {
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     #[inline(always)]
-    pub(crate) fn forward(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
-        if self.at >= self.high && !self.enter(pages, Way::Forward)? {
-            return Ok(None);
+    pub(crate) fn forward<'p>(
+        &mut self,
+        pages: impl Fn() -> &'p dyn PageRead,
+    ) -> Result<Option<Lent<'_>>> {
+        match self.walk.look(Way::Forward) {
+            Some(plain) => Ok(Some(self.walk.take(plain))),
+            None => self.lend(pages(), Way::Forward),
         }
-        self.at += 1;
-        self.show(pages, self.at - 1)
     }
 
     /// Steps over the previous entry and lends it. `None` at the beginning.
@@ -149,12 +131,14 @@ impl Cursor {
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     #[inline(always)]
-    pub(crate) fn backward(&mut self, pages: &dyn PageRead) -> Result<Option<Lent<'_>>> {
-        if self.at <= self.low && !self.enter(pages, Way::Backward)? {
-            return Ok(None);
+    pub(crate) fn backward<'p>(
+        &mut self,
+        pages: impl Fn() -> &'p dyn PageRead,
+    ) -> Result<Option<Lent<'_>>> {
+        match self.walk.look(Way::Backward) {
+            Some(plain) => Ok(Some(self.walk.take(plain))),
+            None => self.lend(pages(), Way::Backward),
         }
-        self.at -= 1;
-        self.show(pages, self.at)
     }
 
     /// Steps over the next entry and puts it into the buffers. `false` at the end.
@@ -168,11 +152,7 @@ impl Cursor {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
-        if self.at >= self.high && !self.enter(pages, Way::Forward)? {
-            return Ok(false);
-        }
-        self.at += 1;
-        self.copy(pages, self.at - 1, key, value).map(|()| true)
+        self.copy(pages, Way::Forward, key, value)
     }
 
     /// Steps over the previous entry and puts it into the buffers. `false` at the beginning.
@@ -186,16 +166,12 @@ impl Cursor {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
-        if self.at <= self.low && !self.enter(pages, Way::Backward)? {
-            return Ok(false);
-        }
-        self.at -= 1;
-        self.copy(pages, self.at, key, value).map(|()| true)
+        self.copy(pages, Way::Backward, key, value)
     }
 
     /// The key that was shown last; empty before the first step.
     pub(crate) fn key(&self) -> &[u8] {
-        self.key.key()
+        self.walk.key()
     }
 
     /// The error that the cursor met.
@@ -224,57 +200,92 @@ impl Cursor {
     /// Forgets the position; the next step has to look at the state.
     fn leave(&mut self) {
         self.path.clear();
-        (self.leaf, self.next) = (None, None);
-        (self.at, self.low, self.high) = (0, 0, 0);
+        self.walk.leave();
+        (self.dirty, self.next) = (None, None);
     }
 
-    /// Lends entry `at` of the leaf.
-    #[inline(always)]
-    fn show(&mut self, pages: &dyn PageRead, at: usize) -> Result<Option<Lent<'_>>> {
-        // Each field by itself, so that the leaf is looked at once: what is lent borrows from it.
-        let Cursor { leaf, walk, key, value, state, at: next, low, high, .. } = self;
-        let Some(leaf) = &*leaf else { return Err(misplaced()) };
-        if let Some(held) = walk.entry(leaf.bytes(), at, key) {
-            return Ok(Some((key.key(), held)));
+    /// Steps over an entry of this leaf or another, and lends it.
+    #[cold]
+    #[inline(never)]
+    fn lend(&mut self, pages: &dyn PageRead, way: Way) -> Result<Option<Lent<'_>>> {
+        let at = match self.walk.step(way) {
+            Some(at) => at,
+            None if !self.reach(pages, way)? => return Ok(None),
+            None => match self.walk.look(way) {
+                Some(plain) => return Ok(Some(self.walk.take(plain))),
+                None => self.walk.step(way).ok_or_else(misplaced)?,
+            },
+        };
+        if self.walk.held_value(at).is_none() {
+            let mut value = std::mem::take(&mut self.value);
+            value.clear();
+            let read = self.append_value(pages, at, &mut value);
+            self.value = value;
+            self.stick(read)?;
         }
-        if let Err(error) = leaf.replace_value(pages, at, value) {
-            if !seeded!(IteratorGoesOnAfterError) {
-                *state = State::Failed(Fault::keep(error));
-                // The next step has to look at the state.
-                (*next, *low, *high) = (0, 0, 0);
-            }
-            return Err(error);
-        }
-        Ok(Some((key.key(), value)))
+        Ok(Some((self.walk.key(), self.walk.held_value(at).unwrap_or(&self.value))))
     }
 
-    /// Copies entry `at` of the leaf. A value too large for a leaf goes from the file to the
-    /// buffer.
+    /// Steps over an entry and puts it into the buffers. A value too large for a leaf goes from
+    /// the file to the buffer.
     #[inline(always)]
     fn copy(
         &mut self,
         pages: &dyn PageRead,
-        at: usize,
+        way: Way,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         key.clear();
         value.clear();
-        let Some(leaf) = &self.leaf else { return Err(misplaced()) };
-        let held = self.walk.entry(leaf.bytes(), at, &mut self.key);
-        key.extend_from_slice(self.key.key());
-        let Some(held) = held else {
-            let read = leaf.append_value(pages, at, value);
-            return self.stick(read);
+        match self.walk.look(way) {
+            Some(plain) => {
+                let (shown, held) = self.walk.take(plain);
+                key.extend_from_slice(shown);
+                value.extend_from_slice(held);
+                Ok(true)
+            }
+            None => self.copy_other(pages, way, key, value),
+        }
+    }
+
+    /// The same for an entry of another leaf, or one that is not as most are.
+    #[cold]
+    #[inline(never)]
+    fn copy_other(
+        &mut self,
+        pages: &dyn PageRead,
+        way: Way,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let at = match self.walk.step(way) {
+            Some(at) => at,
+            None if !self.reach(pages, way)? => return Ok(false),
+            None => self.walk.step(way).ok_or_else(misplaced)?,
         };
-        value.extend_from_slice(held);
+        key.extend_from_slice(self.walk.key());
+        let read = self.append_value(pages, at, value);
+        self.stick(read).map(|()| true)
+    }
+
+    /// Appends the value of slot `at` of the leaf.
+    fn append_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
+        match (self.walk.value(at), &self.dirty) {
+            (Some(Value::Inline(bytes)), _) => out.extend_from_slice(bytes),
+            (Some(Value::Overflow(run)), _) => pages.read_run(run, out)?,
+            (Some(Value::Unplaced { handle, .. }), Some(dirty)) => {
+                out.extend_from_slice(dirty.value(handle));
+            }
+            _ => return Err(Error::internal("a sealed page holds a value without pages")),
+        }
         Ok(())
     }
 
-    /// Goes on to a leaf with an entry to step over. `false` when there is none.
+    /// Goes to a leaf with an entry to step over. `false` when there is none.
     #[cold]
     #[inline(never)]
-    fn enter(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
+    fn reach(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
         self.check()?;
         let result = self.find_leaf(pages, way);
         self.stick(result)
@@ -299,11 +310,11 @@ impl Cursor {
             self.bound();
         }
         loop {
-            let Some(leaf) = &self.leaf else { return Ok(false) };
-            let count = leaf.node().count();
+            let Some(node) = self.walk.node() else { return Ok(false) };
+            let (at, low, high) = (self.walk.at(), self.walk.low(), self.walk.high());
             let (is_inside, is_bounded) = match way {
-                Way::Forward => (self.at < self.high, self.high < count),
-                Way::Backward => (self.at > self.low, self.low > 0),
+                Way::Forward => (at < high, high < node.count()),
+                Way::Backward => (at > low, low > 0),
             };
             if is_inside {
                 return Ok(true);
@@ -325,7 +336,8 @@ impl Cursor {
             if let Some((leaf, next)) = pages.leaf_at_hand(root, key) {
                 self.stand(Held::Clean(leaf), target);
                 self.next = next;
-                if let Some(next) = next.filter(|_| self.high - self.at < NEAR) {
+                let left = self.walk.high() - self.walk.at();
+                if let Some(next) = next.filter(|_| left < NEAR) {
                     pages.prefetch_search(next.child);
                 }
                 return Ok(());
@@ -353,24 +365,36 @@ impl Cursor {
 
     /// Takes a place in a leaf.
     fn stand(&mut self, leaf: Held, target: Target<'_>) {
-        self.at = target.choose(leaf.node());
-        self.walk = Walk::begin(leaf.node(), &mut self.key);
-        self.leaf = Some(leaf);
+        let leaf = match leaf {
+            Held::Clean(page) => {
+                self.dirty = None;
+                Leaf::Sealed(page)
+            }
+            Held::Dirty(dirty) => Leaf::Built(self.dirty.insert(dirty).bytes.clone()),
+        };
+        self.walk.enter(leaf);
+        let at = self.walk.node().map_or(0, |node| target.choose(node));
+        self.walk.place(at);
         self.bound();
-        if let Some(leaf) = &self.leaf {
+        if let (Target::Key(_), Some(node)) = (target, self.walk.node()) {
             // Cells lie anywhere in a leaf, and steps meet one after the other.
-            leaf.node().prefetch_cells(self.at..self.high.min(self.at + CELLS));
+            let at = self.walk.at();
+            node.prefetch_cells(at..self.walk.high().min(at + CELLS));
         }
     }
 
-    /// Builds the path to the leaf, whose edge is noted, in which the cursor stands.
+    /// Builds the path to the leaf in which the cursor stands.
     fn find_path(&mut self, pages: &dyn PageRead) -> Result<()> {
         if !self.path.is_empty() || matches!(self.tree.root, Root::Clean(_, 0)) {
             return Ok(());
         }
+        let Some(key) = self.walk.node().filter(|node| node.count() > 0).map(|node| node.key(0))
+        else {
+            return Ok(());
+        };
         let mut next = self.tree.held_root(pages)?;
         while let Some(held) = next.take_if(|held| !held.node().is_leaf()) {
-            let at = held.node().child_for(&self.edge);
+            let at = held.node().child_for(&key);
             if held.node().level() > 1 {
                 next = Some(held.child(pages, at, self.tree.txn)?);
             }
@@ -381,12 +405,14 @@ impl Cursor {
 
     /// Finds out which entries of the leaf lie within the bounds, and keeps to them.
     fn bound(&mut self) {
-        let Some(leaf) = &self.leaf else { return };
-        let node = leaf.node();
+        if self.from.is_empty() && self.to.is_none() {
+            return;
+        }
+        let Some(node) = self.walk.node() else { return };
         let rank = |key: &[u8]| node.search(key).unwrap_or_else(|at| at);
-        self.low = if self.from.is_empty() { 0 } else { rank(&self.from) };
-        self.high = self.to.as_deref().map_or(node.count(), rank).max(self.low);
-        self.at = self.at.clamp(self.low, self.high);
+        let low = if self.from.is_empty() { 0 } else { rank(&self.from) };
+        let high = self.to.as_deref().map_or(node.count(), rank).max(low);
+        self.walk.bound(low, high);
     }
 
     /// Moves to the neighbouring leaf. `false` when there is none; the position stays.
@@ -395,10 +421,10 @@ impl Cursor {
             Way::Forward => step.at < step.held.node().count(),
             Way::Backward => step.at > 0,
         };
-        self.note_edge(way);
         let target = if way == Way::Forward { Target::First } else { Target::Last };
         if let Some(At { child, expected }) = self.next.take().filter(|_| way == Way::Forward) {
             let leaf = Held::Clean(pages.read_node(child, expected)?);
+            self.note_edge(way);
             self.stand(leaf, target);
             return self.check_order(way).map(|()| true);
         }
@@ -409,6 +435,7 @@ impl Cursor {
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
         self.ask_for_next(pages, way);
+        self.note_edge(way);
         self.descend_from(pages, child, target)?;
         self.check_order(way)?;
         Ok(true)
@@ -425,34 +452,31 @@ impl Cursor {
 
     /// Notes the key at the leaf's edge that is crossed.
     fn note_edge(&mut self, way: Way) {
+        let count = self.walk.node().map_or(0, Node::count);
         self.edge.clear();
-        if let Some(leaf) = self.leaf.as_ref().map(Held::node)
-            && leaf.count() > 0
-        {
-            let last = if way == Way::Forward { leaf.count() - 1 } else { 0 };
-            leaf.append_key(last, &mut self.edge);
+        if count > 0 {
+            self.walk.show(if way == Way::Forward { count - 1 } else { 0 });
+            self.edge.extend_from_slice(self.walk.key());
         }
     }
 
     /// Checks that keys ascend from leaf to leaf. A page that is in a tree many times would
     /// otherwise be met once for each path that leads to it.
     fn check_order(&mut self, way: Way) -> Result<()> {
-        let Some(leaf) = &self.leaf else { return Ok(()) };
-        let node = leaf.node();
-        let is_ordered = node.count() > 0 && {
-            let first = if way == Way::Forward { 0 } else { node.count() - 1 };
-            self.walk.entry(leaf.bytes(), first, &mut self.key);
+        let count = self.walk.node().map_or(0, Node::count);
+        let is_ordered = count > 0 && {
+            self.walk.show(if way == Way::Forward { 0 } else { count - 1 });
             match way {
-                Way::Forward => self.edge.as_slice() < self.key.key(),
-                Way::Backward => self.key.key() < self.edge.as_slice(),
+                Way::Forward => self.edge.as_slice() < self.walk.key(),
+                Way::Backward => self.walk.key() < self.edge.as_slice(),
             }
         };
         if is_ordered {
             return Ok(());
         }
-        let page = match leaf {
-            Held::Clean(page) => Some(page.id().0),
-            Held::Dirty(_) => None,
+        let page = match self.walk.leaf() {
+            Some(Leaf::Sealed(page)) => Some(page.id().0),
+            _ => None,
         };
         let expected = "keys that ascend from leaf to leaf";
         Err(Error::corruption(page, Invariant::SortedKeys, expected, "others"))
@@ -460,5 +484,5 @@ impl Cursor {
 }
 
 fn misplaced() -> Error {
-    Error::internal("a cursor stands in a leaf when it steps")
+    Error::internal("a cursor stands before an entry when it steps")
 }

@@ -219,14 +219,6 @@ impl Held {
         }
     }
 
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Held::Clean(page) => page.bytes(),
-            Held::Dirty(dirty) => &dirty.bytes,
-        }
-    }
-
     /// A hint that child `at` will be wanted soon.
     fn prefetch_child(&self, pages: &dyn PageRead, at: usize) {
         if let Held::Dirty(dirty) = self
@@ -247,13 +239,6 @@ impl Held {
                 pages.read_node(node.child(at), expected).map(Held::Clean)
             }
         }
-    }
-
-    /// Fills `out` with the value at `at` of a leaf, which refers to it.
-    #[cold]
-    fn replace_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
-        out.clear();
-        self.append_value(pages, at, out)
     }
 
     /// Appends the value at `at` of a leaf to `out`.

@@ -111,7 +111,7 @@ impl Iter {
     /// its transaction.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.forward(&self.hold.core.pager))
+        self.sticky.note(self.cursor.forward(|| &self.hold.core.pager))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -121,7 +121,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.backward(&self.hold.core.pager))
+        self.sticky.note(self.cursor.backward(|| &self.hold.core.pager))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value too large for a page

@@ -114,7 +114,7 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.front = true;
-        let step = self.front.forward(&self.hold.core.pager);
+        let step = self.front.forward(|| &self.hold.core.pager);
         let is_left = match &step {
             Ok(Some((key, _))) => !self.has_moved.back || *key < self.back.key(),
             _ => false,
@@ -134,7 +134,7 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.back = true;
-        let step = self.back.backward(&self.hold.core.pager);
+        let step = self.back.backward(|| &self.hold.core.pager);
         let is_left = match &step {
             Ok(Some((key, _))) => !self.has_moved.front || *key > self.front.key(),
             _ => false,

@@ -231,7 +231,7 @@ impl Txn<'_> {
         loop {
             // The cursor is gone before the tree changes: what it holds would be copied.
             let mut cursor = Cursor::bounded(self.tree.clone(), from, to.clone());
-            let first = self.sticky.note(cursor.forward(&self.core.pager))?;
+            let first = self.sticky.note(cursor.forward(|| &self.core.pager))?;
             let Some((key, _)) = first else { return Ok(removed) };
             from = key.to_vec();
             drop(cursor);
@@ -244,7 +244,7 @@ impl Txn<'_> {
             if seeded!(DeletingSkipsTheNext) {
                 from.push(0);
                 let mut cursor = Cursor::bounded(self.tree.clone(), from, to.clone());
-                cursor.forward(&self.core.pager)?;
+                cursor.forward(|| &self.core.pager)?;
                 from = [cursor.key(), &[0]].concat();
             }
         }

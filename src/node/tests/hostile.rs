@@ -16,12 +16,12 @@ use crate::node::{
 use crate::page::{ChildRef, PageId, get_u16, put_u16, put_u32};
 use quickcheck::quickcheck;
 
-const ID: PageId = PageId(7);
-const PAGES: u32 = 1 << 20;
-const SIZE: usize = PAGE_SIZE_MIN as usize;
+pub(super) const ID: PageId = PageId(7);
+pub(super) const PAGES: u32 = 1 << 20;
+pub(super) const SIZE: usize = PAGE_SIZE_MIN as usize;
 
 /// A whole page of random entries.
-fn whole(rng: &mut Rng, page_size: usize) -> Buffer {
+pub(super) fn whole(rng: &mut Rng, page_size: usize) -> Buffer {
     let shape = *rng.pick(Shape::ALL);
     let is_leaf = rng.percent(60);
     let key = shape.key(rng, page_size);
@@ -53,7 +53,7 @@ fn whole(rng: &mut Rng, page_size: usize) -> Buffer {
 }
 
 /// Changes a few bytes where it hurts.
-fn damage(rng: &mut Rng, page: &mut [u8]) {
+pub(super) fn damage(rng: &mut Rng, page: &mut [u8]) {
     let fields = [HEADER_COUNT, HEADER_HEAP, HEADER_DEAD, HEADER_PREFIX];
     for _ in 0..=rng.below(3) {
         let count = usize::from(get_u16(page, HEADER_COUNT)).min(page.len() / 6);
