@@ -29,12 +29,9 @@ use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread_local, yield_now};
 use flush::{Failed, flush, write_mirror};
-use queue::{Outcome as Told, Queue, Waiter, Word};
+use queue::{Gathering, Outcome as Told, Queue, Waiter, Word};
 use seal::{Job, Surroundings, seal};
 use std::cell::RefCell;
-
-/// How often a leader lets other threads run before it stops waiting for them.
-const GATHER_YIELDS: u32 = if cfg!(loom) { 0 } else { 64 };
 
 /// How many barriers a commit uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -268,10 +265,8 @@ impl Core {
     /// Lets those join whom the flush before has just released: they often commit again at once,
     /// and a flush costs the same for one as for all. Nobody is waited for who commits alone.
     fn gather(&self) {
-        for _ in 0..GATHER_YIELDS {
-            if self.flush.lock().queue.is_full() {
-                return;
-            }
+        let mut gathering = Gathering::default();
+        while self.flush.lock().queue.is_awaiting(&mut gathering) {
             yield_now();
         }
     }

@@ -62,6 +62,40 @@ enum Want {
     Lead,
 }
 
+/// How often a leader lets others run after the last of them joined, before it waits no longer for
+/// the rest. It grows while all come back, and shrinks while some do not, so that those who rarely
+/// commit cost little. A model tries every order anyway.
+struct Patience(u32);
+
+impl Patience {
+    const MIN: u32 = if cfg!(loom) { 0 } else { 32 };
+    const MAX: u32 = 16 * Patience::MIN;
+
+    fn grow(&mut self) {
+        self.0 = (2 * self.0).min(Patience::MAX);
+    }
+
+    fn shrink(&mut self) {
+        self.0 = (self.0 / 2).max(Patience::MIN);
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(4 * Patience::MIN)
+    }
+}
+
+/// A leader's wait for those who were here before.
+#[derive(Default)]
+pub(super) struct Gathering {
+    /// How many were here when the leader looked last.
+    here: usize,
+    /// How often it has let others run, in all and since the last one joined.
+    yields: u32,
+    yields_in_vain: u32,
+}
+
 /// Those who wait, first come first.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -71,6 +105,7 @@ pub(super) struct Queue {
     /// How many were here when the lead passed on, with those who were about to leave: so many
     /// may be here again soon.
     expected: usize,
+    patience: Patience,
 }
 
 impl Queue {
@@ -111,9 +146,26 @@ impl Queue {
         taken
     }
 
-    /// Whether those are back who were here when the lead passed on.
-    pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= self.expected
+    /// Whether the leader, who seals the batch otherwise, is to let others run: some who were here
+    /// when the lead passed on are not back, and one came back not long ago.
+    pub(super) fn is_awaiting(&mut self, gathering: &mut Gathering) -> bool {
+        let here = self.entries.len();
+        if here >= self.expected {
+            if gathering.yields > 0 {
+                self.patience.grow();
+            }
+            return false;
+        }
+        if here > std::mem::replace(&mut gathering.here, here) {
+            gathering.yields_in_vain = 0;
+        }
+        if gathering.yields_in_vain >= self.patience.0 {
+            self.patience.shrink();
+            return false;
+        }
+        gathering.yields += 1;
+        gathering.yields_in_vain += 1;
+        true
     }
 
     /// The lead passes to the first in the queue, who is to be told; to nobody if it is empty.
