@@ -316,6 +316,12 @@ pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
     prefetch_lines(bytes.as_ptr(), lines.min(bytes.len() / LINE_BYTES));
 }
 
+/// Asks for the line in which a value begins, before it is wanted.
+#[inline]
+pub(crate) fn prefetch_value<T>(value: &T) {
+    prefetch_line(std::ptr::from_ref(value).cast());
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn prefetch_line(line: *const u8) {

@@ -143,6 +143,10 @@ mod imp {
         pub fn lock(&self) -> MutexGuard<'_, T> {
             MutexGuard(Some(self.0.lock().expect(SOUND)))
         }
+
+        pub fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect(SOUND)
+        }
     }
 
     impl<T> std::ops::Deref for MutexGuard<'_, T> {

@@ -21,7 +21,7 @@ use btree_store::sim::oracle::{
     Write, compare,
 };
 use btree_store::vfs::{OpenMode, Vfs, write_all_at};
-use btree_store::{BTree, Barriers, Error, Options};
+use btree_store::{BTree, Barriers, Error, Options, Txn};
 use disk::{CrashDisk, Fault, Kind, Survivors};
 use model::{PATH, check_file};
 use std::io::ErrorKind;
@@ -766,6 +766,40 @@ fn a_read_that_fails_in_a_transaction_undoes_it() {
         fail_each_read(&disk, &db, &oracle, || db.del_bucket("a").is_ok());
         oracle.apply(&Op::DelBucket("a".to_owned()));
         compare(&db, oracle.now()).unwrap();
+    }
+}
+
+/// A put that follows another waits, and its reads are made by what comes behind it.
+#[test]
+fn a_put_whose_reads_fail_fails_all_that_comes_behind_it() {
+    for setting in SETTINGS {
+        let disk = CrashDisk::new();
+        let ops = [exec("a", (0..60).map(|n| put(&format!("{n:02}"), 100)).collect())];
+        let Left { oracle, .. } = run(&disk, setting, &ops).unwrap();
+        let db = setting.options(&disk).cache_bytes(0).open(PATH).unwrap();
+        let looks: [fn(&mut Txn<'_>) -> Option<Error>; 5] = [
+            |txn| txn.get("30").err(),
+            |txn| txn.del("30").err(),
+            |txn| txn.iter().next_entry().err(),
+            |txn| txn.range::<str>(..).next_back()?.err(),
+            |txn| (0..100).find_map(|n| txn.put(format!("{n:02}"), "more").err()),
+        ];
+        for (number, look) in looks.into_iter().enumerate() {
+            let failing = disk.clone();
+            let failed = db.exec("a", |txn| {
+                txn.put("00", "first")?;
+                failing
+                    .plan(|_, kind| (kind == Kind::Read).then_some(Fault::Error(ErrorKind::Other)));
+                txn.put("59", "second")?;
+                assert_eq!(look(txn), Some(Error::IoError), "{setting:?}, look {number}");
+                failing.heal();
+                assert_eq!(txn.put("00", "third"), Err(Error::IoError));
+                Ok(())
+            });
+            disk.heal();
+            assert_eq!(failed, Err(Error::IoError), "{setting:?}, look {number}");
+            compare(&db, oracle.now()).unwrap();
+        }
     }
 }
 

@@ -174,6 +174,11 @@ impl Cursor {
         self.walk.key()
     }
 
+    /// Lets the cursor fail, with what its tree met before.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.state = State::Failed(Fault::keep(error));
+    }
+
     /// The error that the cursor met.
     pub(crate) fn error(&self) -> Option<Error> {
         match &self.state {
@@ -191,7 +196,7 @@ impl Cursor {
             return result;
         }
         if let Err(error) = &result {
-            self.state = State::Failed(Fault::keep(*error));
+            self.fail(*error);
             self.leave();
         }
         result

@@ -203,7 +203,7 @@ impl Tree {
             Attempt::Done(inserted) => inserted,
             Attempt::Refused => return Ok(false),
             Attempt::Full(inserted) => {
-                split = edit.insert_splitting(root, &entry, Place { rightmost: true })?;
+                split = edit.insert_splitting(root, &entry, Place::ROOT)?;
                 inserted
             }
         };
@@ -247,9 +247,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) const ROOT: Place = Place { rightmost: true };
+
     /// The child of a branch whose keys include `key`; the place becomes its place.
     #[inline]
-    fn enter(&mut self, branch: Node<'_>, key: &[u8]) -> usize {
+    pub(super) fn enter(&mut self, branch: Node<'_>, key: &[u8]) -> usize {
         // Where keys ascend, a look at the last one saves the search.
         if self.rightmost && branch.ends_before(key) {
             return branch.count();
@@ -275,7 +277,7 @@ impl Edit<'_> {
         key: &[u8],
         condition: &mut Condition<'_>,
     ) -> Result<Option<(&'n mut Dirty, Place)>> {
-        let (mut node, mut place) = (root, Place { rightmost: true });
+        let (mut node, mut place) = (root, Place::ROOT);
         while !node.node().is_leaf() {
             let at = place.enter(node.node(), key);
             if node.kids()[at].is_none() && !condition.is_always() {

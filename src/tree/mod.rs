@@ -4,6 +4,7 @@
 //! Must not know: files, page ids to come, transactions.
 //! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
 
+mod ahead;
 mod bulk;
 mod cursor;
 mod insert;
@@ -17,6 +18,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ahead::TOGETHER;
 pub(crate) use bulk::Append;
 pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use insert::Condition;

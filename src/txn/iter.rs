@@ -90,6 +90,14 @@ impl Iter {
         Iter { cursor: Cursor::new(tree), hold, sticky, has_told: false }
     }
 
+    /// The cursor, which fails if the tree could not be made what it should be.
+    pub(super) fn after(mut self, made: Result<()>) -> Iter {
+        if let Err(error) = made {
+            self.cursor.fail(error);
+        }
+        self
+    }
+
     /// Steps over the next entry and lends it until the cursor moves again. `None` at the end.
     ///
     /// ```

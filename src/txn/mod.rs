@@ -9,6 +9,7 @@ mod multi;
 mod range;
 mod read;
 mod value;
+mod work;
 mod write;
 
 pub use iter::Iter;

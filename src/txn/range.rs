@@ -102,6 +102,15 @@ impl Range {
         }
     }
 
+    /// The range, which fails if the tree could not be made what it should be.
+    pub(super) fn after(mut self, made: Result<()>) -> Range {
+        if let Err(error) = made {
+            self.front.fail(error);
+            self.back.fail(error);
+        }
+        self
+    }
+
     /// The first entry that is left, lent until the range moves again; `None` when none is left.
     ///
     /// # Errors

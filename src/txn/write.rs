@@ -5,11 +5,13 @@
 
 use super::iter::{Hold, Shared};
 use super::range::Bounds;
+use super::work::Work;
 use super::{Iter, Range, Sticky, check_key, check_name, check_value, edge_entry};
-use crate::commit::{Batch, Bucket, Core, Mark, Outcome};
+use crate::commit::{Batch, Bucket, Core, Outcome};
 use crate::error::{Error, Result};
+use crate::page::TxnId;
 use crate::seeded::seeded;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tree::{Append, Condition, Cursor, Edit, PageRead, Tree};
 use std::ops::RangeBounds;
 
@@ -18,11 +20,10 @@ use std::ops::RangeBounds;
 /// Nothing is visible to others, or durable, before the closure has returned `Ok`.
 pub struct Txn<'t> {
     core: &'t Arc<Core>,
-    batch: &'t mut Batch,
-    /// The bucket, with the changes made so far.
-    tree: Tree,
-    mark: Mark,
-    outcome: Outcome,
+    /// The newest sealed state.
+    base: TxnId,
+    /// Locked for one call at a time: one that reads may have to make gathered puts first.
+    work: Mutex<Work<'t>>,
     is_settled: bool,
     hold: Shared,
     sticky: Sticky,
@@ -59,44 +60,67 @@ pub(super) fn run_in_bucket<R>(
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
     let base = batch.base.txn;
     let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
-    let mark = batch.mark();
+    let work = Mutex::new(Work::new(batch, tree, outcome));
     let (hold, sticky) = (Shared::new(), Sticky::new());
-    let mut txn = Txn { core, batch, tree, mark, outcome, is_settled: false, hold, sticky };
+    let mut txn = Txn { core, base, work, is_settled: false, hold, sticky };
     let result = closure(&mut txn);
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
+        let work = txn.work_mut()?;
+        let left = if seeded!(InnerErrorKeptInMulti) { work.tree.clone() } else { Tree::empty() };
+        work.batch.install(bucket.as_bytes(), Bucket::Live(left));
         txn.is_settled = true;
-        let left = if seeded!(InnerErrorKeptInMulti) { txn.tree.clone() } else { Tree::empty() };
-        txn.batch.install(bucket.as_bytes(), Bucket::Live(left));
     }
     let value = result?;
-    txn.sticky.check()?;
-    txn.is_settled = true;
-    let outcome = txn.outcome;
+    let work = txn.work_mut()?;
+    let outcome = work.outcome;
     if seeded!(NoOpLosesEarlierRoot) && outcome == Outcome::Same {
-        let base = Arc::clone(&txn.batch.base);
+        let base = Arc::clone(&work.batch.base);
         if let Some(old) = base.catalog.find(&core.pager, bucket.as_bytes(), base.txn)? {
-            txn.batch.install(bucket.as_bytes(), Bucket::Live(old));
+            work.batch.install(bucket.as_bytes(), Bucket::Live(old));
         }
     }
     if outcome == Outcome::Changed {
-        let tree = std::mem::replace(&mut txn.tree, Tree::empty());
-        txn.batch.install(bucket.as_bytes(), Bucket::Live(tree));
+        let tree = std::mem::replace(&mut work.tree, Tree::empty());
+        work.batch.install(bucket.as_bytes(), Bucket::Live(tree));
     }
+    txn.is_settled = true;
     Ok((value, outcome))
 }
 
-impl Txn<'_> {
+impl<'t> Txn<'t> {
     fn page_size(&self) -> usize {
         self.core.pager.page_size()
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.batch.base.txn)
+        self.hold.hold(self.core, self.base)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {
         self.sticky.check()?;
         check_key(self.page_size(), key)
+    }
+
+    /// The work so far, with all puts made.
+    fn work(&self) -> Result<MutexGuard<'_, Work<'t>>> {
+        self.sticky.check()?;
+        let mut work = self.work.lock();
+        self.sticky.note(work.end_run(self.core))?;
+        Ok(work)
+    }
+
+    fn work_mut(&mut self) -> Result<&mut Work<'t>> {
+        self.sticky.check()?;
+        let work = self.work.get_mut();
+        self.sticky.note(work.end_run(self.core))?;
+        Ok(work)
+    }
+
+    /// The bucket as it is now; half changed where making it so failed, which sticks.
+    fn tree(&self) -> (Tree, Result<()>) {
+        let mut work = self.work.lock();
+        let made = self.sticky.note(work.end_run(self.core));
+        (work.tree.clone(), made)
     }
 
     /// Changes the tree; the closure tells whether. A failure sticks: the tree may be half
@@ -105,23 +129,22 @@ impl Txn<'_> {
         &mut self,
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
-        let result = change(&mut self.tree, &mut self.batch.edit(&self.core.pager));
-        if let Ok(true) = result {
-            self.outcome = Outcome::Changed;
-            let freed = self.batch.freed_since(self.mark);
-            self.core.running.1.store(freed, Ordering::Relaxed);
-            self.core.running.0.store(freed.max(1), Ordering::Relaxed);
-        }
-        self.sticky.note(result)
+        self.sticky.note(self.work.get_mut().change(self.core, change))
     }
 
     /// Inserts an entry, or replaces its value.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key or a value beyond its
-    /// limit: nothing is changed then. [`Error::Corruption`] and [`Error::IoError`], which stick.
+    /// limit: nothing is changed then. [`Error::Corruption`] and [`Error::IoError`], which stick;
+    /// of a put that follows another, a later call may be the first to say so, or the end of the
+    /// transaction.
+    #[inline]
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.put_if(key.as_ref(), value.as_ref(), Condition::Always).map(drop)
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.check(key)?;
+        check_value(value)?;
+        self.sticky.note(self.work.get_mut().put(self.core, key, value))
     }
 
     /// Puts an entry if a condition is met. Returns whether it was.
@@ -230,7 +253,7 @@ impl Txn<'_> {
         let mut removed = 0;
         loop {
             // The cursor is gone before the tree changes: what it holds would be copied.
-            let mut cursor = Cursor::bounded(self.tree.clone(), from, to.clone());
+            let mut cursor = Cursor::bounded(self.work_mut()?.tree.clone(), from, to.clone());
             let first = self.sticky.note(cursor.forward(|| &self.core.pager))?;
             let Some((key, _)) = first else { return Ok(removed) };
             from = key.to_vec();
@@ -243,7 +266,8 @@ impl Txn<'_> {
             removed += count;
             if seeded!(DeletingSkipsTheNext) {
                 from.push(0);
-                let mut cursor = Cursor::bounded(self.tree.clone(), from, to.clone());
+                let tree = self.work_mut()?.tree.clone();
+                let mut cursor = Cursor::bounded(tree, from, to.clone());
                 cursor.forward(|| &self.core.pager)?;
                 from = [cursor.key(), &[0]].concat();
             }
@@ -278,23 +302,24 @@ impl Txn<'_> {
         &mut self,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
-        self.sticky.check()?;
-        let (page_size, before) = (self.page_size(), self.tree.entries);
+        let (core, page_size) = (self.core, self.page_size());
+        self.work_mut()?;
+        let (work, sticky) = (self.work.get_mut(), &self.sticky);
+        let before = work.tree.entries;
         // Given up only if all goes well.
         let mut freed = Vec::new();
-        let mut edit = Edit { freed: &mut freed, ..self.batch.edit(&self.core.pager) };
-        let begun = Append::begin(self.tree.clone(), &mut edit);
-        let mut append = self.sticky.note(begun)?;
+        let mut edit = Edit { freed: &mut freed, ..work.batch.edit(&core.pager) };
+        let mut append = sticky.note(Append::begin(work.tree.clone(), &mut edit))?;
         for (key, value) in entries {
             let (key, value) = (key.as_ref(), value.as_ref());
             check_key(page_size, key)?;
             check_value(value)?;
-            self.sticky.note(append.push(&mut edit, key, value))?;
+            sticky.note(append.push(&mut edit, key, value))?;
         }
-        let tree = self.sticky.note(append.finish(&mut edit))?;
+        let tree = sticky.note(append.finish(&mut edit))?;
         let count = tree.entries - before;
         if count > 0 {
-            self.batch.freed.append(&mut freed);
+            work.batch.freed.append(&mut freed);
             self.change(|old, _| {
                 *old = tree;
                 Ok(true)
@@ -311,7 +336,8 @@ impl Txn<'_> {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         let key = key.as_ref();
         self.check(key)?;
-        self.sticky.note(self.tree.get(&self.core.pager, key))
+        let work = self.work()?;
+        self.sticky.note(work.tree.get(&self.core.pager, key))
     }
 
     /// Whether the bucket holds a key.
@@ -321,17 +347,20 @@ impl Txn<'_> {
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.check(key)?;
-        self.sticky.note(self.tree.contains(&self.core.pager, key))
+        let work = self.work()?;
+        self.sticky.note(work.tree.contains(&self.core.pager, key))
     }
 
-    /// The number of entries of the bucket, known without a scan.
+    /// The number of entries of the bucket, known without a scan; any number in a transaction that
+    /// failed.
     pub fn len(&self) -> u64 {
-        self.tree.entries
+        let (tree, _) = self.tree();
+        tree.entries
     }
 
     /// Whether the bucket has no entries.
     pub fn is_empty(&self) -> bool {
-        self.tree.entries == 0
+        self.len() == 0
     }
 
     /// The entry with the lowest key, or `None` in an empty bucket.
@@ -339,8 +368,8 @@ impl Txn<'_> {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::next))
+        let work = self.work()?;
+        self.sticky.note(edge_entry(self.core, &work.tree, Cursor::next))
     }
 
     /// The entry with the highest key, or `None` in an empty bucket.
@@ -348,8 +377,8 @@ impl Txn<'_> {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     pub fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        self.sticky.check()?;
-        self.sticky.note(edge_entry(self.core, &self.tree, Cursor::previous))
+        let work = self.work()?;
+        self.sticky.note(edge_entry(self.core, &work.tree, Cursor::previous))
     }
 
     /// A cursor over the bucket as it is now; later writes do not change what it yields.
@@ -358,7 +387,8 @@ impl Txn<'_> {
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.tree.clone(), self.hold(), self.sticky.clone())
+        let (tree, made) = self.tree();
+        Iter::new(tree, self.hold(), self.sticky.clone()).after(made)
     }
 
     /// The entries whose keys lie in a range, as they are now. None, when it ends before
@@ -383,7 +413,8 @@ impl Txn<'_> {
     }
 
     fn bounded(&self, bounds: Bounds) -> Range {
-        Range::new(self.tree.clone(), self.hold(), bounds, self.sticky.clone())
+        let (tree, made) = self.tree();
+        Range::new(tree, self.hold(), bounds, self.sticky.clone()).after(made)
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
@@ -400,13 +431,14 @@ impl Txn<'_> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.batch.give_up(self.mark);
+            let work = self.work.get_mut();
+            work.batch.give_up(work.mark);
         }
     }
 }
 
 impl std::fmt::Debug for Txn<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Txn").field("entries", &self.tree.entries).finish_non_exhaustive()
+        f.debug_struct("Txn").field("entries", &self.len()).finish_non_exhaustive()
     }
 }
