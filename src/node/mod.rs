@@ -25,7 +25,7 @@ pub(crate) use fill::{Filled, fill_left};
 pub(crate) use search::{Descent, Touch};
 pub(crate) use walk::{Leaf, Walk, Way};
 
-use crate::arena::prefetch_bytes;
+use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_KIND,
     HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
@@ -228,8 +228,11 @@ impl<'a> Node<'a> {
     /// Asks for where the cells of some slots begin, before they are wanted.
     pub(crate) fn prefetch_cells(self, slots: Range<usize>) {
         let layout = Layout::of(self.bytes);
-        for at in slots {
-            prefetch_bytes(&self.bytes[self.cell(layout, at)..], 1);
+        // More than one line is touched only where cells are longer than that.
+        let are_short = layout.count * LINE_BYTES >= self.bytes.len();
+        for offset in &self.bytes[layout.offsets..layout.end].as_chunks().0[slots] {
+            let cell = &self.bytes[usize::from(u16::from_le_bytes(*offset))..];
+            if are_short { prefetch_value(&cell[0]) } else { prefetch_bytes(cell, 1) }
         }
     }
 

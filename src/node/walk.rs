@@ -262,6 +262,10 @@ impl Walk {
 }
 
 fn make_room(key: &mut Vec<u8>, len: usize) {
+    if key.capacity() == 0 {
+        // A vector that grows takes longer to ask for memory.
+        *key = Vec::with_capacity(len);
+    }
     if key.len() < len {
         key.resize(len, 0);
     }

@@ -80,11 +80,13 @@ impl Target<'_> {
 
 impl Cursor {
     /// A cursor that has not moved: before the first entry, and behind the last.
+    #[inline(always)]
     pub(crate) fn new(tree: Tree) -> Cursor {
         Cursor::bounded(tree, Vec::new(), None)
     }
 
     /// A cursor that shows the keys from `from` on, and below `to`.
+    #[inline(always)]
     pub(crate) fn bounded(tree: Tree, from: Vec<u8>, to: Option<Vec<u8>>) -> Cursor {
         Cursor {
             tree,

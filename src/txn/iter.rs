@@ -3,7 +3,7 @@
 //! Owns: [`Iter`]. Must not know: how a tree is walked. Keeps: snapshot-stable (the state is
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
-use super::{ReadOnlyTxn, Sticky, Txn};
+use super::{FirstFault, ReadOnlyTxn, Txn};
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
@@ -79,15 +79,16 @@ impl Shared {
 pub struct Iter {
     cursor: Cursor,
     hold: Arc<Hold>,
-    sticky: Sticky,
+    first: FirstFault,
     /// The error was yielded by the `Iterator`, which then ends.
     has_told: bool,
 }
 
 impl Iter {
     /// A cursor over `tree`, which belongs to the state that is held.
-    pub(super) fn new(tree: Tree, hold: Arc<Hold>, sticky: Sticky) -> Iter {
-        Iter { cursor: Cursor::new(tree), hold, sticky, has_told: false }
+    #[inline(always)]
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>, first: FirstFault) -> Iter {
+        Iter { cursor: Cursor::new(tree), hold, first, has_told: false }
     }
 
     /// The cursor, which fails if the tree could not be made what it should be.
@@ -119,7 +120,7 @@ impl Iter {
     /// its transaction.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.forward(|| &self.hold.core.pager))
+        self.first.note(self.cursor.forward(|| &self.hold.core.pager))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -129,7 +130,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.sticky.note(self.cursor.backward(|| &self.hold.core.pager))
+        self.first.note(self.cursor.backward(|| &self.hold.core.pager))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value too large for a page
@@ -137,14 +138,14 @@ impl Iter {
     /// [`Iter::error`] tells, and the transaction around it fails.
     pub fn next_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.next(&self.hold.core.pager, key, value);
-        self.sticky.note(step).unwrap_or(false)
+        self.first.note(step).unwrap_or(false)
     }
 
     /// Steps over the previous entry and puts it into the two buffers. `false` at the beginning,
     /// or when the file is damaged: [`Iter::error`] tells, and the transaction around it fails.
     pub fn prev_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.previous(&self.hold.core.pager, key, value);
-        self.sticky.note(step).unwrap_or(false)
+        self.first.note(step).unwrap_or(false)
     }
 
     /// Moves to the place in front of the first entry whose key is not below `key`.
@@ -153,7 +154,7 @@ impl Iter {
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let moved = self.cursor.seek(&self.hold.core.pager, key.as_ref());
-        self.sticky.note(moved)
+        self.first.note(moved)
     }
 
     /// The error that ended the cursor, if one did.

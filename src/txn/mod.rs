@@ -30,24 +30,46 @@ use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::tree::{Cursor, PageRead, Tree};
 
-/// The first failure of the storage that a transaction or one of its cursors met. Takes memory
-/// when it is shared, or when something fails.
-#[derive(Debug)]
-struct Sticky(OnceLock<Arc<Mutex<Option<Fault>>>>);
+/// The first failure of the storage that a transaction met, or one of the cursors that share it.
+#[derive(Clone, Debug)]
+struct FirstFault(Arc<Mutex<Option<Fault>>>);
 
-impl Clone for Sticky {
-    fn clone(&self) -> Sticky {
-        Sticky(OnceLock::from(Arc::clone(self.shared())))
+impl FirstFault {
+    /// Remembers a failure of the storage. A bad argument or a missing key is none.
+    #[inline(always)]
+    fn note<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && is_failure(*error)
+        {
+            self.keep(*error);
+        }
+        result
+    }
+
+    fn keep(&self, error: Error) {
+        let mut first = self.0.lock();
+        if first.is_none() && !seeded!(SwallowedErrorCommits) {
+            *first = Some(Fault::keep(error));
+        }
     }
 }
+
+/// Whether the storage failed, and not whoever called.
+fn is_failure(error: Error) -> bool {
+    matches!(error, Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace)
+}
+
+/// The same for the transaction: takes memory when a cursor shares it, or when something fails.
+#[derive(Debug)]
+struct Sticky(OnceLock<FirstFault>);
 
 impl Sticky {
     fn new() -> Sticky {
         Sticky(OnceLock::new())
     }
 
-    fn shared(&self) -> &Arc<Mutex<Option<Fault>>> {
-        self.0.get_or_init(|| Arc::new(Mutex::new(None)))
+    fn share(&self) -> &FirstFault {
+        self.0.get_or_init(|| FirstFault(Arc::new(Mutex::new(None))))
     }
 
     /// Fails when something failed before.
@@ -55,21 +77,17 @@ impl Sticky {
     fn check(&self) -> Result<()> {
         match self.0.get() {
             None => Ok(()),
-            Some(first) => first.lock().as_ref().map_or(Ok(()), |fault| Err(fault.raise())),
+            Some(first) => first.0.lock().as_ref().map_or(Ok(()), |fault| Err(fault.raise())),
         }
     }
 
-    /// Remembers a failure of the storage. A bad argument or a missing key is none.
+    /// As [`FirstFault::note`].
     #[inline(always)]
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(
-            error @ (Error::Corruption | Error::IoError | Error::Internal | Error::NoSpace),
-        ) = result
+        if let Err(error) = &result
+            && is_failure(*error)
         {
-            let mut first = self.shared().lock();
-            if first.is_none() && !seeded!(SwallowedErrorCommits) {
-                *first = Some(Fault::keep(error));
-            }
+            self.share().keep(*error);
         }
         result
     }

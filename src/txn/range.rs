@@ -3,7 +3,7 @@
 //! Owns: [`Range`], an iterator whose two ends move on their own, and what bounds mean.
 //! Must not know: how a tree is walked. Keeps: snapshot-stable, errors-stick.
 
-use super::Sticky;
+use super::FirstFault;
 use super::iter::{Hold, owned};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
@@ -79,7 +79,7 @@ pub struct Range {
     /// The ends have met, or one met an error.
     is_over: bool,
     hold: Arc<Hold>,
-    sticky: Sticky,
+    first: FirstFault,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -90,7 +90,7 @@ struct Moved {
 
 impl Range {
     /// A range of `tree`, which belongs to the state that is held.
-    pub(super) fn new(tree: Tree, hold: Arc<Hold>, bounds: Bounds, sticky: Sticky) -> Range {
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>, bounds: Bounds, first: FirstFault) -> Range {
         let Bounds { from, to } = bounds;
         Range {
             front: Cursor::bounded(tree.clone(), from.clone(), to.clone()),
@@ -98,7 +98,7 @@ impl Range {
             has_moved: Moved::default(),
             is_over: false,
             hold,
-            sticky,
+            first,
         }
     }
 
@@ -129,7 +129,7 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.sticky.note(step)?.filter(|_| is_left))
+        Ok(self.first.note(step)?.filter(|_| is_left))
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -149,7 +149,7 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.sticky.note(step)?.filter(|_| is_left))
+        Ok(self.first.note(step)?.filter(|_| is_left))
     }
 
     /// The error that ended the range, if one did.

@@ -346,8 +346,9 @@ impl<'t> ReadOnlyTxn<'t> {
         clippy::iter_not_returning_iterator,
         reason = "programs written for the seed's interface call this name and drive the cursor"
     )]
+    #[inline]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.tree(), self.hold(), self.sticky.clone())
+        Iter::new(self.tree(), self.hold(), self.sticky.share().clone())
     }
 
     /// The entries whose keys lie in a range. None, when it ends before
@@ -375,13 +376,14 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn bounded(&self, bounds: Bounds) -> super::Range {
-        super::Range::new(self.tree(), self.hold(), bounds, self.sticky.clone())
+        super::Range::new(self.tree(), self.hold(), bounds, self.sticky.share().clone())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    #[inline]
     pub fn iter_from(&self, key: impl AsRef<[u8]>) -> Result<Iter> {
         let mut iter = self.iter();
         iter.seek(key)?;
