@@ -163,8 +163,9 @@ pub const fn meta_catalog_max(page_size: usize) -> usize {
     (page_size - META_BODY) / 4
 }
 
-/// Pages of a commit that uses one barrier, at most: recovery reads them all.
-pub const ONE_BARRIER_PAGES_MAX: u32 = 256;
+/// Pages of a commit that uses one barrier, at most: recovery reads them all and writes them again.
+/// A value of 1 MiB has room, in pages of 4 KiB.
+pub const ONE_BARRIER_PAGES_MAX: u32 = 512;
 
 /// Items of the commit list at most; a larger commit uses two barriers and lists nothing.
 pub const fn meta_items_max(page_size: usize) -> usize {

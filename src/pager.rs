@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 
 /// Bytes of one write at most: larger runs of pages go out in several writes.
 const WRITE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a value that is copied to go out with its neighbours, at most: a larger copy costs
+/// more than a write of its own.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
 
@@ -184,13 +187,14 @@ impl Pager {
         let mut start = PageId::NONE;
         let mut end = 0;
         for (extent, bytes) in pieces {
-            if extent.first.0 != end || buffer.len() + bytes.len() > WRITE_BYTES_MAX {
+            // A large value goes out from where it lies; its last page, padded, joins the others.
+            let is_large = bytes.len() > COPIED_BYTES_MAX.max(self.page_size);
+            let is_full = buffer.len() + bytes.len() > WRITE_BYTES_MAX;
+            if extent.first.0 != end || is_large || is_full {
                 self.write_bytes(start, &buffer)?;
                 buffer.clear();
                 start = extent.first;
             }
-            // A large value goes out from where it lies; its last page, padded, joins the others.
-            let is_large = bytes.len() > WRITE_BYTES_MAX;
             let whole = if is_large { bytes.len() / self.page_size * self.page_size } else { 0 };
             for part in bytes[..whole].chunks(WRITE_BYTES_MAX) {
                 self.write_bytes(start, part)?;

@@ -472,6 +472,20 @@ fn a_meta_page_lists_its_pages_or_comes_after_their_sync() {
 }
 
 #[test]
+fn a_value_of_a_mebibyte_takes_one_sync_and_is_whole_after_a_kill() {
+    let (vfs, watch) = Watch::memory();
+    let db = on(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("small", "v")).unwrap();
+    let value: Vec<u8> = (0..1_u32 << 20).map(|i| (i % 251).to_le_bytes()[0]).collect();
+    let (counts, done) = watch.during(|| db.exec("b", |txn| txn.put("large", &value)));
+    done.unwrap();
+    assert_eq!(counts.syncs, 1, "{counts:?}");
+    let db = open(&vfs.snapshot()).unwrap();
+    assert_eq!(db.view("b", |txn| txn.get("large")).unwrap(), value);
+    assert_eq!(db.verify().map(|report| report.is_sound()), Ok(true));
+}
+
+#[test]
 fn a_commit_returns_after_its_sync_and_the_slots_alternate() {
     let (vfs, watch) = Watch::memory();
     let db = on(watch.clone()).open(NAME).unwrap();
