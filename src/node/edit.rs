@@ -77,7 +77,7 @@ impl<'a> NodeMut<'a> {
         NodeMut { bytes }
     }
 
-    fn node(&self) -> Node<'_> {
+    pub(crate) fn node(&self) -> Node<'_> {
         Node::new(self.bytes)
     }
 

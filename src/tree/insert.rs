@@ -138,10 +138,12 @@ impl<'a> Spot<'a> {
 
 /// What an insertion did.
 #[derive(Clone, Copy, Default)]
-struct Inserted {
+pub(super) struct Inserted {
     was_there: bool,
     /// Overflow pages that the replaced value had.
     overflow_freed: u64,
+    /// Nothing lies behind it in its tree.
+    pub(super) is_last: bool,
 }
 
 /// How an attempt ended to change a leaf without a change of its parents.
@@ -175,6 +177,16 @@ impl Tree {
         entry: (&[u8], &[u8]),
         condition: Condition<'_>,
     ) -> Result<bool> {
+        Ok(self.put_one(edit, entry, condition)?.is_some())
+    }
+
+    /// As [`Tree::put_if`]; tells what it did.
+    pub(super) fn put_one(
+        &mut self,
+        edit: &mut Edit<'_>,
+        entry: (&[u8], &[u8]),
+        condition: Condition<'_>,
+    ) -> Result<Option<Inserted>> {
         let page_size = edit.pages.page_size();
         let (key, value) = entry;
         let mut condition = condition;
@@ -182,7 +194,7 @@ impl Tree {
             let found = self.find(edit.pages, key)?;
             let found = found.as_ref().map(|(held, at)| Spot::of(held, *at));
             if !condition.is_met(edit.pages, found)? {
-                return Ok(false);
+                return Ok(None);
             }
             condition = Condition::Always;
         }
@@ -195,13 +207,13 @@ impl Tree {
             edit.keep_value(&mut leaf, &new);
             self.root = Root::Dirty(leaf);
             (self.entries, self.overflow_pages) = (1, overflow_added);
-            return Ok(true);
+            return Ok(Some(Inserted { is_last: true, ..Inserted::default() }));
         }
         let root = edit.dirty_root(self)?;
         let mut split = None;
         let inserted = match edit.insert_in_place(root, &entry, condition)? {
             Attempt::Done(inserted) => inserted,
-            Attempt::Refused => return Ok(false),
+            Attempt::Refused => return Ok(None),
             Attempt::Full(inserted) => {
                 split = edit.insert_splitting(root, &entry, Place::ROOT)?;
                 inserted
@@ -218,7 +230,7 @@ impl Tree {
         if let Some(split) = split {
             self.grow_root(page_size, split);
         }
-        Ok(true)
+        Ok(Some(inserted))
     }
 
     /// Puts a new root above the old one and its new neighbour.
@@ -233,7 +245,7 @@ impl Tree {
     }
 }
 
-fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
+pub(super) fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
     let rest = key.len().saturating_sub(HEAD_LEN);
     let cell = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + value.len();
     cell <= leaf_cell_max(page_size)
@@ -325,8 +337,8 @@ impl Edit<'_> {
         let mut inserted = Inserted::default();
         let at = match found {
             Ok(at) => {
-                inserted =
-                    Inserted { was_there: true, overflow_freed: self.give_up_value(leaf, at) };
+                inserted.was_there = true;
+                inserted.overflow_freed = self.give_up_value(leaf, at);
                 if NodeMut::new(&mut leaf.bytes).overwrite_payload(at, entry.payload) {
                     self.keep_value(leaf, &entry.new);
                     return Ok(Attempt::Done(inserted));
@@ -336,6 +348,7 @@ impl Edit<'_> {
             }
             Err(at) => at,
         };
+        inserted.is_last = place.rightmost && at == leaf.node().count();
         if NodeMut::new(&mut leaf.bytes).insert_leaf(at, entry.key, entry.payload) {
             self.keep_value(leaf, &entry.new);
             return Ok(Attempt::Done(inserted));

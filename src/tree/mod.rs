@@ -4,7 +4,6 @@
 //! Must not know: files, page ids to come, transactions.
 //! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
 
-mod ahead;
 mod bulk;
 mod cursor;
 mod insert;
@@ -17,8 +16,8 @@ mod seal;
 mod share;
 #[cfg(test)]
 mod tests;
+mod together;
 
-pub(crate) use ahead::TOGETHER;
 pub(crate) use bulk::Append;
 pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use insert::Condition;
@@ -26,6 +25,7 @@ pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
 pub(crate) use repack::Repack;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
+pub(crate) use together::TOGETHER;
 
 use crate::arena::prefetch_bytes;
 use crate::buffer::Buffer;

@@ -85,10 +85,10 @@ impl<'t> Work<'t> {
     fn settle(&mut self, core: &Core) -> Result<()> {
         // Left behind when a put fails: the tree may be half changed then.
         let mut gathered = std::mem::take(&mut self.gathered);
-        self.tree.ask_ahead(&core.pager, &gathered.entries().map(|(key, _)| key));
-        for entry in gathered.entries() {
-            self.change_now(core, |tree, edit| tree.put_if(edit, entry, Condition::Always))?;
-        }
+        self.change_now(core, |tree, edit| {
+            tree.put_all(edit, gathered.entries())?;
+            Ok(true)
+        })?;
         gathered.clear();
         self.gathered = gathered;
         Ok(())

@@ -1,12 +1,16 @@
-//! Trees: what insertions will touch (layer L4).
+//! Trees: insertions that come together (layer L4).
 //!
 //! Owns: the way down for several keys side by side, in front of their insertion: while one waits
-//! for memory, the others go on. Must not know: files. Changes nothing, and reads no page that is
-//! not at hand.
+//! for memory, the others go on. That changes nothing, and reads no page that is not at hand. And
+//! a way without a descent for keys that ascend behind all others. Must not know: files.
+//! Keeps: sorted-keys, entry-count.
 
-use super::insert::Place;
-use super::{Dirty, LINES, PageRead, Root, Tree};
+use super::insert::{Change, Condition, Place, fits_inline};
+use super::{Dirty, Edit, LINES, PageRead, Root, Tree};
 use crate::arena::{prefetch_bytes, prefetch_value};
+use crate::error::Result;
+use crate::node::{Encoded, NodeMut, Value};
+use std::iter::Peekable;
 
 /// Insertions that are worth a way down of their own, side by side.
 pub(crate) const TOGETHER: usize = 32;
@@ -43,12 +47,57 @@ impl<'t> Descent<'t> {
 }
 
 impl Tree {
+    /// Puts entries in their order, [`TOGETHER`] of them or fewer.
+    ///
+    /// # Errors
+    /// Those of [`Tree::put`].
+    pub(crate) fn put_all<'e>(
+        &mut self,
+        edit: &mut Edit<'_>,
+        entries: impl Iterator<Item = (&'e [u8], &'e [u8])> + Clone,
+    ) -> Result<()> {
+        self.ask_ahead(edit.pages, &entries.clone().map(|(key, _)| key));
+        let mut entries = entries.peekable();
+        while let Some(entry) = entries.next() {
+            let put = self.put_one(edit, entry, Condition::Always)?;
+            if put.is_some_and(|inserted| inserted.is_last) {
+                self.append_run(edit, &mut entries)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the next entries, as long as each lies behind all others and fits into the last leaf.
+    fn append_run<'e>(
+        &mut self,
+        edit: &mut Edit<'_>,
+        entries: &mut Peekable<impl Iterator<Item = (&'e [u8], &'e [u8])>>,
+    ) -> Result<()> {
+        let page_size = edit.pages.page_size();
+        let mut leaf = edit.dirty_root(self)?;
+        while !leaf.node().is_leaf() {
+            let last = leaf.node().count();
+            leaf = edit.dirty_child(leaf, last)?;
+        }
+        let mut page = NodeMut::new(&mut leaf.bytes);
+        let mut added = 0;
+        while let Some(&(key, value)) = entries.peek() {
+            let (node, at) = (page.node(), page.node().count());
+            if !node.ends_before(key) || !fits_inline(page_size, key, value) {
+                break;
+            }
+            if !page.insert_leaf(at, key, Encoded::new(Value::Inline(value)).payload()) {
+                break;
+            }
+            added += 1;
+            entries.next();
+        }
+        self.entries = Change { added, removed: 0 }.of(self.entries)?;
+        Ok(())
+    }
+
     /// Asks for what the insertion of these keys will touch, of the first [`TOGETHER`].
-    pub(crate) fn ask_ahead<'k>(
-        &self,
-        pages: &dyn PageRead,
-        keys: &(impl Iterator<Item = &'k [u8]> + Clone),
-    ) {
+    fn ask_ahead<'k>(&self, pages: &dyn PageRead, keys: &(impl Iterator<Item = &'k [u8]> + Clone)) {
         let Root::Dirty(root) = &self.root else { return };
         let (start, levels) = (Descent::from(root), root.node().level());
         let leaf = |key| start.leaf(levels, key).map(std::ptr::from_ref);
