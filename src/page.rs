@@ -67,9 +67,10 @@ impl Extent {
         Extent { first: page, pages: 1 }
     }
 
-    /// The page after the last.
+    /// The page after the last. No file has a page beyond the last of all numbers, which only a
+    /// reference that is not to be believed may name.
     pub fn end(self) -> u32 {
-        self.first.0 + self.pages
+        self.first.0.saturating_add(self.pages)
     }
 }
 
