@@ -152,6 +152,10 @@ impl Meta {
         if bytes[HEADER_KIND] != KIND_META || flags > META_FLAG_CATALOG_TREE + META_FLAG_MIRROR {
             return Err(broken("a meta page's kind and flags", flags));
         }
+        let txn = TxnId(get_u64(bytes, HEADER_TXN));
+        if txn.0 == u64::MAX {
+            return Err(broken("a transaction that another may follow", u32::MAX));
+        }
         let page_count = field(META_PAGE_COUNT);
         let in_file = |id: u32| id >= META_SLOTS && id < page_count;
         let mut body = Body { bytes, at: META_BODY };
@@ -176,7 +180,7 @@ impl Meta {
         }
         let checksum = field(META_LOG_CHECKSUM);
         Ok(Meta {
-            txn: TxnId(get_u64(bytes, HEADER_TXN)),
+            txn,
             page_size,
             page_count,
             is_mirror: flags & META_FLAG_MIRROR != 0,

@@ -100,6 +100,9 @@ impl Meta {
 
     fn check_pointers(&self) -> Checked<()> {
         let whole = Invariant::ValidMetaWhole;
+        if self.txn() == u64::MAX {
+            return Err(Flaw::new(whole, "a transaction that another may follow", self.txn()));
+        }
         let (flags, page_count) = (self.field(META_FLAGS), self.page_count());
         let is_inside = |page: u32| page >= META_SLOTS && page < page_count;
         if flags & !(META_FLAG_CATALOG_TREE | META_FLAG_MIRROR) != 0 {

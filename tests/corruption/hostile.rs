@@ -487,6 +487,14 @@ fn wrong_fields_of_a_meta_page_never_panic_and_never_hang() {
     }
 }
 
+/// No commit can follow a state of the last number.
+#[test]
+fn a_meta_page_of_the_last_transaction_is_a_typed_error() {
+    let mut forge = honest();
+    forge.change_meta(|page| page[HEADER_TXN..HEADER_TXN + 8].fill(u8::MAX));
+    assert_eq!(survive(&forge.bytes, "the last transaction"), ["open"]);
+}
+
 #[test]
 fn a_log_that_is_huge_or_goes_in_a_circle_is_a_typed_error() {
     let sample = super::samples().iter().find(|sample| sample.name == "long log").unwrap();
