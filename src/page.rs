@@ -13,6 +13,7 @@ use crate::format::{
 };
 use crate::invariant::Invariant;
 use crate::seeded::seeded;
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
 use std::fmt;
 
 /// The number of a page: its offset in the file divided by the page size.
@@ -112,18 +113,22 @@ pub(crate) fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }
 
-/// The checksum of a page: CRC32C of all that follows the checksum field, the id included.
+/// The checksum of a page: CRC32C (which iSCSI named first) of all that follows the checksum field,
+/// the id included. The audit of the simulation computes its own, by another library.
 pub(crate) fn page_checksum(bytes: &[u8]) -> u32 {
     if seeded!(ChecksumOverUsedBytes) {
         let used = bytes.iter().rposition(|&byte| byte != 0).map_or(4, |last| last + 1);
-        return crc32c::crc32c(&bytes[HEADER_CHECKSUM + 4..used.max(4)]);
+        return crc32_iscsi(&bytes[HEADER_CHECKSUM + 4..used.max(4)]);
     }
-    crc32c::crc32c(&bytes[HEADER_CHECKSUM + 4..])
+    crc32_iscsi(&bytes[HEADER_CHECKSUM + 4..])
 }
 
 /// The checksum of an overflow run: CRC32C of its first page's id, then of all its bytes.
 pub(crate) fn run_checksum(first: PageId, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&first.0.to_le_bytes()), bytes)
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(&first.0.to_le_bytes());
+    digest.update(bytes);
+    u32::try_from(digest.finalize()).expect("the checksum has 32 bits")
 }
 
 /// Stamps id and transaction on a page and computes its checksum. Returns the checksum.
