@@ -38,11 +38,17 @@ struct Frames {
     /// Frames without a tag that somebody may still read.
     retired: Vec<Retired>,
     hand: u32,
+    /// How often no look is taken for frames to empty, since the last found nearly all held.
+    pause: u32,
 }
 
 /// Frames in use from which on large pages of memory pay: readers miss the address cache of the
 /// processor long before its others.
 const LARGE_FROM: u32 = 512;
+
+/// Where all frames are held, as by a commit that is larger than the cache, each of them is looked
+/// at once for so many frames that are asked for in vain: a cost that does not grow with the cache.
+const LOOKED_AT_IN_VAIN: u32 = 128;
 
 /// Bytes of a set of the locator.
 const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
@@ -75,7 +81,7 @@ impl Cache {
             arena,
             locator: OnceLock::new(),
             is_large: AtomicBool::new(false),
-            frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0 }),
+            frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0, pause: 0 }),
         }
     }
 
@@ -321,6 +327,10 @@ impl Cache {
         if frames.empties.len() > 0 {
             return;
         }
+        if frames.pause > 0 {
+            frames.pause -= 1;
+            return;
+        }
         let count = self.arena.frames();
         let mut wanted =
             self.batch().saturating_sub(u32::try_from(frames.retired.len()).unwrap_or(0));
@@ -336,6 +346,9 @@ impl Cache {
                 self.retire(frames, frame, tag);
                 wanted -= 1;
             }
+        }
+        if wanted > 0 {
+            frames.pause = count / (LOOKED_AT_IN_VAIN / 2);
         }
         self.arena.reclaim(&mut frames.retired, &mut frames.empties);
     }

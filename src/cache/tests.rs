@@ -132,6 +132,28 @@ fn pages_that_are_all_held_leave_no_frame() {
 }
 
 #[test]
+fn frames_that_are_all_held_are_not_looked_at_each_time() {
+    let frames = 4 * LOOKED_AT_IN_VAIN;
+    let (cache, _) = cache(u64::from(frames));
+    let mut held: Vec<Page> = Vec::new();
+    for id in 0..frames {
+        let page = page(2 + id, 1);
+        cache.insert(from_ref(&page));
+        held.extend(cache.get(page.child_ref()));
+    }
+    assert_eq!(held.len(), frames as usize);
+    let other = page(2 + frames, 1);
+    let has_room = || {
+        cache.insert(from_ref(&other));
+        cache.get(other.child_ref()).is_some()
+    };
+    assert!(!has_room());
+    held.pop();
+    let in_vain = (0..frames).take_while(|_| !has_room()).count();
+    assert_eq!(in_vain, (2 * frames / LOOKED_AT_IN_VAIN) as usize);
+}
+
+#[test]
 fn a_page_that_cannot_be_read_takes_no_frame() {
     let (cache, _) = cache(2);
     for _ in 0..10 {
