@@ -247,6 +247,14 @@ pub(crate) struct Sight<'a> {
     branch_lines: usize,
 }
 
+impl Sight<'_> {
+    /// As [`PageRead::leaf_at_hand`].
+    pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
+        let (leaf, next) = look_for_leaf(root, self, key)?;
+        Some((self.look.keep(leaf), next))
+    }
+}
+
 impl<'a> PageLook<'a> for Sight<'a> {
     #[inline(always)]
     fn prefetch(&self, id: PageId, level: u8) {
@@ -327,9 +335,7 @@ impl PageRead for Pager {
 
     fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
         let seat = self.slots.visit()?;
-        let sight = self.look_from(&seat)?;
-        let (leaf, next) = look_for_leaf(root, &sight, key)?;
-        Some((sight.look.keep(leaf), next))
+        self.look_from(&seat)?.leaf_for(root, key)
     }
 
     fn prefetch(&self, id: PageId) {

@@ -8,6 +8,7 @@ use super::{At, Dirty, Expected, Held, PageRead, Root, Tree};
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
 use crate::node::{Leaf, Node, Value, Walk, Way};
+use crate::page::Page;
 use crate::seeded::seeded;
 
 /// An entry that is lent until the cursor moves.
@@ -48,7 +49,7 @@ enum State {
     /// Not moved yet: before the first entry for `next`, behind the last for `previous`.
     Fresh,
     Placed,
-    Failed(Fault),
+    Failed(Box<Fault>),
 }
 
 /// Where a descent goes.
@@ -178,7 +179,7 @@ impl Cursor {
 
     /// Lets the cursor fail, with what its tree met before.
     pub(crate) fn fail(&mut self, error: Error) {
-        self.state = State::Failed(Fault::keep(error));
+        self.state = State::Failed(Box::new(Fault::keep(error)));
     }
 
     /// The error that the cursor met.
@@ -341,17 +342,29 @@ impl Cursor {
         {
             let root = At { child, expected: Expected { level, txn_max: self.tree.txn } };
             if let Some((leaf, next)) = pages.leaf_at_hand(root, key) {
-                self.stand(Held::Clean(leaf), target);
-                self.next = next;
-                let left = self.walk.high() - self.walk.at();
-                if let Some(next) = next.filter(|_| left < NEAR) {
-                    pages.prefetch_search(next.child);
-                }
+                self.stand_in(pages, leaf, next, key);
                 return Ok(());
             }
         }
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
         self.descend_from(pages, root, target)
+    }
+
+    /// Takes the place of a key in the leaf to which it belongs; `next` is the leaf behind it.
+    pub(crate) fn stand_in(
+        &mut self,
+        pages: &(impl PageRead + ?Sized),
+        leaf: Page,
+        next: Option<At>,
+        key: &[u8],
+    ) {
+        self.state = State::Placed;
+        self.stand(Held::Clean(leaf), Target::Key(key));
+        self.next = next;
+        let left = self.walk.high() - self.walk.at();
+        if let Some(next) = next.filter(|_| left < NEAR) {
+            pages.prefetch_search(next.child);
+        }
     }
 
     fn descend_from(

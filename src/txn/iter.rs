@@ -3,27 +3,29 @@
 //! Owns: [`Iter`]. Must not know: how a tree is walked. Keeps: snapshot-stable (the state is
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
-use super::{FirstFault, ReadOnlyTxn, Txn};
+use super::{FirstFault, ReadOnlyTxn, Sticky, Txn};
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::page::TxnId;
+use crate::page::{Page, TxnId};
 use crate::seeded::seeded;
 use crate::sync::{Arc, OnceLock};
-use crate::tree::{Cursor, Lent, Tree};
+use crate::tree::{At, Cursor, Lent, Tree};
 
 /// A state that stays as it is while somebody walks over it.
 pub(super) struct Hold {
     pub(super) core: Arc<Core>,
     pub(super) state: TxnId,
+    /// What the transaction and its cursors met first.
+    pub(super) first: FirstFault,
 }
 
 impl Hold {
     /// Holds a state that is pinned, or cannot go away while this runs.
-    fn new(core: &Arc<Core>, state: TxnId) -> Hold {
+    fn new(core: &Arc<Core>, state: TxnId, first: FirstFault) -> Hold {
         if !seeded!(PinReleasedWithTransaction) {
             core.readers.pin(state);
         }
-        Hold { core: Arc::clone(core), state }
+        Hold { core: Arc::clone(core), state, first }
     }
 }
 
@@ -44,8 +46,9 @@ impl Shared {
     }
 
     /// Holds a state that is pinned, or cannot go away while this runs.
-    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId) -> Arc<Hold> {
-        Arc::clone(self.0.get_or_init(|| Arc::new(Hold::new(core, state))))
+    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Arc<Hold> {
+        let hold = || Arc::new(Hold::new(core, state, sticky.share().clone()));
+        Arc::clone(self.0.get_or_init(hold))
     }
 }
 
@@ -79,7 +82,6 @@ impl Shared {
 pub struct Iter {
     cursor: Cursor,
     hold: Arc<Hold>,
-    first: FirstFault,
     /// The error was yielded by the `Iterator`, which then ends.
     has_told: bool,
 }
@@ -87,8 +89,8 @@ pub struct Iter {
 impl Iter {
     /// A cursor over `tree`, which belongs to the state that is held.
     #[inline(always)]
-    pub(super) fn new(tree: Tree, hold: Arc<Hold>, first: FirstFault) -> Iter {
-        Iter { cursor: Cursor::new(tree), hold, first, has_told: false }
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>) -> Iter {
+        Iter { cursor: Cursor::new(tree), hold, has_told: false }
     }
 
     /// The cursor, which fails if the tree could not be made what it should be.
@@ -120,7 +122,7 @@ impl Iter {
     /// its transaction.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.first.note(self.cursor.forward(|| &self.hold.core.pager))
+        self.hold.first.note(self.cursor.forward(|| &self.hold.core.pager))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -130,7 +132,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.first.note(self.cursor.backward(|| &self.hold.core.pager))
+        self.hold.first.note(self.cursor.backward(|| &self.hold.core.pager))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value too large for a page
@@ -138,14 +140,14 @@ impl Iter {
     /// [`Iter::error`] tells, and the transaction around it fails.
     pub fn next_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.next(&self.hold.core.pager, key, value);
-        self.first.note(step).unwrap_or(false)
+        self.hold.first.note(step).unwrap_or(false)
     }
 
     /// Steps over the previous entry and puts it into the two buffers. `false` at the beginning,
     /// or when the file is damaged: [`Iter::error`] tells, and the transaction around it fails.
     pub fn prev_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.previous(&self.hold.core.pager, key, value);
-        self.first.note(step).unwrap_or(false)
+        self.hold.first.note(step).unwrap_or(false)
     }
 
     /// Moves to the place in front of the first entry whose key is not below `key`.
@@ -154,7 +156,13 @@ impl Iter {
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let moved = self.cursor.seek(&self.hold.core.pager, key.as_ref());
-        self.first.note(moved)
+        self.hold.first.note(moved)
+    }
+
+    /// The cursor in front of a key in the leaf to which that belongs.
+    #[inline(always)]
+    pub(super) fn stand_in(&mut self, leaf: Page, next: Option<At>, key: &[u8]) {
+        self.cursor.stand_in(&self.hold.core.pager, leaf, next, key);
     }
 
     /// The error that ended the cursor, if one did.

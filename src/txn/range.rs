@@ -3,7 +3,6 @@
 //! Owns: [`Range`], an iterator whose two ends move on their own, and what bounds mean.
 //! Must not know: how a tree is walked. Keeps: snapshot-stable, errors-stick.
 
-use super::FirstFault;
 use super::iter::{Hold, owned};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
@@ -79,7 +78,6 @@ pub struct Range {
     /// The ends have met, or one met an error.
     is_over: bool,
     hold: Arc<Hold>,
-    first: FirstFault,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -90,7 +88,7 @@ struct Moved {
 
 impl Range {
     /// A range of `tree`, which belongs to the state that is held.
-    pub(super) fn new(tree: Tree, hold: Arc<Hold>, bounds: Bounds, first: FirstFault) -> Range {
+    pub(super) fn new(tree: Tree, hold: Arc<Hold>, bounds: Bounds) -> Range {
         let Bounds { from, to } = bounds;
         Range {
             front: Cursor::bounded(tree.clone(), from.clone(), to.clone()),
@@ -98,7 +96,6 @@ impl Range {
             has_moved: Moved::default(),
             is_over: false,
             hold,
-            first,
         }
     }
 
@@ -129,7 +126,7 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.first.note(step)?.filter(|_| is_left))
+        Ok(self.hold.first.note(step)?.filter(|_| is_left))
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -149,7 +146,7 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.first.note(step)?.filter(|_| is_left))
+        Ok(self.hold.first.note(step)?.filter(|_| is_left))
     }
 
     /// The error that ended the range, if one did.

@@ -152,7 +152,12 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.snapshot.txn)
+        self.hold.hold(self.core, self.snapshot.txn, &self.sticky)
+    }
+
+    /// The leaf to which a key belongs, and the one behind it, if they are at hand.
+    fn leaf_for(&self, key: &[u8]) -> Option<(Page, Option<At>)> {
+        self.look()?.leaf_for(self.root()?, key)
     }
 
     fn tree(&self) -> Tree {
@@ -348,7 +353,7 @@ impl<'t> ReadOnlyTxn<'t> {
     )]
     #[inline]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.tree(), self.hold(), self.sticky.share().clone())
+        Iter::new(self.tree(), self.hold())
     }
 
     /// The entries whose keys lie in a range. None, when it ends before
@@ -376,7 +381,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn bounded(&self, bounds: Bounds) -> super::Range {
-        super::Range::new(self.tree(), self.hold(), bounds, self.sticky.share().clone())
+        super::Range::new(self.tree(), self.hold(), bounds)
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
@@ -385,8 +390,11 @@ impl<'t> ReadOnlyTxn<'t> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     #[inline]
     pub fn iter_from(&self, key: impl AsRef<[u8]>) -> Result<Iter> {
-        let mut iter = self.iter();
-        iter.seek(key)?;
+        let (key, mut iter) = (key.as_ref(), self.iter());
+        match self.leaf_for(key) {
+            Some((leaf, next)) => iter.stand_in(leaf, next, key),
+            None => iter.seek(key)?,
+        }
         Ok(iter)
     }
 }

@@ -93,7 +93,7 @@ impl<'t> Txn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.base)
+        self.hold.hold(self.core, self.base, &self.sticky)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {
@@ -388,7 +388,7 @@ impl<'t> Txn<'t> {
     )]
     pub fn iter(&self) -> Iter {
         let (tree, made) = self.tree();
-        Iter::new(tree, self.hold(), self.sticky.share().clone()).after(made)
+        Iter::new(tree, self.hold()).after(made)
     }
 
     /// The entries whose keys lie in a range, as they are now. None, when it ends before
@@ -414,7 +414,7 @@ impl<'t> Txn<'t> {
 
     fn bounded(&self, bounds: Bounds) -> Range {
         let (tree, made) = self.tree();
-        Range::new(tree, self.hold(), bounds, self.sticky.share().clone()).after(made)
+        Range::new(tree, self.hold(), bounds).after(made)
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
