@@ -434,7 +434,7 @@ pub(crate) struct Peeked<'l, 'a> {
 
 impl<'a> Peeked<'_, 'a> {
     /// Holds the frame beyond the time in which it is looked at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pin(self) -> Pinned<'a> {
         // The tag was there in this epoch: whoever retires the frame waits for the epoch to end,
         // and finds the frame held then.

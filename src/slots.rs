@@ -19,6 +19,7 @@ use crate::sync::{
     Arc, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, fence_after_rmw,
     thread_number,
 };
+use std::cell::Cell;
 
 /// Readers at the same time; those beyond it take a lock.
 #[cfg(not(loom))]
@@ -28,7 +29,7 @@ const SLOTS: usize = 3;
 
 /// Frames that a reader holds without touching the frame itself.
 #[cfg(not(loom))]
-const HELD_FRAMES: usize = 8;
+const HELD_FRAMES: usize = 16;
 #[cfg(loom)]
 const HELD_FRAMES: usize = 1;
 
@@ -231,7 +232,7 @@ impl Seat<'_> {
         if !seeded!(ReaderEntersUnfenced) {
             light_fence();
         }
-        Entered { slot: self.slot }
+        Entered { slot: self.slot, held: Cell::new(0) }
     }
 
     /// The slots among which this one is.
@@ -274,13 +275,17 @@ impl<T> std::ops::Deref for Hold<'_, T> {
 /// The time in which a reader looks at frames without pinning them.
 pub(crate) struct Entered<'a> {
     slot: &'a Slot,
+    /// Places in front of this one are not looked at again: the last hold took what it found.
+    held: Cell<usize>,
 }
 
 impl<'a> Entered<'a> {
     /// Holds a frame beyond this time. `None` when the reader holds several already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
-        let place = self.slot.frames.iter().find(|place| place.load(Ordering::Relaxed) == 0)?;
+        let mut places = self.slot.frames.iter().enumerate().skip(self.held.get());
+        let (at, place) = places.find(|(_, place)| place.load(Ordering::Relaxed) == 0)?;
+        self.held.set(at + 1);
         // Whoever sees this epoch pass sees the frame held, and that the one before is not.
         place.store(frame + 1, Ordering::Release);
         Some(place)

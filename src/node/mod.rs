@@ -22,7 +22,7 @@ pub(crate) use build::{
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
-pub(crate) use search::{Descent, Touch};
+pub(crate) use search::{Tie, Touch};
 pub(crate) use walk::{Leaf, Walk, Way};
 
 use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};
@@ -215,8 +215,13 @@ impl<'a> Node<'a> {
     /// The length of a key after the prefix, and the rest of it after the head.
     #[inline]
     fn rest_in(self, layout: Layout, cell: usize) -> (usize, &'a [u8]) {
-        let len = usize::from(get_u16(self.bytes, cell));
         let header = if layout.is_leaf { LEAF_CELL_HEADER } else { BRANCH_CELL_HEADER };
+        self.rest_behind(cell, header)
+    }
+
+    #[inline(always)]
+    fn rest_behind(self, cell: usize, header: usize) -> (usize, &'a [u8]) {
+        let len = usize::from(get_u16(self.bytes, cell));
         let at = cell + header;
         (len, &self.bytes[at..at + len.saturating_sub(HEAD_LEN)])
     }

@@ -1,28 +1,29 @@
 //! Tree pages: finding a key (part of node, layer L3).
 //!
-//! Owns: [`Descent`], and the search of a page by the heads of its keys, then by their rests.
+//! Owns: the search of a page by the heads of its keys, then by their rests.
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
 use super::heads::lower_bound;
 use super::{Layout, Node, Value};
-use crate::arena::{LINE_BYTES, prefetch_bytes};
-use crate::format::{HEAD_LEN, HEADER_LEN};
+use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};
+use crate::format::{HEAD_LEN, HEADER_LEN, LEAF_CELL_HEADER};
 use crate::page::ChildRef;
 use crate::seeded::seeded;
 use std::cmp::Ordering;
-
-/// Where a lookup goes from a page.
-pub(crate) enum Descent<'a> {
-    Child(ChildRef),
-    Value(Value<'a>),
-    Absent,
-}
 
 /// How much of a value whoever looks it up will touch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touch {
     Beginning,
     Whole,
+}
+
+/// The first slot of a leaf that shares the head of a key, and so may hold it.
+#[derive(Clone, Copy)]
+pub(crate) struct Tie {
+    slot: usize,
+    cell: usize,
+    prefix: usize,
 }
 
 /// Where the heads of a page say that a key is.
@@ -126,28 +127,56 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What a step down for `key` leads to: at once, since a lookup does nothing else.
+    /// The child to which a step down for `key` leads; `None` where the page is a leaf.
     #[inline(always)]
-    pub(crate) fn descend(self, key: &[u8], touch: Touch) -> Descent<'a> {
+    pub(crate) fn step_down(self, key: &[u8]) -> Option<ChildRef> {
         let layout = Layout::of(self.bytes);
-        if !layout.is_leaf {
-            return Descent::Child(self.child_in(layout, self.child_for_in(layout, key)));
+        if layout.is_leaf {
+            return None;
         }
-        let Rank::Tied(first, suffix) = self.rank(layout, key) else { return Descent::Absent };
-        let cell = self.cell(layout, first);
-        // Lengths are known when the first line is here; where cells are longer than that, the
-        // next ones are asked for together with it.
-        if touch == Touch::Whole && layout.count * LINE_BYTES < self.bytes.len() {
-            prefetch_bytes(&self.bytes[cell..], CELL_LINES);
+        Some(self.child_in(layout, self.child_for_in(layout, key)))
+    }
+
+    /// Where `key` is, if this leaf has it; asks for its cell.
+    #[inline(always)]
+    pub(crate) fn tie(self, key: &[u8], touch: Touch) -> Option<Tie> {
+        let layout = Layout::of(self.bytes);
+        let Rank::Tied(slot, suffix) = self.rank(layout, key) else { return None };
+        let cell = self.cell(layout, slot);
+        match touch {
+            // Where cells are longer than a line, its next ones are asked for together with it.
+            Touch::Whole if layout.count * LINE_BYTES < self.bytes.len() => {
+                prefetch_bytes(&self.bytes[cell..], CELL_LINES);
+            }
+            Touch::Whole => {}
+            Touch::Beginning => self.prefetch_entry(cell, suffix.len()),
         }
-        let (len, rest) = self.rest_in(layout, cell);
+        Some(Tie { slot, cell, prefix: layout.prefix })
+    }
+
+    /// Asks for the beginnings of a cell and of its value, if its key is as long as this.
+    #[inline(always)]
+    fn prefetch_entry(self, cell: usize, suffix_len: usize) {
+        let value = cell + LEAF_CELL_HEADER + suffix_len.saturating_sub(HEAD_LEN);
+        for at in [cell, value] {
+            if let Some(first) = self.bytes.get(at) {
+                prefetch_value(first);
+            }
+        }
+    }
+
+    /// The value of the `key` that may be there, in a leaf.
+    #[inline(always)]
+    pub(crate) fn find_tied(self, tie: Tie, key: &[u8]) -> Option<Value<'a>> {
+        let suffix = &key[tie.prefix..];
+        let (len, rest) = self.rest_behind(tie.cell, LEAF_CELL_HEADER);
         match compare_rests(suffix, len, rest) {
-            Ordering::Equal => Descent::Value(self.payload_behind(cell, rest.len()).value()),
-            Ordering::Less => Descent::Absent,
-            Ordering::Greater => match self.search_tied(suffix, first + 1) {
-                Ok(at) => Descent::Value(self.value_in(layout, at)),
-                Err(_) => Descent::Absent,
-            },
+            Ordering::Equal => Some(self.payload_behind(tie.cell, rest.len()).value()),
+            Ordering::Less => None,
+            Ordering::Greater => {
+                let at = self.search_tied(suffix, tie.slot + 1).ok()?;
+                Some(self.value(at))
+            }
         }
     }
 }

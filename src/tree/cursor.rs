@@ -15,7 +15,6 @@ use crate::seeded::seeded;
 pub(crate) type Lent<'a> = (&'a [u8], &'a [u8]);
 
 /// A position between two entries of a tree, which does not change under it.
-///
 #[derive(Debug)]
 pub(crate) struct Cursor {
     tree: Tree,
@@ -63,9 +62,6 @@ enum Target<'k> {
 
 /// With fewer entries left in a leaf, the next one is asked for when a seek ends there.
 const NEAR: usize = 16;
-
-/// Entries that are asked for ahead when a cursor takes a place in a leaf.
-const CELLS: usize = 8;
 
 impl Target<'_> {
     fn choose(self, node: Node<'_>) -> usize {
@@ -339,12 +335,11 @@ impl Cursor {
         self.state = State::Placed;
         if let Target::Key(key) = target
             && let Root::Clean(child, level) = self.tree.root
+            && let expected = (Expected { level, txn_max: self.tree.txn })
+            && let Some((leaf, next)) = pages.leaf_at_hand(At { child, expected }, key)
         {
-            let root = At { child, expected: Expected { level, txn_max: self.tree.txn } };
-            if let Some((leaf, next)) = pages.leaf_at_hand(root, key) {
-                self.stand_in(pages, leaf, next, key);
-                return Ok(());
-            }
+            self.stand_in(pages, leaf, next, key);
+            return Ok(());
         }
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
         self.descend_from(pages, root, target)
@@ -361,8 +356,7 @@ impl Cursor {
         self.state = State::Placed;
         self.stand(Held::Clean(leaf), Target::Key(key));
         self.next = next;
-        let left = self.walk.high() - self.walk.at();
-        if let Some(next) = next.filter(|_| left < NEAR) {
+        if let Some(next) = next.filter(|_| self.walk.left() < NEAR) {
             pages.prefetch_search(next.child);
         }
     }
@@ -396,10 +390,8 @@ impl Cursor {
         let at = self.walk.node().map_or(0, |node| target.choose(node));
         self.walk.place(at);
         self.bound();
-        if let (Target::Key(_), Some(node)) = (target, self.walk.node()) {
-            // Cells lie anywhere in a leaf, and steps meet one after the other.
-            let at = self.walk.at();
-            node.prefetch_cells(at..self.walk.high().min(at + CELLS));
+        if let Target::Key(_) = target {
+            self.walk.prefetch_cells();
         }
     }
 

@@ -8,7 +8,7 @@
 use super::Expected;
 use crate::arena::Peeked;
 use crate::format::HEADER_TXN;
-use crate::node::{Descent, Node, Touch, Value};
+use crate::node::{Node, Tie, Touch, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
@@ -34,17 +34,20 @@ pub(crate) enum Seen<'l, 'a> {
     Missing(At),
 }
 
+impl<'l, 'a> Seen<'l, 'a> {
+    /// What a leaf says of the key that may be there.
+    #[inline(always)]
+    fn of(page: Peeked<'l, 'a>, tie: Tie, key: &[u8]) -> Seen<'l, 'a> {
+        let found = Node::new(page.bytes).find_tied(tie, key);
+        found.map_or(Seen::Absent, |value| Seen::There(page, value))
+    }
+}
+
 /// A sealed page on the way down, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
     pub(crate) child: ChildRef,
     pub(crate) expected: Expected,
-}
-
-/// What one step down led to.
-enum Step<'l, 'a> {
-    Down(At),
-    End(Seen<'l, 'a>),
 }
 
 impl At {
@@ -65,16 +68,25 @@ impl At {
         Some((page, Expected { level, txn_max: txn }))
     }
 
+    /// The next page on the way to a key, if this one is a branch at hand.
     #[inline(always)]
-    fn step<'l, 'a>(self, pages: &'l impl PageLook<'a>, key: &[u8], touch: Touch) -> Step<'l, 'a> {
-        let Some((page, found)) = self.peek(pages) else {
-            return Step::End(Seen::Missing(self));
-        };
-        match Node::new(page.bytes).descend(key, touch) {
-            Descent::Value(value) => Step::End(Seen::There(page, value)),
-            Descent::Absent => Step::End(Seen::Absent),
-            Descent::Child(child) => Step::Down(At::below(child, found)),
-        }
+    fn step_down<'a>(self, pages: &impl PageLook<'a>, key: &[u8]) -> Option<At> {
+        let (page, found) = self.peek(pages)?;
+        let child = Node::new(page.bytes).step_down(key)?;
+        Some(At::below(child, found))
+    }
+
+    /// The leaf, if it is at hand, and where it has a key, if it does.
+    #[inline(always)]
+    fn tie<'l, 'a>(
+        self,
+        pages: &'l impl PageLook<'a>,
+        key: &[u8],
+        touch: Touch,
+    ) -> Option<(Peeked<'l, 'a>, Option<Tie>)> {
+        let (page, _) = self.peek(pages)?;
+        let node = Node::new(page.bytes);
+        node.is_leaf().then(|| (page, node.tie(key, touch)))
     }
 
     /// A child of a page that was found so.
@@ -93,14 +105,15 @@ pub(crate) fn look<'l, 'a>(
 ) -> Seen<'l, 'a> {
     // The root is at hand, since every lookup begins there.
     let mut at = root;
-    loop {
-        match at.step(pages, key, touch) {
-            Step::Down(next) => {
-                next.prefetch(pages);
-                at = next;
-            }
-            Step::End(seen) => return seen,
-        }
+    while at.expected.level > 0 {
+        let Some(next) = at.step_down(pages, key) else { return Seen::Missing(at) };
+        next.prefetch(pages);
+        at = next;
+    }
+    match at.tie(pages, key, touch) {
+        None => Seen::Missing(at),
+        Some((_, None)) => Seen::Absent,
+        Some((page, Some(tie))) => Seen::of(page, tie, key),
     }
 }
 
@@ -127,33 +140,36 @@ pub(crate) fn look_for_leaf<'l, 'a>(
 }
 
 /// Looks several keys up, at most [`GROUP`], side by side: while one waits for memory, the
-/// others go on. Calls `each` with the number of each key.
+/// others go on. Calls `each` for one after the other.
+#[inline(always)]
 pub(crate) fn look_all<'l, 'a: 'l>(
     root: At,
     pages: &'l impl PageLook<'a>,
     keys: &[&[u8]],
-    mut each: impl FnMut(usize, Seen<'l, 'a>),
+    mut each: impl FnMut(Seen<'l, 'a>),
 ) {
-    let mut places = [root; GROUP];
     let keys = &keys[..keys.len().min(GROUP)];
-    // A bit for each key whose way goes on: a place that is there or not takes longer to copy.
-    let mut running = (1_u32 << keys.len()) - 1;
-    while running != 0 {
-        let mut left = running;
-        while left != 0 {
-            let number = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let (place, key) = (&mut places[number], keys[number]);
-            match place.step(pages, key, Touch::Beginning) {
-                Step::Down(next) => {
-                    next.prefetch(pages);
-                    *place = next;
-                }
-                Step::End(seen) => {
-                    running &= !(1 << number);
-                    each(number, seen);
-                }
+    // All ways are equally long, so that their places need not know their level.
+    let mut places = [(root.child, root.expected.txn_max); GROUP];
+    let at = |(child, txn_max), level| At { child, expected: Expected { level, txn_max } };
+    for level in (1..=root.expected.level).rev() {
+        for (key, place) in keys.iter().zip(&mut places) {
+            // Whoever does not get on stays behind, and is at the wrong level from then on.
+            if let Some(next) = at(*place, level).step_down(pages, key) {
+                pages.prefetch(next.child.id, level - 1);
+                *place = (next.child, next.expected.txn_max);
             }
         }
+    }
+    let mut ties = [None; GROUP];
+    for ((key, place), tie) in keys.iter().zip(&places).zip(&mut ties) {
+        *tie = at(*place, 0).tie(pages, key, Touch::Beginning);
+    }
+    for (key, tie) in keys.iter().zip(&ties) {
+        each(match tie {
+            None => Seen::Missing(root),
+            Some((_, None)) => Seen::Absent,
+            Some((page, Some(tie))) => Seen::of(*page, *tie, key),
+        });
     }
 }

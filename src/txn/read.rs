@@ -269,33 +269,36 @@ impl<'t> ReadOnlyTxn<'t> {
     /// Those of [`ReadOnlyTxn::get`], but for `NotFound`; then there is no value at all.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<ValueRef<'t>>>> {
         let mut values = Vec::with_capacity(keys.len());
-        values.resize_with(keys.len(), || None);
         let mut group: [&[u8]; GROUP] = [&[]; GROUP];
-        for (keys, values) in keys.chunks(GROUP).zip(values.chunks_mut(GROUP)) {
+        for keys in keys.chunks(GROUP) {
             for (to, key) in group.iter_mut().zip(keys) {
                 *to = key.as_ref();
                 self.check(to)?;
             }
-            self.get_group(&group[..keys.len()], values)?;
+            self.get_group(&group[..keys.len()], &mut values)?;
         }
         Ok(values)
     }
 
-    /// Looks up at most a group of keys.
-    fn get_group(&self, keys: &[&[u8]], values: &mut [Option<ValueRef<'t>>]) -> Result<()> {
+    /// Looks up at most a group of keys, and appends what was found to `values`.
+    fn get_group(&self, keys: &[&[u8]], values: &mut Vec<Option<ValueRef<'t>>>) -> Result<()> {
+        let from = values.len();
         let mut is_left = [true; GROUP];
         if let (Some(root), Some(pages)) = (self.root(), self.look()) {
-            look_all(root, &pages, keys, |number, seen| match seen {
-                Seen::There(page, value) => {
-                    if let Place::Here(range) = Place::of(page.bytes, value) {
-                        values[number] = Some(Lend::peeked(page, range));
-                        is_left[number] = false;
+            look_all(root, &pages, keys, |seen| {
+                let is_left = &mut is_left[values.len() - from];
+                *is_left = matches!(seen, Seen::Missing(_));
+                if let Seen::There(page, value) = seen {
+                    match Place::of(page.bytes, value) {
+                        Place::Here(range) => return values.push(Some(Lend::peeked(page, range))),
+                        Place::Run(_) => *is_left = true,
                     }
                 }
-                Seen::Absent => is_left[number] = false,
-                Seen::Missing(_) => {}
+                values.push(None);
             });
         }
+        values.resize_with(from + keys.len(), || None);
+        let values = values[from..].iter_mut();
         for ((key, value), _) in keys.iter().zip(values).zip(is_left).filter(|(_, left)| *left) {
             *value = match self.get_ref(key) {
                 Ok(value) => Some(value),

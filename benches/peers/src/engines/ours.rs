@@ -63,11 +63,14 @@ impl Engine for Ours {
     }
 
     fn get_many(&self, queries: &Queries, group: usize) -> Answer<Seen> {
-        let keys: Vec<&[u8]> = queries.iter().collect();
         let seen = self.0.view(BUCKET, |txn| {
-            let mut seen = Seen::default();
-            for keys in keys.chunks(group) {
-                txn.get_many(keys)?.iter().flatten().for_each(|value| seen.value(value));
+            let (mut seen, mut left) = (Seen::default(), queries.iter());
+            // Gathered as they are wanted, since the others read each key where it lies.
+            let mut keys: Vec<&[u8]> = left.by_ref().take(group).collect();
+            while !keys.is_empty() {
+                txn.get_many(&keys)?.iter().flatten().for_each(|value| seen.value(value));
+                keys.clear();
+                keys.extend(left.by_ref().take(group));
             }
             Ok(seen)
         });
