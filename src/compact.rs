@@ -16,6 +16,11 @@ use std::collections::VecDeque;
 const MOVED_PER_COMMIT_MAX: u32 = 512;
 /// How often the wanted end of the file is moved back to make room for what does not fit.
 const CONCESSIONS_MAX: u32 = 5;
+/// How often, at last, by all that is left: there is room side by side then.
+const LAST_CONCESSIONS: u32 = 2;
+/// Rounds of moving that bring no page nearer until the wanted end of the file is moved back: what
+/// moves takes its ancestors with it, and where there is no room for them they go behind the limit.
+const VAIN_MAX: u32 = 2;
 /// Rounds of moving, whatever the size of the file.
 const ROUNDS_MIN: u32 = 64;
 /// A commit fills pages that come to this part of the file at most: what the first commits give up
@@ -61,8 +66,9 @@ struct Survey {
 }
 
 impl Survey {
-    /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack.
-    fn of(guard: &WriteGuard<'_>, target_pages: u32, slack: u32) -> Survey {
+    /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack, but
+    /// for so many pages of overflow runs that stay behind it.
+    fn of(guard: &WriteGuard<'_>, target_pages: u32, slack: u32, kept_runs: u32) -> Survey {
         let (extents, page_count) = guard.free_extents();
         let tail = extents.last().filter(|last| last.end() >= page_count);
         let tail = tail.map_or(0, |last| last.pages);
@@ -71,7 +77,7 @@ impl Survey {
         let pending = guard.pending_pages();
         let unused = free + pending;
         let room = u32::try_from(unused).unwrap_or(u32::MAX).saturating_sub(slack);
-        let cut = room.max(tail).min(target_pages).min(page_count);
+        let cut = room.max(tail).min(target_pages).saturating_add(kept_runs).min(page_count);
         let limit = page_count - cut;
         let in_front = |extent: &Extent| extent.end().min(limit).saturating_sub(extent.first.0);
         Survey {
@@ -95,60 +101,159 @@ enum Round {
     Cramped(u32),
 }
 
+/// Whether rounds of moving leave less behind the limit.
+#[derive(Default)]
+struct Progress {
+    /// The fewest pages that a round left behind it.
+    least: Option<u32>,
+    /// Rounds since then.
+    vain: u32,
+}
+
+impl Progress {
+    /// Takes note of what a round left. Returns whether such rounds lead nowhere.
+    fn ends_with(&mut self, remaining: u32) -> bool {
+        if self.least.is_none_or(|least| remaining < least) {
+            *self = Progress { least: Some(remaining), vain: 0 };
+        } else {
+            self.vain += 1;
+        }
+        self.vain >= VAIN_MAX
+    }
+}
+
 pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStats> {
     let page_size = core.pager.page_size() as u64;
     let target_pages = match target_bytes {
         0 => u32::MAX,
         bytes => u32::try_from(bytes.div_ceil(page_size)).unwrap_or(u32::MAX),
     };
-    let mut stats = CompactStats::default();
-    let (mut idle, mut slack, mut concessions) = (0, 0, 0);
     let before = core.readers.newest().page_count;
-    stats.moved_pages += fill_up(core, target_pages)?;
-    // What filling made the file longer is cut too.
-    let target = |pages: u32| target_pages.saturating_add(pages).saturating_sub(before);
-    // Others may write meanwhile; a compaction does not chase them for ever.
-    for _ in 0..ROUNDS_MIN + before / MOVED_PER_COMMIT_MAX * 8 {
-        let guard = core.begin()?;
-        let survey = Survey::of(&guard, target(core.pager.page_count()), slack);
-        let is_little = stats.moved_pages == 0 && survey.is_cut && survey.unused <= LEFT_MAX;
-        if survey.limit.0 >= survey.page_count || is_little {
-            break;
-        }
-        // Each moved page takes its ancestors with it: few at a time cost more than they win.
-        if u64::from(survey.room) < survey.pending / 2 && idle < COMMITS_UNTIL_FREE {
-            drop(guard);
-            idle += 1;
-            pass(core, &survey)?;
-            continue;
-        }
-        match move_some(core, guard, &survey)? {
-            Round::Moved(goal) => {
-                stats.moved_pages += goal.moved as usize;
-                stats.remaining_candidates = goal.remaining as usize;
-                idle = 0;
-            }
-            Round::Cramped(pages) if concessions < CONCESSIONS_MAX => {
-                slack += pages.clamp(1, 2 << concessions);
-                concessions += 1;
-            }
-            round => {
-                stats.remaining_candidates = match round {
-                    Round::Cramped(remaining) => remaining as usize,
-                    Round::Moved(_) | Round::Done => 0,
-                };
-                // What earlier rounds gave up becomes free, and the end can be cut off.
-                let is_settled = survey.pending == 0 && survey.is_cut;
-                if is_settled || idle > COMMITS_UNTIL_FREE {
-                    break;
-                }
-                idle += 1;
-                pass(core, &survey)?;
-            }
-        }
+    let filled = fill_up(core, target_pages)?;
+    let stats = CompactStats { moved_pages: filled, ..CompactStats::default() };
+    let mut moving = Moving { core, before, target_pages, kept_runs: 0, last: 0, stats };
+    moving.run()?;
+    let runs = overflow_pages(core)?;
+    if moving.stats.remaining_candidates > 0 && runs > 0 {
+        // The free pages lie one by one between others. Those are moved together, and the runs
+        // behind them.
+        moving.kept_runs = runs;
+        moving.run()?;
+        (moving.kept_runs, moving.last) = (0, LAST_CONCESSIONS);
+        moving.run()?;
     }
     core.shorten_file()?;
-    Ok(stats)
+    Ok(moving.stats)
+}
+
+/// Pages of the overflow runs of all buckets.
+fn overflow_pages(core: &Arc<Core>) -> Result<u32> {
+    let buckets = core.readers.newest().catalog.list(&core.pager)?;
+    let pages: u64 = buckets.iter().map(|(_, record)| record.overflow_pages).sum();
+    Ok(u32::try_from(pages).unwrap_or(u32::MAX))
+}
+
+/// Moving pages from the end of the file, until there is nothing left or no way.
+struct Moving<'a> {
+    core: &'a Arc<Core>,
+    /// Pages of the file before the compaction.
+    before: u32,
+    target_pages: u32,
+    /// Pages of overflow runs that stay where they are, behind the wanted end of the others.
+    kept_runs: u32,
+    /// How often the wanted end is moved back by all that is left.
+    last: u32,
+    stats: CompactStats,
+}
+
+impl Moving<'_> {
+    fn run(&mut self) -> Result<()> {
+        let (mut idle, mut slack, mut concessions) = (0, 0, 0);
+        let mut progress = Progress::default();
+        // Others may write meanwhile; a compaction does not chase them for ever.
+        for _ in 0..ROUNDS_MIN + self.before / MOVED_PER_COMMIT_MAX * 8 {
+            let guard = self.core.begin()?;
+            let survey = self.survey(&guard, slack);
+            let is_little =
+                self.stats.moved_pages == 0 && survey.is_cut && survey.unused <= LEFT_MAX;
+            if survey.limit.0 >= survey.page_count || is_little {
+                break;
+            }
+            // Each moved page takes its ancestors with it: few at a time cost more than they win.
+            if u64::from(survey.room) < survey.pending / 2 && idle < COMMITS_UNTIL_FREE {
+                drop(guard);
+                idle += 1;
+                pass(self.core, &survey)?;
+                continue;
+            }
+            let cramped = match self.move_some(guard, &survey)? {
+                Round::Moved(goal) => {
+                    self.stats.moved_pages += goal.moved as usize;
+                    self.stats.remaining_candidates = goal.remaining as usize;
+                    if !progress.ends_with(goal.remaining) {
+                        idle = 0;
+                        continue;
+                    }
+                    Some(goal.remaining)
+                }
+                Round::Cramped(pages) => Some(pages),
+                Round::Done => None,
+            };
+            match cramped {
+                Some(pages) if concessions < CONCESSIONS_MAX + self.last => {
+                    let is_last = concessions >= CONCESSIONS_MAX;
+                    slack += if is_last { pages } else { pages.clamp(1, 2 << concessions) };
+                    concessions += 1;
+                    progress = Progress::default();
+                }
+                _ => {
+                    self.stats.remaining_candidates = cramped.unwrap_or(0) as usize;
+                    // What earlier rounds gave up becomes free, and what they left of the log,
+                    // and the end can be cut off.
+                    if idle > COMMITS_UNTIL_FREE {
+                        break;
+                    }
+                    idle += 1;
+                    pass(self.core, &survey)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn survey(&self, guard: &WriteGuard<'_>, slack: u32) -> Survey {
+        // What filling made the file longer is cut too.
+        let grown = self.core.pager.page_count();
+        let target = self.target_pages.saturating_add(grown).saturating_sub(self.before);
+        Survey::of(guard, target, slack, self.kept_runs)
+    }
+
+    /// Moves some pages from behind the limit to the room in front of it.
+    fn move_some(&self, mut guard: WriteGuard<'_>, survey: &Survey) -> Result<Round> {
+        let mut budget = MOVED_PER_COMMIT_MAX.min(survey.room / 2).max(1);
+        while budget > 0 {
+            let mark = guard.batch().0.mark();
+            let mut goal = Move::new(survey.limit, budget);
+            goal.moves_runs = self.kept_runs == 0;
+            goal.holes.clone_from(&survey.holes);
+            let size = move_buckets(self.core, &mut guard, &mut goal)?;
+            let needed = size.runs.iter().sum::<u32>() + size.nodes();
+            if goal.moved == 0 {
+                let remaining = goal.remaining;
+                return Ok(if remaining > 0 { Round::Cramped(remaining) } else { Round::Done });
+            }
+            if needed <= survey.room {
+                let catalog_budget = (survey.room - needed) / 4;
+                guard.pack(Packing { limit: survey.limit, catalog_budget });
+                guard.finish(Outcome::Changed)?;
+                return Ok(Round::Moved(goal));
+            }
+            // The ancestors of what moves need room too.
+            guard.batch().0.roll_back(mark);
+            budget /= 2;
+        }
+        Ok(Round::Cramped(1))
+    }
 }
 
 /// Fills the nodes of all buckets up, until so many pages are given up as are wanted. Returns how
@@ -167,7 +272,7 @@ fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
     let growth_max = (before / GROWN_PART_MAX).max(4 * walk.budget);
     while walk.goes_on() {
         let mut guard = core.begin()?;
-        let Survey { unused, page_count, .. } = Survey::of(&guard, target_pages, 0);
+        let Survey { unused, page_count, .. } = Survey::of(&guard, target_pages, 0, 0);
         let is_enough = unused >= u64::from(target_pages);
         if is_enough || page_count.saturating_sub(before) > growth_max {
             break;
@@ -240,32 +345,6 @@ fn pass(core: &Arc<Core>, survey: &Survey) -> Result<()> {
     let mut guard = core.begin()?;
     guard.pack(Packing { limit: survey.limit, catalog_budget: survey.room / 4 });
     guard.finish(Outcome::Changed)
-}
-
-/// Moves some pages from behind the limit to the room in front of it.
-fn move_some(core: &Arc<Core>, mut guard: WriteGuard<'_>, survey: &Survey) -> Result<Round> {
-    let mut budget = MOVED_PER_COMMIT_MAX.min(survey.room / 2).max(1);
-    while budget > 0 {
-        let mark = guard.batch().0.mark();
-        let mut goal = Move::new(survey.limit, budget);
-        goal.holes.clone_from(&survey.holes);
-        let size = move_buckets(core, &mut guard, &mut goal)?;
-        let needed = size.runs.iter().sum::<u32>() + size.nodes();
-        if goal.moved == 0 {
-            let remaining = goal.remaining;
-            return Ok(if remaining > 0 { Round::Cramped(remaining) } else { Round::Done });
-        }
-        if needed <= survey.room {
-            let catalog_budget = (survey.room - needed) / 4;
-            guard.pack(Packing { limit: survey.limit, catalog_budget });
-            guard.finish(Outcome::Changed)?;
-            return Ok(Round::Moved(goal));
-        }
-        // The ancestors of what moves need room too.
-        guard.batch().0.roll_back(mark);
-        budget /= 2;
-    }
-    Ok(Round::Cramped(1))
 }
 
 /// Makes dirty what is to be moved. Returns what it will take.

@@ -427,7 +427,7 @@ impl Space {
 
     /// Asks for a checkpoint in this commit.
     pub fn want_checkpoint(&mut self) {
-        self.space.want_checkpoint();
+        self.space.want_checkpoint(PageId(self.space.page_count() / 2));
     }
 
     /// How many log pages the commit must allocate. `words` are those of a tail and of a page.

@@ -122,3 +122,51 @@ fn a_full_file_does_not_grow() {
         assert!(file_len(&vfs) <= before);
     }
 }
+
+/// A store of many buckets and a few large values, most of which are gone again.
+fn scattered(seed: u64) -> BTree {
+    let mut state = seed;
+    let mut below = |end: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % end
+    };
+    let db = open(&MemVfs::default(), 512);
+    let (entries, buckets) = (below(4000), 20 + below(300));
+    let put = |i: u64, value: &[u8]| db.exec(format!("b{i}"), |txn| txn.put("k", value));
+    db.exec("b", |txn| (0..entries).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 60]))).unwrap();
+    (0..buckets).for_each(|i| put(i, b"v").unwrap());
+    (buckets..buckets + 50).for_each(|i| put(i, &[1; 5000]).unwrap());
+    (0..below(buckets)).for_each(|i| put(i, b"w").unwrap());
+    for i in (0..buckets + 50).filter(|&i| below(if i < buckets { 3 } else { 5 }) > 0) {
+        db.del_bucket(format!("b{i}")).unwrap();
+    }
+    db
+}
+
+#[test]
+fn room_between_many_small_trees_and_large_values_is_won_back() {
+    for seed in 0..30 {
+        let db = scattered(seed);
+        let (before, pages) = (db.current_seq(), db.stats().unwrap().page_count);
+        let done = db.compact(0).unwrap();
+        let commits = db.current_seq() - before;
+        let after = db.stats().unwrap();
+        println!("{seed}: {commits} commits, {pages} pages -> {after:?} {done:?}");
+        assert!(commits < 128, "as many as it may");
+        assert!(after.free_pages + after.pending_pages < 128);
+    }
+}
+
+#[test]
+fn a_value_longer_than_what_a_commit_moves_is_moved() {
+    let vfs = MemVfs::default();
+    let db = open(&vfs, 512);
+    let value = vec![7; 600 * 512];
+    for key in ["a", "b", "c"] {
+        db.exec("b", |txn| txn.put(key, &value)).unwrap();
+    }
+    db.exec("b", |txn| txn.del("a")).unwrap();
+    db.compact(0).unwrap();
+    assert_eq!(db.view("b", |txn| txn.get("c")).unwrap(), value);
+    assert!(file_len(&vfs) < 2 * value.len() + 32 * 512, "{}", file_len(&vfs));
+}

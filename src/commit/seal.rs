@@ -125,7 +125,7 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
     let mut placement = Placement::BestFit;
     if let Some(packing) = writer.packing {
         placement = Placement::Below(packing.limit);
-        space.want_checkpoint();
+        space.want_checkpoint(packing.limit);
     }
     if seeded!(PlacedByChance, crate::seeded::chance()) {
         placement = Placement::Below(PageId(u32::MAX));

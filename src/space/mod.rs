@@ -60,8 +60,9 @@ struct Commit {
     count_highest: u32,
     allocated: ExtentSet,
     freed: ExtentSet,
-    /// All log pages are dropped if a checkpoint fits the tail.
-    wants_checkpoint: bool,
+    /// All log pages are dropped if a checkpoint fits the tail; else those from here on are to be
+    /// dropped soon.
+    checkpoint_from: Option<PageId>,
     change: Option<Change>,
 }
 
@@ -142,15 +143,16 @@ impl FreeSpace {
             count_highest: self.page_count,
             allocated: ExtentSet::default(),
             freed: ExtentSet::default(),
-            wants_checkpoint: false,
+            checkpoint_from: None,
             change: None,
         });
     }
 
     /// Asks for a checkpoint in this commit, though the tail has room: it drops all log pages,
-    /// which may lie in the way of a cut. It is made if it fits the tail.
-    pub fn want_checkpoint(&mut self) {
-        self.open_commit().wants_checkpoint = true;
+    /// which may lie in the way of a cut. If it does not fit the tail, log pages are written as
+    /// long as some lie from `limit` on, for each of them drops older ones.
+    pub fn want_checkpoint(&mut self, limit: PageId) {
+        self.open_commit().checkpoint_from = Some(limit);
     }
 
     /// Allocates pages that lie side by side, or none.

@@ -52,10 +52,11 @@ impl FreeSpace {
     pub(super) fn step(&self, tail_words_max: usize, page_words_max: usize) -> Step {
         let commit = self.commit.as_ref().expect("a commit is under way");
         let words = self.chain.tail.words.len() + commit.words(self.page_count);
-        let is_wanted = commit.wants_checkpoint && !self.chain.pages.is_empty();
+        let is_wanted = commit.checkpoint_from.is_some() && !self.chain.pages.is_empty();
+        let lies_behind = |limit| self.chain.pages.iter().any(|page| page.id >= limit);
         if is_wanted && self.fits_checkpoint(commit, tail_words_max / 2) {
             Step::Checkpoint
-        } else if words <= tail_words_max {
+        } else if words <= tail_words_max && !commit.checkpoint_from.is_some_and(lies_behind) {
             Step::Append
         } else if self.fits_checkpoint(commit, tail_words_max / 2) {
             Step::Checkpoint

@@ -21,6 +21,8 @@ pub(crate) struct Move {
     pub(crate) budget: u32,
     /// The free extents in front of the limit, in pages: an overflow run needs one to itself.
     pub(crate) holes: Vec<u32>,
+    /// Whether overflow runs are moved too.
+    pub(crate) moves_runs: bool,
     /// Pages that were made dirty because they lie behind the limit.
     pub(crate) moved: u32,
     /// Pages that lie behind the limit and stay.
@@ -33,7 +35,7 @@ impl Move {
     /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages.
     pub(crate) fn new(limit: PageId, budget: u32) -> Move {
         let (holes, branches) = (Vec::new(), BTreeSet::new());
-        Move { limit, budget, holes, moved: 0, remaining: 0, branches }
+        Move { limit, budget, holes, moves_runs: true, moved: 0, remaining: 0, branches }
     }
 
     fn takes(&mut self, extent: Extent) -> bool {
@@ -42,14 +44,15 @@ impl Move {
         }
         let hole = self.holes.iter_mut().find(|hole| **hole >= extent.pages);
         let fits = extent.pages == 1 || hole.is_some();
-        if !fits || extent.pages > self.budget {
+        // A long run moves alone, or it would never.
+        if !fits || extent.pages > self.budget && (self.moved > 0 || self.budget == 0) {
             self.remaining = self.remaining.saturating_add(extent.pages);
             return false;
         }
         if let Some(hole) = hole {
             *hole -= extent.pages;
         }
-        self.budget -= extent.pages;
+        self.budget = self.budget.saturating_sub(extent.pages);
         self.moved += extent.pages;
         true
     }
@@ -61,7 +64,7 @@ impl Tree {
     /// # Errors
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn relocate(&mut self, edit: &mut Edit<'_>, goal: &mut Move) -> Result<()> {
-        let with_runs = self.overflow_pages > 0;
+        let with_runs = goal.moves_runs && self.overflow_pages > 0;
         match &mut self.root {
             Root::Empty => Ok(()),
             Root::Dirty(dirty) => edit.relocate_dirty(dirty, with_runs, goal),

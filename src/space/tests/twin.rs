@@ -267,7 +267,10 @@ impl Twin {
             }
             Op::FreeAt { .. } | Op::Swap { .. } => {}
             Op::Grow { pages } => self.grow(pages),
-            Op::WantCheckpoint => self.space.want_checkpoint(),
+            Op::WantCheckpoint => {
+                let limit = PageId(self.space.page_count() / 2);
+                self.space.want_checkpoint(limit);
+            }
             Op::Cut { pick } => {
                 let run = runs(self.free.iter().copied()).pop();
                 let run = run.filter(|run| run.end() == self.page_count);
