@@ -73,6 +73,12 @@ impl Extent {
     pub fn end(self) -> u32 {
         self.first.0.saturating_add(self.pages)
     }
+
+    /// Whether `next` begins where this ends. What a damaged file calls an extent of no pages
+    /// touches nothing.
+    pub(crate) fn touches(self, next: Extent) -> bool {
+        self.pages > 0 && next.pages > 0 && self.end() == next.first.0
+    }
 }
 
 /// What a parent holds of a child.

@@ -130,10 +130,13 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
     if seeded!(PlacedByChance, crate::seeded::chance()) {
         placement = Placement::Below(PageId(u32::MAX));
     }
-    // In order, so that each finds in the processor's cache what the one before needed.
+    // In order, so that each finds in the processor's cache what the one before needed, and
+    // neighbours together.
     writer.batch.freed.sort_unstable_by_key(|freed| freed.extent);
-    for freed in &writer.batch.freed {
-        space.release(freed.extent, freed.birth)?;
+    for run in writer.batch.freed.chunk_by(|left, right| left.extent.touches(right.extent)) {
+        let (first, last) = (run[0].extent, run[run.len() - 1].extent);
+        let whole = Extent { pages: last.end() - first.first.0, ..first };
+        space.release_all(whole, run.iter().map(|freed| (freed.extent, freed.birth)))?;
     }
     let mut runs = Vec::with_capacity(size.runs.len());
     let mut nodes = Vec::with_capacity(size.nodes() as usize);
@@ -200,8 +203,11 @@ fn allocate_pages(
 ) -> Result<Vec<Extent>> {
     let mut pieces = Vec::new();
     while pages > 0 {
-        let found = space
-            .allocate(pages, placement)
+        let whole = match placement {
+            Placement::BestFit => None,
+            Placement::Below(_) => space.allocate(pages, placement),
+        };
+        let found = whole
             .or_else(|| space.allocate_up_to(pages, placement))
             .or_else(|| space.allocate_up_to(pages, Placement::BestFit));
         let Some(extent) = found else {

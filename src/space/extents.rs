@@ -85,23 +85,46 @@ impl ExtentSet {
 
     /// Adds pages that are not in the set. Returns the neighbours that `extent` melts with.
     pub fn insert(&mut self, extent: Extent) -> [Option<Extent>; 2] {
-        let below = self.at_or_before(extent.end() - 1);
-        let below_end = below.map_or(0, Extent::end);
-        invariant!(PageOwnedOnce, below_end <= extent.first.0, "{extent:?} is added again");
-        let gap = u32::from(seeded!(ExtentsMergedOverAGap));
-        let before = below.filter(|below| below.end() + gap >= extent.first.0);
-        let after = self.by_address.remove(&extent.end());
-        let after = after.map(|pages| Extent { first: PageId(extent.end()), pages });
-        let first = before.map_or(extent.first.0, |before| before.first.0);
+        // One search finds both neighbours, and the one in front grows where it is.
+        let mut below = self.by_address.range_mut(..=extent.end());
+        let mut last = below.next_back();
+        let mut after = None;
+        if let Some((first, pages)) = &last
+            && **first == extent.end()
+        {
+            after = Some(Extent { first: PageId(**first), pages: **pages });
+            last = below.next_back();
+        }
         let end = after.map_or(extent.end(), Extent::end);
-        self.by_address.insert(first, end - first);
+        let gap = u32::from(seeded!(ExtentsMergedOverAGap));
+        let mut before = None;
+        if let Some((&first, pages)) = last {
+            let below = Extent { first: PageId(first), pages: *pages };
+            let is_new = below.end() <= extent.first.0;
+            invariant!(PageOwnedOnce, is_new, "{extent:?} is added again");
+            if below.end() + gap >= extent.first.0 {
+                *pages = end - first;
+                before = Some(below);
+            }
+        }
+        if after.is_some() {
+            self.by_address.remove(&extent.end());
+        }
+        if before.is_none() {
+            self.by_address.insert(extent.first.0, end - extent.first.0);
+        }
         self.pages += u64::from(extent.pages);
         [before, after]
     }
 
     /// Takes out pages that lie in one extent of the set. Returns that extent as it was.
     pub fn remove(&mut self, extent: Extent) -> Extent {
-        let whole = self.at_or_before(extent.first.0).filter(|whole| whole.end() >= extent.end());
+        // Most begin where an extent does.
+        let whole = match self.by_address.get(&extent.first.0) {
+            Some(&pages) => Some(Extent { first: extent.first, pages }),
+            None => self.at_or_before(extent.first.0),
+        };
+        let whole = whole.filter(|whole| whole.end() >= extent.end());
         invariant!(PageOwnedOnce, whole.is_some(), "{extent:?} is not in the set");
         let whole = whole.expect("checked above");
         self.by_address.remove(&whole.first.0);
@@ -187,11 +210,11 @@ impl FreeSet {
     pub fn find_up_to(&self, pages: u32, placement: Placement) -> Option<Extent> {
         let (extent, room) = match placement {
             Placement::BestFit => {
-                if let Some(found) = self.find(pages, placement) {
-                    return Some(found);
+                let &(largest, first) = self.by_size.last()?;
+                if largest >= pages {
+                    return self.find(pages, placement);
                 }
-                let &(pages, first) = self.by_size.last()?;
-                (Extent { first: PageId(first), pages }, pages)
+                (Extent { first: PageId(first), pages: largest }, largest)
             }
             Placement::Below(limit) => {
                 let lowest = self.set.iter().next().filter(|lowest| lowest.first < limit)?;

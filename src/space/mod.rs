@@ -206,6 +206,15 @@ impl FreeSpace {
     /// `Corruption` when the pages are not those of a tree: the file's trees and its log
     /// contradict each other. Nothing is freed then.
     pub fn release(&mut self, extent: Extent, birth: TxnId) -> Result<()> {
+        self.release_all(extent, std::iter::once((extent, birth)))
+    }
+
+    /// As [`FreeSpace::release`], of extents that lie side by side and are `extent` together.
+    pub fn release_all(
+        &mut self,
+        extent: Extent,
+        parts: impl Iterator<Item = (Extent, TxnId)>,
+    ) -> Result<()> {
         let end = extent.first.0.checked_add(extent.pages).filter(|&end| end <= self.page_count);
         let is_inside = extent.first.0 >= META_SLOTS && extent.pages > 0 && end.is_some();
         let is_owned = is_inside
@@ -222,13 +231,14 @@ impl FreeSpace {
             self.open_commit().freed.insert(extent);
             return Ok(());
         }
-        self.add_pending(extent, birth);
+        self.add_pending(extent, parts);
         Ok(())
     }
 
-    fn add_pending(&mut self, extent: Extent, birth: TxnId) {
+    /// Adds extents that lie side by side and are `extent` together.
+    fn add_pending(&mut self, extent: Extent, parts: impl Iterator<Item = (Extent, TxnId)>) {
         let txn = self.open_commit().txn;
-        self.pending.insert(extent, txn, birth);
+        self.pending.insert(extent, txn, parts);
         if !seeded!(FreeingNotLogged) {
             self.open_commit().freed.insert(extent);
         }

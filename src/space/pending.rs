@@ -113,14 +113,22 @@ impl Pending {
         self.at_or_before(range.end() - 1).any(|below| below.end() > range.first.0)
     }
 
-    /// Adds an extent. `freed` is never lower than that of an earlier call.
-    pub fn insert(&mut self, extent: Extent, freed: TxnId, birth: TxnId) {
+    /// Adds extents, each with its birth, that lie side by side and are `extent` together. `freed`
+    /// is never lower than that of an earlier call.
+    pub fn insert(
+        &mut self,
+        extent: Extent,
+        freed: TxnId,
+        parts: impl Iterator<Item = (Extent, TxnId)>,
+    ) {
         invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is freed again");
         if self.waiting.back().is_none_or(|last| last.freed != freed) {
             self.waiting.push_back(Generation { freed, extents: Vec::new() });
         }
         let last = self.waiting.back_mut().expect("it was added if it was missing");
-        last.extents.insert(last.up_to(extent.first.0), Freed { extent, freed, birth });
+        let at = last.up_to(extent.first.0);
+        let parts = parts.map(|(extent, birth)| Freed { extent, freed, birth });
+        last.extents.splice(at..at, parts);
         self.pages += u64::from(extent.pages);
     }
 

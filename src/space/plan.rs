@@ -152,7 +152,8 @@ impl FreeSpace {
         for at in 0..count {
             let ChainPage { id, birth, .. } = self.chain.pages[at];
             if !seeded!(DroppedLogPageLeaks) {
-                self.add_pending(Extent::one(id), birth);
+                let page = Extent::one(id);
+                self.add_pending(page, std::iter::once((page, birth)));
             }
         }
         count

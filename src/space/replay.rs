@@ -55,7 +55,7 @@ impl FreeSpace {
         let (free, freed) = replay.end(page_count)?;
         let mut pending = Pending::default();
         for extent in freed.extents() {
-            pending.insert(extent, txn, TxnId(0));
+            pending.insert(extent, txn, std::iter::once((extent, TxnId(0))));
         }
         let start = starts.pop().expect("the tail is the last part");
         let mut chain = Chain::new(Tail { words: tail.to_vec(), start, cursor });

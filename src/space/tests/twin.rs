@@ -335,7 +335,12 @@ impl Twin {
             self.owned.remove(&page);
             self.pending.insert(page, (txn, birth));
         }
-        self.space.release(run, birth).expect("the pages are owned");
+        if run.pages.is_multiple_of(2) {
+            let parts = (run.first.0..run.end()).map(|page| (Extent::one(PageId(page)), birth));
+            self.space.release_all(run, parts).expect("the pages are owned");
+        } else {
+            self.space.release(run, birth).expect("the pages are owned");
+        }
     }
 
     fn grow(&mut self, pages: u32) {
