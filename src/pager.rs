@@ -17,14 +17,12 @@ use crate::seeded::seeded;
 use crate::slots::{Hold, Seat, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
 use crate::tree::{At, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
-use crate::vfs::{VfsFile, read_exact_at, write_all_at};
+use crate::vfs::{VfsFile, read_exact_at, write_all_vectored_at};
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 
-/// Bytes of one write at most: larger runs of pages go out in several writes.
-const WRITE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a value that is copied to go out with its neighbours, at most: a larger copy costs
-/// more than a write of its own.
-const COPIED_BYTES_MAX: usize = 16 << 10;
+/// Buffers of one write, at most: as many as systems take at once.
+const WRITE_BUFS_MAX: usize = 1024;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
 
@@ -177,41 +175,41 @@ impl Pager {
             .map_err(|error| Error::io("read pages", &error))
     }
 
-    /// Writes pages and runs, neighbours together.
+    /// Writes pages and runs from where they lie, neighbours together.
     pub(crate) fn write_flight(&self, pages: &[Page], runs: &[PlacedRun]) -> Result<()> {
         let mut pieces: Vec<(Extent, &[u8])> = Vec::with_capacity(pages.len() + runs.len());
         pieces.extend(pages.iter().map(|page| (Extent::one(page.id()), page.bytes())));
         pieces.extend(runs.iter().map(|run| (run.extent, &*run.value)));
         pieces.sort_unstable_by_key(|(extent, _)| *extent);
-        let mut buffer: Vec<u8> = Vec::new();
+        let zeros = vec![0; self.page_size];
+        let mut bufs: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_BUFS_MAX);
         let mut start = PageId::NONE;
         let mut end = 0;
         for (extent, bytes) in pieces {
-            // A large value goes out from where it lies; its last page, padded, joins the others.
-            let is_large = bytes.len() > COPIED_BYTES_MAX.max(self.page_size);
-            let is_full = buffer.len() + bytes.len() > WRITE_BYTES_MAX;
-            if extent.first.0 != end || is_large || is_full {
-                self.write_bytes(start, &buffer)?;
-                buffer.clear();
+            if extent.first.0 != end || bufs.len() + 1 >= WRITE_BUFS_MAX {
+                self.write_bufs(start, &mut bufs)?;
+                bufs.clear();
                 start = extent.first;
             }
-            let whole = if is_large { bytes.len() / self.page_size * self.page_size } else { 0 };
-            for part in bytes[..whole].chunks(WRITE_BYTES_MAX) {
-                self.write_bytes(start, part)?;
-                let pages = u32::try_from(part.len() / self.page_size);
-                start.0 += pages.expect("a part has few pages");
+            bufs.push(IoSlice::new(bytes));
+            let padding = extent.pages as usize * self.page_size - bytes.len();
+            if padding > 0 {
+                bufs.push(IoSlice::new(&zeros[..padding]));
             }
-            buffer.extend_from_slice(&bytes[whole..]);
             end = extent.end();
-            buffer.resize(buffer.len().next_multiple_of(self.page_size), 0);
         }
-        self.write_bytes(start, &buffer)
+        self.write_bufs(start, &mut bufs)
+    }
+
+    /// Writes buffers at a page, one behind the other.
+    fn write_bufs(&self, first: PageId, bufs: &mut [IoSlice<'_>]) -> Result<()> {
+        write_all_vectored_at(&*self.file, bufs, first.offset(self.page_size))
+            .map_err(|error| Error::io("write pages", &error))
     }
 
     /// Writes bytes at a page.
     pub(crate) fn write_bytes(&self, first: PageId, bytes: &[u8]) -> Result<()> {
-        write_all_at(&*self.file, bytes, first.offset(self.page_size))
-            .map_err(|error| Error::io("write pages", &error))
+        self.write_bufs(first, &mut [IoSlice::new(bytes)])
     }
 
     fn load(&self, child: ChildRef, expected: Expected) -> Result<Page> {

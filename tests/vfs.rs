@@ -7,8 +7,9 @@
 
 use btree_store::vfs::{
     FileId, LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, read_exact_at, write_all_at,
+    write_all_vectored_at,
 };
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -72,6 +73,25 @@ mod battery {
         assert_eq!(file.read_at(&mut buf, 5).unwrap(), 0);
         assert_eq!(file.read_at(&mut buf, 1 << 40).unwrap(), 0);
         assert_eq!(failure(read_exact_at(&*file, &mut buf, 3)), ErrorKind::UnexpectedEof);
+    }
+
+    /// More buffers than a system takes at once, some of them empty, and more bytes than are copied
+    /// together.
+    pub fn buffers_are_written_one_behind_the_other(place: &Place<'_>) {
+        let file = place.create("f", b"begin");
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let (small, large) = bytes.split_at(20_000);
+        let mut bufs: Vec<IoSlice<'_>> = Vec::new();
+        for (at, buf) in small.chunks(7).enumerate() {
+            bufs.push(IoSlice::new(&buf[..buf.len() - at % 3 % buf.len()]));
+            bufs.push(IoSlice::new(&[]));
+        }
+        bufs.push(IoSlice::new(large));
+        let expected: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        write_all_vectored_at(&*file, &mut bufs, 3).unwrap();
+        let found = content(&*file);
+        assert_eq!(&found[..3], b"beg");
+        assert!(found[3..] == expected, "what is read is what was written");
     }
 
     pub fn a_hole_reads_as_zeros(place: &Place<'_>) {
@@ -293,6 +313,7 @@ claims! {
     a_read_gives_what_was_written_last
     a_read_across_the_end_is_short_and_beyond_it_is_empty
     a_hole_reads_as_zeros
+    buffers_are_written_one_behind_the_other
     a_write_of_nothing_beyond_the_end_leaves_the_length
     a_shortened_and_lengthened_file_has_zeros_for_the_old_bytes
     an_offset_no_file_can_have_is_an_error
@@ -568,6 +589,19 @@ mod short_transfers {
     }
 
     #[test]
+    fn buffers_are_written_whole_however_short_their_transfers_are() {
+        for (index, script) in SLOW.iter().enumerate() {
+            let (stub, bytes) = (Stub::new(script, &[0xEE; 100]), pattern(61));
+            let parts = [0..0, 0..1, 1..1, 1..20, 20..61, 61..61];
+            let mut bufs = parts.map(|part| IoSlice::new(&bytes[part]));
+            write_all_vectored_at(&stub, &mut bufs, 20).unwrap();
+            let mut expected = vec![0xEE; 100];
+            expected[20..81].copy_from_slice(&bytes);
+            assert_eq!(stub.bytes(), expected, "script {index}");
+        }
+    }
+
+    #[test]
     fn a_read_of_nothing_ends_in_unexpected_eof() {
         let stub = Stub::new(&[Step::Bytes(0)], &pattern(100));
         assert_eq!(failure(read_exact_at(&stub, &mut [0; 4], 0)), ErrorKind::UnexpectedEof);
@@ -601,6 +635,7 @@ mod short_transfers {
         let stub = Stub::new(&[Step::Failed], &[]);
         read_exact_at(&stub, &mut [], 0).unwrap();
         write_all_at(&stub, &[], 0).unwrap();
+        write_all_vectored_at(&stub, &mut [IoSlice::new(&[]), IoSlice::new(&[])], 0).unwrap();
         assert_eq!(stub.calls(), 0);
     }
 }

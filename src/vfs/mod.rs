@@ -11,7 +11,7 @@ pub use mem::MemVfs;
 pub use os::OsVfs;
 
 use crate::seeded::seeded;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
 /// How [`Vfs::open`] opens a file.
@@ -88,6 +88,9 @@ pub trait Vfs: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Bytes that [`VfsFile::write_vectored_at`] copies together at most.
+const JOINED_BYTES_MAX: usize = 1 << 20;
+
 /// An open file: positional, without a cursor, shared by threads.
 ///
 /// The lock that [`VfsFile::try_lock`] took is given back when the file is dropped.
@@ -103,6 +106,24 @@ pub trait VfsFile: Send + Sync {
     /// # Errors
     /// What the storage says.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes buffers one behind the other, from `offset` in bytes on; fewer bytes than given may
+    /// be taken. Unless a file does better, some of them are copied together for one
+    /// [`VfsFile::write_at`].
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        if let [buf] = bufs {
+            return self.write_at(buf, offset);
+        }
+        let mut joined = Vec::new();
+        for buf in bufs {
+            let room = JOINED_BYTES_MAX - joined.len();
+            joined.extend_from_slice(&buf[..buf.len().min(room)]);
+        }
+        self.write_at(&joined, offset)
+    }
 
     /// Sets the length in bytes; new bytes read as zeros.
     ///
@@ -169,16 +190,31 @@ pub fn read_exact_at(file: &dyn VfsFile, mut buf: &mut [u8], mut offset: u64) ->
 ///
 /// # Errors
 /// `WriteZero` when the storage takes nothing; what the storage says.
-pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
-    while !buf.is_empty() {
-        match file.write_at(buf, offset) {
+pub fn write_all_at(file: &dyn VfsFile, buf: &[u8], offset: u64) -> io::Result<()> {
+    write_all_vectored_at(file, &mut [IoSlice::new(buf)], offset)
+}
+
+/// Writes all of some buffers at `offset`, one behind the other, however short each transfer is.
+/// What is left in `bufs` afterwards means nothing.
+///
+/// # Errors
+/// `WriteZero` when the storage takes nothing; what the storage says.
+pub fn write_all_vectored_at(
+    file: &dyn VfsFile,
+    mut bufs: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    // Empty buffers in front would be taken for a storage that takes nothing.
+    IoSlice::advance_slices(&mut bufs, 0);
+    while !bufs.is_empty() {
+        match file.write_vectored_at(bufs, offset) {
             Ok(0) if !seeded!(ZeroWriteLoops) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => {
-                let written = written.min(buf.len());
+                let written = written.min(bufs.iter().map(|buf| buf.len()).sum());
                 if seeded!(ShortWriteNotLooped) {
                     return Ok(());
                 }
-                buf = &buf[written..];
+                IoSlice::advance_slices(&mut bufs, written);
                 offset += written as u64;
             }
             Err(error)

@@ -6,7 +6,7 @@
 
 use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
 /// Longer chains of symbolic links are taken for a circle; Linux says 40 too.
@@ -138,6 +138,14 @@ impl VfsFile for OsFile {
         write_at(&self.file, buf, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        match bufs {
+            [buf] => write_at(&self.file, buf, offset),
+            bufs => write_vectored_at(&self.file, bufs, offset),
+        }
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
@@ -204,6 +212,8 @@ fn identity(path: &Path, _metadata: &Metadata) -> io::Result<FileId> {
     Ok(FileId { device: 0, inode: hasher.finish() })
 }
 
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
@@ -215,6 +225,18 @@ fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
 #[cfg(unix)]
 fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<usize> {
     file.write_at(buf, offset)
+}
+
+#[cfg(target_os = "linux")]
+fn write_vectored_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| ErrorKind::InvalidInput)?;
+    // More of them would be an error.
+    let count = bufs.len().min(libc::UIO_MAXIOV as usize);
+    let count = libc::c_int::try_from(count).expect("the system's limit is one of its numbers");
+    // SAFETY: a slice for output and output only is laid out as the system's `iovec`; there are
+    // `count` of them, and what they borrow is only read.
+    let written = unsafe { libc::pwritev64(file.as_raw_fd(), bufs.as_ptr().cast(), count, offset) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
 #[cfg(windows)]
