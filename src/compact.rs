@@ -36,6 +36,8 @@ const LOOKS: u32 = 16;
 const LEFT_MAX: u64 = 8;
 /// Where fewer leaves can be emptied, none is filled: the last pages that are free cannot be used.
 const EMPTIED_MIN: u64 = 4;
+/// Where less than this part of the file is unused, single pages make no room for runs.
+const LOOSE_PART: u32 = 8;
 /// Commits until a page that was given up is free: both meta slots must have forgotten it.
 const COMMITS_UNTIL_FREE: u32 = 2;
 
@@ -134,7 +136,7 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     let mut moving = Moving { core, before, target_pages, kept_runs: 0, last: 0, stats };
     moving.run()?;
     let runs = overflow_pages(core)?;
-    if moving.stats.remaining_candidates > 0 && runs > 0 {
+    if moving.stats.remaining_candidates > 0 && runs > 0 && is_loose(core)? {
         // The free pages lie one by one between others. Those are moved together, and the runs
         // behind them.
         moving.kept_runs = runs;
@@ -144,6 +146,12 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     }
     core.shorten_file()?;
     Ok(moving.stats)
+}
+
+/// Whether much of the file is unused.
+fn is_loose(core: &Arc<Core>) -> Result<bool> {
+    let survey = Survey::of(&core.begin()?, 0, 0, 0);
+    Ok(survey.unused > u64::from(survey.page_count / LOOSE_PART))
 }
 
 /// Pages of the overflow runs of all buckets.

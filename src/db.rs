@@ -149,16 +149,16 @@ impl BTree {
 
     /// Fills leaves up from their neighbours, moves pages from the end of the file to free places,
     /// and shortens the file by `target_bytes` if it can; 0 asks for all that can be won. A
-    /// second call that follows writes nothing, or moves a few pages more where values have pages
+    /// second call that follows writes nothing, or moves some pages more where values have pages
     /// of their own; it reads all leaves.
     ///
     /// A leaf is full when it has no room for the next entry, or at 96 hundredths, so that small
     /// entries find some room later. Where they are large, the next insertions split leaves.
     ///
     /// Works beside readers and writers, in commits of a 64th of the file each, and at most 512
-    /// pages. The file is up to a quarter longer meanwhile, or by some 100 pages; and it stays
-    /// longer if a reader holds a state from before: pages that an older state needs stay. Call
-    /// it again when that is gone.
+    /// pages or one value. The file is up to a quarter longer meanwhile, or by some 100 pages; and
+    /// it stays longer if a reader holds a state from before: pages that an older state needs
+    /// stay. Call it again when that is gone.
     ///
     /// # Errors
     /// Those of [`BTree::exec`].
