@@ -7,12 +7,59 @@
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    use std::sync::PoisonError;
     pub use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
     };
     pub use std::sync::{Arc, OnceLock, Weak};
     pub use std::thread::yield_now;
     pub use std::thread_local;
+
+    /// A value that threads wait for. All who wait are woken by one call of the system; the
+    /// condition variable above makes one for each of them.
+    #[derive(Debug)]
+    pub struct Bell<T> {
+        value: std::sync::Mutex<T>,
+        rung: std::sync::Condvar,
+    }
+
+    impl<T> Bell<T> {
+        pub fn new(value: T) -> Bell<T> {
+            Bell { value: std::sync::Mutex::new(value), rung: std::sync::Condvar::new() }
+        }
+
+        /// Changes the value and wakes nobody.
+        pub fn change(&self, change: impl FnOnce(&mut T)) {
+            change(&mut self.lock());
+        }
+
+        /// Changes the value and wakes one of those who wait.
+        pub fn ring_one(&self, change: impl FnOnce(&mut T)) {
+            self.change(change);
+            self.rung.notify_one();
+        }
+
+        /// Changes the value and wakes all who wait.
+        pub fn ring_all(&self, change: impl FnOnce(&mut T)) {
+            self.change(change);
+            self.rung.notify_all();
+        }
+
+        /// Waits until the value has what is looked for.
+        pub fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+            let mut value = self.lock();
+            loop {
+                if let Some(found) = look(&mut value) {
+                    return found;
+                }
+                value = self.rung.wait(value).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+
+        fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+            self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
 
     /// Orders a `SeqCst` read-modify-write that was just made before every later load of this
     /// thread, as `fence(SeqCst)` would.
@@ -41,6 +88,7 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    pub use loom::sync::MutexGuard;
     // The threads of a model share one thread of the system.
     pub use loom::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -124,16 +172,11 @@ mod imp {
         }
     }
 
+    const SOUND: &str = "a model never panics while it holds a lock";
+
     /// loom's mutex with the signatures of the production one.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    /// Holds a [`Mutex`]; empty only while a condition variable waits.
-    #[derive(Debug)]
-    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
-
-    const HELD: &str = "the guard is empty only inside a wait";
-    const SOUND: &str = "a model never panics while it holds a lock";
 
     impl<T> Mutex<T> {
         pub fn new(value: T) -> Mutex<T> {
@@ -141,25 +184,11 @@ mod imp {
         }
 
         pub fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().expect(SOUND)))
+            self.0.lock().expect(SOUND)
         }
 
         pub fn get_mut(&mut self) -> &mut T {
             self.0.get_mut().expect(SOUND)
-        }
-    }
-
-    impl<T> std::ops::Deref for MutexGuard<'_, T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            self.0.as_ref().expect(HELD)
-        }
-    }
-
-    impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect(HELD)
         }
     }
 
@@ -181,22 +210,40 @@ mod imp {
         }
     }
 
-    /// loom's condition variable with the signatures of the production one.
+    /// A value that threads wait for, as the production one.
     #[derive(Debug)]
-    pub struct Condvar(loom::sync::Condvar);
+    pub struct Bell<T> {
+        value: loom::sync::Mutex<T>,
+        rung: loom::sync::Condvar,
+    }
 
-    impl Condvar {
-        pub fn new() -> Condvar {
-            Condvar(loom::sync::Condvar::new())
+    impl<T> Bell<T> {
+        pub fn new(value: T) -> Bell<T> {
+            Bell { value: loom::sync::Mutex::new(value), rung: loom::sync::Condvar::new() }
         }
 
-        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let held = guard.0.take().expect(HELD);
-            guard.0 = Some(self.0.wait(held).expect(SOUND));
+        pub fn change(&self, change: impl FnOnce(&mut T)) {
+            change(&mut self.value.lock().expect(SOUND));
         }
 
-        pub fn notify_one(&self) {
-            self.0.notify_one();
+        pub fn ring_one(&self, change: impl FnOnce(&mut T)) {
+            self.change(change);
+            self.rung.notify_one();
+        }
+
+        pub fn ring_all(&self, change: impl FnOnce(&mut T)) {
+            self.change(change);
+            self.rung.notify_all();
+        }
+
+        pub fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+            let mut value = self.value.lock().expect(SOUND);
+            loop {
+                if let Some(found) = look(&mut value) {
+                    return found;
+                }
+                value = self.rung.wait(value).expect(SOUND);
+            }
         }
     }
 }

@@ -50,8 +50,11 @@ pub(crate) struct Batch {
     pub(crate) freed: Vec<Freed>,
     pub(crate) next_handle: u32,
     /// Of each bucket that the running transaction changed: what it was before.
-    undo: BTreeMap<Vec<u8>, Option<Bucket>>,
+    undo: Undo,
 }
+
+/// What buckets were before a transaction changed them.
+pub(super) type Undo = BTreeMap<Vec<u8>, Option<Bucket>>;
 
 /// A point to which a batch can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -129,9 +132,10 @@ impl Batch {
         !self.undo.is_empty() && self.undo.iter().all(is_as_it_was)
     }
 
-    /// Ends the transaction; it cannot be taken back alone any more.
-    pub(super) fn settle(&mut self) {
-        self.undo.clear();
+    /// Ends the transaction; it cannot be taken back alone any more. What it replaced is to be
+    /// dropped when others may run again: pages that are freed take their time.
+    pub(super) fn settle(&mut self) -> Undo {
+        std::mem::take(&mut self.undo)
     }
 
     /// A bucket as the batch has it.

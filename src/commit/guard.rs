@@ -68,13 +68,14 @@ impl<'a> WriteGuard<'a> {
         } else if outcome == Outcome::Changed {
             batch.changes += 1;
         }
-        batch.settle();
+        let replaced = batch.settle();
         let ticket =
             if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
         let waiter = self.core.join(ticket);
         self.core.leave();
         drop(writer);
-        waiter.map_or(Ok(()), |waiter| self.core.wait(&waiter))
+        drop(replaced);
+        waiter.map_or(Ok(()), |waiter| self.core.wait(waiter))
     }
 }
 

@@ -29,7 +29,7 @@ use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread_local, yield_now};
 use flush::{Failed, flush, write_mirror};
-use queue::{Gathering, Outcome as Told, Queue, Waiter, Word};
+use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
 use seal::{Job, Surroundings, seal};
 use std::cell::RefCell;
 
@@ -217,7 +217,7 @@ impl Core {
 
     /// Joins those who wait for a batch; `None` when it is durable already. The caller holds the
     /// writer, so that whoever fails the open batch finds all who wait for it.
-    fn join(&self, batch: u64) -> Option<Arc<Waiter>> {
+    fn join(&self, batch: u64) -> Option<Waiter> {
         let mut flush = self.flush.lock();
         if flush.durable >= batch || (seeded!(FollowerReturnsEarly) && flush.queue.is_led()) {
             return None;
@@ -226,7 +226,7 @@ impl Core {
     }
 
     /// Waits for the outcome; leads when told to.
-    fn wait(&self, waiter: &Waiter) -> Result<()> {
+    fn wait(&self, mut waiter: Waiter) -> Result<()> {
         loop {
             match waiter.listen() {
                 Word::Outcome(outcome) => return outcome.map_err(|fault| fault.raise()),
@@ -289,7 +289,7 @@ impl Core {
                 self.pager.land_flight(&job.replaced);
                 flush.durable = job.number;
                 let released = flush.queue.take_until(job.number);
-                leader.answers.extend(released.into_iter().map(|(_, waiter)| (waiter, Ok(()))));
+                leader.answers.extend(released.into_iter().map(|round| (round, Ok(()))));
             }
             Err(Failed::Before(error)) => {
                 let fault = Fault::keep(error);
@@ -329,9 +329,9 @@ impl Core {
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
         let mut flush = self.flush.lock();
         let last = writer.batch.number;
-        let failed = flush.queue.take_until(last).into_iter().map(|(batch, waiter)| {
-            let is_forgotten = seeded!(FailureTellsTheLeaderOnly) && batch > first;
-            (waiter, if is_forgotten { Ok(()) } else { Err(fault.clone()) })
+        let failed = flush.queue.take_until(last).into_iter().map(|round| {
+            let is_forgotten = seeded!(FailureTellsTheLeaderOnly) && round.batch > first;
+            (round, if is_forgotten { Ok(()) } else { Err(fault.clone()) })
         });
         leader.answers.extend(failed);
         let base = if seeded!(NextRunsOnFailedState) {
@@ -356,7 +356,7 @@ impl Core {
 
     /// Waits for the flush under way, and keeps others from beginning one.
     pub(crate) fn take_lead(&self) -> Leader<'_> {
-        let waiter = self.flush.lock().queue.join_to_lead();
+        let mut waiter = self.flush.lock().queue.join_to_lead();
         match waiter.listen() {
             Word::Lead | Word::Outcome(_) => Leader::of(self),
         }
@@ -419,7 +419,7 @@ impl std::fmt::Debug for Core {
 pub(crate) struct Leader<'a> {
     core: &'a Core,
     /// Whom to tell what, once the lead is given up.
-    answers: Vec<(Arc<Waiter>, Told)>,
+    answers: Vec<(Released, Told)>,
     /// A destructor may commit while its thread unwinds from a panic that is not the leader's.
     was_panicking: bool,
 }
@@ -436,17 +436,18 @@ impl Drop for Leader<'_> {
         if std::thread::panicking() && !self.was_panicking {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
             let all = flush.queue.take_until(u64::MAX);
-            self.answers.extend(all.into_iter().map(|(_, waiter)| (waiter, Err(fault.clone()))));
+            self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));
             flush.poisoned = Some(fault);
             self.core.is_poisoned.store(true, Ordering::Release);
         }
-        let next = flush.queue.hand_over(self.answers.len());
+        let released = self.answers.iter().map(|(round, _)| round.waiters).sum();
+        let next = flush.queue.hand_over(released);
         drop(flush);
         if let Some(next) = next {
-            next.tell(Word::Lead);
+            next.offer_lead();
         }
-        for (waiter, outcome) in self.answers.drain(..) {
-            waiter.tell(Word::Outcome(outcome));
+        for (released, outcome) in self.answers.drain(..) {
+            released.round.tell(outcome);
         }
     }
 }

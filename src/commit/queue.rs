@@ -1,16 +1,17 @@
 //! The queue in front of the flush: who waits, who leads (part of commit, layer L5).
 //!
-//! Owns: [`Queue`], [`Waiter`], and the rule of the hand-over: the one who leads hands the lead to
-//! the first who still waits, and nobody else takes it meanwhile.
+//! Owns: [`Queue`], [`Round`], and the rule of the hand-over: the one who leads hands the lead to
+//! one of the first who still wait, and nobody else takes it meanwhile.
 //! Must not know: what is flushed, or what an outcome means.
 //! Keeps: durable-before-ok (whoever joined is told one outcome, by the leader who knows it).
 //!
-//! Each waiter has a bell of its own: a leader wakes those whom it has something to tell, and the
-//! next leader first, so that the next flush begins while the others still wake up.
+//! Those who wait for one batch share a bell, since they are told the same, with one call of the
+//! system for all. The next leader is woken first, so that the next flush begins while the others
+//! still wake up.
 
 use crate::error::Fault;
 use crate::seeded::seeded;
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, Bell};
 use std::collections::VecDeque;
 
 /// What became of a transaction.
@@ -23,33 +24,62 @@ pub(super) enum Word {
     Outcome(Outcome),
 }
 
-/// One who waits.
-pub(super) struct Waiter {
-    told: Mutex<Option<Word>>,
-    bell: Condvar,
+/// Those who wait for one batch, or one who waits for the lead alone.
+pub(super) struct Round(Bell<Told>);
+
+/// What a round was told.
+#[derive(Default)]
+struct Told {
+    /// The lead is there for the first who takes it.
+    lead: bool,
+    outcome: Option<Outcome>,
 }
 
-impl Waiter {
-    fn new(told: Option<Word>) -> Arc<Waiter> {
-        Arc::new(Waiter { told: Mutex::new(told), bell: Condvar::new() })
+impl Round {
+    fn new() -> Arc<Round> {
+        Arc::new(Round(Bell::new(Told::default())))
     }
 
     /// Waits for the next word.
     pub(super) fn listen(&self) -> Word {
-        let mut told = self.told.lock();
-        loop {
-            if let Some(word) = told.take() {
-                return word;
+        self.0.wait(|told| {
+            if std::mem::take(&mut told.lead) {
+                return Some(Word::Lead);
             }
-            self.bell.wait(&mut told);
-        }
+            told.outcome.clone().map(Word::Outcome)
+        })
     }
 
-    pub(super) fn tell(&self, word: Word) {
-        *self.told.lock() = Some(word);
-        if !seeded!(LeaderWakesNobody) {
-            self.bell.notify_one();
+    /// One of those who wait is to lead.
+    pub(super) fn offer_lead(&self) {
+        let offer = |told: &mut Told| told.lead = true;
+        if seeded!(LeaderWakesNobody) {
+            return self.0.change(offer);
         }
+        self.0.ring_one(offer);
+    }
+
+    /// All who wait are told what became of their batch.
+    pub(super) fn tell(&self, outcome: Outcome) {
+        let tell = |told: &mut Told| told.outcome = Some(outcome);
+        if seeded!(LeaderWakesNobody) {
+            return self.0.change(tell);
+        }
+        self.0.ring_all(tell);
+    }
+}
+
+/// Who waits, and whether it begins by leading.
+pub(super) struct Waiter {
+    round: Arc<Round>,
+    /// Nobody leads, so that it does.
+    leads: bool,
+}
+
+impl Waiter {
+    /// The word that whoever joins finds, or waits for.
+    pub(super) fn listen(&mut self) -> Word {
+        if std::mem::take(&mut self.leads) { Word::Lead } else { self.round.listen() }
     }
 }
 
@@ -60,6 +90,20 @@ enum Want {
     Batch(u64),
     /// To lead, once, without a batch.
     Lead,
+}
+
+/// A round that waits, first come first.
+struct Entry {
+    want: Want,
+    round: Arc<Round>,
+    waiters: usize,
+}
+
+/// A round that is about to be told.
+pub(super) struct Released {
+    pub(super) batch: u64,
+    pub(super) round: Arc<Round>,
+    pub(super) waiters: usize,
 }
 
 /// How often a leader lets others run after the last of them joined, before it waits no longer for
@@ -101,7 +145,9 @@ pub(super) struct Gathering {
 pub(super) struct Queue {
     /// Somebody leads, or was told to.
     is_led: bool,
-    entries: VecDeque<(Want, Arc<Waiter>)>,
+    entries: VecDeque<Entry>,
+    /// How many wait in all of them.
+    here: usize,
     /// How many were here when the lead passed on, with those who were about to leave: so many
     /// may be here again soon.
     expected: usize,
@@ -110,22 +156,30 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Waits for the outcome of a batch. Whoever joins while nobody leads is told to lead.
-    pub(super) fn join(&mut self, batch: u64) -> Arc<Waiter> {
-        let waiter = Waiter::new((!self.is_led).then_some(Word::Lead));
-        self.is_led = true;
-        self.entries.push_back((Want::Batch(batch), Arc::clone(&waiter)));
-        waiter
+    pub(super) fn join(&mut self, batch: u64) -> Waiter {
+        self.here += 1;
+        let leads = !std::mem::replace(&mut self.is_led, true);
+        let want = Want::Batch(batch);
+        if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.want == want) {
+            entry.waiters += 1;
+            return Waiter { round: Arc::clone(&entry.round), leads };
+        }
+        Waiter { round: self.push(want), leads }
     }
 
     /// Waits for the lead itself; nobody has to tell an outcome.
-    pub(super) fn join_to_lead(&mut self) -> Arc<Waiter> {
-        if self.is_led {
-            let waiter = Waiter::new(None);
-            self.entries.push_back((Want::Lead, Arc::clone(&waiter)));
-            return waiter;
+    pub(super) fn join_to_lead(&mut self) -> Waiter {
+        if !std::mem::replace(&mut self.is_led, true) {
+            return Waiter { round: Round::new(), leads: true };
         }
-        self.is_led = true;
-        Waiter::new(Some(Word::Lead))
+        self.here += 1;
+        Waiter { round: self.push(Want::Lead), leads: false }
+    }
+
+    fn push(&mut self, want: Want) -> Arc<Round> {
+        let round = Round::new();
+        self.entries.push_back(Entry { want, round: Arc::clone(&round), waiters: 1 });
+        round
     }
 
     /// Whether somebody leads.
@@ -134,22 +188,24 @@ impl Queue {
     }
 
     /// Takes out all who wait for batches up to this one.
-    pub(super) fn take_until(&mut self, batch: u64) -> Vec<(u64, Arc<Waiter>)> {
-        let mut taken = Vec::new();
-        self.entries.retain(|(want, waiter)| match *want {
+    pub(super) fn take_until(&mut self, batch: u64) -> Vec<Released> {
+        let mut released = Vec::new();
+        self.entries.retain(|entry| match entry.want {
             Want::Batch(number) if number <= batch => {
-                taken.push((number, Arc::clone(waiter)));
+                let (round, waiters) = (Arc::clone(&entry.round), entry.waiters);
+                released.push(Released { batch: number, round, waiters });
                 false
             }
             Want::Batch(_) | Want::Lead => true,
         });
-        taken
+        self.here -= released.iter().map(|round| round.waiters).sum::<usize>();
+        released
     }
 
     /// Whether the leader, who seals the batch otherwise, is to let others run: some who were here
     /// when the lead passed on are not back, and one came back not long ago.
     pub(super) fn is_awaiting(&mut self, gathering: &mut Gathering) -> bool {
-        let here = self.entries.len();
+        let here = self.here;
         if here >= self.expected {
             if gathering.yields > 0 {
                 self.patience.grow();
@@ -168,18 +224,19 @@ impl Queue {
         true
     }
 
-    /// The lead passes to the first in the queue, who is to be told; to nobody if it is empty.
-    /// `released` are about to leave, and may come back soon.
-    pub(super) fn hand_over(&mut self, released: usize) -> Option<Arc<Waiter>> {
-        self.expected = self.entries.len() + released;
-        let Some((want, first)) = self.entries.front() else {
+    /// The lead passes to one of the first in the queue, to whom it is to be offered; to nobody if
+    /// it is empty. `released` are about to leave, and may come back soon.
+    pub(super) fn hand_over(&mut self, released: usize) -> Option<Arc<Round>> {
+        self.expected = self.here + released;
+        let Some(first) = self.entries.front() else {
             self.is_led = false;
             return None;
         };
-        let first = Arc::clone(first);
-        if *want == Want::Lead {
+        let round = Arc::clone(&first.round);
+        if first.want == Want::Lead {
             self.entries.pop_front();
+            self.here -= 1;
         }
-        Some(first)
+        Some(round)
     }
 }
