@@ -372,6 +372,7 @@ unsafe impl Sync for Pin {}
 
 impl Pin {
     /// The pin of a frame whose pins were added to.
+    #[inline(always)]
     fn new(arena: &Arc<Arena>, frame: u32) -> Pin {
         Pin { arena: Arc::clone(arena), frame, page: arena.page(frame) }
     }
@@ -447,6 +448,7 @@ impl<'a> Peeked<'_, 'a> {
     }
 
     /// Holds the frame beyond the life of whoever looks at it. `arena` is the frame's.
+    #[inline(always)]
     pub(crate) fn keep(self, arena: &Arc<Arena>) -> Pin {
         assert!(std::ptr::eq(Arc::as_ptr(arena), self.looking.arena), "the frame's arena");
         // As above: whoever retires the frame waits for this epoch, and sees the pin then.

@@ -177,6 +177,7 @@ impl Page {
     }
 
     /// A page that lies in a frame.
+    #[inline(always)]
     pub(crate) fn in_frame(pin: Pin) -> Page {
         Page { child: child_ref(pin.bytes()), bytes: Bytes::Frame(pin) }
     }
@@ -216,6 +217,7 @@ impl Page {
     }
 }
 
+#[inline]
 fn child_ref(bytes: &[u8]) -> ChildRef {
     ChildRef { id: PageId(get_u32(bytes, HEADER_ID)), checksum: get_u32(bytes, HEADER_CHECKSUM) }
 }

@@ -247,6 +247,7 @@ pub(crate) struct Sight<'a> {
 
 impl Sight<'_> {
     /// As [`PageRead::leaf_at_hand`].
+    #[inline(always)]
     pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
         let (leaf, next) = look_for_leaf(root, self, key)?;
         Some((self.look.keep(leaf), next))

@@ -374,6 +374,7 @@ impl<'a> Look<'a> {
     }
 
     /// Holds a page beyond this time.
+    #[inline(always)]
     pub(crate) fn keep(&self, page: Peeked<'_, 'a>) -> Page {
         Page::in_frame(page.keep(&self.cache.arena))
     }

@@ -27,6 +27,7 @@ pub(crate) struct Tie {
 }
 
 /// Where the heads of a page say that a key is.
+#[derive(Clone, Copy)]
 enum Rank<'k> {
     /// If the page holds it, here or further behind: this slot has the head of the key's part
     /// behind the prefix.
@@ -41,9 +42,24 @@ impl<'a> Node<'a> {
         self.search_in(Layout::of(self.bytes), key)
     }
 
+    /// The same for who walks on from there: asks for the next cells, which lie anywhere in a leaf,
+    /// before the key is compared with the first of them.
+    pub(crate) fn search_ahead(self, key: &[u8]) -> Result<usize, usize> {
+        let layout = Layout::of(self.bytes);
+        let rank = self.rank(layout, key);
+        let (Rank::Tied(first, _) | Rank::Between(first)) = rank;
+        self.prefetch_cells(first..layout.count.min(first + AHEAD));
+        self.settle(layout, rank)
+    }
+
     #[inline]
     fn search_in(self, layout: Layout, key: &[u8]) -> Result<usize, usize> {
-        let (first, suffix) = match self.rank(layout, key) {
+        self.settle(layout, self.rank(layout, key))
+    }
+
+    #[inline(always)]
+    fn settle(self, layout: Layout, rank: Rank<'_>) -> Result<usize, usize> {
+        let (first, suffix) = match rank {
             Rank::Tied(first, suffix) => (first, suffix),
             Rank::Between(at) => return Err(at),
         };
@@ -209,3 +225,6 @@ fn compare_rests(suffix: &[u8], len: usize, rest: &[u8]) -> Ordering {
 
 /// Lines of a cell that are asked for together.
 const CELL_LINES: usize = 4;
+
+/// Cells that are asked for together.
+const AHEAD: usize = 8;

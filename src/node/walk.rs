@@ -102,9 +102,6 @@ impl Default for Walk {
     }
 }
 
-/// Entries that are asked for ahead when a walk takes a place in a leaf.
-const CELLS: usize = 8;
-
 impl Walk {
     /// Takes the place in front of the first entry of a leaf.
     pub(crate) fn enter(&mut self, leaf: Leaf) {
@@ -168,13 +165,6 @@ impl Walk {
     /// Slots from the place to the bound behind it.
     pub(crate) fn left(&self) -> usize {
         self.high - self.at
-    }
-
-    /// Asks for the next cells, which lie anywhere in a leaf: steps meet one after the other.
-    pub(crate) fn prefetch_cells(&self) {
-        if let Some(node) = self.node() {
-            node.prefetch_cells(self.at..self.high.min(self.at + CELLS));
-        }
     }
 
     /// The slot that a step goes over, and the place behind it.

@@ -69,7 +69,7 @@ impl Target<'_> {
         match self {
             Target::First => 0,
             Target::Last => node.count(),
-            Target::Key(key) if node.is_leaf() => node.search(key).unwrap_or_else(|at| at),
+            Target::Key(key) if node.is_leaf() => node.search_ahead(key).unwrap_or_else(|at| at),
             Target::Key(key) => node.child_for(key),
         }
     }
@@ -390,9 +390,6 @@ impl Cursor {
         let at = self.walk.node().map_or(0, |node| target.choose(node));
         self.walk.place(at);
         self.bound();
-        if let Target::Key(_) = target {
-            self.walk.prefetch_cells();
-        }
     }
 
     /// Builds the path to the leaf in which the cursor stands.

@@ -119,6 +119,7 @@ pub(crate) fn look<'l, 'a>(
 
 /// The leaf to which a key belongs, from a root on, and the one behind it, if they have the same
 /// parent. `None` where a page is not at hand.
+#[inline(always)]
 pub(crate) fn look_for_leaf<'l, 'a>(
     root: At,
     pages: &'l impl PageLook<'a>,

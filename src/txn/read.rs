@@ -156,6 +156,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     /// The leaf to which a key belongs, and the one behind it, if they are at hand.
+    #[inline(always)]
     fn leaf_for(&self, key: &[u8]) -> Option<(Page, Option<At>)> {
         self.look()?.leaf_for(self.root()?, key)
     }
