@@ -119,10 +119,7 @@ impl Cursor {
         &mut self,
         pages: impl Fn() -> &'p dyn PageRead,
     ) -> Result<Option<Lent<'_>>> {
-        match self.walk.look(Way::Forward) {
-            Some(plain) => Ok(Some(self.walk.take(plain))),
-            None => self.lend(pages(), Way::Forward),
-        }
+        self.step(pages, Way::Forward)
     }
 
     /// Steps over the previous entry and lends it. `None` at the beginning.
@@ -134,9 +131,18 @@ impl Cursor {
         &mut self,
         pages: impl Fn() -> &'p dyn PageRead,
     ) -> Result<Option<Lent<'_>>> {
-        match self.walk.look(Way::Backward) {
+        self.step(pages, Way::Backward)
+    }
+
+    #[inline(always)]
+    fn step<'p>(
+        &mut self,
+        pages: impl Fn() -> &'p dyn PageRead,
+        way: Way,
+    ) -> Result<Option<Lent<'_>>> {
+        match self.walk.look(way) {
             Some(plain) => Ok(Some(self.walk.take(plain))),
-            None => self.lend(pages(), Way::Backward),
+            None => self.lend(pages(), way),
         }
     }
 
