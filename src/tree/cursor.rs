@@ -123,9 +123,6 @@ impl Cursor {
     }
 
     /// Steps over the previous entry and lends it. `None` at the beginning.
-    ///
-    /// # Errors
-    /// What reading pages says; the cursor then keeps failing.
     #[inline(always)]
     pub(crate) fn backward<'p>(
         &mut self,
@@ -161,9 +158,6 @@ impl Cursor {
     }
 
     /// Steps over the previous entry and puts it into the buffers. `false` at the beginning.
-    ///
-    /// # Errors
-    /// What reading pages says; the cursor then keeps failing.
     #[inline]
     pub(crate) fn previous(
         &mut self,
