@@ -135,8 +135,9 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     let stats = CompactStats { moved_pages: filled, ..CompactStats::default() };
     let mut moving = Moving { core, before, target_pages, kept_runs: 0, last: 0, stats };
     moving.run()?;
-    let runs = overflow_pages(core)?;
-    if moving.stats.remaining_candidates > 0 && runs > 0 && is_loose(core)? {
+    let is_cramped = moving.stats.remaining_candidates > 0 && is_loose(core);
+    let runs = if is_cramped { overflow_pages(core)? } else { 0 };
+    if runs > 0 {
         // The free pages lie one by one between others. Those are moved together, and the runs
         // behind them.
         moving.kept_runs = runs;
@@ -149,9 +150,10 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
 }
 
 /// Whether much of the file is unused.
-fn is_loose(core: &Arc<Core>) -> Result<bool> {
-    let survey = Survey::of(&core.begin()?, 0, 0, 0);
-    Ok(survey.unused > u64::from(survey.page_count / LOOSE_PART))
+fn is_loose(core: &Arc<Core>) -> bool {
+    let counts = core.space_counts();
+    let unused = counts.free_pages + counts.pending_pages;
+    unused > u64::from(core.pager.page_count() / LOOSE_PART)
 }
 
 /// Pages of the overflow runs of all buckets.
