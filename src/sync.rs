@@ -7,59 +7,12 @@
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-    use std::sync::PoisonError;
     pub use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
     };
     pub use std::sync::{Arc, OnceLock, Weak};
     pub use std::thread::yield_now;
     pub use std::thread_local;
-
-    /// A value that threads wait for. All who wait are woken by one call of the system; the
-    /// condition variable above makes one for each of them.
-    #[derive(Debug)]
-    pub struct Bell<T> {
-        value: std::sync::Mutex<T>,
-        rung: std::sync::Condvar,
-    }
-
-    impl<T> Bell<T> {
-        pub fn new(value: T) -> Bell<T> {
-            Bell { value: std::sync::Mutex::new(value), rung: std::sync::Condvar::new() }
-        }
-
-        /// Changes the value and wakes nobody.
-        pub fn change(&self, change: impl FnOnce(&mut T)) {
-            change(&mut self.lock());
-        }
-
-        /// Changes the value and wakes one of those who wait.
-        pub fn ring_one(&self, change: impl FnOnce(&mut T)) {
-            self.change(change);
-            self.rung.notify_one();
-        }
-
-        /// Changes the value and wakes all who wait.
-        pub fn ring_all(&self, change: impl FnOnce(&mut T)) {
-            self.change(change);
-            self.rung.notify_all();
-        }
-
-        /// Waits until the value has what is looked for.
-        pub fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
-            let mut value = self.lock();
-            loop {
-                if let Some(found) = look(&mut value) {
-                    return found;
-                }
-                value = self.rung.wait(value).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-
-        fn lock(&self) -> std::sync::MutexGuard<'_, T> {
-            self.value.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
 
     /// Orders a `SeqCst` read-modify-write that was just made before every later load of this
     /// thread, as `fence(SeqCst)` would.
@@ -209,46 +162,61 @@ mod imp {
             self.0.write().expect(SOUND)
         }
     }
-
-    /// A value that threads wait for, as the production one.
-    #[derive(Debug)]
-    pub struct Bell<T> {
-        value: loom::sync::Mutex<T>,
-        rung: loom::sync::Condvar,
-    }
-
-    impl<T> Bell<T> {
-        pub fn new(value: T) -> Bell<T> {
-            Bell { value: loom::sync::Mutex::new(value), rung: loom::sync::Condvar::new() }
-        }
-
-        pub fn change(&self, change: impl FnOnce(&mut T)) {
-            change(&mut self.value.lock().expect(SOUND));
-        }
-
-        pub fn ring_one(&self, change: impl FnOnce(&mut T)) {
-            self.change(change);
-            self.rung.notify_one();
-        }
-
-        pub fn ring_all(&self, change: impl FnOnce(&mut T)) {
-            self.change(change);
-            self.rung.notify_all();
-        }
-
-        pub fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
-            let mut value = self.value.lock().expect(SOUND);
-            loop {
-                if let Some(found) = look(&mut value) {
-                    return found;
-                }
-                value = self.rung.wait(value).expect(SOUND);
-            }
-        }
-    }
 }
 
+#[cfg(loom)]
+use loom::sync as plain;
+#[cfg(not(loom))]
+use std::sync as plain;
+
 pub use imp::*;
+use std::sync::PoisonError;
+
+/// A value that threads wait for. All who wait are woken by one call of the system; the
+/// condition variable of `parking_lot` makes one for each of them.
+#[derive(Debug)]
+pub struct Bell<T> {
+    value: plain::Mutex<T>,
+    rung: plain::Condvar,
+}
+
+impl<T> Bell<T> {
+    pub fn new(value: T) -> Bell<T> {
+        Bell { value: plain::Mutex::new(value), rung: plain::Condvar::new() }
+    }
+
+    /// Changes the value and wakes nobody.
+    pub fn change(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.lock());
+    }
+
+    /// Changes the value and wakes one of those who wait.
+    pub fn ring_one(&self, change: impl FnOnce(&mut T)) {
+        self.change(change);
+        self.rung.notify_one();
+    }
+
+    /// Changes the value and wakes all who wait.
+    pub fn ring_all(&self, change: impl FnOnce(&mut T)) {
+        self.change(change);
+        self.rung.notify_all();
+    }
+
+    /// Waits until the value has what is looked for.
+    pub fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+        let mut value = self.lock();
+        loop {
+            if let Some(found) = look(&mut value) {
+                return found;
+            }
+            value = self.rung.wait(value).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> plain::MutexGuard<'_, T> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Switches seeded bugs; no model follows it.
 #[cfg(seeded_bug)]
