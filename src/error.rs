@@ -135,6 +135,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The error of a reader: of the kind `InvalidData` for `Corruption`, and `Other` else.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error {
+            Error::Corruption => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 /// What is known about an error beyond its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -104,4 +104,4 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
-pub use txn::{Iter, MultiTxn, Range, ReadOnlyTxn, Txn, ValueRef};
+pub use txn::{Iter, MultiTxn, Range, ReadOnlyTxn, Txn, ValueReader, ValueRef};

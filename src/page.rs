@@ -129,12 +129,33 @@ pub(crate) fn page_checksum(bytes: &[u8]) -> u32 {
     crc32_iscsi(&bytes[HEADER_CHECKSUM + 4..])
 }
 
-/// The checksum of an overflow run: CRC32C of its first page's id, then of all its bytes.
+/// The checksum of an overflow run, whose bytes come piece by piece: CRC32C of its first page's id,
+/// then of all its bytes.
+pub(crate) struct RunHash(Digest);
+
+impl RunHash {
+    pub(crate) fn new(first: PageId) -> RunHash {
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        digest.update(&first.0.to_le_bytes());
+        RunHash(digest)
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of the bytes that came so far.
+    pub(crate) fn checksum(&self) -> u32 {
+        u32::try_from(self.0.finalize()).expect("the checksum has 32 bits")
+    }
+}
+
+/// The checksum of an overflow run whose bytes are all at hand.
 pub(crate) fn run_checksum(first: PageId, bytes: &[u8]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    digest.update(&first.0.to_le_bytes());
-    digest.update(bytes);
-    u32::try_from(digest.finalize()).expect("the checksum has 32 bits")
+    let mut hash = RunHash::new(first);
+    hash.update(bytes);
+    hash.checksum()
 }
 
 /// Stamps id and transaction on a page and computes its checksum. Returns the checksum.

@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
 use crate::node::{Node, Run, check_node};
-use crate::page::{ChildRef, Extent, Page, PageId, TxnId, check_bytes, run_checksum, seal_bytes};
+use crate::page::{
+    ChildRef, Extent, Page, PageId, RunHash, TxnId, check_bytes, run_checksum, seal_bytes,
+};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Seat, Slots};
@@ -25,6 +27,24 @@ use std::io::IoSlice;
 const WRITE_BUFS_MAX: usize = 1024;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
+
+/// Bytes of a run that are held in memory at once where it is read or written in pieces: enough
+/// that a request to the disk is long, few enough for the processor's cache.
+pub(crate) const PIECE_BYTES: usize = 1 << 18;
+
+/// An overflow run that is read piece by piece, from its beginning.
+pub(crate) struct Pieces {
+    run: Run,
+    hash: RunHash,
+    /// Pages that were read.
+    read: u32,
+}
+
+impl Pieces {
+    pub(crate) fn new(run: Run) -> Pieces {
+        Pieces { run, hash: RunHash::new(run.first), read: 0 }
+    }
+}
 
 /// Sealed pages and runs whose flush has not ended.
 #[derive(Default)]
@@ -173,6 +193,33 @@ impl Pager {
         self.reads.fetch_add((buf.len() / self.page_size) as u64, Ordering::Relaxed);
         read_exact_at(&*self.file, buf, first.offset(self.page_size))
             .map_err(|error| Error::io("read pages", &error))
+    }
+
+    /// The value of a run whose flush has not ended, which is in memory.
+    pub(crate) fn run_in_flight(&self, run: Run) -> Option<Arc<[u8]>> {
+        self.in_flight.read().runs.get(&run.first).map(|placed| Arc::clone(&placed.value))
+    }
+
+    /// Puts the next bytes of a run's value into `out`, instead of what is there; none at its end.
+    /// The last piece comes only if the whole run has its checksum.
+    ///
+    /// # Errors
+    /// Corruption instead of the last piece; what the storage says.
+    pub(crate) fn read_piece(&self, pieces: &mut Pieces, out: &mut Vec<u8>) -> Result<()> {
+        let Pieces { run, hash, read } = pieces;
+        let page_size = self.page_size;
+        let most = u32::try_from(PIECE_BYTES / page_size).expect("a piece has few pages");
+        let pages = (run.pages(page_size) - *read).min(most);
+        out.resize(pages as usize * page_size, 0);
+        self.read_pages(PageId(run.first.0 + *read), out)?;
+        hash.update(out);
+        let before = *read as usize * page_size;
+        *read += pages;
+        if pages > 0 && *read == run.pages(page_size) {
+            check_run(*run, hash.checksum())?;
+        }
+        out.truncate((run.len as usize).saturating_sub(before));
+        Ok(())
     }
 
     /// Writes pages and runs from where they lie, neighbours together.
@@ -353,17 +400,19 @@ impl PageRead for Pager {
         let from = out.len();
         out.resize(from + run.pages(self.page_size) as usize * self.page_size, 0);
         self.read_pages(run.first, &mut out[from..])?;
-        let found = run_checksum(run.first, &out[from..]);
-        if found != run.checksum && !seeded!(RunChecksumNotCompared) {
-            out.truncate(from);
-            return Err(Error::corruption(
-                Some(run.first.0),
-                Invariant::ParentHoldsChecksum,
-                format_args!("{:#010x}", run.checksum),
-                format_args!("{found:#010x}"),
-            ));
-        }
-        out.truncate(from + run.len as usize);
-        Ok(())
+        let checked = check_run(run, run_checksum(run.first, &out[from..]));
+        let len = if checked.is_ok() { run.len as usize } else { 0 };
+        out.truncate(from + len);
+        checked
     }
+}
+
+/// Compares what a run hashes to with what its leaf holds of it.
+fn check_run(run: Run, found: u32) -> Result<()> {
+    if found == run.checksum || seeded!(RunChecksumNotCompared) {
+        return Ok(());
+    }
+    let (page, invariant) = (Some(run.first.0), Invariant::ParentHoldsChecksum);
+    let expected = format_args!("{:#010x}", run.checksum).to_string();
+    Err(Error::corruption(page, invariant, expected, format_args!("{found:#010x}")))
 }

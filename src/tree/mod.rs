@@ -183,6 +183,13 @@ impl Dirty {
     }
 }
 
+/// A value where it lies.
+pub(crate) enum Stored {
+    /// In memory, or in a leaf, of which it is a copy.
+    Bytes(Arc<[u8]>),
+    Run(Run),
+}
+
 /// Where a tree begins.
 #[derive(Clone, Debug)]
 pub(crate) enum Root {
@@ -315,6 +322,24 @@ impl Tree {
         let mut value = Vec::new();
         held.append_value(pages, at, &mut value)?;
         Ok(value)
+    }
+
+    /// Where the value of a key lies.
+    ///
+    /// # Errors
+    /// Those of [`Tree::get`].
+    pub(crate) fn stored(&self, pages: &dyn PageRead, key: &[u8]) -> Result<Stored> {
+        let Some((held, at)) = self.find(pages, key)? else { return Err(Error::NotFound) };
+        match (held.node().value(at), &held) {
+            (Value::Inline(bytes), _) => Ok(Stored::Bytes(Arc::from(bytes))),
+            (Value::Overflow(run), _) => Ok(Stored::Run(run)),
+            (Value::Unplaced { handle, .. }, Held::Dirty(dirty)) => {
+                Ok(Stored::Bytes(Arc::clone(dirty.value(handle))))
+            }
+            (Value::Unplaced { .. }, Held::Clean(_)) => {
+                Err(Error::internal("a sealed page holds a value without pages"))
+            }
+        }
     }
 
     /// Whether the tree holds a key.

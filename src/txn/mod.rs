@@ -1,13 +1,14 @@
 //! Transactions (layer L6).
 //!
-//! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`] and [`Range`]; the
-//! limits of keys and names. Must not know: how a store is opened or shared.
+//! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`], [`Range`] and
+//! [`ValueReader`]; the limits of keys and names. Must not know: how a store is opened or shared.
 //! Keeps: errors-stick, commit-atomic, snapshot-stable.
 
 mod iter;
 mod multi;
 mod range;
 mod read;
+mod reader;
 mod value;
 mod work;
 mod write;
@@ -16,6 +17,7 @@ pub use iter::Iter;
 pub use multi::MultiTxn;
 pub use range::Range;
 pub use read::ReadOnlyTxn;
+pub use reader::ValueReader;
 pub use value::ValueRef;
 pub use write::Txn;
 

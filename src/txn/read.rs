@@ -5,7 +5,7 @@
 
 use super::iter::{Hold, Shared};
 use super::range::Bounds;
-use super::{Iter, Sticky, ValueRef, check_key, check_name, edge_entry};
+use super::{Iter, Sticky, ValueReader, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
 use crate::catalog::Record;
 use crate::commit::Core;
@@ -246,6 +246,36 @@ impl<'t> ReadOnlyTxn<'t> {
     #[inline]
     pub fn get_ref(&self, key: impl AsRef<[u8]>) -> Result<ValueRef<'t>> {
         self.find::<Lend>(key.as_ref())
+    }
+
+    /// The value of a key, to be read piece by piece: of a large one, little is in memory at a
+    /// time. The reader may outlive the transaction.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", vec![7; 1_000_000]))?;
+    /// let mut reader = db.view("b", |txn| txn.get_reader("k"))?;
+    /// let mut first = [0; 3];
+    /// reader.read_exact(&mut first).unwrap();
+    /// assert_eq!(first, [7; 3]);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`]; what is found to be damaged later, the reader says.
+    pub fn get_reader(&self, key: impl AsRef<[u8]>) -> Result<ValueReader> {
+        let key = key.as_ref();
+        self.check(key)?;
+        let Some(root) = self.root() else { return Err(Error::NotFound) };
+        let found = self.sticky.note(find_below(&self.core.pager, root, key))?;
+        let Some((page, at)) = found else { return Err(Error::NotFound) };
+        match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
+            Place::Here(range) => {
+                Ok(ValueReader::in_memory(Arc::from(&page.bytes()[range]), self.hold()))
+            }
+            Place::Run(run) => Ok(ValueReader::of_run(run, self.hold())),
+        }
     }
 
     /// The values of several keys, `None` for those that are not there, in the order of the

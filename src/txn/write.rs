@@ -6,13 +6,13 @@
 use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::work::Work;
-use super::{Iter, Range, Sticky, check_key, check_name, check_value, edge_entry};
+use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Batch, Bucket, Core, Outcome};
 use crate::error::{Error, Result};
 use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::tree::{Append, Condition, Cursor, Edit, PageRead, Tree};
+use crate::tree::{Append, Condition, Cursor, Edit, PageRead, Stored, Tree};
 use std::ops::RangeBounds;
 
 /// A bucket in a write transaction: reads see what the transaction wrote.
@@ -338,6 +338,21 @@ impl<'t> Txn<'t> {
         self.check(key)?;
         let work = self.work()?;
         self.sticky.note(work.tree.get(&self.core.pager, key))
+    }
+
+    /// The value of a key as it is now, to be read piece by piece.
+    ///
+    /// # Errors
+    /// Those of [`Txn::get`]; what is found to be damaged later, the reader says.
+    pub fn get_reader(&self, key: impl AsRef<[u8]>) -> Result<ValueReader> {
+        let key = key.as_ref();
+        self.check(key)?;
+        let work = self.work()?;
+        let stored = self.sticky.note(work.tree.stored(&self.core.pager, key))?;
+        Ok(match stored {
+            Stored::Bytes(value) => ValueReader::in_memory(value, self.hold()),
+            Stored::Run(run) => ValueReader::of_run(run, self.hold()),
+        })
     }
 
     /// Whether the bucket holds a key.
