@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 /// Longer chains of symbolic links are taken for a circle; Linux says 40 too.
 const SYMLINKS_MAX: u32 = 40;
 
+/// Bytes of several buffers that one call writes at most. Linux may keep what one call wrote in one
+/// piece of memory, and each small write into a large one, and each sync of it, looks at all of it.
+const VECTORED_BYTES_MAX: usize = 64 << 10;
+
 /// The files of the operating system, by way of the standard library.
 ///
 /// What differs between systems: on macOS both syncs ask the drive itself to empty its cache
@@ -140,9 +144,14 @@ impl VfsFile for OsFile {
 
     #[cfg(target_os = "linux")]
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        match bufs {
-            [buf] => write_at(&self.file, buf, offset),
-            bufs => write_vectored_at(&self.file, bufs, offset),
+        let mut bytes = 0;
+        let fits = |buf: &&IoSlice<'_>| {
+            bytes += buf.len();
+            bytes <= VECTORED_BYTES_MAX
+        };
+        match bufs.iter().take_while(fits).count() {
+            0 | 1 => bufs.first().map_or(Ok(0), |buf| self.write_at(buf, offset)),
+            count => write_vectored_at(&self.file, &bufs[..count], offset),
         }
     }
 
