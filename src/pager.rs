@@ -22,9 +22,13 @@ use crate::tree::{At, Expected, PageLook, PageRead, PlacedRun, check_child, look
 use crate::vfs::{VfsFile, read_exact_at, write_all_vectored_at};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::ops::Range;
 
 /// Buffers of one write, at most: as many as systems take at once.
 const WRITE_BUFS_MAX: usize = 1024;
+/// Pieces of a commit with which the disk begins together: each beginning is a call of the system,
+/// and asks the disk for something. The first few are not many enough to wait for more.
+const BEGUN_TOGETHER: u32 = 4;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
 
@@ -222,30 +226,48 @@ impl Pager {
         Ok(())
     }
 
-    /// Writes pages and runs from where they lie, neighbours together.
+    /// Writes pages and runs from where they lie, neighbours together, and lets the disk begin
+    /// with those in front while the others are copied.
     pub(crate) fn write_flight(&self, pages: &[Page], runs: &[PlacedRun]) -> Result<()> {
-        let mut pieces: Vec<(Extent, &[u8])> = Vec::with_capacity(pages.len() + runs.len());
-        pieces.extend(pages.iter().map(|page| (Extent::one(page.id()), page.bytes())));
-        pieces.extend(runs.iter().map(|run| (run.extent, &*run.value)));
-        pieces.sort_unstable_by_key(|(extent, _)| *extent);
+        let mut all: Vec<(Extent, &[u8])> = Vec::with_capacity(pages.len() + runs.len());
+        all.extend(pages.iter().map(|page| (Extent::one(page.id()), page.bytes())));
+        all.extend(runs.iter().map(|run| (run.extent, &*run.value)));
+        all.sort_unstable_by_key(|(extent, _)| *extent);
         let zeros = vec![0; self.page_size];
         let mut bufs: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_BUFS_MAX);
-        let mut start = PageId::NONE;
-        let mut end = 0;
-        for (extent, bytes) in pieces {
-            if extent.first.0 != end || bufs.len() + 1 >= WRITE_BUFS_MAX {
-                self.write_bufs(start, &mut bufs)?;
-                bufs.clear();
-                start = extent.first;
+        let pieces = all.chunk_by(|left, right| left.0.touches(right.0));
+        // Each may need a second buffer.
+        let pieces = pieces.flat_map(|piece| piece.chunks(WRITE_BUFS_MAX / 2));
+        let mut rest = 0..0;
+        for (count, piece) in (1..).zip(pieces) {
+            bufs.clear();
+            for (extent, bytes) in piece {
+                bufs.push(IoSlice::new(bytes));
+                let padding = extent.pages as usize * self.page_size - bytes.len();
+                if padding > 0 {
+                    bufs.push(IoSlice::new(&zeros[..padding]));
+                }
             }
-            bufs.push(IoSlice::new(bytes));
-            let padding = extent.pages as usize * self.page_size - bytes.len();
-            if padding > 0 {
-                bufs.push(IoSlice::new(&zeros[..padding]));
+            let (first, last) = (piece[0].0, piece[piece.len() - 1].0);
+            self.write_bufs(first.first, &mut bufs)?;
+            let from = if rest.is_empty() { first.first.0 } else { rest.start };
+            rest = from..last.end();
+            if count <= BEGUN_TOGETHER || count % BEGUN_TOGETHER == 0 {
+                self.begin_write_back(std::mem::take(&mut rest))?;
             }
-            end = extent.end();
         }
-        self.write_bufs(start, &mut bufs)
+        self.begin_write_back(rest)
+    }
+
+    /// Lets the disk begin with the pages of a range that were written.
+    fn begin_write_back(&self, ids: Range<u32>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let offset = |id| PageId(id).offset(self.page_size);
+        self.file
+            .begin_write_back(offset(ids.start)..offset(ids.end))
+            .map_err(|error| Error::io("begin to write pages", &error))
     }
 
     /// Writes buffers at a page, one behind the other.

@@ -94,6 +94,17 @@ mod battery {
         assert!(found[3..] == expected, "what is read is what was written");
     }
 
+    pub fn what_the_disk_begins_with_is_read_as_before_and_may_be_written_again(place: &Place<'_>) {
+        let file = place.create("f", &[1; 10_000]);
+        for range in [0..10_000, 4096..8192, 5..6, 7..7, 9_000..90_000, 1 << 40..1 << 41] {
+            file.begin_write_back(range).unwrap();
+            assert_eq!(content(&*file), [1; 10_000]);
+        }
+        write_all_at(&*file, &[2; 10_000], 0).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(content(&*file), [2; 10_000]);
+    }
+
     pub fn a_hole_reads_as_zeros(place: &Place<'_>) {
         let file = place.create("f", b"ab");
         write_all_at(&*file, b"z", 10_000).unwrap();
@@ -312,6 +323,7 @@ macro_rules! claims {
 claims! {
     a_read_gives_what_was_written_last
     a_read_across_the_end_is_short_and_beyond_it_is_empty
+    what_the_disk_begins_with_is_read_as_before_and_may_be_written_again
     a_hole_reads_as_zeros
     buffers_are_written_one_behind_the_other
     a_write_of_nothing_beyond_the_end_leaves_the_length

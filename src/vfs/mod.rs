@@ -12,6 +12,7 @@ pub use os::OsVfs;
 
 use crate::seeded::seeded;
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// How [`Vfs::open`] opens a file.
@@ -123,6 +124,16 @@ pub trait VfsFile: Send + Sync {
             joined.extend_from_slice(&buf[..buf.len().min(room)]);
         }
         self.write_at(&joined, offset)
+    }
+
+    /// Lets the storage begin with what was written in a range of bytes, so that it works while
+    /// the caller does. Nothing is durable by that; a file that leaves all to the next sync is as
+    /// good.
+    ///
+    /// # Errors
+    /// What the storage says; what was written there may be lost.
+    fn begin_write_back(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
     }
 
     /// Sets the length in bytes; new bytes read as zeros.

@@ -7,6 +7,7 @@
 use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Longer chains of symbolic links are taken for a circle; Linux says 40 too.
@@ -155,6 +156,11 @@ impl VfsFile for OsFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn begin_write_back(&self, range: Range<u64>) -> io::Result<()> {
+        begin_write_back(&self.file, range)
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
@@ -246,6 +252,24 @@ fn write_vectored_at(file: &File, bufs: &[IoSlice<'_>], offset: u64) -> io::Resu
     // `count` of them, and what they borrow is only read.
     let written = unsafe { libc::pwritev64(file.as_raw_fd(), bufs.as_ptr().cast(), count, offset) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(target_os = "linux")]
+fn begin_write_back(file: &File, range: Range<u64>) -> io::Result<()> {
+    let len = range.end.saturating_sub(range.start);
+    let offset = i64::try_from(range.start).map_err(|_| ErrorKind::InvalidInput)?;
+    let len = i64::try_from(len).map_err(|_| ErrorKind::InvalidInput)?;
+    let (fd, how) = (file.as_raw_fd(), libc::SYNC_FILE_RANGE_WRITE);
+    // SAFETY: the call takes numbers only, and the file is open while it is borrowed.
+    if unsafe { libc::sync_file_range(fd, offset, len, how) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Where there is no such call, or none is allowed, the next sync does it all.
+        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::ESPIPE) => Ok(()),
+        _ => Err(error),
+    }
 }
 
 #[cfg(windows)]

@@ -2,7 +2,7 @@
 
 use btree_store::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
 use std::io;
-use std::ops::Sub;
+use std::ops::{Range, Sub};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,7 @@ pub enum Op {
     Open(PathBuf, OpenMode),
     Read { offset: u64, len: usize },
     Write { offset: u64, len: usize },
+    BeginWriteBack,
     SetLen(u64),
     SyncData,
     SyncAll,
@@ -48,7 +49,7 @@ pub struct Counts {
 impl Counts {
     fn add(&mut self, op: &Op) {
         match op {
-            Op::Open(..) => {}
+            Op::Open(..) | Op::BeginWriteBack => {}
             Op::Read { len, .. } => {
                 self.reads += 1;
                 self.bytes_read += *len as u64;
@@ -197,6 +198,11 @@ impl VfsFile for WatchedFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.watch.note(Op::Write { offset, len: buf.len() })?;
         self.inner.write_at(buf, offset)
+    }
+
+    fn begin_write_back(&self, range: Range<u64>) -> io::Result<()> {
+        self.watch.note(Op::BeginWriteBack)?;
+        self.inner.begin_write_back(range)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -44,6 +44,10 @@ fn is_meta_write(op: &Op) -> bool {
     matches!(op, Op::Write { offset, .. } if *offset < 2 * 4096)
 }
 
+fn is_begin(op: &Op) -> bool {
+    matches!(op, Op::BeginWriteBack)
+}
+
 fn is_growth(op: &Op) -> bool {
     matches!(op, Op::SetLen(_))
 }
@@ -69,12 +73,15 @@ fn fail_a_leader(
 
 #[test]
 fn a_full_disk_fails_the_followers_and_the_store_works_later() {
-    for barriers in [Barriers::One, Barriers::Two] {
+    let both = [Barriers::One, Barriers::Two];
+    let of_write = both.map(|barriers| (is_data_write as fn(&Op) -> bool, barriers));
+    let of_begin = both.map(|barriers| (is_begin as fn(&Op) -> bool, barriers));
+    for (is_it, barriers) in of_write.into_iter().chain(of_begin) {
         let (vfs, watch, db) = watched(barriers);
         let before = db.current_seq();
         in_time(move || {
             for round in 0..10 {
-                let results = fail_a_leader(&watch, &db, is_data_write, ErrorKind::StorageFull);
+                let results = fail_a_leader(&watch, &db, is_it, ErrorKind::StorageFull);
                 assert!(results.iter().all(|r| *r == Err(Error::NoSpace)), "{results:?}");
                 assert_eq!(get(&db, "b", "counter"), Ok(round), "the state before");
                 watch.unhook();
