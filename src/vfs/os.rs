@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 const SYMLINKS_MAX: u32 = 40;
 
 /// Bytes of several buffers that one call writes at most. Linux may keep what one call wrote in one
-/// piece of memory, and each small write into a large one, and each sync of it, looks at all of it.
-const VECTORED_BYTES_MAX: usize = 64 << 10;
+/// piece of memory: each small write into a large one, and each sync of it, looks at all of it;
+/// reads find their way in few large ones sooner than in many small ones.
+const VECTORED_BYTES_MAX: usize = 256 << 10;
 
 /// The files of the operating system, by way of the standard library.
 ///
