@@ -348,7 +348,17 @@ impl<'t> ReadOnlyTxn<'t> {
         let key = key.as_ref();
         self.check(key)?;
         let Some(root) = self.root() else { return Ok(false) };
-        let found = find_below(&self.core.pager, root, key);
+        let seen = self.look().map(|pages| match look(root, &pages, key, Touch::Beginning) {
+            Seen::There(..) => Ok(true),
+            Seen::Absent => Ok(false),
+            Seen::Missing(at) => Err(at),
+        });
+        let at = match seen {
+            Some(Ok(is_there)) => return Ok(is_there),
+            Some(Err(at)) => at,
+            None => root,
+        };
+        let found = find_below(&self.core.pager, at, key);
         self.sticky.note(found).map(|found| found.is_some())
     }
 
