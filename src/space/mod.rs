@@ -205,6 +205,7 @@ impl FreeSpace {
     /// # Errors
     /// `Corruption` when the pages are not those of a tree: the file's trees and its log
     /// contradict each other. Nothing is freed then.
+    #[cfg(any(test, fuzzing, feature = "sim"))]
     pub fn release(&mut self, extent: Extent, birth: TxnId) -> Result<()> {
         self.release_all(extent, std::iter::once((extent, birth)))
     }
