@@ -18,8 +18,12 @@
 //! so that at least one sees the other: the reader finds no tag, or the frame is not reclaimed.
 
 mod empties;
+mod lines;
 
 pub(crate) use empties::Empties;
+pub(crate) use lines::{CAN_ASK, LINE_BYTES, prefetch_bytes, prefetch_value};
+
+use lines::prefetch_lines;
 
 use crate::seeded::seeded;
 use crate::slots::{Entered, Seat, Slots};
@@ -31,8 +35,6 @@ use std::ptr::NonNull;
 
 /// Bytes in front of a page in its frame; together with the page's own header a cache line.
 const HEADER_BYTES: usize = 32;
-/// Frames begin at multiples of it.
-pub(crate) const LINE_BYTES: usize = 64;
 /// Regions of at least this size are aligned to it, so that the system may map large pages.
 const HUGE_BYTES: usize = 2 << 20;
 
@@ -57,11 +59,15 @@ pub(crate) struct Arena {
     frames: u32,
     page_size: usize,
     stride: usize,
+    /// How many stand behind the frames.
+    words: usize,
     /// Grows whenever frames are reclaimed; never 0.
     epoch: AtomicU64,
     slots: Arc<Slots>,
     #[cfg(loom)]
     headers: Box<[Header]>,
+    #[cfg(loom)]
+    word_list: Box<[AtomicU64]>,
     /// Stands for the page of each frame, so that the models see when it is read and written.
     #[cfg(loom)]
     pages: Box<[Watched]>,
@@ -93,12 +99,23 @@ pub(crate) fn frame_bytes(page_size: usize) -> usize {
     (HEADER_BYTES + page_size).next_multiple_of(LINE_BYTES)
 }
 
+/// The line of a frame in which this byte of its page lies.
+#[inline(always)]
+pub(crate) fn line_of(at: usize) -> usize {
+    (HEADER_BYTES + at) / LINE_BYTES
+}
+
 impl Arena {
-    /// An arena of so many frames, of which none holds anything. Memory is taken from the system
-    /// when a frame is first written.
-    pub(crate) fn new(frames: u32, page_size: usize, slots: Arc<Slots>) -> (Arc<Arena>, Empties) {
+    /// An arena of so many frames, of which none holds anything, and of words behind them, all 0.
+    /// Memory is taken from the system when it is first written.
+    pub(crate) fn new(
+        frames: u32,
+        words: usize,
+        page_size: usize,
+        slots: Arc<Slots>,
+    ) -> (Arc<Arena>, Empties) {
         let stride = frame_bytes(page_size);
-        let bytes = frames as usize * stride;
+        let bytes = frames as usize * stride + words * size_of::<AtomicU64>();
         let align = if bytes >= HUGE_BYTES { HUGE_BYTES } else { LINE_BYTES };
         // Zeroed memory of the smallest alignment is not touched until it is used.
         let layout = Layout::from_size_align(bytes + align, 1).expect("a cache fits in memory");
@@ -113,10 +130,13 @@ impl Arena {
             frames,
             page_size,
             stride,
+            words,
             epoch: AtomicU64::new(1),
             slots,
             #[cfg(loom)]
             headers: (0..frames).map(|_| Header::default()).collect(),
+            #[cfg(loom)]
+            word_list: (0..words).map(|_| AtomicU64::new(0)).collect(),
             #[cfg(loom)]
             pages: (0..frames).map(|_| Watched::new()).collect(),
         };
@@ -164,6 +184,23 @@ impl Arena {
     #[cfg(loom)]
     fn header(&self, frame: u32) -> &Header {
         &self.headers[frame as usize]
+    }
+
+    /// Words that mean nothing to the arena.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the words lie in the region, behind all frames, which take whole lines; zeros are
+        // such words, and nothing else is ever written there.
+        unsafe {
+            let first = self.base.add(self.offset + self.frames as usize * self.stride);
+            std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), self.words)
+        }
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.word_list
     }
 
     #[inline(always)]
@@ -277,62 +314,15 @@ impl Arena {
     /// Asks for the first lines of a frame; behind a short frame those of the next.
     #[inline(always)]
     pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
-        prefetch_lines(self.at(frame).as_ptr(), lines);
+        self.prefetch_from(frame, 0, lines);
+    }
+
+    /// The same from a line on.
+    #[inline(always)]
+    fn prefetch_from(&self, frame: u32, line: usize, lines: usize) {
+        prefetch_lines(self.at(frame).as_ptr().wrapping_add(line * LINE_BYTES), lines);
     }
 }
-
-/// Asks for some lines, rounded up to fours, without a loop for as few as a search touches: its
-/// steps would cost more than the lines.
-#[inline(always)]
-fn prefetch_lines(first: *const u8, lines: usize) {
-    let ask = |from: usize| {
-        (from..from + 4).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
-    };
-    ask(0);
-    if lines > 4 {
-        ask(4);
-    }
-    if lines > 8 {
-        ask(8);
-    }
-    if lines > 12 {
-        ask(12);
-    }
-    if lines > 16 {
-        ask(16);
-    }
-    if lines > 20 {
-        ask(20);
-    }
-    if lines > 24 {
-        ask(24);
-    }
-    (28..lines).step_by(4).for_each(ask);
-}
-
-/// Asks for the first lines of some bytes, before they are wanted.
-#[inline]
-pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
-    prefetch_lines(bytes.as_ptr(), lines.min(bytes.len() / LINE_BYTES));
-}
-
-/// Asks for the line in which a value begins, before it is wanted.
-#[inline]
-pub(crate) fn prefetch_value<T>(value: &T) {
-    prefetch_line(std::ptr::from_ref(value).cast());
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn prefetch_line(line: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch reads nothing and cannot fault, wherever it points.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-fn prefetch_line(_: *const u8) {}
 
 impl Drop for Arena {
     fn drop(&mut self) {
@@ -410,6 +400,12 @@ impl<'a> Looking<'a> {
         self.arena.prefetch(frame, lines);
     }
 
+    /// Asks for lines of a frame from one on.
+    #[inline(always)]
+    pub(crate) fn prefetch_from(&self, frame: u32, line: usize, lines: usize) {
+        self.arena.prefetch_from(frame, line, lines);
+    }
+
     /// The frame, if it has this tag.
     #[inline(always)]
     pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_, 'a>> {
@@ -434,6 +430,11 @@ pub(crate) struct Peeked<'l, 'a> {
 }
 
 impl<'a> Peeked<'_, 'a> {
+    #[inline(always)]
+    pub(crate) fn frame(&self) -> u32 {
+        self.frame
+    }
+
     /// Holds the frame beyond the time in which it is looked at.
     #[inline(always)]
     pub(crate) fn pin(self) -> Pinned<'a> {

@@ -6,7 +6,7 @@
 
 use crate::arena::{LINE_BYTES, Peeked};
 use crate::buffer::Buffer;
-use crate::cache::{Cache, Look};
+use crate::cache::{Cache, Look, Recalled};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
@@ -29,6 +29,9 @@ const WRITE_BUFS_MAX: usize = 1024;
 /// Pieces of a commit with which the disk begins together: each beginning is a call of the system,
 /// and asks the disk for something. The first few are not many enough to wait for more.
 const BEGUN_TOGETHER: u32 = 4;
+/// Hints pay where entries are longer than a line, and so few in a leaf that a search of it touches
+/// no more lines than these.
+const HINTED_LEAF_LINES: usize = 8;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
 
@@ -113,8 +116,9 @@ impl Pager {
 
     #[inline]
     fn look_from<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
-        let look = self.cache.look(seat)?;
         let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
+        let hinted_pages = if leaf_lines <= HINTED_LEAF_LINES { self.page_count() } else { 0 };
+        let look = self.cache.look(seat)?.with_hints(hinted_pages);
         Some(Sight { look, leaf_lines, branch_lines })
     }
 
@@ -324,10 +328,24 @@ impl Sight<'_> {
 }
 
 impl<'a> PageLook<'a> for Sight<'a> {
+    type Recalled = Option<Recalled>;
+
     #[inline(always)]
     fn prefetch(&self, id: PageId, level: u8) {
         let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
         self.look.prefetch(id, lines);
+    }
+
+    #[inline(always)]
+    fn recall(&self, key: &[u8]) -> Option<Recalled> {
+        self.look.recall(key, self.leaf_lines)
+    }
+
+    #[inline(always)]
+    fn note(&self, recalled: Option<Recalled>, leaf: &Peeked<'_, 'a>, at: usize) {
+        if let Some(recalled) = recalled {
+            self.look.note(recalled, leaf, at);
+        }
     }
 
     #[inline(always)]

@@ -8,14 +8,19 @@
 //! A page's *home* is the frame whose number is the page's id, modulo the number of frames. While
 //! the file is smaller than the cache every page is at home, and finding one costs nothing but
 //! the comparison of its tag. A page that finds its home taken goes to any other frame; then the
-//! *locator* knows where.
+//! *locator* knows where. *Hints* know where keys were found, for who asks for memory ahead.
 
-use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes};
+mod hints;
+
+pub(crate) use hints::Recalled;
+
+use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes, line_of};
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
 use crate::slots::{Seat, Slots};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, OnceLock, Ordering};
+use hints::{Hints, words_per_page};
 
 /// Places of a set of the locator: a cache line.
 const WAYS: usize = 8;
@@ -30,6 +35,7 @@ pub(crate) struct Cache {
     locator: OnceLock<Box<[AtomicU64]>>,
     is_large: AtomicBool,
     frames: Mutex<Frames>,
+    hints: Hints,
 }
 
 /// What only the thread that fills or frees a frame needs.
@@ -53,9 +59,11 @@ const LOOKED_AT_IN_VAIN: u32 = 128;
 /// Bytes of a set of the locator.
 const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
 
-/// Bytes of a frame and of its share in the locator, which has two places for each frame.
+/// Bytes of a frame and of its share in the locator, which has two places for each frame, and in
+/// the hints.
 fn bytes_of_one(page_size: usize) -> u64 {
-    (frame_bytes(page_size) + 2 * size_of::<AtomicU64>()) as u64
+    let words = 2 + words_per_page(page_size);
+    (frame_bytes(page_size) + words * size_of::<AtomicU64>()) as u64
 }
 
 fn tag_of(child: ChildRef) -> u64 {
@@ -76,9 +84,13 @@ impl Cache {
     pub(crate) fn new(bytes_max: u64, page_size: usize, slots: Arc<Slots>) -> Cache {
         let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-        let (arena, empties) = Arena::new(frames, page_size, slots);
+        let hints = Hints::new(frames, page_size);
+        let words = frames as usize * words_per_page(page_size);
+        let words = words.checked_ilog2().map_or(0, |bits| 1 << bits);
+        let (arena, empties) = Arena::new(frames, words, page_size, slots);
         Cache {
             arena,
+            hints,
             locator: OnceLock::new(),
             is_large: AtomicBool::new(false),
             frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0, pause: 0 }),
@@ -130,7 +142,7 @@ impl Cache {
         if self.arena.frames() == 0 {
             return None;
         }
-        Some(Look { cache: self, looking: self.arena.enter(seat) })
+        Some(Look { cache: self, looking: self.arena.enter(seat), words: &[] })
     }
 
     /// Asks for the first lines of a page that will be wanted, if it lies where it should.
@@ -364,13 +376,41 @@ impl Cache {
 pub(crate) struct Look<'a> {
     cache: &'a Cache,
     looking: Looking<'a>,
+    /// A power of two of hints, or none.
+    words: &'a [AtomicU64],
 }
+
+/// Lines of an entry that are asked for where a hint says that it begins.
+const HINTED_LINES: usize = 3;
 
 impl<'a> Look<'a> {
     /// Asks for the first lines of a page, before it is wanted.
     #[inline(always)]
     pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
         self.looking.prefetch(self.cache.home(id), lines);
+    }
+
+    /// With hints of where keys were found, as many as so many pages need.
+    #[inline(always)]
+    pub(crate) fn with_hints(self, pages: u32) -> Look<'a> {
+        let words = self.cache.arena.words();
+        let count = self.cache.hints.words(pages).min(words.len());
+        Look { words: &words[..count], ..self }
+    }
+
+    /// Asks for the place where a key was found before, and for the first lines of its page.
+    #[inline(always)]
+    pub(crate) fn recall(&self, key: &[u8], lines: usize) -> Option<Recalled> {
+        let (recalled, hinted) = self.cache.hints.recall(self.words, key)?;
+        self.looking.prefetch(hinted.frame, lines);
+        self.looking.prefetch_from(hinted.frame, hinted.line, HINTED_LINES);
+        Some(recalled)
+    }
+
+    /// Takes note that the key's entry is here.
+    #[inline(always)]
+    pub(crate) fn note(&self, recalled: Recalled, page: &Peeked<'_, 'a>, at: usize) {
+        self.cache.hints.note(self.words, recalled, page.frame(), line_of(at));
     }
 
     /// Holds a page beyond this time.

@@ -26,6 +26,14 @@ pub(crate) struct Tie {
     prefix: usize,
 }
 
+impl Tie {
+    /// Where the slot's cell begins in its page.
+    #[inline(always)]
+    pub(crate) fn cell(self) -> usize {
+        self.cell
+    }
+}
+
 /// Where the heads of a page say that a key is.
 #[derive(Clone, Copy)]
 enum Rank<'k> {

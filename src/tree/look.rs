@@ -17,6 +17,15 @@ pub(crate) const GROUP: usize = 16;
 
 /// Pages at hand.
 pub(crate) trait PageLook<'a> {
+    /// What is known of a key that was looked up before.
+    type Recalled: Copy;
+
+    /// Asks for the place where a key was found before.
+    fn recall(&self, key: &[u8]) -> Self::Recalled;
+
+    /// Takes note that the key is at this byte of a leaf.
+    fn note(&self, recalled: Self::Recalled, leaf: &Peeked<'_, 'a>, at: usize);
+
     /// Asks for what a search touches of a page that will be wanted, at this level.
     fn prefetch(&self, id: PageId, level: u8);
 
@@ -103,6 +112,7 @@ pub(crate) fn look<'l, 'a>(
     key: &[u8],
     touch: Touch,
 ) -> Seen<'l, 'a> {
+    let recalled = pages.recall(key);
     // The root is at hand, since every lookup begins there.
     let mut at = root;
     while at.expected.level > 0 {
@@ -113,7 +123,10 @@ pub(crate) fn look<'l, 'a>(
     match at.tie(pages, key, touch) {
         None => Seen::Missing(at),
         Some((_, None)) => Seen::Absent,
-        Some((page, Some(tie))) => Seen::of(page, tie, key),
+        Some((leaf, Some(tie))) => {
+            pages.note(recalled, &leaf, tie.cell());
+            Seen::of(leaf, tie, key)
+        }
     }
 }
 

@@ -1,0 +1,62 @@
+//! Lines of memory that are asked for before they are wanted (part of arena, layer L2).
+//!
+//! Owns: how many lines are asked for at once. Must not know: what lies there.
+
+/// Frames begin at multiples of it.
+pub(crate) const LINE_BYTES: usize = 64;
+
+/// Whether asking for a line does anything here.
+pub(crate) const CAN_ASK: bool = cfg!(target_arch = "x86_64");
+
+/// Asks for some lines, rounded up to fours, without a loop for as few as a search touches: its
+/// steps would cost more than the lines.
+#[inline(always)]
+pub(super) fn prefetch_lines(first: *const u8, lines: usize) {
+    let ask = |from: usize| {
+        (from..from + 4).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
+    };
+    ask(0);
+    if lines > 4 {
+        ask(4);
+    }
+    if lines > 8 {
+        ask(8);
+    }
+    if lines > 12 {
+        ask(12);
+    }
+    if lines > 16 {
+        ask(16);
+    }
+    if lines > 20 {
+        ask(20);
+    }
+    if lines > 24 {
+        ask(24);
+    }
+    (28..lines).step_by(4).for_each(ask);
+}
+
+/// Asks for the first lines of some bytes, before they are wanted.
+#[inline]
+pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
+    prefetch_lines(bytes.as_ptr(), lines.min(bytes.len() / LINE_BYTES));
+}
+
+/// Asks for the line in which a value begins, before it is wanted.
+#[inline]
+pub(crate) fn prefetch_value<T>(value: &T) {
+    prefetch_line(std::ptr::from_ref(value).cast());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch_line(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing and cannot fault, wherever it points.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn prefetch_line(_: *const u8) {}
