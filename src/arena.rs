@@ -147,7 +147,7 @@ impl Arena {
     /// first touch of each takes as long as that of hundreds of small ones.
     #[cfg(target_os = "linux")]
     pub(crate) fn ask_for_huge_pages(&self) {
-        let bytes = self.frames as usize * self.stride;
+        let bytes = self.frames as usize * self.stride + self.words * size_of::<AtomicU64>();
         if bytes < HUGE_BYTES {
             return;
         }
