@@ -6,8 +6,7 @@
 
 use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, IoSlice};
-use std::ops::Range;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Longer chains of symbolic links are taken for a circle; Linux says 40 too.
@@ -16,6 +15,7 @@ const SYMLINKS_MAX: u32 = 40;
 /// Bytes of several buffers that one call writes at most. Linux may keep what one call wrote in one
 /// piece of memory: each small write into a large one, and each sync of it, looks at all of it;
 /// reads find their way in few large ones sooner than in many small ones.
+#[cfg(target_os = "linux")]
 const VECTORED_BYTES_MAX: usize = 256 << 10;
 
 /// The files of the operating system, by way of the standard library.
@@ -228,10 +228,10 @@ fn identity(path: &Path, _metadata: &Metadata) -> io::Result<FileId> {
     Ok(FileId { device: 0, inode: hasher.finish() })
 }
 
-#[cfg(target_os = "linux")]
-use std::os::fd::AsRawFd;
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::{io::IoSlice, ops::Range, os::fd::AsRawFd};
 
 #[cfg(unix)]
 fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
