@@ -75,18 +75,19 @@ impl Hints {
         let word = words.get(at)?.load(Ordering::Relaxed);
         let mark = low(hash) >> self.place_bits << self.place_bits;
         // Without branches: a guess that is wrong would undo what was begun meanwhile.
-        let of_newer = if self.is_of(low(word), mark) { low(word) } else { 0 };
-        let of_older = if self.is_of(high(word), mark) { high(word) } else { 0 };
-        let hint = of_newer | (of_older * u32::from(of_newer == 0));
+        let of_newer = low(word) & self.mask(low(word), mark);
+        let of_older = high(word) & self.mask(high(word), mark);
+        let hint = of_newer | (of_older & !self.mask(low(word), mark));
         let place = hint & ((1 << self.place_bits) - 1);
         let line = (place & ((1 << self.line_bits) - 1)) as usize;
         let hinted = Hinted { frame: place >> self.line_bits, line };
         Some((Recalled { at, word, mark }, hinted))
     }
 
+    /// All ones where a hint has this mark.
     #[inline(always)]
-    fn is_of(&self, hint: u32, mark: u32) -> bool {
-        (hint ^ mark) >> self.place_bits == 0
+    fn mask(&self, hint: u32, mark: u32) -> u32 {
+        u32::from((hint ^ mark) >> self.place_bits == 0).wrapping_neg()
     }
 
     /// Takes note of where a key was found that was asked for.
@@ -98,7 +99,8 @@ impl Hints {
         if hint == low(word) || hint == high(word) {
             return;
         }
-        let other = if self.is_of(low(word), mark) { high(word) } else { low(word) };
+        let is_newer_its = self.mask(low(word), mark) != 0;
+        let other = if is_newer_its { high(word) } else { low(word) };
         if let Some(place) = words.get(at) {
             place.store(u64::from(other) << 32 | u64::from(hint), Ordering::Relaxed);
         }

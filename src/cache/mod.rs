@@ -71,10 +71,12 @@ fn tag_of(child: ChildRef) -> u64 {
     u64::from(checksum) << 32 | u64::from(child.id.0)
 }
 
+#[inline(always)]
 fn low(word: u64) -> u32 {
     u32::try_from(word & u64::from(u32::MAX)).expect("the low half has 32 bits")
 }
 
+#[inline(always)]
 fn high(word: u64) -> u32 {
     low(word >> 32)
 }
