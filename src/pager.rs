@@ -128,6 +128,7 @@ impl Pager {
         lines.note(node.search_bytes());
     }
 
+    #[inline]
     pub(crate) fn page_count(&self) -> u32 {
         self.page_count.load(Ordering::Relaxed)
     }

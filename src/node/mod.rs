@@ -289,7 +289,7 @@ impl<'a> Node<'a> {
     }
 
     /// The payload of a leaf's cell, behind the key's rest.
-    #[inline]
+    #[inline(always)]
     fn payload_behind(self, cell: usize, rest_len: usize) -> Payload<'a> {
         let tag = get_u16(self.bytes, cell + 2);
         let from = cell + LEAF_CELL_HEADER + rest_len;
@@ -309,7 +309,7 @@ impl<'a> Node<'a> {
 
 impl<'a> Payload<'a> {
     /// The value of which this is the encoding.
-    #[inline]
+    #[inline(always)]
     fn value(self) -> Value<'a> {
         let field = |from| get_u32(self.bytes, from);
         match self.tag {
