@@ -18,7 +18,7 @@ use crate::readers::State;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Seat, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
-use crate::tree::{At, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
+use crate::tree::{At, Draft, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
 use crate::vfs::{VfsFile, read_exact_at, write_all_vectored_at};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -32,6 +32,8 @@ const BEGUN_TOGETHER: u32 = 4;
 /// Hints pay where entries are longer than a line, and so few in a leaf that a search of it touches
 /// no more lines than these.
 const HINTED_LEAF_LINES: usize = 8;
+/// A transaction holds this part of the frames at most.
+const HELD_PART: usize = 4;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
 
@@ -399,19 +401,19 @@ impl PageRead for Pager {
         Ok(page)
     }
 
-    fn seal(&self, bytes: Buffer, id: PageId, txn: TxnId) -> Page {
-        self.note_lines(&bytes);
+    fn seal(&self, bytes: Draft, id: PageId, txn: TxnId) -> Page {
+        self.note_lines(bytes.source());
         // A frame that was only looked at already has a small page of memory.
         self.cache.expect_pages(id.0);
         if seeded!(CacheServesReusedPage) {
-            return Page::seal(bytes, id, txn);
+            return Page::seal(bytes.into_buffer(), id, txn);
         }
         let in_frame = self.cache.make(id, |frame| {
-            frame.copy_from_slice(&bytes);
+            bytes.write_to(frame);
             // While it is in the processor's cache.
             ChildRef { id, checksum: seal_bytes(frame, id, txn) }
         });
-        in_frame.unwrap_or_else(|| Page::seal(bytes, id, txn))
+        in_frame.unwrap_or_else(|| Page::seal(bytes.into_buffer(), id, txn))
     }
 
     fn forget(&self, ids: &[PageId]) {
@@ -423,6 +425,10 @@ impl PageRead for Pager {
     fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
         let seat = self.slots.visit()?;
         self.look_from(&seat)?.leaf_for(root, key)
+    }
+
+    fn held_max(&self) -> usize {
+        self.cache.frames() / HELD_PART
     }
 
     fn prefetch(&self, id: PageId) {

@@ -105,6 +105,11 @@ impl Cache {
         SET_BYTES + pages * bytes_of_one(page_size)
     }
 
+    /// How many pages it takes.
+    pub(crate) fn frames(&self) -> usize {
+        self.arena.frames() as usize
+    }
+
     #[inline(always)]
     fn home(&self, id: PageId) -> u32 {
         let frames = self.arena.frames();

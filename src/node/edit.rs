@@ -63,6 +63,15 @@ impl Node<'_> {
 }
 
 impl Node<'_> {
+    /// Whether an entry with a new key can be inserted into a leaf without moving what it holds.
+    pub(crate) fn has_room_for(self, key: &[u8], payload: Payload<'_>) -> bool {
+        let Some(suffix) = key.strip_prefix(self.prefix()) else { return false };
+        let rest_len = suffix.len().saturating_sub(HEAD_LEN);
+        let need = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest_len + payload.bytes.len();
+        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        heap - Layout::of(self.bytes).end >= need
+    }
+
     /// Bytes of slot `at` of a leaf, its places in the arrays included.
     pub(crate) fn cell_len(self, at: usize) -> usize {
         let (_, rest) = self.rest(self.cell(Layout::of(self.bytes), at));

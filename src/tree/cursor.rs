@@ -384,7 +384,7 @@ impl Cursor {
                 self.dirty = None;
                 Leaf::Sealed(page)
             }
-            Held::Dirty(dirty) => Leaf::Built(self.dirty.insert(dirty).bytes.clone()),
+            Held::Dirty(dirty) => Leaf::Built(self.dirty.insert(dirty).bytes.buffer().clone()),
         };
         self.walk.enter(leaf);
         let at = self.walk.node().map_or(0, |node| target.choose(node));

@@ -3,7 +3,8 @@
 //! Owns: putting an entry, splitting upwards. Must not know: files.
 //! Keeps: sorted-keys, separators-bound-children, uniform-depth, entry-count.
 
-use super::{Dirty, Edit, Expected, Held, PageRead, Root, Tree, UNSEALED, find_sealed};
+use super::way::{Below, Condition, Place, Spot};
+use super::{Dirty, Edit, Root, Tree, UNSEALED};
 use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
@@ -45,6 +46,13 @@ pub(super) struct Entry<'a> {
     new: NewValue<'a>,
 }
 
+impl Entry<'_> {
+    /// Whether the value is too large for a leaf.
+    pub(super) fn is_large(&self) -> bool {
+        self.new.handle.is_some()
+    }
+}
+
 /// A value on its way into a leaf.
 #[derive(Clone, Copy)]
 pub(super) struct NewValue<'a> {
@@ -71,77 +79,12 @@ impl<'a> NewValue<'a> {
     }
 }
 
-/// What must be true of a key for an entry to be put or removed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Condition<'a> {
-    /// Nothing.
-    Always,
-    /// The tree does not hold it.
-    Absent,
-    /// The tree holds it.
-    Present,
-    /// The tree holds it with this value.
-    Holds(&'a [u8]),
-}
-
-impl Condition<'_> {
-    /// Whether it is true of a key that was looked for.
-    pub(super) fn is_met(self, pages: &dyn PageRead, found: Option<Spot<'_>>) -> Result<bool> {
-        match (self, found) {
-            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Present, Some(_)) => {
-                Ok(true)
-            }
-            (Condition::Holds(wanted), Some(spot)) => spot.holds(pages, wanted),
-            _ => Ok(false),
-        }
-    }
-
-    pub(super) fn is_always(self) -> bool {
-        matches!(self, Condition::Always)
-    }
-}
-
-/// An entry of a leaf of either kind.
-#[derive(Clone, Copy)]
-pub(super) struct Spot<'a> {
-    leaf: Node<'a>,
-    dirty: Option<&'a Dirty>,
-    at: usize,
-}
-
-impl<'a> Spot<'a> {
-    pub(super) fn of(held: &'a Held, at: usize) -> Spot<'a> {
-        let dirty = match held {
-            Held::Clean(_) => None,
-            Held::Dirty(dirty) => Some(dirty),
-        };
-        Spot { leaf: held.node(), dirty, at }
-    }
-
-    pub(super) fn in_dirty(leaf: &'a Dirty, at: usize) -> Spot<'a> {
-        Spot { leaf: leaf.node(), dirty: Some(leaf), at }
-    }
-
-    fn holds(self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
-        match (self.leaf.value(self.at), self.dirty) {
-            (Value::Inline(value), _) => Ok(value == wanted),
-            (Value::Unplaced { handle, .. }, Some(dirty)) => Ok(**dirty.value(handle) == *wanted),
-            (Value::Overflow(run), _) if run.len as usize == wanted.len() => {
-                let mut value = Vec::new();
-                pages.read_run(run, &mut value)?;
-                Ok(value == wanted)
-            }
-            _ => Ok(false),
-        }
-    }
-}
-
 /// What an insertion did.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Inserted {
-    was_there: bool,
+    pub(super) was_there: bool,
     /// Overflow pages that the replaced value had.
-    overflow_freed: u64,
+    pub(super) overflow_freed: u64,
     /// Nothing lies behind it in its tree.
     pub(super) is_last: bool,
 }
@@ -251,72 +194,7 @@ pub(super) fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
     cell <= leaf_cell_max(page_size)
 }
 
-/// Where a node lies in its tree.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    /// Nothing lies behind it.
-    rightmost: bool,
-}
-
-impl Place {
-    pub(super) const ROOT: Place = Place { rightmost: true };
-
-    /// The child of a branch whose keys include `key`; the place becomes its place.
-    #[inline]
-    pub(super) fn enter(&mut self, branch: Node<'_>, key: &[u8]) -> usize {
-        // Where keys ascend, a look at the last one saves the search.
-        if self.rightmost && branch.ends_before(key) {
-            return branch.count();
-        }
-        let at = branch.child_for(key);
-        self.rightmost &= at == branch.count();
-        at
-    }
-
-    #[inline]
-    pub(super) fn search(self, leaf: Node<'_>, key: &[u8]) -> std::result::Result<usize, usize> {
-        if self.rightmost && leaf.ends_before(key) { Err(leaf.count()) } else { leaf.search(key) }
-    }
-}
-
 impl Edit<'_> {
-    /// The leaf that `key` belongs to, made dirty, and where it lies. `None` when the condition
-    /// is not met in sealed pages, of which none was copied then.
-    #[inline]
-    pub(super) fn dirty_leaf<'n>(
-        &mut self,
-        root: &'n mut Dirty,
-        key: &[u8],
-        condition: &mut Condition<'_>,
-    ) -> Result<Option<(&'n mut Dirty, Place)>> {
-        let (mut node, mut place) = (root, Place::ROOT);
-        while !node.node().is_leaf() {
-            let at = place.enter(node.node(), key);
-            if node.kids()[at].is_none() && !condition.is_always() {
-                if !self.is_met_below(node, at, key, *condition)? {
-                    return Ok(None);
-                }
-                *condition = Condition::Always;
-            }
-            node = self.dirty_child(node, at)?;
-        }
-        Ok(Some((node, place)))
-    }
-
-    /// Whether a condition is met below the sealed child `at`.
-    fn is_met_below(
-        &mut self,
-        node: &Dirty,
-        at: usize,
-        key: &[u8],
-        condition: Condition<'_>,
-    ) -> Result<bool> {
-        let branch = node.node();
-        let expected = Expected { level: branch.level() - 1, txn_max: self.base };
-        let found = find_sealed(self.pages, branch.child(at), expected, key)?;
-        condition.is_met(self.pages, found.as_ref().map(|(held, at)| Spot::of(held, *at)))
-    }
-
     /// Puts an entry into its leaf. An old value that leaves no room for the new one is removed.
     fn insert_in_place(
         &mut self,
@@ -324,8 +202,17 @@ impl Edit<'_> {
         entry: &Entry<'_>,
         mut condition: Condition<'_>,
     ) -> Result<Attempt> {
-        let Some((leaf, place)) = self.dirty_leaf(root, entry.key, &mut condition)? else {
+        let Some((below, place)) = self.way_down(root, entry.key, &mut condition)? else {
             return Ok(Attempt::Refused);
+        };
+        let leaf = match below {
+            Below::Dirty(leaf) => leaf,
+            Below::Sealed(branch, at) => {
+                if let Some(inserted) = self.plan_entry((branch, at), place, entry)? {
+                    return Ok(Attempt::Done(inserted));
+                }
+                self.dirty_child(branch, at)?
+            }
         };
         let found = place.search(leaf.node(), entry.key);
         if !condition.is_always() {

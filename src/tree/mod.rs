@@ -6,6 +6,7 @@
 
 mod bulk;
 mod cursor;
+mod draft;
 mod insert;
 mod look;
 mod release;
@@ -17,15 +18,18 @@ mod share;
 #[cfg(test)]
 mod tests;
 mod together;
+mod way;
 
 pub(crate) use bulk::Append;
 pub(crate) use cursor::{Cursor, Lent};
-pub(crate) use insert::Condition;
+pub(crate) use draft::Draft;
+use draft::Plan;
 pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
 pub(crate) use repack::Repack;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 pub(crate) use together::TOGETHER;
+pub(crate) use way::Condition;
 
 use crate::arena::prefetch_bytes;
 use crate::buffer::Buffer;
@@ -56,8 +60,8 @@ pub(crate) trait PageRead {
 
     /// Seals bytes that were built here. Whoever gives the page up before it is written tells so
     /// by [`PageRead::forget`].
-    fn seal(&self, bytes: Buffer, id: PageId, txn: TxnId) -> Page {
-        Page::seal(bytes, id, txn)
+    fn seal(&self, bytes: Draft, id: PageId, txn: TxnId) -> Page {
+        Page::seal(bytes.into_buffer(), id, txn)
     }
 
     /// Pages with these ids will not be written as they were sealed.
@@ -67,6 +71,11 @@ pub(crate) trait PageRead {
     /// leaf behind it, if they have the same parent.
     fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<(Page, Option<At>)> {
         None
+    }
+
+    /// Pages that a transaction may hold at most, so that others find room.
+    fn held_max(&self) -> usize {
+        usize::MAX
     }
 
     /// A hint that a page will be wanted soon.
@@ -96,7 +105,7 @@ pub(crate) struct Freed {
 /// written to.
 #[derive(Clone, Debug)]
 pub(crate) struct Dirty {
-    pub(crate) bytes: Buffer,
+    pub(crate) bytes: Draft,
     /// Most leaves have nothing of it.
     beside: Option<Arc<Beside>>,
 }
@@ -112,11 +121,15 @@ struct Beside {
 
 impl Dirty {
     fn leaf(bytes: Buffer) -> Dirty {
-        Dirty { bytes, beside: None }
+        Dirty { bytes: bytes.into(), beside: None }
     }
 
     fn branch(bytes: Buffer, kids: Vec<Option<Dirty>>) -> Dirty {
-        Dirty { bytes, beside: Some(Arc::new(Beside { kids, values: Vec::new() })) }
+        Dirty { bytes: bytes.into(), beside: Some(Arc::new(Beside { kids, values: Vec::new() })) }
+    }
+
+    fn planned(plan: Plan) -> Dirty {
+        Dirty { bytes: Draft::Planned(Arc::new(plan)), beside: None }
     }
 
     fn copy_of(page: &Page) -> Dirty {
@@ -165,6 +178,10 @@ impl Dirty {
 
     fn node(&self) -> Node<'_> {
         Node::new(&self.bytes)
+    }
+
+    fn level(&self) -> u8 {
+        Node::new(self.bytes.source()).level()
     }
 
     /// Child `at` of a branch; `base` bounds the age of a sealed one.
@@ -233,7 +250,7 @@ impl Held {
         if let Held::Dirty(dirty) = self
             && let Some(kid) = &dirty.kids()[at]
         {
-            return prefetch_bytes(&kid.bytes, usize::MAX);
+            return prefetch_bytes(kid.bytes.source(), usize::MAX);
         }
         pages.prefetch(self.node().child(at).id);
     }
@@ -414,7 +431,7 @@ impl Edit<'_> {
         }
         match &mut parent.kids_mut()[at] {
             Some(kid) => {
-                prefetch_bytes(&kid.bytes, LINES);
+                prefetch_bytes(kid.bytes.built(), LINES);
                 Ok(kid)
             }
             None => Err(Error::internal("a child that was made dirty is not")),

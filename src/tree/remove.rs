@@ -4,7 +4,8 @@
 //! Must not know: files.
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
-use super::insert::{Change, Condition, SplitUp, Spot, add_child, share_values, unbounded};
+use super::insert::{Change, SplitUp, add_child, share_values, unbounded};
+use super::way::{Condition, Spot};
 use super::{Beside, Dirty, Edit, Held, Root, Tree};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -303,7 +304,7 @@ impl Edit<'_> {
                 self.free_page(&page);
                 Dirty::instead_of(&page, bytes)
             }
-            Held::Dirty(dirty) => Dirty { bytes, ..dirty },
+            Held::Dirty(dirty) => Dirty { bytes: bytes.into(), ..dirty },
         }
     }
 }

@@ -198,7 +198,7 @@ impl Edit<'_> {
                 };
                 goal.write(written);
                 let [left, right] = self.adopt_halves([left, right], halves);
-                parent.bytes = bytes;
+                parent.bytes = bytes.into();
                 let kids = parent.kids_mut();
                 kids[left_at] = Some(left);
                 kids[left_at + 1] = Some(right);
@@ -251,7 +251,7 @@ impl Edit<'_> {
             None => return Ok(Step::Kept),
         };
         self.dirty_child(node, at)?.kids_mut()[last] = Some(new_left);
-        node.bytes = bytes;
+        node.bytes = bytes.into();
         Ok(step)
     }
 }
@@ -260,7 +260,7 @@ impl Edit<'_> {
 /// it. The child behind the separator must be dirty, or become so.
 fn with_separator(branch: &Dirty, at: usize, [old, new]: [&[u8]; 2]) -> Result<Option<Buffer>> {
     // Where there is no room, that child may be clean, and the branch must keep its checksum.
-    let mut bytes = branch.bytes.clone();
+    let mut bytes = branch.bytes.buffer().clone();
     Ok(replace_separator(&mut bytes, at, [old, new])?.then_some(bytes))
 }
 

@@ -42,7 +42,7 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
     for len in unplaced(dirty).map(|(_, len, _)| len) {
         size.runs.push(run_pages(len, page_size));
     }
-    let level = usize::from(dirty.node().level());
+    let level = usize::from(dirty.level());
     if size.levels.len() <= level {
         size.levels.resize(level + 1, 0);
     }
@@ -51,9 +51,8 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
 
 /// The slots, lengths and handles of a leaf's values without pages.
 fn unplaced(dirty: &Dirty) -> impl Iterator<Item = (usize, u32, u32)> + '_ {
-    let node = dirty.node();
-    let count = if dirty.values().is_empty() { 0 } else { node.count() };
-    (0..count).filter_map(move |at| match node.value(at) {
+    let count = if dirty.values().is_empty() { 0 } else { dirty.node().count() };
+    (0..count).filter_map(move |at| match dirty.node().value(at) {
         Value::Unplaced { len, handle } => Some((at, len, handle)),
         _ => None,
     })
@@ -106,7 +105,7 @@ impl<'a> Sealer<'a> {
     /// Seals the dirty part of a tree.
     pub(crate) fn seal(&mut self, tree: &mut Tree) {
         if let Root::Dirty(dirty) = std::mem::replace(&mut tree.root, Root::Empty) {
-            let level = dirty.node().level();
+            let level = dirty.level();
             tree.root = Root::Clean(self.seal_node(dirty), level);
             tree.txn = self.txn;
         } else {
@@ -129,7 +128,7 @@ impl<'a> Sealer<'a> {
             NodeMut::new(&mut dirty.bytes).set_child(at, child);
         }
         self.place_values(&mut dirty);
-        let taken = &mut self.taken[usize::from(dirty.node().level())];
+        let taken = &mut self.taken[usize::from(dirty.level())];
         let id = *self.nodes.get(*taken).expect("a place for every dirty page was asked for");
         *taken += 1;
         let page = self.store.seal(dirty.bytes, id, self.txn);
@@ -140,8 +139,8 @@ impl<'a> Sealer<'a> {
 
     /// Asks for a page and its place, before the page in front of it is sealed.
     fn prefetch(&self, next: &Dirty) {
-        prefetch_bytes(&next.bytes, usize::MAX);
-        let place = self.taken[usize::from(next.node().level())] + 1;
+        prefetch_bytes(next.bytes.source(), usize::MAX);
+        let place = self.taken[usize::from(next.level())] + 1;
         self.nodes.get(place).into_iter().for_each(|&id| self.store.prefetch(id));
     }
 

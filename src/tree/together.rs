@@ -5,7 +5,8 @@
 //! a way without a descent for keys that ascend behind all others. Must not know: files.
 //! Keeps: sorted-keys, entry-count.
 
-use super::insert::{Change, Condition, Place, fits_inline};
+use super::insert::{Change, fits_inline};
+use super::way::{Condition, Place};
 use super::{Dirty, Edit, LINES, PageRead, Root, Tree};
 use crate::arena::{prefetch_bytes, prefetch_value};
 use crate::error::Result;
@@ -120,7 +121,7 @@ impl Tree {
             for (descent, kid) in descents.iter_mut().zip(kids) {
                 descent.node = kid.and_then(Option::as_ref);
                 if let Some(node) = descent.node {
-                    prefetch_bytes(&node.bytes, LINES);
+                    prefetch_bytes(node.bytes.source(), LINES);
                 }
             }
         }

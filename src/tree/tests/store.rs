@@ -24,11 +24,13 @@ pub(super) struct Store {
     pub(super) reads: Cell<u64>,
     /// How many reads succeed from now on; the others fail with an I/O error.
     pub(super) reads_left: Cell<Option<u64>>,
+    /// Pages that a transaction may hold.
+    pub(super) held_max: usize,
 }
 
 impl Store {
     pub(super) fn new(page_size: usize) -> Store {
-        Store { page_size, end: 2, ..Store::default() }
+        Store { page_size, end: 2, held_max: usize::MAX, ..Store::default() }
     }
 
     /// Extends the file.
@@ -95,6 +97,10 @@ impl PageRead for Store {
         check_node(&bytes, child.id, self.end)?;
         check_child(&bytes, child, expected)?;
         Ok(Page::own(bytes))
+    }
+
+    fn held_max(&self) -> usize {
+        self.held_max
     }
 
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {

@@ -1,0 +1,169 @@
+//! Trees: the way down to a leaf that will be changed (layer L4).
+//!
+//! Owns: making the pages of that way dirty, and none before a [`Condition`] is met.
+//! Must not know: what the change is, files.
+
+use super::{Dirty, Edit, Expected, Held, PageRead, find_sealed};
+use crate::error::Result;
+use crate::node::{Node, Value};
+
+/// What must be true of a key for an entry to be put or removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Condition<'a> {
+    /// Nothing.
+    Always,
+    /// The tree does not hold it.
+    Absent,
+    /// The tree holds it.
+    Present,
+    /// The tree holds it with this value.
+    Holds(&'a [u8]),
+}
+
+impl Condition<'_> {
+    /// Whether it is true of a key that was looked for.
+    pub(super) fn is_met(self, pages: &dyn PageRead, found: Option<Spot<'_>>) -> Result<bool> {
+        match (self, found) {
+            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Present, Some(_)) => {
+                Ok(true)
+            }
+            (Condition::Holds(wanted), Some(spot)) => spot.holds(pages, wanted),
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn is_always(self) -> bool {
+        matches!(self, Condition::Always)
+    }
+}
+
+/// An entry of a leaf of either kind.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    leaf: Node<'a>,
+    dirty: Option<&'a Dirty>,
+    at: usize,
+}
+
+impl<'a> Spot<'a> {
+    pub(super) fn of(held: &'a Held, at: usize) -> Spot<'a> {
+        let dirty = match held {
+            Held::Clean(_) => None,
+            Held::Dirty(dirty) => Some(dirty),
+        };
+        Spot { leaf: held.node(), dirty, at }
+    }
+
+    pub(super) fn in_dirty(leaf: &'a Dirty, at: usize) -> Spot<'a> {
+        Spot { leaf: leaf.node(), dirty: Some(leaf), at }
+    }
+
+    fn holds(self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
+        match (self.leaf.value(self.at), self.dirty) {
+            (Value::Inline(value), _) => Ok(value == wanted),
+            (Value::Unplaced { handle, .. }, Some(dirty)) => Ok(**dirty.value(handle) == *wanted),
+            (Value::Overflow(run), _) if run.len as usize == wanted.len() => {
+                let mut value = Vec::new();
+                pages.read_run(run, &mut value)?;
+                Ok(value == wanted)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Where a node lies in its tree.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Nothing lies behind it.
+    pub(super) rightmost: bool,
+}
+
+impl Place {
+    pub(super) const ROOT: Place = Place { rightmost: true };
+
+    /// The child of a branch whose keys include `key`; the place becomes its place.
+    #[inline]
+    pub(super) fn enter(&mut self, branch: Node<'_>, key: &[u8]) -> usize {
+        // Where keys ascend, a look at the last one saves the search.
+        if self.rightmost && branch.ends_before(key) {
+            return branch.count();
+        }
+        let at = branch.child_for(key);
+        self.rightmost &= at == branch.count();
+        at
+    }
+
+    #[inline]
+    pub(super) fn search(self, leaf: Node<'_>, key: &[u8]) -> std::result::Result<usize, usize> {
+        if self.rightmost && leaf.ends_before(key) { Err(leaf.count()) } else { leaf.search(key) }
+    }
+}
+
+/// A leaf at the end of a dirty way.
+pub(super) enum Below<'n> {
+    Dirty(&'n mut Dirty),
+    /// Sealed: its parent, and which child it is.
+    Sealed(&'n mut Dirty, usize),
+}
+
+impl Edit<'_> {
+    /// The leaf that `key` belongs to, on a way that is made dirty, and where it lies. `None` when
+    /// the condition is not met in sealed pages, of which none was copied then.
+    #[inline]
+    pub(super) fn way_down<'n>(
+        &mut self,
+        root: &'n mut Dirty,
+        key: &[u8],
+        condition: &mut Condition<'_>,
+    ) -> Result<Option<(Below<'n>, Place)>> {
+        let (mut node, mut place) = (root, Place::ROOT);
+        while node.level() > 0 {
+            let at = place.enter(node.node(), key);
+            if node.kids()[at].is_none() {
+                if !condition.is_always() {
+                    if !self.is_met_below(node, at, key, *condition)? {
+                        return Ok(None);
+                    }
+                    *condition = Condition::Always;
+                }
+                if node.level() == 1 {
+                    return Ok(Some((Below::Sealed(node, at), place)));
+                }
+            }
+            node = self.dirty_child(node, at)?;
+        }
+        Ok(Some((Below::Dirty(node), place)))
+    }
+
+    /// As [`Edit::way_down`], with the leaf made dirty too.
+    #[inline]
+    pub(super) fn dirty_leaf<'n>(
+        &mut self,
+        root: &'n mut Dirty,
+        key: &[u8],
+        condition: &mut Condition<'_>,
+    ) -> Result<Option<(&'n mut Dirty, Place)>> {
+        Ok(match self.way_down(root, key, condition)? {
+            None => None,
+            Some((Below::Dirty(leaf), place)) => Some((leaf, place)),
+            Some((Below::Sealed(branch, at), place)) => {
+                Some((self.dirty_child(branch, at)?, place))
+            }
+        })
+    }
+
+    /// Whether a condition is met below the sealed child `at`.
+    fn is_met_below(
+        &mut self,
+        node: &Dirty,
+        at: usize,
+        key: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        let branch = node.node();
+        let expected = Expected { level: branch.level() - 1, txn_max: self.base };
+        let found = find_sealed(self.pages, branch.child(at), expected, key)?;
+        condition.is_met(self.pages, found.as_ref().map(|(held, at)| Spot::of(held, *at)))
+    }
+}
