@@ -288,6 +288,11 @@ impl Pager {
         self.write_bufs(first, &mut [IoSlice::new(bytes)])
     }
 
+    /// Writes bytes at a page, and the zeros behind them that make them whole pages.
+    pub(crate) fn write_padded(&self, first: PageId, bytes: &[u8], zeros: &[u8]) -> Result<()> {
+        self.write_bufs(first, &mut [IoSlice::new(bytes), IoSlice::new(zeros)])
+    }
+
     fn load(&self, child: ChildRef, expected: Expected) -> Result<Page> {
         let page_count = self.page_count();
         if child.id.0 < META_SLOTS || child.id.0 >= page_count {

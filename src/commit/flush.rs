@@ -4,6 +4,7 @@
 //! meta slots, beside recovery. Must not know: what pages mean.
 //! Keeps: meta-lists-pages, slots-alternate, durable-before-ok, failed-sync-poisons.
 
+use super::early::Length;
 use super::seal::Job;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Slot};
@@ -37,23 +38,20 @@ fn barrier(file: &dyn VfsFile, growth: Growth) -> Result<()> {
     synced.map_err(|error| Error::io("sync", &error))
 }
 
-/// Makes a file as long as is wanted, and never shorter: until it is written over, the other slot
-/// may hold a state that needs more.
-fn grow(file: &dyn VfsFile, wanted: u64) -> Result<()> {
-    let len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
-    let len = if seeded!(GrowthCutsTheFile) { wanted } else { len.max(wanted) };
-    file.set_len(len).map_err(|error| Error::io("grow the file", &error))
-}
-
 /// Writes a job and makes it durable. The file's length is durable up to `fenced_len` bytes; what
 /// a flush that failed, or a process that was killed, has added to it is not.
-pub(super) fn flush(pager: &Pager, job: &Job, fenced_len: u64) -> std::result::Result<(), Failed> {
+pub(super) fn flush(
+    pager: &Pager,
+    length: &Length,
+    job: &Job,
+    fenced_len: u64,
+) -> std::result::Result<(), Failed> {
     let wanted = job.meta.file_len();
     let mut growth = Growth::Same;
     let believed = if seeded!(FailedGrowthBelieved) { pager.file().size().ok() } else { None };
     let fenced_len = believed.unwrap_or(fenced_len);
     if wanted > fenced_len {
-        grow(pager.file(), wanted).map_err(Failed::Before)?;
+        length.grow(pager.file(), wanted).map_err(Failed::Before)?;
         growth = if seeded!(GrowthNotFenced) { Growth::Same } else { Growth::Grew };
     }
     pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;

@@ -33,6 +33,11 @@ impl<'a> WriteGuard<'a> {
         (&mut writer.batch, &self.core.pager)
     }
 
+    /// What the transaction may touch.
+    pub(crate) fn writer(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("the guard holds the writer until it ends")
+    }
+
     /// The free extents, by address, and the pages of the file.
     pub(crate) fn free_extents(&self) -> (Vec<Extent>, u32) {
         let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");

@@ -8,16 +8,18 @@
 //! A transaction runs under the writer's lock and leaves its changes in the open batch. Its
 //! thread then waits; one of those who wait leads: it seals the batch, lets the next transactions
 //! run on the sealed state, and flushes. Whoever's batch was flushed returns.
-//! Lock order: `writer`, then `flush`, then the readers' table. The leader holds none of them
-//! while it writes and syncs.
+//! Lock order: `writer`, then `flush`, then the length, and the readers' table. The leader holds
+//! none of them while it writes and syncs.
 
 mod batch;
+mod early;
 mod flush;
 mod guard;
 mod queue;
 mod seal;
 
 pub(crate) use batch::{Batch, Bucket, Mark};
+pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
 
 use crate::error::{Error, Fault, Result};
@@ -28,6 +30,8 @@ use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread_local, yield_now};
+use crate::tree::PageRead;
+use early::Length;
 use flush::{Failed, flush, write_mirror};
 use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
 use seal::{Job, Surroundings, seal};
@@ -118,6 +122,7 @@ pub(crate) struct Core {
     pub(crate) readers: Readers,
     writer: Mutex<Writer>,
     flush: Mutex<Flush>,
+    length: Length,
     is_poisoned: AtomicBool,
     barriers: Barriers,
     is_read_only: bool,
@@ -169,6 +174,7 @@ impl Core {
             readers,
             writer: Mutex::new(writer),
             flush: Mutex::new(flush),
+            length: Length::new(),
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
@@ -278,7 +284,7 @@ impl Core {
         if seeded!(PublishedBeforeSync) {
             self.readers.publish(Arc::clone(&job.state));
         }
-        let outcome = flush(&self.pager, &job, fenced_len);
+        let outcome = flush(&self.pager, &self.length, &job, fenced_len);
         let mut flush = self.flush.lock();
         match outcome {
             Ok(()) => {
@@ -346,7 +352,8 @@ impl Core {
 
     /// Counts of the free space, for statistics.
     pub(crate) fn space_counts(&self) -> SpaceCounts {
-        let writer = self.writer.lock();
+        let mut writer = self.writer.lock();
+        writer.space.take_dropped();
         SpaceCounts {
             free_pages: writer.space.free_pages(),
             free_extents: writer.space.free_extents(),
@@ -372,6 +379,9 @@ impl Core {
         let mut writer = self.writer.lock();
         writer.catch_up();
         let slot = writer.next_slot;
+        writer.space.take_dropped();
+        let edge = PageId(writer.space.edge());
+        self.length.expect(edge.offset(self.pager.page_size()));
         drop(writer);
         let mut flush = self.flush.lock();
         let wanted = flush.meta.file_len();
@@ -389,8 +399,7 @@ impl Core {
             self.is_poisoned.store(true, Ordering::Release);
             return Err(error);
         }
-        let shortened = self.pager.file().set_len(wanted);
-        shortened.map_err(|error| Error::io("shorten the file", &error))?;
+        self.length.shorten(self.pager.file(), wanted)?;
         flush.fenced_len = wanted;
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::readers::State;
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, Placement};
 use crate::sync::Arc;
-use crate::tree::{Move, PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
+use crate::tree::{EarlyRun, Move, PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
 use std::collections::BTreeMap;
 
 /// Commits of more pages do not insist on lying side by side.
@@ -45,6 +45,9 @@ pub(super) struct Job {
     /// By their ids.
     pub(super) pages: Arc<Vec<Page>>,
     pub(super) runs: Vec<PlacedRun>,
+    /// Runs that were written already. They keep their pages, also when the flush fails and
+    /// somebody still reads them; so this is dropped when the free space knows how it ended.
+    pub(super) _early: Vec<Arc<EarlyRun>>,
     /// Pages of the state before that the new one does not have.
     pub(super) replaced: Vec<Extent>,
     pub(super) meta: Meta,
@@ -92,6 +95,7 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
     } else {
         writer.space.begin(txn, &around.pinned);
     }
+    writer.space.adopt(size.early.iter().map(|early| early.run.extent(page_size)));
     let sealed = find_places(writer, &size, page_size).and_then(|places| {
         let sealed = seal_at(writer, catalog, &size, &places, around);
         if sealed.is_err() {
@@ -179,7 +183,7 @@ fn keep_together(space: &mut FreeSpace, pages: u32) {
     let is_small = pages < TOGETHER_FROM;
     let is_roomy = space.free_pages() * FREE_PART_MAX >= u64::from(space.page_count());
     // Where ids run out, it falls to pieces rather than fail.
-    let is_full = PAGE_COUNT_MAX - space.page_count() < pages;
+    let is_full = PAGE_COUNT_MAX - space.edge() < pages;
     if !(is_small || is_roomy || is_full || space.fits_in_pieces(pages, pages / PIECE_PAGES)) {
         lengthen(space, pages);
     }
@@ -227,7 +231,7 @@ fn pages_of(extent: Extent) -> impl Iterator<Item = PageId> {
 /// Lengthens the file so that it ends in at least `pages` free pages.
 fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
     let missing = pages.saturating_sub(space.tail_free()).max(1);
-    if missing > PAGE_COUNT_MAX - space.page_count() {
+    if missing > PAGE_COUNT_MAX - space.edge() {
         return Err(Error::NoSpace);
     }
     lengthen(space, pages);
@@ -238,8 +242,8 @@ fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
 fn lengthen(space: &mut FreeSpace, pages: u32) {
     let step = (space.page_count() / 16).clamp(GROWTH_MIN, GROWTH_MAX);
     let missing = pages.saturating_sub(space.tail_free()).max(1);
-    let room = PAGE_COUNT_MAX - space.page_count();
-    space.grow(space.page_count() + missing.max(step).min(room));
+    let room = PAGE_COUNT_MAX - space.edge();
+    space.grow(space.edge() + missing.max(step).min(room));
 }
 
 fn seal_at(
@@ -273,10 +277,11 @@ fn seal_at(
     invariant!(PageOwnedOnce, freed == writer.batch.freed.len(), "pages are freed after the count");
     seal_log(&mut writer.space, &plan.pages, &places.log, txn, page_size, &mut pages);
     pages.sort_unstable_by_key(Page::id);
-    let run_pages = placed.iter().map(|run| u64::from(run.extent.pages)).sum::<u64>();
-    let is_listed = pages.len() + placed.len() <= meta_items_max(page_size)
+    let runs = run_items(&placed, &size.early, page_size);
+    let run_pages = runs.iter().map(|run| u64::from(run.extent.pages)).sum::<u64>();
+    let is_listed = pages.len() + runs.len() <= meta_items_max(page_size)
         && pages.len() as u64 + run_pages <= u64::from(ONE_BARRIER_PAGES_MAX);
-    let items = if is_listed { items_of(&pages, &placed) } else { Vec::new() };
+    let items = if is_listed { items_of(&pages, runs) } else { Vec::new() };
     let state = State { txn, page_count: writer.space.page_count(), catalog };
     let meta = Meta {
         txn,
@@ -295,6 +300,7 @@ fn seal_at(
         state: Arc::new(state),
         pages: Arc::new(pages),
         runs: placed,
+        _early: size.early.clone(),
         replaced: writer.batch.freed.iter().map(|freed| freed.extent).collect(),
         meta,
         slot: writer.next_slot,
@@ -329,8 +335,16 @@ fn seal_log(
     }
 }
 
+/// What the meta page lists of runs.
+fn run_items(placed: &[PlacedRun], early: &[Arc<EarlyRun>], page_size: usize) -> Vec<Item> {
+    let placed = placed.iter().map(|run| (run.extent, run.checksum));
+    let early = early.iter().map(|early| (early.run.extent(page_size), early.run.checksum));
+    let item = |(extent, checksum)| Item { extent, checksum, is_run: true };
+    placed.chain(early).map(item).collect()
+}
+
 /// What the meta page lists of these pages and runs.
-fn items_of(pages: &[Page], runs: &[PlacedRun]) -> Vec<Item> {
+fn items_of(pages: &[Page], runs: Vec<Item>) -> Vec<Item> {
     let is_log = |page: &Page| page.bytes()[HEADER_KIND] == KIND_SPACE_LOG;
     let pages = pages.iter().filter(|page| !(seeded!(ListMissesLogPage) && is_log(page)));
     let page_items = pages.map(|page| Item {
@@ -338,10 +352,8 @@ fn items_of(pages: &[Page], runs: &[PlacedRun]) -> Vec<Item> {
         checksum: page.checksum(),
         is_run: false,
     });
-    let runs = if seeded!(ListMissesRun) { &[] } else { runs };
-    let run_items =
-        runs.iter().map(|run| Item { extent: run.extent, checksum: run.checksum, is_run: true });
-    let mut items: Vec<Item> = page_items.chain(run_items).collect();
+    let runs = if seeded!(ListMissesRun) { Vec::new() } else { runs };
+    let mut items: Vec<Item> = page_items.chain(runs).collect();
     items.sort_unstable_by_key(|item| item.extent);
     items
 }

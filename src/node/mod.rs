@@ -31,7 +31,7 @@ use crate::format::{
     HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
     OVERFLOW_LEN, VALUE_OVERFLOW, VALUE_UNPLACED,
 };
-use crate::page::{ChildRef, PageId, get_u16, get_u32, put_u32};
+use crate::page::{ChildRef, Extent, PageId, get_u16, get_u32, put_u32};
 use std::ops::Range;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
@@ -49,6 +49,11 @@ impl Run {
     /// Pages of the run.
     pub(crate) fn pages(self, page_size: usize) -> u32 {
         run_pages(self.len, page_size)
+    }
+
+    /// Where the run lies.
+    pub(crate) fn extent(self, page_size: usize) -> Extent {
+        Extent { first: self.first, pages: self.pages(page_size) }
     }
 }
 

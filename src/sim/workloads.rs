@@ -93,7 +93,7 @@ pub enum Step {
     PutSplit,
     /// Removes entries until leaves are joined, and levels may go away.
     DeleteMerge,
-    /// Puts a value of three pages.
+    /// Puts a value of three pages, and one of a page that is written before the commit.
     PutPages,
     /// Removes a range.
     DeleteRange,
@@ -165,8 +165,12 @@ impl Step {
                 keys.map(|key| Edit::Delete(key.clone())).collect()
             }
             Step::PutPages => {
-                let value = vec![b'p'; sizes.page * 5 / 2];
-                vec![Edit::Put(sizes.free_key(contents, &early), value)]
+                let (key, value) =
+                    (sizes.free_key(contents, &early), vec![b'p'; sizes.page * 5 / 2]);
+                let mut held = contents.clone();
+                held.insert(key.clone(), Vec::new());
+                let early = Edit::PutFrom(sizes.free_key(&held, &early), vec![b'e'; sizes.page]);
+                vec![Edit::Put(key, value), early]
             }
             Step::DeleteRange => {
                 let to = contents.range(early.clone()..).nth(4).map(|(key, _)| key.clone());
@@ -185,6 +189,8 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Edit {
     Put(Vec<u8>, Vec<u8>),
+    /// Puts a value that comes from a reader.
+    PutFrom(Vec<u8>, Vec<u8>),
     /// Removes a key, which may be missing.
     Delete(Vec<u8>),
     /// Removes the keys from the first to in front of the second.
@@ -195,7 +201,7 @@ pub(super) enum Edit {
 pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
     for edit in edits {
         match edit {
-            Edit::Put(key, value) => {
+            Edit::Put(key, value) | Edit::PutFrom(key, value) => {
                 contents.insert(key.clone(), value.clone());
             }
             Edit::Delete(key) => {
@@ -212,6 +218,9 @@ pub(super) fn commit(db: &BTree, edits: &[Edit]) -> Result<()> {
         for edit in edits {
             match edit {
                 Edit::Put(key, value) => txn.put(key, value)?,
+                Edit::PutFrom(key, value) => {
+                    txn.put_from(key, value.len() as u64, &mut value.as_slice())?;
+                }
                 Edit::Delete(key) => match txn.del(key) {
                     Ok(()) | Err(Error::NotFound) => {}
                     Err(error) => return Err(error),

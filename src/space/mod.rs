@@ -22,6 +22,7 @@ mod marks;
 mod pending;
 mod plan;
 mod replay;
+mod reserved;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,9 @@ use log::{Position, Room, SNAPSHOT_WORDS, Tail, Writer};
 use pending::Pending;
 use plan::Step;
 pub(crate) use replay::LogPage;
+pub(crate) use reserved::Reservation;
+use reserved::Reserved;
+use std::collections::BTreeMap;
 
 /// Which pages of the file are unused, and the log of that.
 #[derive(Clone, Debug)]
@@ -46,6 +50,7 @@ pub(crate) struct FreeSpace {
     page_count: u32,
     free: FreeSet,
     pending: Pending,
+    reserved: Reserved,
     chain: Chain,
     commit: Option<Commit>,
 }
@@ -59,6 +64,8 @@ struct Commit {
     /// The highest page count so far.
     count_highest: u32,
     allocated: ExtentSet,
+    /// Of what is allocated: what had been set aside, and under which number.
+    adopted: BTreeMap<Extent, u64>,
     freed: ExtentSet,
     /// All log pages are dropped if a checkpoint fits the tail; else those from here on are to be
     /// dropped soon.
@@ -85,6 +92,7 @@ impl FreeSpace {
             page_count,
             free: FreeSet::default(),
             pending: Pending::default(),
+            reserved: Reserved::new(),
             chain: Chain::new(writer.into_tail()),
             commit: None,
         }
@@ -126,9 +134,9 @@ impl FreeSpace {
         self.free.pages_in_largest(pieces) >= u64::from(pages)
     }
 
-    /// Free pages at the very end of the file.
+    /// Free pages at the very end of the file; none if some are set aside behind it.
     pub fn tail_free(&self) -> u32 {
-        let last = self.free.set().last().filter(|last| last.end() == self.page_count);
+        let last = self.free.set().last().filter(|last| last.end() == self.edge());
         last.map_or(0, |last| last.pages)
     }
 
@@ -136,12 +144,14 @@ impl FreeSpace {
     pub fn begin(&mut self, txn: TxnId, pinned: &[TxnId]) {
         invariant!(OneWriter, self.commit.is_none(), "a commit is under way");
         invariant!(TxnIdsIncrease, txn > self.txn, "commit {txn} after {}", self.txn);
+        self.take_dropped();
         self.pending.mature(txn, pinned, |extent| self.free.insert(extent));
         self.commit = Some(Commit {
             txn,
             count_before: self.page_count,
             count_highest: self.page_count,
             allocated: ExtentSet::default(),
+            adopted: BTreeMap::new(),
             freed: ExtentSet::default(),
             checkpoint_from: None,
             change: None,
@@ -178,7 +188,9 @@ impl FreeSpace {
     /// Lengthens the file. The new pages are free.
     pub fn grow(&mut self, page_count: u32) {
         invariant!(PageOwnedOnce, page_count > self.page_count, "growth to {page_count}");
-        self.free.insert(span(self.page_count, page_count));
+        for new in self.reserved.gaps(self.page_count, page_count) {
+            self.free.insert(new);
+        }
         self.page_count = page_count;
         let commit = self.open_commit();
         commit.count_highest = commit.count_highest.max(page_count);
@@ -221,6 +233,7 @@ impl FreeSpace {
         let is_owned = is_inside
             && !self.free.set().overlaps(extent)
             && !self.pending.overlaps(extent)
+            && !self.reserved.overlaps(extent)
             && !self.chain.overlaps(extent);
         if !is_owned {
             let page = Some(extent.first.0);
@@ -324,11 +337,17 @@ impl FreeSpace {
         for extent in commit.allocated.iter().filter(|_| !seeded!(UndoForgetsAllocations)) {
             self.free.insert(extent);
         }
+        for (extent, number) in commit.adopted {
+            self.free.remove(extent);
+            self.reserved.put(extent, number);
+        }
         let (now, before) = (self.page_count, commit.count_before);
         if now > before && seeded!(UndoForgetsGrowth) {
             return;
         } else if now > before {
-            self.free.remove(span(before, now));
+            for new in self.reserved.gaps(before, now) {
+                self.free.remove(new);
+            }
         } else if now < before {
             self.free.insert(span(now, before));
         }

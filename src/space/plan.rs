@@ -159,11 +159,12 @@ impl FreeSpace {
         count
     }
 
-    /// Pages from `from` on that are free or pending.
+    /// Pages from `from` on that are free, pending, or set aside.
     fn unused_from(&self, from: u32) -> impl Iterator<Item = Extent> {
         let pending = self.pending.iter_from(from);
         let pending = pending.filter(|_| !seeded!(SnapshotMissesPending));
-        merged(self.free.set().iter_from(from), pending)
+        let free = merged(self.free.set().iter_from(from), pending);
+        merged(free, self.reserved.iter(from, self.page_count))
     }
 }
 

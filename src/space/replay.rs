@@ -14,6 +14,7 @@ use super::extents::{ExtentSet, FreeSet, span};
 use super::log::{Extents, Position, Record, Records, Tail};
 use super::marks::Marks;
 use super::pending::Pending;
+use super::reserved::Reserved;
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
@@ -69,7 +70,8 @@ impl FreeSpace {
             }
         }
         let free = FreeSet::from_set(ExtentSet::from_extents(free.extents()));
-        Ok(FreeSpace { txn, page_count, free, pending, chain, commit: None })
+        let reserved = Reserved::new();
+        Ok(FreeSpace { txn, page_count, free, pending, reserved, chain, commit: None })
     }
 }
 

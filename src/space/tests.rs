@@ -2,6 +2,7 @@
 //! Attacks: page-owned-once, no-reuse-while-reachable, space-log-replays.
 
 mod hostile;
+mod reserved;
 mod twin;
 
 use super::*;

@@ -5,7 +5,7 @@
 //! separators-bound-children, uniform-depth, entry-count.
 
 use super::insert::{Change, SplitUp};
-use super::{Dirty, Edit, Root, Tree, UNSEALED};
+use super::{Dirty, Edit, NewValue, Root, Tree, UNSEALED};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::node::{Insertion, NodeMut, single_branch, single_leaf, split_branch, split_leaf};
@@ -56,7 +56,7 @@ impl Append {
     /// count that was read from the file says.
     pub(crate) fn push(&mut self, edit: &mut Edit<'_>, key: &[u8], value: &[u8]) -> Result<()> {
         let page_size = edit.pages.page_size();
-        let new = edit.new_value(key, value);
+        let new = edit.entering(key, NewValue::Bytes(value));
         let encoded = new.encoded();
         let payload = encoded.payload();
         if let Some(leaf) = self.edge.first_mut() {

@@ -279,7 +279,7 @@ impl Cursor {
             (Some(Value::Inline(bytes)), _) => out.extend_from_slice(bytes),
             (Some(Value::Overflow(run)), _) => pages.read_run(run, out)?,
             (Some(Value::Unplaced { handle, .. }), Some(dirty)) => {
-                out.extend_from_slice(dirty.value(handle));
+                dirty.value(handle).append_to(pages, out)?;
             }
             _ => return Err(Error::internal("a sealed page holds a value without pages")),
         }

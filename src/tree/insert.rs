@@ -4,7 +4,7 @@
 //! Keeps: sorted-keys, separators-bound-children, uniform-depth, entry-count.
 
 use super::way::{Below, Condition, Place, Spot};
-use super::{Dirty, Edit, Root, Tree, UNSEALED};
+use super::{Dirty, Edit, Large, NewValue, Root, Tree, UNSEALED};
 use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
@@ -43,7 +43,7 @@ impl Change {
 pub(super) struct Entry<'a> {
     pub(super) key: &'a [u8],
     pub(super) payload: Payload<'a>,
-    new: NewValue<'a>,
+    new: Entering<'a>,
 }
 
 impl Entry<'_> {
@@ -55,17 +55,20 @@ impl Entry<'_> {
 
 /// A value on its way into a leaf.
 #[derive(Clone, Copy)]
-pub(super) struct NewValue<'a> {
-    bytes: &'a [u8],
+pub(super) struct Entering<'a> {
+    value: NewValue<'a>,
     /// Of a large value: its number, under which the leaf keeps it until the tree is sealed.
     handle: Option<u32>,
 }
 
-impl<'a> NewValue<'a> {
+impl<'a> Entering<'a> {
     pub(super) fn encoded(self) -> Encoded<'a> {
-        match self.handle {
-            None => Encoded::new(Value::Inline(self.bytes)),
-            Some(handle) => Encoded::new(Value::Unplaced { len: self.len(), handle }),
+        match (self.handle, self.value) {
+            (None, NewValue::Bytes(bytes)) => Encoded::new(Value::Inline(bytes)),
+            (handle, _) => {
+                let handle = handle.expect("a value with pages has a number");
+                Encoded::new(Value::Unplaced { len: self.len(), handle })
+            }
         }
     }
 
@@ -75,7 +78,12 @@ impl<'a> NewValue<'a> {
     }
 
     fn len(self) -> u32 {
-        u32::try_from(self.bytes.len()).expect("the caller checked the value's length")
+        match self.value {
+            NewValue::Early(early) => early.run.len,
+            NewValue::Bytes(bytes) => {
+                u32::try_from(bytes.len()).expect("the caller checked the value's length")
+            }
+        }
     }
 }
 
@@ -106,7 +114,7 @@ impl Tree {
     /// # Errors
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn put(&mut self, edit: &mut Edit<'_>, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put_if(edit, (key, value), Condition::Always).map(drop)
+        self.put_if(edit, (key, NewValue::Bytes(value)), Condition::Always).map(drop)
     }
 
     /// Inserts an entry, or replaces its value, if the condition is met. Returns whether it was;
@@ -117,7 +125,7 @@ impl Tree {
     pub(crate) fn put_if(
         &mut self,
         edit: &mut Edit<'_>,
-        entry: (&[u8], &[u8]),
+        entry: (&[u8], NewValue<'_>),
         condition: Condition<'_>,
     ) -> Result<bool> {
         Ok(self.put_one(edit, entry, condition)?.is_some())
@@ -127,7 +135,7 @@ impl Tree {
     pub(super) fn put_one(
         &mut self,
         edit: &mut Edit<'_>,
-        entry: (&[u8], &[u8]),
+        entry: (&[u8], NewValue<'_>),
         condition: Condition<'_>,
     ) -> Result<Option<Inserted>> {
         let page_size = edit.pages.page_size();
@@ -141,7 +149,7 @@ impl Tree {
             }
             condition = Condition::Always;
         }
-        let new = edit.new_value(key, value);
+        let new = edit.entering(key, value);
         let encoded = new.encoded();
         let entry = Entry { key, payload: encoded.payload(), new };
         let overflow_added = new.overflow_pages(page_size);
@@ -188,9 +196,10 @@ impl Tree {
     }
 }
 
-pub(super) fn fits_inline(page_size: usize, key: &[u8], value: &[u8]) -> bool {
+/// Whether an entry whose value has so many bytes has room in a leaf.
+pub(crate) fn fits_inline(page_size: usize, key: &[u8], value_len: usize) -> bool {
     let rest = key.len().saturating_sub(HEAD_LEN);
-    let cell = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + value.len();
+    let cell = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + value_len;
     cell <= leaf_cell_max(page_size)
 }
 
@@ -279,17 +288,24 @@ impl Edit<'_> {
     }
 
     /// A value on its way into the leaf of `key`.
-    pub(super) fn new_value<'v>(&self, key: &[u8], bytes: &'v [u8]) -> NewValue<'v> {
-        let is_large = !fits_inline(self.pages.page_size(), key, bytes);
-        NewValue { bytes, handle: is_large.then_some(*self.next_handle) }
+    pub(super) fn entering<'v>(&self, key: &[u8], value: NewValue<'v>) -> Entering<'v> {
+        let is_large = match value {
+            NewValue::Bytes(bytes) => !fits_inline(self.pages.page_size(), key, bytes.len()),
+            NewValue::Early(_) => true,
+        };
+        Entering { value, handle: is_large.then_some(*self.next_handle) }
     }
 
-    /// Lets a leaf keep a large value until the transaction is sealed: the only copy of it.
+    /// Lets a leaf keep a large value until the tree is sealed: the only copy of it.
     #[inline]
-    pub(super) fn keep_value(&mut self, leaf: &mut Dirty, new: &NewValue<'_>) {
+    pub(super) fn keep_value(&mut self, leaf: &mut Dirty, new: &Entering<'_>) {
         if let Some(handle) = new.handle {
             *self.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
-            leaf.values_mut().push((handle, Arc::from(new.bytes)));
+            let large = match new.value {
+                NewValue::Bytes(bytes) => Large::Here(Arc::from(bytes)),
+                NewValue::Early(early) => Large::Early(Arc::clone(early)),
+            };
+            leaf.values_mut().push((handle, large));
         }
     }
 

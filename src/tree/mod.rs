@@ -8,6 +8,7 @@ mod bulk;
 mod cursor;
 mod draft;
 mod insert;
+mod large;
 mod look;
 mod release;
 mod relocate;
@@ -24,6 +25,8 @@ pub(crate) use bulk::Append;
 pub(crate) use cursor::{Cursor, Lent};
 pub(crate) use draft::Draft;
 use draft::Plan;
+pub(crate) use insert::fits_inline;
+pub(crate) use large::{EarlyRun, Large, NewValue};
 pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
 pub(crate) use repack::Repack;
@@ -115,8 +118,8 @@ pub(crate) struct Dirty {
 struct Beside {
     /// Of a branch: the children that are dirty too; their references in its bytes are stale.
     kids: Vec<Option<Dirty>>,
-    /// Of a leaf: large values that have no pages yet.
-    values: Vec<(u32, Arc<[u8]>)>,
+    /// Of a leaf: large values that no sealed page refers to.
+    values: Vec<(u32, Large)>,
 }
 
 impl Dirty {
@@ -163,11 +166,11 @@ impl Dirty {
     }
 
     /// The large values of a leaf, by their numbers.
-    pub(crate) fn values(&self) -> &[(u32, Arc<[u8]>)] {
+    pub(crate) fn values(&self) -> &[(u32, Large)] {
         self.beside.as_ref().map_or(&[], |beside| &beside.values)
     }
 
-    fn values_mut(&mut self) -> &mut Vec<(u32, Arc<[u8]>)> {
+    fn values_mut(&mut self) -> &mut Vec<(u32, Large)> {
         &mut self.beside_mut().values
     }
 
@@ -194,7 +197,7 @@ impl Dirty {
         pages.read_node(node.child(at), expected).map(Held::Clean)
     }
 
-    fn value(&self, handle: u32) -> &Arc<[u8]> {
+    fn value(&self, handle: u32) -> &Large {
         let found = self.values().iter().find(|(number, _)| *number == handle);
         &found.expect("a leaf holds the values of its unplaced cells").1
     }
@@ -202,9 +205,10 @@ impl Dirty {
 
 /// A value where it lies.
 pub(crate) enum Stored {
-    /// In memory, or in a leaf, of which it is a copy.
-    Bytes(Arc<[u8]>),
+    /// A copy of what a leaf holds.
+    Inline(Arc<[u8]>),
     Run(Run),
+    Large(Large),
 }
 
 /// Where a tree begins.
@@ -273,7 +277,7 @@ impl Held {
             (Value::Inline(bytes), _) => out.extend_from_slice(bytes),
             (Value::Overflow(run), _) => pages.read_run(run, out)?,
             (Value::Unplaced { handle, .. }, Held::Dirty(dirty)) => {
-                out.extend_from_slice(dirty.value(handle));
+                dirty.value(handle).append_to(pages, out)?;
             }
             (Value::Unplaced { .. }, Held::Clean(_)) => {
                 return Err(Error::internal("a sealed page holds a value without pages"));
@@ -348,10 +352,10 @@ impl Tree {
     pub(crate) fn stored(&self, pages: &dyn PageRead, key: &[u8]) -> Result<Stored> {
         let Some((held, at)) = self.find(pages, key)? else { return Err(Error::NotFound) };
         match (held.node().value(at), &held) {
-            (Value::Inline(bytes), _) => Ok(Stored::Bytes(Arc::from(bytes))),
+            (Value::Inline(bytes), _) => Ok(Stored::Inline(Arc::from(bytes))),
             (Value::Overflow(run), _) => Ok(Stored::Run(run)),
             (Value::Unplaced { handle, .. }, Held::Dirty(dirty)) => {
-                Ok(Stored::Bytes(Arc::clone(dirty.value(handle))))
+                Ok(Stored::Large(dirty.value(handle).clone()))
             }
             (Value::Unplaced { .. }, Held::Clean(_)) => {
                 Err(Error::internal("a sealed page holds a value without pages"))

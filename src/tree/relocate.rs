@@ -4,7 +4,7 @@
 //! Must not know: which places. Keeps: parent-holds-checksum (ancestors are written anew too).
 
 use super::release::check_once;
-use super::{Dirty, Edit, Expected, Root, Tree};
+use super::{Dirty, Edit, Expected, Large, Root, Tree};
 use crate::error::Result;
 use crate::node::{Encoded, Node, NodeMut, Run, Value};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId};
@@ -168,7 +168,7 @@ impl Edit<'_> {
         self.pages.read_run(run, &mut value)?;
         let handle = *self.next_handle;
         *self.next_handle += 1;
-        leaf.values_mut().push((handle, Arc::from(value)));
+        leaf.values_mut().push((handle, Large::Here(Arc::from(value))));
         let encoded = Encoded::new(Value::Unplaced { len: run.len, handle });
         NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
         if seeded!(CompactionLosesRun) {

@@ -4,7 +4,7 @@
 //! Must not know: how places are chosen, or files.
 //! Keeps: parent-holds-checksum (a child is sealed before its parent), committed-pages-immutable.
 
-use super::{Dirty, PageRead, Root, Tree};
+use super::{Dirty, EarlyRun, Large, PageRead, Root, Tree};
 use crate::arena::prefetch_bytes;
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
@@ -13,12 +13,14 @@ use crate::seeded::seeded;
 use crate::sync::Arc;
 
 /// What the dirty part of a tree will take when it is sealed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SealedSize {
     /// Tree pages of each level, leaves first.
     pub(crate) levels: Vec<u32>,
     /// Pages of each overflow run, in the order in which they will be asked for.
     pub(crate) runs: Vec<u32>,
+    /// Values that have their pages already.
+    pub(crate) early: Vec<Arc<EarlyRun>>,
 }
 
 impl SealedSize {
@@ -39,8 +41,11 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
     for kid in dirty.kids().iter().flatten() {
         count(kid, page_size, size);
     }
-    for len in unplaced(dirty).map(|(_, len, _)| len) {
-        size.runs.push(run_pages(len, page_size));
+    for (_, len, handle) in unplaced(dirty) {
+        match dirty.value(handle) {
+            Large::Here(_) => size.runs.push(run_pages(len, page_size)),
+            Large::Early(early) => size.early.push(Arc::clone(early)),
+        }
     }
     let level = usize::from(dirty.level());
     if size.levels.len() <= level {
@@ -148,14 +153,19 @@ impl<'a> Sealer<'a> {
         let page_size = self.store.page_size();
         let values: Vec<_> = unplaced(leaf).collect();
         for (at, len, handle) in values {
-            let value = Arc::clone(leaf.value(handle));
-            let extent = self.runs.next().expect("a place for every value was asked for");
-            invariant!(PageOwnedOnce, extent.pages == run_pages(len, page_size));
-            let checksum = padded_checksum(extent, &value, page_size);
-            let run = Run { len, first: extent.first, checksum };
+            let run = match leaf.value(handle) {
+                Large::Early(early) => early.run,
+                Large::Here(value) => {
+                    let value = Arc::clone(value);
+                    let extent = self.runs.next().expect("a place for every value was asked for");
+                    invariant!(PageOwnedOnce, extent.pages == run_pages(len, page_size));
+                    let checksum = padded_checksum(extent, &value, page_size);
+                    self.placed.push(PlacedRun { extent, checksum, value });
+                    Run { len, first: extent.first, checksum }
+                }
+            };
             let encoded = Encoded::new(Value::Overflow(run));
             NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
-            self.placed.push(PlacedRun { extent, checksum, value });
         }
     }
 }

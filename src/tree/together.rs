@@ -7,7 +7,7 @@
 
 use super::insert::{Change, fits_inline};
 use super::way::{Condition, Place};
-use super::{Dirty, Edit, LINES, PageRead, Root, Tree};
+use super::{Dirty, Edit, LINES, NewValue, PageRead, Root, Tree};
 use crate::arena::{prefetch_bytes, prefetch_value};
 use crate::error::Result;
 use crate::node::{Encoded, NodeMut, Value};
@@ -59,8 +59,8 @@ impl Tree {
     ) -> Result<()> {
         self.ask_ahead(edit.pages, &entries.clone().map(|(key, _)| key));
         let mut entries = entries.peekable();
-        while let Some(entry) = entries.next() {
-            let put = self.put_one(edit, entry, Condition::Always)?;
+        while let Some((key, value)) = entries.next() {
+            let put = self.put_one(edit, (key, NewValue::Bytes(value)), Condition::Always)?;
             if put.is_some_and(|inserted| inserted.is_last) {
                 self.append_run(edit, &mut entries)?;
             }
@@ -84,7 +84,7 @@ impl Tree {
         let mut added = 0;
         while let Some(&(key, value)) = entries.peek() {
             let (node, at) = (page.node(), page.node().count());
-            if !node.ends_before(key) || !fits_inline(page_size, key, value) {
+            if !node.ends_before(key) || !fits_inline(page_size, key, value.len()) {
                 break;
             }
             if !page.insert_leaf(at, key, Encoded::new(Value::Inline(value)).payload()) {

@@ -61,7 +61,9 @@ impl<'a> Spot<'a> {
     fn holds(self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
         match (self.leaf.value(self.at), self.dirty) {
             (Value::Inline(value), _) => Ok(value == wanted),
-            (Value::Unplaced { handle, .. }, Some(dirty)) => Ok(**dirty.value(handle) == *wanted),
+            (Value::Unplaced { handle, .. }, Some(dirty)) => {
+                dirty.value(handle).equals(pages, wanted)
+            }
             (Value::Overflow(run), _) if run.len as usize == wanted.len() => {
                 let mut value = Vec::new();
                 pages.read_run(run, &mut value)?;

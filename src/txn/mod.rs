@@ -112,11 +112,13 @@ fn refuse_key(limit: usize, key: &[u8]) -> Error {
 
 /// Refuses values that are too long.
 fn check_value(value: &[u8]) -> Result<()> {
-    let len = value.len() as u64;
-    if len > VALUE_LEN_MAX {
-        return Err(Error::too_large("value", VALUE_LEN_MAX, len));
-    }
-    Ok(())
+    check_value_len(value.len() as u64).map(drop)
+}
+
+/// The length of a value, if that may have it.
+fn check_value_len(len: u64) -> Result<u32> {
+    let too_large = |_| Error::too_large("value", VALUE_LEN_MAX, len);
+    u32::try_from(len).map_err(too_large)
 }
 
 /// Refuses bucket names that are empty or too long.

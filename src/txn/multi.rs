@@ -5,14 +5,14 @@
 
 use super::check_name;
 use super::write::{Txn, run_in_bucket};
-use crate::commit::{Batch, Bucket, Core, Outcome};
+use crate::commit::{Bucket, Core, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 
 /// A write transaction over several buckets, with one sync for all of them.
 pub struct MultiTxn<'t> {
     core: &'t Arc<Core>,
-    batch: &'t mut Batch,
+    writer: &'t mut Writer,
     outcome: Outcome,
 }
 
@@ -22,8 +22,7 @@ pub(crate) fn run_multi<R>(
     closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     let mut guard = core.begin()?;
-    let (batch, _) = guard.batch();
-    let mut multi = MultiTxn { core, batch, outcome: Outcome::Same };
+    let mut multi = MultiTxn { core, writer: guard.writer(), outcome: Outcome::Same };
     let value = closure(&mut multi)?;
     let outcome = multi.outcome;
     guard.finish(outcome)?;
@@ -61,7 +60,7 @@ impl MultiTxn<'_> {
         closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
     ) -> Result<R> {
         check_name(self.core, bucket.as_ref())?;
-        let (value, outcome) = run_in_bucket(self.core, self.batch, bucket.as_ref(), closure)?;
+        let (value, outcome) = run_in_bucket(self.core, self.writer, bucket.as_ref(), closure)?;
         if outcome == Outcome::Changed {
             self.outcome = Outcome::Changed;
         }
@@ -76,14 +75,15 @@ impl MultiTxn<'_> {
         let name = name.as_ref();
         check_name(self.core, name)?;
         let pages = &self.core.pager;
-        let found = self.batch.bucket(pages, name.as_bytes())?;
+        let batch = &mut self.writer.batch;
+        let found = batch.bucket(pages, name.as_bytes())?;
         let Some(mut tree) = found else { return Err(Error::NotFound) };
-        let mark = self.batch.mark();
-        if let Err(error) = tree.clear(&mut self.batch.edit(pages)) {
-            self.batch.give_up(mark);
+        let mark = batch.mark();
+        if let Err(error) = tree.clear(&mut batch.edit(pages)) {
+            batch.give_up(mark);
             return Err(error);
         }
-        self.batch.install(name.as_bytes(), Bucket::Dropped);
+        batch.install(name.as_bytes(), Bucket::Dropped);
         self.outcome = Outcome::Changed;
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::error::{Fault, Result};
 use crate::node::Run;
 use crate::pager::{PIECE_BYTES, Pieces};
 use crate::sync::Arc;
+use crate::tree::EarlyRun;
 use std::io;
 
 /// A value that is read from its beginning to its end, of which little is in memory at a time: at
@@ -47,6 +48,8 @@ pub struct ValueReader {
     /// The bytes of the piece that [`io::Read`] has not given yet begin here.
     given: usize,
     fault: Option<Fault>,
+    /// The pages of a value that was not committed when the reader was made.
+    _keeper: Option<Arc<EarlyRun>>,
 }
 
 /// Where a value comes from.
@@ -71,8 +74,14 @@ impl ValueReader {
         ValueReader::new(Source::File(Box::new(Pieces::new(run))), u64::from(run.len), hold)
     }
 
+    /// A reader of a run that was written before its commit.
+    pub(super) fn of_early(early: Arc<EarlyRun>, hold: Arc<Hold>) -> ValueReader {
+        let run = early.run;
+        ValueReader { _keeper: Some(early), ..ValueReader::of_run(run, hold) }
+    }
+
     fn new(source: Source, len: u64, hold: Arc<Hold>) -> ValueReader {
-        ValueReader { hold, source, len, piece: Vec::new(), given: 0, fault: None }
+        ValueReader { hold, source, len, piece: Vec::new(), given: 0, fault: None, _keeper: None }
     }
 
     /// The length of the whole value in bytes, however much of it was read.

@@ -9,17 +9,17 @@
 //! which may lie anywhere, are read without waiting for the tree. Whatever looks at the tree makes
 //! the gathered puts first.
 
-use crate::commit::{Batch, Core, Mark, Outcome};
+use crate::commit::{Core, EarlyWriter, Mark, Outcome, Writer};
 use crate::error::Result;
 use crate::sync::Ordering;
-use crate::tree::{Condition, Edit, TOGETHER, Tree};
+use crate::tree::{Condition, Edit, NewValue, TOGETHER, Tree};
 
 /// Longer entries are put at once: they take their time anyway.
 const ENTRY_BYTES_MAX: usize = 1024;
 
 /// The bucket of a write transaction, with the changes made so far.
 pub(super) struct Work<'t> {
-    pub(super) batch: &'t mut Batch,
+    pub(super) writer: &'t mut Writer,
     pub(super) tree: Tree,
     pub(super) outcome: Outcome,
     pub(super) mark: Mark,
@@ -64,9 +64,9 @@ impl Gathered {
 }
 
 impl<'t> Work<'t> {
-    pub(super) fn new(batch: &'t mut Batch, tree: Tree, outcome: Outcome) -> Work<'t> {
-        let mark = batch.mark();
-        Work { batch, tree, outcome, mark, gathered: Gathered::default() }
+    pub(super) fn new(writer: &'t mut Writer, tree: Tree, outcome: Outcome) -> Work<'t> {
+        let mark = writer.batch.mark();
+        Work { writer, tree, outcome, mark, gathered: Gathered::default() }
     }
 
     /// Puts an entry, or gathers it. The caller checked the limits of key and value.
@@ -76,9 +76,16 @@ impl<'t> Work<'t> {
             self.gathered.push(key, value);
             return if self.gathered.ends.len() < TOGETHER { Ok(()) } else { self.settle(core) };
         }
-        self.change(core, |tree, edit| tree.put_if(edit, (key, value), Condition::Always))?;
+        self.change(core, |tree, edit| {
+            tree.put_if(edit, (key, NewValue::Bytes(value)), Condition::Always)
+        })?;
         self.gathered.is_run = true;
         Ok(())
+    }
+
+    /// Begins to write a value of so many bytes to the file.
+    pub(super) fn begin_early<'c>(&mut self, core: &'c Core, len: u32) -> Result<EarlyWriter<'c>> {
+        EarlyWriter::begin(core, self.writer, len)
     }
 
     /// Makes the puts that were gathered.
@@ -119,10 +126,10 @@ impl<'t> Work<'t> {
         core: &Core,
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
-        let has_changed = change(&mut self.tree, &mut self.batch.edit(&core.pager))?;
+        let has_changed = change(&mut self.tree, &mut self.writer.batch.edit(&core.pager))?;
         if has_changed {
             self.outcome = Outcome::Changed;
-            let freed = self.batch.freed_since(self.mark);
+            let freed = self.writer.batch.freed_since(self.mark);
             core.running.1.store(freed, Ordering::Relaxed);
             core.running.0.store(freed.max(1), Ordering::Relaxed);
         }

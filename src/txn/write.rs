@@ -3,16 +3,19 @@
 //! Owns: [`Txn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic (undone when dropped before it is settled), errors-stick.
 
+mod early;
+
 use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::work::Work;
 use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
-use crate::commit::{Batch, Bucket, Core, Outcome};
+use crate::commit::{Bucket, Core, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::tree::{Append, Condition, Cursor, Edit, PageRead, Stored, Tree};
+use crate::tree::{Append, Condition, Cursor, Edit, Large, NewValue, PageRead, Stored, Tree};
+use early::EARLY_BYTES_MIN;
 use std::ops::RangeBounds;
 
 /// A bucket in a write transaction: reads see what the transaction wrote.
@@ -37,8 +40,7 @@ pub(crate) fn run_exec<R>(
 ) -> Result<R> {
     check_name(core, bucket)?;
     let mut guard = core.begin()?;
-    let (batch, _) = guard.batch();
-    let (value, mut outcome) = run_in_bucket(core, batch, bucket, closure)?;
+    let (value, mut outcome) = run_in_bucket(core, guard.writer(), bucket, closure)?;
     if seeded!(NoOpMovesSequence) {
         outcome = Outcome::Changed;
     }
@@ -50,38 +52,38 @@ pub(crate) fn run_exec<R>(
 /// are undone.
 pub(super) fn run_in_bucket<R>(
     core: &Arc<Core>,
-    batch: &mut Batch,
+    writer: &mut Writer,
     bucket: &str,
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
 ) -> Result<(R, Outcome)> {
-    let found = batch.bucket(&core.pager, bucket.as_bytes())?;
+    let found = writer.batch.bucket(&core.pager, bucket.as_bytes())?;
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
-    let base = batch.base.txn;
+    let base = writer.batch.base.txn;
     let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
-    let work = Mutex::new(Work::new(batch, tree, outcome));
+    let work = Mutex::new(Work::new(writer, tree, outcome));
     let (hold, sticky) = (Shared::new(), Sticky::new());
     let mut txn = Txn { core, base, work, is_settled: false, hold, sticky };
     let result = closure(&mut txn);
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         let work = txn.work_mut()?;
         let left = if seeded!(InnerErrorKeptInMulti) { work.tree.clone() } else { Tree::empty() };
-        work.batch.install(bucket.as_bytes(), Bucket::Live(left));
+        work.writer.batch.install(bucket.as_bytes(), Bucket::Live(left));
         txn.is_settled = true;
     }
     let value = result?;
     let work = txn.work_mut()?;
     let outcome = work.outcome;
     if seeded!(NoOpLosesEarlierRoot) && outcome == Outcome::Same {
-        let base = Arc::clone(&work.batch.base);
+        let base = Arc::clone(&work.writer.batch.base);
         if let Some(old) = base.catalog.find(&core.pager, bucket.as_bytes(), base.txn)? {
-            work.batch.install(bucket.as_bytes(), Bucket::Live(old));
+            work.writer.batch.install(bucket.as_bytes(), Bucket::Live(old));
         }
     }
     if outcome == Outcome::Changed {
         let tree = std::mem::replace(&mut work.tree, Tree::empty());
-        work.batch.install(bucket.as_bytes(), Bucket::Live(tree));
+        work.writer.batch.install(bucket.as_bytes(), Bucket::Live(tree));
     }
     txn.is_settled = true;
     Ok((value, outcome))
@@ -144,6 +146,9 @@ impl<'t> Txn<'t> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.check(key)?;
         check_value(value)?;
+        if value.len() >= EARLY_BYTES_MIN {
+            return self.put_from(key, value.len() as u64, &mut &*value);
+        }
         self.sticky.note(self.work.get_mut().put(self.core, key, value))
     }
 
@@ -151,7 +156,11 @@ impl<'t> Txn<'t> {
     fn put_if(&mut self, key: &[u8], value: &[u8], condition: Condition<'_>) -> Result<bool> {
         self.check(key)?;
         check_value(value)?;
-        self.change(|tree, edit| tree.put_if(edit, (key, value), condition))
+        if value.len() >= EARLY_BYTES_MIN && !matches!(condition, Condition::Holds(_)) {
+            let is_met = self.contains(key)? == matches!(condition, Condition::Present);
+            return if is_met { self.put(key, value).map(|()| true) } else { Ok(false) };
+        }
+        self.change(|tree, edit| tree.put_if(edit, (key, NewValue::Bytes(value)), condition))
     }
 
     /// Inserts an entry whose key is absent.
@@ -308,7 +317,7 @@ impl<'t> Txn<'t> {
         let before = work.tree.entries;
         // Given up only if all goes well.
         let mut freed = Vec::new();
-        let mut edit = Edit { freed: &mut freed, ..work.batch.edit(&core.pager) };
+        let mut edit = Edit { freed: &mut freed, ..work.writer.batch.edit(&core.pager) };
         let mut append = sticky.note(Append::begin(work.tree.clone(), &mut edit))?;
         for (key, value) in entries {
             let (key, value) = (key.as_ref(), value.as_ref());
@@ -319,7 +328,7 @@ impl<'t> Txn<'t> {
         let tree = sticky.note(append.finish(&mut edit))?;
         let count = tree.entries - before;
         if count > 0 {
-            work.batch.freed.append(&mut freed);
+            work.writer.batch.freed.append(&mut freed);
             self.change(|old, _| {
                 *old = tree;
                 Ok(true)
@@ -350,8 +359,11 @@ impl<'t> Txn<'t> {
         let work = self.work()?;
         let stored = self.sticky.note(work.tree.stored(&self.core.pager, key))?;
         Ok(match stored {
-            Stored::Bytes(value) => ValueReader::in_memory(value, self.hold()),
             Stored::Run(run) => ValueReader::of_run(run, self.hold()),
+            Stored::Inline(value) | Stored::Large(Large::Here(value)) => {
+                ValueReader::in_memory(value, self.hold())
+            }
+            Stored::Large(Large::Early(early)) => ValueReader::of_early(early, self.hold()),
         })
     }
 
@@ -447,7 +459,7 @@ impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if !self.is_settled {
             let work = self.work.get_mut();
-            work.batch.give_up(work.mark);
+            work.writer.batch.give_up(work.mark);
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Runs that are written before their commit (part of commit, layer L5).
+//!
+//! Owns: [`EarlyWriter`], which puts a large value into the file while its transaction runs, so
+//! that memory holds little of it; and [`Length`], the file's length while two may change it.
+//! Must not know: where the value comes from, or which key it gets.
+//! Keeps: no-reuse-while-reachable, committed-pages-immutable (only pages that the free space has
+//! set aside are written: no state that recovery or a reader may choose has them).
+//!
+//! The run is part of no state before a commit whose barrier comes later than these writes, and
+//! nothing refers to it until then; so it needs no barrier of its own. A failed sync in between
+//! may lose it, and poisons the store, so that no such commit follows.
+
+use super::{Core, Writer};
+use crate::error::{Error, Result};
+use crate::node::{Run, run_pages};
+use crate::page::{PageId, RunHash};
+use crate::pager::Pager;
+use crate::seeded::seeded;
+use crate::space::Reservation;
+use crate::sync::{Arc, Mutex};
+use crate::tree::{EarlyRun, PageRead};
+use crate::vfs::VfsFile;
+
+/// The length of the file, which the leader and the running transaction may change at once: how
+/// many bytes transactions have written to, or will. Locked while the length changes.
+pub(super) struct Length(Mutex<u64>);
+
+impl Length {
+    pub(super) fn new() -> Length {
+        Length(Mutex::new(0))
+    }
+
+    /// Makes the file as long as is wanted, and never shorter: until it is written over, the other
+    /// slot may hold a state that needs more, and so may a transaction.
+    pub(super) fn grow(&self, file: &dyn VfsFile, wanted: u64) -> Result<()> {
+        let _length = self.0.lock();
+        grow(file, wanted)
+    }
+
+    /// As [`Length::grow`], for pages that are set aside.
+    fn grow_for_early(&self, file: &dyn VfsFile, wanted: u64) -> Result<()> {
+        let mut early = self.0.lock();
+        *early = wanted.max(*early);
+        grow(file, wanted)
+    }
+
+    /// Forgets what was set aside behind so many bytes. The caller holds the writer.
+    pub(super) fn expect(&self, early: u64) {
+        *self.0.lock() = early;
+    }
+
+    /// Makes the file as short as is wanted, but for what is set aside.
+    pub(super) fn shorten(&self, file: &dyn VfsFile, wanted: u64) -> Result<()> {
+        let early = self.0.lock();
+        let shortened = file.set_len(wanted.max(*early));
+        shortened.map_err(|error| Error::io("shorten the file", &error))
+    }
+}
+
+fn grow(file: &dyn VfsFile, wanted: u64) -> Result<()> {
+    let len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
+    let len = if seeded!(GrowthCutsTheFile) { wanted } else { len.max(wanted) };
+    file.set_len(len).map_err(|error| Error::io("grow the file", &error))
+}
+
+/// A large value on its way into the file, from its beginning. Dropped, it gives its pages back.
+pub(crate) struct EarlyWriter<'a> {
+    pager: &'a Pager,
+    len: u32,
+    pages: Reservation,
+    hash: RunHash,
+    /// Pages that were written.
+    written: u32,
+}
+
+impl<'a> EarlyWriter<'a> {
+    /// Sets pages aside for a value of so many bytes, at least one.
+    ///
+    /// # Errors
+    /// `NoSpace`; what the storage says.
+    pub(crate) fn begin(core: &'a Core, writer: &mut Writer, len: u32) -> Result<EarlyWriter<'a>> {
+        let page_size = core.pager.page_size();
+        let pages = writer.space.reserve(run_pages(len, page_size)).ok_or(Error::NoSpace)?;
+        let end = pages.extent().end();
+        if end > writer.space.page_count() {
+            let wanted = PageId(end).offset(page_size);
+            core.length.grow_for_early(core.pager.file(), wanted)?;
+        }
+        let hash = RunHash::new(pages.extent().first);
+        Ok(EarlyWriter { pager: &core.pager, len, pages, hash, written: 0 })
+    }
+
+    /// Writes the next bytes: whole pages, or the last ones.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<()> {
+        let page_size = self.pager.page_size();
+        let padding = piece.len().next_multiple_of(page_size) - piece.len();
+        let zeros = vec![0; padding];
+        self.hash.update(piece);
+        self.hash.update(&zeros);
+        let first = PageId(self.pages.extent().first.0 + self.written);
+        self.pager.write_padded(first, piece, &zeros)?;
+        let pages = piece.len().div_ceil(page_size);
+        self.written += u32::try_from(pages).expect("a piece has few pages");
+        Ok(())
+    }
+
+    /// The run, of which all was written.
+    ///
+    /// # Errors
+    /// `Internal` when bytes are missing.
+    pub(crate) fn finish(self) -> Result<Arc<EarlyRun>> {
+        let EarlyWriter { len, pages, hash, written, .. } = self;
+        if written != pages.extent().pages {
+            return Err(Error::internal("a value was not written to its end"));
+        }
+        let run = Run { len, first: pages.extent().first, checksum: hash.checksum() };
+        Ok(Arc::new(EarlyRun { run, _keeper: Box::new(pages) }))
+    }
+}

@@ -1,0 +1,165 @@
+//! Pages that are set aside (part of the space codec, layer L3).
+//!
+//! Owns: [`Reservation`] and [`Reserved`]: pages that may be written before a commit has them.
+//! Must not know: what is written there.
+//! Keeps: page-owned-once (nobody else gets them), no-reuse-while-reachable (only free pages are
+//! set aside, which no state of the file has).
+//!
+//! For the log, pages that are set aside are free: a crash leaves them so. A commit that adopts
+//! them makes them its own; undone, they are set aside again. They are free again when their
+//! reservation was dropped, whoever held it last.
+
+use super::FreeSpace;
+use super::extents::{ExtentSet, Placement, span};
+use crate::format::PAGE_COUNT_MAX;
+use crate::invariant::invariant;
+use crate::page::{Extent, PageId};
+use crate::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+
+/// Pages that nobody else gets as long as this lives, or, from then on for good, if a commit that
+/// adopted them has become durable.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    extent: Extent,
+    /// No other has it, so that an end that is told late is not taken for another's.
+    number: u64,
+    dropped: Arc<Mutex<Vec<(Extent, u64)>>>,
+}
+
+impl Reservation {
+    /// The pages.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.dropped.lock().push((self.extent, self.number));
+    }
+}
+
+/// The pages that are set aside, and not part of a commit under way.
+#[derive(Clone, Debug)]
+pub(super) struct Reserved {
+    numbers: BTreeMap<Extent, u64>,
+    set: ExtentSet,
+    next: u64,
+    /// Reservations that were dropped, and were not looked at since.
+    dropped: Arc<Mutex<Vec<(Extent, u64)>>>,
+}
+
+impl Reserved {
+    pub fn new() -> Reserved {
+        let dropped = Arc::new(Mutex::new(Vec::new()));
+        Reserved { numbers: BTreeMap::new(), set: ExtentSet::default(), next: 0, dropped }
+    }
+
+    fn add(&mut self, extent: Extent) -> Reservation {
+        let number = self.next;
+        self.next += 1;
+        self.put(extent, number);
+        Reservation { extent, number, dropped: Arc::clone(&self.dropped) }
+    }
+
+    /// Sets pages aside under a number.
+    pub fn put(&mut self, extent: Extent, number: u64) {
+        self.set.insert(extent);
+        self.numbers.insert(extent, number);
+    }
+
+    fn take(&mut self, extent: Extent) -> Option<u64> {
+        let number = self.numbers.remove(&extent)?;
+        self.set.remove(extent);
+        Some(number)
+    }
+
+    pub fn overlaps(&self, range: Extent) -> bool {
+        self.set.overlaps(range)
+    }
+
+    /// The page behind the last that is set aside.
+    pub fn end(&self) -> u32 {
+        self.set.last().map_or(0, Extent::end)
+    }
+
+    /// The parts of `from..to` that are set aside, by address.
+    pub fn iter(&self, from: u32, to: u32) -> impl Iterator<Item = Extent> {
+        let parts = self.set.iter_from(from).take_while(move |part| part.first.0 < to);
+        parts.map(move |part| span(part.first.0, part.end().min(to)))
+    }
+
+    /// The parts of `from..to` that are not set aside.
+    pub fn gaps(&self, from: u32, to: u32) -> Vec<Extent> {
+        let (mut gaps, mut at) = (Vec::new(), from);
+        for part in
+            self.iter(from, to).chain(std::iter::once(Extent { first: PageId(to), pages: 0 }))
+        {
+            if part.first.0 > at {
+                gaps.push(span(at, part.first.0));
+            }
+            at = part.end();
+        }
+        gaps
+    }
+}
+
+impl FreeSpace {
+    /// Sets pages aside that lie side by side: free ones, or such that the file does not have yet.
+    /// `None` where ids run out.
+    pub fn reserve(&mut self, pages: u32) -> Option<Reservation> {
+        self.take_dropped();
+        let found = self.free.find(pages, Placement::BestFit).or_else(|| {
+            let first = self.edge() - self.tail_free();
+            (pages <= PAGE_COUNT_MAX - first).then_some(Extent { first: PageId(first), pages })
+        })?;
+        if let Some(inside) = self.inside(found) {
+            self.free.remove(inside);
+        }
+        Some(self.reserved.add(found))
+    }
+
+    /// Frees the pages of reservations that were dropped.
+    pub fn take_dropped(&mut self) {
+        let dropped = std::mem::take(&mut *self.reserved.dropped.lock());
+        for (extent, number) in dropped {
+            let adopted = self.commit.as_ref().and_then(|commit| commit.adopted.get(&extent));
+            if adopted == Some(&number) {
+                // The commit may still be undone.
+                self.reserved.dropped.lock().push((extent, number));
+            } else if self.reserved.numbers.get(&extent) == Some(&number) {
+                self.reserved.take(extent);
+                if let Some(inside) = self.inside(extent) {
+                    self.free.insert(inside);
+                }
+            }
+        }
+    }
+
+    /// Lets the commit under way have pages that are set aside. The file grows to their end.
+    pub fn adopt(&mut self, all: impl Iterator<Item = Extent> + Clone) {
+        let end = all.clone().map(Extent::end).max();
+        if let Some(end) = end.filter(|&end| end > self.page_count) {
+            self.grow(end);
+        }
+        for extent in all {
+            let number = self.reserved.take(extent);
+            invariant!(PageOwnedOnce, number.is_some(), "{extent:?} is not set aside");
+            let commit = self.open_commit();
+            commit.allocated.insert(extent);
+            commit.adopted.extend(number.map(|number| (extent, number)));
+        }
+    }
+
+    /// The page behind the last one of the file, or behind the last that is set aside.
+    pub fn edge(&self) -> u32 {
+        self.page_count.max(self.reserved.end())
+    }
+
+    /// The part of an extent that lies in the file.
+    fn inside(&self, extent: Extent) -> Option<Extent> {
+        let end = extent.end().min(self.page_count);
+        (end > extent.first.0).then(|| span(extent.first.0, end))
+    }
+}

@@ -1,0 +1,123 @@
+//! Values that come from a reader (part of txn, layer L6).
+//!
+//! Owns: [`Txn::put_from`]: how a value is taken out of a reader, and what is said of one that has
+//! another length. Must not know: where a value's pages lie, or what the tree does with it.
+//! Keeps: commit-atomic (a value that was not taken to its end gives its pages back).
+
+use super::super::work::Work;
+use super::super::{Sticky, check_value_len};
+use super::Txn;
+use crate::commit::Core;
+use crate::error::{Error, Result};
+use crate::pager::PIECE_BYTES;
+use crate::sync::Arc;
+use crate::tree::{Condition, EarlyRun, NewValue, PageRead, fits_inline};
+use std::io::{ErrorKind, Read};
+
+/// Values of at least so many bytes are written to the file when they are put. Shorter ones wait
+/// in memory for the commit, which writes them together with all else.
+pub(super) const EARLY_BYTES_MIN: usize = PIECE_BYTES;
+
+/// A value that was taken out of its reader.
+enum Taken {
+    Bytes(Vec<u8>),
+    Early(Arc<EarlyRun>),
+}
+
+impl Taken {
+    fn as_new(&self) -> NewValue<'_> {
+        match self {
+            Taken::Bytes(bytes) => NewValue::Bytes(bytes),
+            Taken::Early(early) => NewValue::Early(early),
+        }
+    }
+}
+
+impl Txn<'_> {
+    /// As [`Txn::put`], of a value of `len` bytes that comes from a reader, which must end there.
+    ///
+    /// A value that has no room in a leaf goes to the file piece by piece while it is read, to
+    /// pages that are free: 256 KiB of it are in memory at a time, and none when this returns.
+    /// Nothing in the file refers to it before the transaction commits; if that does not happen,
+    /// the pages are free again. Whoever else wants to write waits while the reader takes its
+    /// time.
+    ///
+    /// ```
+    /// # use btree_store::Error;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     let mut reader = std::io::repeat(7).take(1_000_000);
+    ///     txn.put_from("k", 1_000_000, &mut reader)?;
+    ///     assert_eq!(txn.put_from("k", 3, &mut "four".as_bytes()), Err(Error::Invalid));
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(db.view("b", |txn| Ok(txn.get_reader("k")?.len()))?, 1_000_000);
+    /// # use std::io::Read;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the reader ends before `len` bytes or goes on behind them, and
+    /// [`Error::IoError`] with what it says when it fails: nothing is changed then, and the
+    /// transaction may go on. Those of [`Txn::put`], and [`Error::NoSpace`], which sticks.
+    pub fn put_from(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        len: u64,
+        reader: &mut impl Read,
+    ) -> Result<()> {
+        let key = key.as_ref();
+        self.check(key)?;
+        let value = (key, check_value_len(len)?);
+        let taken = take(self.core, self.work.get_mut(), &self.sticky, value, reader)?;
+        let entry = (key, taken.as_new());
+        self.change(|tree, edit| tree.put_if(edit, entry, Condition::Always)).map(drop)
+    }
+}
+
+/// Takes the value of a key, of so many bytes, out of a reader that ends there.
+///
+/// # Errors
+/// What the reader says, and `Invalid` when it ends elsewhere, which do not stick; what the
+/// storage says, which does.
+fn take(
+    core: &Core,
+    work: &mut Work<'_>,
+    sticky: &Sticky,
+    (key, len): (&[u8], u32),
+    reader: &mut dyn Read,
+) -> Result<Taken> {
+    let page_size = core.pager.page_size();
+    if fits_inline(page_size, key, len as usize) {
+        let mut bytes = vec![0; len as usize];
+        fill(reader, &mut bytes)?;
+        check_end(reader)?;
+        return Ok(Taken::Bytes(bytes));
+    }
+    let mut early = sticky.note(work.begin_early(core, len))?;
+    let mut piece = vec![0; PIECE_BYTES.min(len as usize)];
+    let mut left = len as usize;
+    while left > 0 {
+        piece.truncate(left);
+        fill(reader, &mut piece)?;
+        sticky.note(early.push(&piece))?;
+        left -= piece.len();
+    }
+    check_end(reader)?;
+    sticky.note(early.finish()).map(Taken::Early)
+}
+
+fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {
+    reader.read_exact(bytes).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => Error::invalid("the reader ends before the length given"),
+        _ => Error::io("read a value that is put", &error),
+    })
+}
+
+fn check_end(reader: &mut dyn Read) -> Result<()> {
+    match reader.read_exact(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+        Err(error) => Err(Error::io("read a value that is put", &error)),
+        Ok(()) => Err(Error::invalid("the reader goes on behind the length given")),
+    }
+}

@@ -1,0 +1,316 @@
+//! Large values that are written before their commit: what is in memory and what is not, whose
+//! pages they take, and who gets these when nothing comes of the commit.
+//!
+//! Attacks: no-reuse-while-reachable, committed-pages-immutable, commit-atomic, page-owned-once,
+//! snapshot-stable.
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
+
+mod common;
+
+use btree_store::vfs::{MemVfs, Vfs};
+use btree_store::{BTree, Barriers, Error, Options, Result};
+use common::random::Random;
+use common::watch::{Op, Watch};
+use common::{NAME, file_len, on};
+use std::io::{self, ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+const PAGE: usize = 512;
+const PIECE: usize = 1 << 18;
+
+fn tiny(vfs: impl Vfs) -> Options {
+    on(vfs).page_size(u32::try_from(PAGE).unwrap()).cache_bytes(0)
+}
+
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    Random::new(seed).bytes(len)
+}
+
+#[track_caller]
+fn assert_sound(db: &BTree) {
+    let report = db.verify().unwrap();
+    assert!(report.is_sound(), "{report}");
+}
+
+#[track_caller]
+fn assert_holds(db: &BTree, key: &str, value: &[u8]) {
+    let found = db.view("b", |txn| txn.get(key)).unwrap();
+    assert!(found == value, "{key}: {} bytes, {} wanted", found.len(), value.len());
+}
+
+/// A reader that fails, or panics, behind its bytes.
+struct Ending<'b> {
+    bytes: &'b [u8],
+    panics: bool,
+}
+
+impl Read for Ending<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.bytes.is_empty() {
+            assert!(!self.panics, "the reader panics");
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let len = self.bytes.len().min(buf.len()).min(1 + PAGE / 3);
+        let (now, rest) = self.bytes.split_at(len);
+        buf[..len].copy_from_slice(now);
+        self.bytes = rest;
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_value_from_a_reader_is_the_value_whatever_its_length() {
+    let borders = [0, PAGE / 4, PAGE, 2 * PAGE, 3 * PAGE, PIECE, PIECE + PAGE, 2 * PIECE];
+    let around = borders.iter().flat_map(|&at| [at.saturating_sub(1), at, at + 1]);
+    let db = tiny(MemVfs::new()).open(NAME).unwrap();
+    let mut all = Vec::new();
+    for (seed, len) in (0..).zip(around.chain([100, 333, 700_001])) {
+        let (key, value) = (format!("{len}"), bytes(seed, len));
+        db.exec("b", |txn| {
+            let mut reader = Ending { bytes: &value, panics: true }.take(len as u64);
+            txn.put_from(&key, len as u64, &mut reader)?;
+            assert!(txn.get(&key)? == value);
+            assert!(txn.compare_and_swap(&key, Some(&value), Some(&value))?);
+            txn.put_from(&key, len as u64, &mut &*value)
+        })
+        .unwrap();
+        all.push((key, value));
+    }
+    for (key, value) in &all {
+        assert_holds(&db, key, value);
+    }
+    assert_sound(&db);
+}
+
+#[test]
+fn no_more_than_a_piece_is_in_memory_and_nothing_waits_for_the_commit() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("small", "1")).unwrap();
+    let value = bytes(1, 2_000_000);
+    let mut early = 0;
+    let (all, done) = watch.record(|| {
+        db.exec("b", |txn| {
+            for key in ["a", "b", "c", "d"] {
+                txn.put(key, &value)?;
+            }
+            txn.insert("e", &value)?;
+            assert!(txn.update("a", &value)?);
+            early = watch.counts().bytes_written;
+            Ok(())
+        })
+    });
+    done.unwrap();
+    let written = |op: &Op| if let Op::Write { len, .. } = op { *len } else { 0 };
+    let pad = PIECE.next_multiple_of(PAGE);
+    assert!(all.iter().map(written).max().unwrap() <= pad, "a write is longer than a piece");
+    assert!(early >= 6 * 2_000_000);
+    let late = watch.counts().bytes_written - early;
+    assert!(late < 50_000, "{late} bytes waited for the commit");
+    assert_sound(&db);
+}
+
+#[test]
+fn a_reader_of_another_length_changes_nothing_and_the_transaction_goes_on() {
+    for len in [10, 1000, 600_000] {
+        let db = tiny(MemVfs::new()).open(NAME).unwrap();
+        let (old, new) = (bytes(1, len), bytes(2, len));
+        db.exec("b", |txn| txn.put("k", &old)).unwrap();
+        db.exec("b", |txn| {
+            let said = len as u64;
+            assert_eq!(txn.put_from("k", said + 1, &mut &*new), Err(Error::Invalid));
+            assert_eq!(txn.put_from("k", said - 1, &mut &*new), Err(Error::Invalid));
+            assert_eq!(txn.put_from("new", said + 1, &mut &*new), Err(Error::Invalid));
+            let mut fails = Ending { bytes: &new, panics: false };
+            assert_eq!(txn.put_from("k", said + 1, &mut fails), Err(Error::IoError));
+            assert_eq!(txn.put_from("k", 1 << 32, &mut io::empty()), Err(Error::TooLarge));
+            assert_eq!(txn.put_from("", said, &mut &*new), Err(Error::Invalid));
+            assert!(txn.get("k")? == old);
+            assert_eq!(txn.len(), 1);
+            txn.put("other", "1")
+        })
+        .unwrap();
+        assert_holds(&db, "k", &old);
+        assert_sound(&db);
+    }
+}
+
+#[test]
+fn pages_come_back_from_whatever_is_not_committed() {
+    let vfs = MemVfs::new();
+    let db = tiny(vfs.clone()).open(NAME).unwrap();
+    let value = bytes(1, 400_000);
+    db.exec("b", |txn| txn.put("k", &value)).unwrap();
+    let mut lens = Vec::new();
+    for _ in 0..20 {
+        let failed: Result<()> = db.exec("b", |txn| {
+            txn.put("k", &value)?;
+            txn.put("l", &value)?;
+            Err(Error::Conflict)
+        });
+        assert_eq!(failed, Err(Error::Conflict));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            db.exec("b", |txn| {
+                let mut reader = Ending { bytes: &value, panics: true };
+                txn.put_from("k", 500_000, &mut reader)
+            })
+        }));
+        assert!(panicked.is_err());
+        db.exec_multi(|multi| {
+            let undone = multi.exec("c", |txn| {
+                txn.put("k", &value)?;
+                txn.get("missing")
+            });
+            assert_eq!(undone, Err(Error::NotFound));
+            multi.exec("b", |txn| {
+                txn.put("m", &value)?;
+                txn.put("m", &value)?;
+                txn.del("m")?;
+                txn.put("n", "1")
+            })
+        })
+        .unwrap();
+        lens.push(file_len(&vfs));
+    }
+    assert_eq!(lens[2], lens[19], "{lens:?}");
+    assert_holds(&db, "k", &value);
+    assert_sound(&db);
+}
+
+#[test]
+fn an_early_run_lies_where_no_state_has_a_page_and_a_crash_finds_the_state_before() {
+    for barriers in [Barriers::One, Barriers::Two] {
+        let vfs = MemVfs::new();
+        let db = tiny(vfs.clone()).barriers(barriers).open(NAME).unwrap();
+        let mut random = Random::new(7);
+        let mut old = bytes(0, 300_000);
+        db.exec("b", |txn| txn.put("k", &old)).unwrap();
+        for seed in 1..30 {
+            let (new, key) = (bytes(seed, 1 + random.below(500_000)), format!("{}", seed % 5));
+            db.exec("b", |txn| {
+                txn.put_from(&key, new.len() as u64, &mut &*new)?;
+                txn.put_from("k", new.len() as u64, &mut &*new)?;
+                let killed = tiny(vfs.snapshot()).open(NAME)?;
+                assert_holds(&killed, "k", &old);
+                assert_sound(&killed);
+                Ok(())
+            })
+            .unwrap();
+            assert_holds(&db, "k", &new);
+            let killed = tiny(vfs.snapshot()).open(NAME).unwrap();
+            assert_holds(&killed, "k", &new);
+            assert_sound(&killed);
+            old = new;
+        }
+    }
+}
+
+#[test]
+fn what_is_still_read_keeps_its_pages_though_nothing_came_of_the_commit() {
+    let (memory, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("a", "1")).unwrap();
+    let value = bytes(1, 300_000);
+    let mut held = Vec::new();
+    let failed: Result<()> = db.exec("b", |txn| {
+        txn.put("k", &value)?;
+        held.push((txn.iter_from("k")?, txn.get_reader("k")?));
+        Err(Error::Conflict)
+    });
+    assert_eq!(failed, Err(Error::Conflict));
+    // Here the flush fails, after the file has grown.
+    let failed = db.exec("b", |txn| {
+        txn.put("k", &value)?;
+        held.push((txn.iter_from("k")?, txn.get_reader("k")?));
+        watch.hook(|op| match op {
+            Op::Write { .. } => Err(ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        });
+        Ok(())
+    });
+    assert_eq!(failed, Err(Error::NoSpace));
+    watch.unhook();
+    for seed in 2..9 {
+        db.exec("b", |txn| txn.put("other", bytes(seed, 300_000))).unwrap();
+        db.exec("b", |txn| (0..500).try_for_each(|i: u32| txn.put(i.to_be_bytes(), [7; 100])))
+            .unwrap();
+    }
+    db.compact(0).unwrap();
+    for (mut iter, mut reader) in held {
+        let (key, found) = iter.next_entry().unwrap().unwrap();
+        assert!(key == b"k" && found == value);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == value);
+    }
+    assert_sound(&db);
+    drop(db);
+    let db = tiny(memory).open(NAME).unwrap();
+    assert_holds(&db, "other", &bytes(8, 300_000));
+    db.compact(0).unwrap();
+    assert_sound(&db);
+}
+
+#[test]
+fn a_write_that_fails_is_told_at_once_and_sticks() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    let value = bytes(1, 600_000);
+    db.exec("b", |txn| txn.put("k", &value)).unwrap();
+    for fails in [|op: &Op| matches!(op, Op::Write { .. }), |op: &Op| matches!(op, Op::SetLen(_))] {
+        let failed = db.exec("b", |txn| {
+            watch.hook(move |op| if fails(op) { Err(ErrorKind::Other.into()) } else { Ok(()) });
+            assert_eq!(txn.put("k", bytes(2, 900_000)), Err(Error::IoError));
+            watch.unhook();
+            assert_eq!(txn.put("l", "1"), Err(Error::IoError));
+            Ok(())
+        });
+        assert_eq!(failed, Err(Error::IoError));
+        assert_holds(&db, "k", &value);
+    }
+    db.exec("b", |txn| txn.put("k", bytes(2, 900_000))).unwrap();
+    assert_sound(&db);
+}
+
+#[test]
+fn writers_readers_and_a_compaction_do_not_get_in_each_others_pages() {
+    let vfs = MemVfs::new();
+    let db = Arc::new(tiny(vfs.clone()).open(NAME).unwrap());
+    let len = |seed: u64| 200_000 + usize::try_from(seed % 7).unwrap() * 50_000;
+    db.exec("b", |txn| (0..4).try_for_each(|n: u64| txn.put(format!("{n}"), bytes(n, len(n)))))
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let db = Arc::clone(&db);
+            scope.spawn(move || {
+                for round in 1..25 {
+                    let seed = thread + 4 * round;
+                    let key = format!("{thread}");
+                    let done = db.exec("b", |txn| {
+                        txn.put(&key, bytes(seed, len(seed)))?;
+                        txn.put(format!("small {thread}"), vec![7; 3000])?;
+                        if round % 5 == 0 { Err(Error::Conflict) } else { Ok(()) }
+                    });
+                    let seed = if done.is_ok() { seed } else { seed - 4 };
+                    assert_holds(&db, &key, &bytes(seed, len(seed)));
+                }
+            });
+        }
+        let db = Arc::clone(&db);
+        scope.spawn(move || {
+            for _ in 0..6 {
+                db.compact(0).unwrap();
+            }
+        });
+    });
+    assert_sound(&db);
+    drop(db);
+    let db = tiny(vfs).open(NAME).unwrap();
+    for thread in 0..4 {
+        let seed = thread + 4 * 24;
+        assert_holds(&db, &format!("{thread}"), &bytes(seed, len(seed)));
+    }
+    assert_sound(&db);
+}
