@@ -286,8 +286,9 @@ impl<'t> Txn<'t> {
     /// Puts entries with ascending keys into an empty bucket, or behind its last key. Builds full
     /// pages from the bottom up, without a search for each key. Returns how many there were.
     ///
-    /// The pages stay in memory until the transaction commits, as for all writes: about as many
-    /// bytes as the file will grow by, and large values once more than that.
+    /// The pages stay in memory until the transaction commits, and so do large values, unlike those
+    /// of [`Txn::put`]: about as many bytes as the file will grow by, and large values once more
+    /// than that.
     ///
     /// ```
     /// # use btree_store::Error;
