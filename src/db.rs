@@ -53,7 +53,8 @@ pub struct Stats {
     pub free_pages: u64,
     /// Extents of pages that hold nothing.
     pub free_extents: usize,
-    /// Pages that hold what an older state still needs.
+    /// Pages that hold what an older state still needs, or a large value that was put, is no
+    /// longer wanted, and is still read.
     pub pending_pages: u64,
     /// Pages in memory now.
     pub cached_pages: usize,

@@ -254,6 +254,31 @@ fn what_is_still_read_keeps_its_pages_though_nothing_came_of_the_commit() {
 }
 
 #[test]
+fn pages_of_a_value_that_no_commit_has_are_pending_while_it_is_read() {
+    let db = tiny(MemVfs::new()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("room", bytes(0, 100 * PAGE))).unwrap();
+    db.exec("b", |txn| txn.del("room")).unwrap();
+    let mut held = None;
+    db.exec("b", |txn| {
+        let value = bytes(1, 5 * PAGE);
+        txn.put_from("k", value.len() as u64, &mut value.as_slice())?;
+        held = Some(txn.iter_from("k")?);
+        txn.del("k")?;
+        txn.put("l", "2")
+    })
+    .unwrap();
+    let unused = || {
+        let (stats, report) = (db.stats().unwrap(), db.verify().unwrap());
+        let state = &report.states[0];
+        assert_eq!(stats.free_pages + stats.pending_pages, state.free + state.pending);
+        stats.free_pages
+    };
+    let beside = unused();
+    drop(held);
+    assert_eq!(unused(), beside + 5);
+}
+
+#[test]
 fn a_write_that_fails_is_told_at_once_and_sticks() {
     let (_, watch) = Watch::memory();
     let db = tiny(watch.clone()).open(NAME).unwrap();

@@ -357,7 +357,7 @@ impl Core {
         SpaceCounts {
             free_pages: writer.space.free_pages(),
             free_extents: writer.space.free_extents(),
-            pending_pages: writer.space.pending_pages(),
+            pending_pages: writer.space.pending_pages() + writer.space.pages_aside(),
         }
     }
 

@@ -152,6 +152,11 @@ impl FreeSpace {
         }
     }
 
+    /// Pages of the file that are set aside.
+    pub fn pages_aside(&self) -> u64 {
+        self.reserved.iter(0, self.page_count).map(|part| u64::from(part.pages)).sum()
+    }
+
     /// The page behind the last one of the file, or behind the last that is set aside.
     pub fn edge(&self) -> u32 {
         self.page_count.max(self.reserved.end())
