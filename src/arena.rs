@@ -99,6 +99,12 @@ pub(crate) fn frame_bytes(page_size: usize) -> usize {
     (HEADER_BYTES + page_size).next_multiple_of(LINE_BYTES)
 }
 
+/// Bytes of so many frames, and of as many words behind them.
+#[inline(always)]
+fn region_bytes(frames: u32, stride: usize, words: usize) -> usize {
+    frames as usize * stride + words * size_of::<AtomicU64>()
+}
+
 /// The line of a frame in which this byte of its page lies.
 #[inline(always)]
 pub(crate) fn line_of(at: usize) -> usize {
@@ -115,7 +121,7 @@ impl Arena {
         slots: Arc<Slots>,
     ) -> (Arc<Arena>, Empties) {
         let stride = frame_bytes(page_size);
-        let bytes = frames as usize * stride + words * size_of::<AtomicU64>();
+        let bytes = region_bytes(frames, stride, words);
         let align = if bytes >= HUGE_BYTES { HUGE_BYTES } else { LINE_BYTES };
         // Zeroed memory of the smallest alignment is not touched until it is used.
         let layout = Layout::from_size_align(bytes + align, 1).expect("a cache fits in memory");
@@ -147,7 +153,7 @@ impl Arena {
     /// first touch of each takes as long as that of hundreds of small ones.
     #[cfg(target_os = "linux")]
     pub(crate) fn ask_for_huge_pages(&self) {
-        let bytes = self.frames as usize * self.stride + self.words * size_of::<AtomicU64>();
+        let bytes = region_bytes(self.frames, self.stride, self.words);
         if bytes < HUGE_BYTES {
             return;
         }
@@ -193,7 +199,7 @@ impl Arena {
         // SAFETY: the words lie in the region, behind all frames, which take whole lines; zeros are
         // such words, and nothing else is ever written there.
         unsafe {
-            let first = self.base.add(self.offset + self.frames as usize * self.stride);
+            let first = self.base.add(self.offset + region_bytes(self.frames, self.stride, 0));
             std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), self.words)
         }
     }

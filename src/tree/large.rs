@@ -46,12 +46,17 @@ impl Large {
     pub(super) fn equals(&self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
         match self {
             Large::Here(value) => Ok(**value == *wanted),
-            Large::Early(early) if early.run.len as usize != wanted.len() => Ok(false),
-            Large::Early(early) => {
-                let mut value = Vec::new();
-                pages.read_run(early.run, &mut value)?;
-                Ok(value == wanted)
-            }
+            Large::Early(early) => run_equals(pages, early.run, wanted),
         }
     }
+}
+
+/// Whether a run holds this value. It is not read where its length says no.
+pub(super) fn run_equals(pages: &dyn PageRead, run: Run, wanted: &[u8]) -> Result<bool> {
+    if run.len as usize != wanted.len() {
+        return Ok(false);
+    }
+    let mut value = Vec::new();
+    pages.read_run(run, &mut value)?;
+    Ok(value == wanted)
 }

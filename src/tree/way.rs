@@ -3,6 +3,7 @@
 //! Owns: making the pages of that way dirty, and none before a [`Condition`] is met.
 //! Must not know: what the change is, files.
 
+use super::large::run_equals;
 use super::{Dirty, Edit, Expected, Held, PageRead, find_sealed};
 use crate::error::Result;
 use crate::node::{Node, Value};
@@ -64,12 +65,8 @@ impl<'a> Spot<'a> {
             (Value::Unplaced { handle, .. }, Some(dirty)) => {
                 dirty.value(handle).equals(pages, wanted)
             }
-            (Value::Overflow(run), _) if run.len as usize == wanted.len() => {
-                let mut value = Vec::new();
-                pages.read_run(run, &mut value)?;
-                Ok(value == wanted)
-            }
-            _ => Ok(false),
+            (Value::Overflow(run), _) => run_equals(pages, run, wanted),
+            (Value::Unplaced { .. }, None) => Ok(false),
         }
     }
 }

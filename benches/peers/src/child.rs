@@ -1,9 +1,9 @@
 //! Work that needs a process of its own: one that is killed, one whose memory is watched.
 
-use crate::data::{Chance, Data, Kind, Queries, Spread};
-use crate::engine::{Batch, Change, Direction, Form, Peer, Result, Scope};
+use crate::data::{Chance, Data, Kind, Order, Queries, Spread};
+use crate::engine::{Batch, Change, Direction, Engine, Form, Peer, Result, Scope};
 use crate::engines;
-use crate::rig::ample_cache;
+use crate::rig::{Rig, ample_cache};
 use crate::system;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -17,6 +17,8 @@ pub const ARGUMENT: &str = "--child";
 const BURST_PAIRS: usize = 20;
 /// Transactions until the parent is told.
 const BURST_BEGIN: usize = 20;
+/// Pairs of a small store that it reads before.
+const SMALL: usize = 2000;
 /// Reads of the process whose memory is watched.
 const READS: usize = 300_000;
 
@@ -86,14 +88,28 @@ fn burst(peer: Peer, directory: &Path, data: &Data, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// The same is done with a small store before, so that the pages of the program that run, which
+/// the system counts, are there already.
 fn read(peer: Peer, directory: &Path, data: &Data, cache_bytes: u64) -> Result<()> {
+    let small = Data::new(data.kind, SMALL);
+    let rig = Rig::new(peer, directory, ample_cache(&small))?;
+    rig.load(&small, &small.order(Order::Random))?;
+    let rig = rig.reopen(small.bytes() / 10)?;
+    read_and_scan(&*rig.engine, &Queries::new(&small, Spread::Uniform, SMALL, 3))?;
+    drop(rig);
     let queries = Queries::new(data, Spread::Uniform, READS, 3);
+    system::give_back_memory();
     let before = system::reset_peak_memory()?;
     let engine = (peer.open)(directory, cache_bytes)?;
-    engine.get(&queries, Scope::PerGet, Form::Copied)?;
+    read_and_scan(&*engine, &queries)?;
+    println!("{}", system::peak_memory().saturating_sub(before));
+    Ok(())
+}
+
+fn read_and_scan(engine: &dyn Engine, queries: &Queries) -> Result<()> {
+    engine.get(queries, Scope::PerGet, Form::Copied)?;
     engine.scan(Direction::Forwards)?;
     engine.scan(Direction::Backwards)?;
-    engine.get(&queries, Scope::PerGet, Form::Borrowed)?;
-    println!("{}", system::peak_memory().saturating_sub(before));
+    engine.get(queries, Scope::PerGet, Form::Borrowed)?;
     Ok(())
 }
