@@ -196,10 +196,11 @@ impl Arena {
     #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn words(&self) -> &[AtomicU64] {
+        let stride = if seeded!(HintsInAFrame) { self.page_size } else { self.stride };
         // SAFETY: the words lie in the region, behind all frames, which take whole lines; zeros are
         // such words, and nothing else is ever written there.
         unsafe {
-            let first = self.base.add(self.offset + region_bytes(self.frames, self.stride, 0));
+            let first = self.base.add(self.offset + region_bytes(self.frames, stride, 0));
             std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), self.words)
         }
     }

@@ -70,6 +70,8 @@ mod catalogue {
         /// The writer leaves the zeros behind a large value out of its checksum, the reader does
         /// not.
         RunChecksumWithoutPadding = "run-checksum-without-padding" breaks ChecksumCoversPage,
+        /// The pieces of a large value are all written where the first belongs.
+        EarlyPiecesAtOnePlace = "early-pieces-at-one-place" breaks ChecksumCoversPage,
         /// A page is taken whatever id it holds (misdirected writes).
         IdNotCompared = "id-not-compared" breaks PageKnowsItsId,
         /// The id is written into the page when its checksum is computed already.
@@ -97,6 +99,9 @@ mod catalogue {
         PrefixCutOneTooLong = "prefix-cut-one-too-long" breaks SortedKeys,
         /// A key that does not begin with the page's prefix is inserted as if it did.
         PrefixKeptThoughAKeyLeavesIt = "prefix-kept-though-a-key-leaves-it" breaks SortedKeys,
+        /// A leaf with a plan that somebody looked at is sealed as it was seen, and the plan
+        /// carried out once more.
+        PlanCarriedOutTwice = "plan-carried-out-twice" breaks SortedKeys,
         /// The separator is the last key of the left half, which then is looked for on the right.
         SeparatorIsLeftMaximum = "separator-is-left-maximum" breaks SeparatorsBoundChildren,
         /// A leaf that a compaction filled from its neighbour keeps the separator it had.
@@ -128,6 +133,8 @@ mod catalogue {
         EmptyLeafLeft = "empty-leaf-left" breaks CellsDisjoint,
         /// An overwritten entry is counted as a new one.
         OverwriteCountsTwice = "overwrite-counts-twice" breaks EntryCount,
+        /// A leaf with a plan that meets its next entry is copied without the first.
+        PlanForgottenByTheNextChange = "plan-forgotten-by-the-next-change" breaks EntryCount,
         /// The pages of a large value that is replaced stay in the count.
         ReplacedRunNotSubtracted = "replaced-run-not-subtracted" breaks EntryCount,
         /// The number of buckets is not taken down with one.
@@ -142,6 +149,15 @@ mod catalogue {
         LeakOnFailedClosure = "leak-on-failed-closure" breaks PageOwnedOnce,
         /// The pages of a large value are not given up with it.
         ReplacedRunNotFreed = "replaced-run-not-freed" breaks PageOwnedOnce,
+        /// A leaf that is held with a plan is not given up, unlike one that is copied.
+        PlannedLeafNotFreed = "planned-leaf-not-freed" breaks PageOwnedOnce,
+        /// What is set aside behind the end of the file does not count, and is set aside again.
+        SecondEarlyRunOverlapsTheFirst = "second-early-run-overlaps-the-first"
+            breaks PageOwnedOnce,
+        /// A large value that came to nothing keeps the pages that were set aside for it.
+        DroppedEarlyRunLeaks = "dropped-early-run-leaks" breaks PageOwnedOnce,
+        /// Growth takes what was set aside behind the end of the file for free.
+        GrowthFreesWhatIsSetAside = "growth-frees-what-is-set-aside" breaks PageOwnedOnce,
         /// A dropped bucket gives up its branches only.
         DroppedBucketLeaksLeaves = "dropped-bucket-leaks-leaves" breaks PageOwnedOnce,
         /// A dropped bucket keeps the pages of its large values.
@@ -190,6 +206,9 @@ mod catalogue {
         LogPageDroppedEarly = "log-page-dropped-early" breaks SpaceLogReplays,
         /// A snapshot in the log names the free pages and not the pending ones.
         SnapshotMissesPending = "snapshot-misses-pending" breaks SpaceLogReplays,
+        /// A snapshot in the log counts as used what is set aside.
+        SnapshotMissesWhatIsSetAside = "snapshot-misses-what-is-set-aside"
+            breaks SpaceLogReplays,
         /// The log says that the file grew after it says what the new pages hold.
         ResizeAfterAllocation = "resize-after-allocation" breaks SpaceLogReplays,
         /// A large commit's meta page is not kept back until its data is durable.
@@ -198,6 +217,8 @@ mod catalogue {
         ListMissesLogPage = "list-misses-log-page" breaks MetaListsPages,
         /// The list in the meta page leaves out the pages of large values.
         ListMissesRun = "list-misses-run" breaks MetaListsPages,
+        /// The list in the meta page leaves out large values that were written before.
+        ListMissesEarlyRun = "list-misses-early-run" breaks MetaListsPages,
         /// A large commit does without the second barrier, which shows a failure that is told late.
         LateFailureBelieved = "late-failure-believed" breaks MetaListsPages,
         /// Every commit writes the same slot.
@@ -219,6 +240,8 @@ mod catalogue {
         GrowthCutsTheFile = "growth-cuts-the-file" breaks NoReuseWhileReachable,
         /// Growth of a commit that failed counts as durable.
         FailedGrowthBelieved = "failed-growth-believed" breaks DurableBeforeOk,
+        /// Growth for a large value of the running transaction counts as durable.
+        EarlyGrowthBelieved = "early-growth-believed" breaks DurableBeforeOk,
         /// The name of a new file is not made durable (ALICE).
         DirectoryNotSyncedOnCreate = "directory-not-synced-on-create" breaks DurableBeforeOk,
         /// A new file gets its name before its bytes are durable (ALICE).
@@ -263,6 +286,10 @@ mod catalogue {
         NextRunsOnFailedState = "next-runs-on-failed-state" breaks CommitAtomic,
         /// Deleting while iterating skips entries (open in one tracker since 2015).
         DeletingSkipsTheNext = "deleting-skips-the-next" breaks CommitAtomic,
+        /// A leaf is held with a plan for a large value, which only a copy would keep.
+        PlanKeepsNoLargeValue = "plan-keeps-no-large-value" breaks CommitAtomic,
+        /// A cursor shows a leaf with a plan as it was before.
+        CursorMissesAPlannedEntry = "cursor-misses-a-planned-entry" breaks CommitAtomic,
         /// The lock on the file is not held while it is open.
         LockDroppedEarly = "lock-dropped-early" breaks OneWriter,
         /// The registry of open files goes by name: a hard link is another file.
@@ -275,6 +302,10 @@ mod catalogue {
         LeaderWakesNobody = "leader-wakes-nobody" breaks OneWriter,
         /// A cursor does not hold its state once the transaction is over.
         PinReleasedWithTransaction = "pin-released-with-transaction" breaks SnapshotStable,
+        /// Who reads a large value that was not committed does not hold its pages.
+        EarlyRunLetGoUnderAReader = "early-run-let-go-under-a-reader" breaks SnapshotStable,
+        /// The end of the file is given back with what is set aside there.
+        EarlyRunCutOff = "early-run-cut-off" breaks SnapshotStable,
         /// A durable state is sometimes not shown to new readers.
         RefreshKeepsOldState = "refresh-keeps-old-state" breaks PublishAfterDurable,
         /// Readers see a state before it is durable.
@@ -299,12 +330,18 @@ mod catalogue {
         FrameEmptiedWhileLent = "frame-emptied-while-lent" breaks CacheCoherent,
         /// A frame is emptied though somebody holds it.
         FrameEmptiedWhileHeld = "frame-emptied-while-held" breaks CacheCoherent,
+        /// Hints lie where the frames would end if they had no headers.
+        HintsInAFrame = "hints-in-a-frame" breaks CacheCoherent,
         /// Two readers take one slot; when one leaves, the other's state is not named.
         SlotTakenTwice = "slot-taken-twice" breaks NoReuseWhileReachable,
         /// A state may be seen as the newest before its pages are.
         StateSeenBeforePages = "state-seen-before-pages" breaks PublishAfterDurable,
         /// A state that a reader holds counts as free.
         HeldVersionsNotAsked = "held-versions-not-asked" breaks NoReuseWhileReachable,
+        /// Pages for a large value are found among those that a reader still needs.
+        EarlyRunInPendingPages = "early-run-in-pending-pages" breaks NoReuseWhileReachable,
+        /// A commit that failed frees what it had adopted, though somebody may still read it.
+        UndoFreesWhatWasSetAside = "undo-frees-what-was-set-aside" breaks NoReuseWhileReachable,
         /// The length of a large value is not held against the file (a length asked for terabytes).
         LengthTrustedForAllocation = "length-trusted-for-allocation" breaks BytesNeverPanic,
         /// A damaged page met by a read panics (an engine of this line aborted).

@@ -39,6 +39,9 @@ fn directed(budget: &mut Budget) -> Checked {
         |db| db.del_bucket("other"),
         |db| db.del_bucket("b"),
         |db| db.exec("c", |txn| txn.put(key(1), value(1, 40))),
+        abandons,
+        // More than is written at once.
+        |db| db.exec("c", |txn| txn.put(key(2), value(2, 300_000))),
     ];
     for step in steps {
         budget.spend();
@@ -61,6 +64,21 @@ fn fails(db: &BTree) -> Result<(), Error> {
         return Err(Error::Internal);
     }
     db.exec("b", |txn| txn.put(key(90), value(1, 9)))
+}
+
+/// Large values that come to nothing leave every page as it was.
+fn abandons(db: &BTree) -> Result<(), Error> {
+    let unused = || db.stats().map(|stats| (stats.free_pages, stats.pending_pages));
+    let before = unused()?;
+    let failed = db.exec("c", |txn| {
+        let written = value(1, 900);
+        txn.put_from(key(1), 900, &mut written.as_slice())?;
+        txn.put_from(key(1), 901, &mut written.as_slice())
+    });
+    if failed != Err(Error::Invalid) || unused()? != before {
+        return Err(Error::Internal);
+    }
+    Ok(())
 }
 
 fn panics(db: &BTree) -> Result<(), Error> {

@@ -7,13 +7,15 @@ use btree_store::sim::{
     Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, OpSet, Profile, SimDisk, Snapshot,
     SyncFailure, Verdict, When,
 };
-use btree_store::{BTree, Error, Options};
+use btree_store::{BTree, Error, MultiTxn, Options};
 use std::cell::RefCell;
 
 /// A change of one transaction.
 #[derive(Clone, Debug)]
 pub enum Edit {
     Put(&'static str, u32, usize),
+    /// Puts a value that comes from a reader.
+    PutFrom(&'static str, u32, usize),
     Delete(&'static str, u32),
     Touch(&'static str),
 }
@@ -43,7 +45,7 @@ struct Scenario {
     lies: bool,
 }
 
-use Edit::{Delete, Put, Touch};
+use Edit::{Delete, Put, PutFrom, Touch};
 
 /// Executions of one scenario at most.
 const MOST: u64 = 6_000;
@@ -94,7 +96,26 @@ fn chosen(ops: OpSet, failure: Failure) -> Act {
 fn scenarios() -> Result<Vec<Scenario>, Error> {
     let mut all = crashes()?;
     all.extend(faulty()?);
+    all.extend(early()?);
     Ok(all)
+}
+
+/// With values that are written before their commit.
+fn early() -> Result<Vec<Scenario>, Error> {
+    let small = start(|db| apply(db, &[Put("b", 1, 20)]))?;
+    let lossy = Profile { data_sync: DataSync::LosesSize, ..Profile::default() };
+    // Free pages in the middle, so that the commit itself needs no growth.
+    let lossy_holes = start_on(lossy, |db| {
+        apply(db, &[Put("b", 1, 20), Put("b", 5, 1900)])?;
+        apply(db, &[Put("b", 6, 1200)])?;
+        apply(db, &[Delete("b", 5)])?;
+        (20..24).try_for_each(|len| apply(db, &[Put("b", 1, len)]))
+    })?;
+    let grow = commit(&[PutFrom("b", 2, 4200)]);
+    Ok(vec![
+        base("a value from a reader", &small, vec![commit(&[PutFrom("b", 2, 1200)]), Act::Close]),
+        Scenario { profile: lossy, ..base("early growth", &lossy_holes, vec![grow]) },
+    ])
 }
 
 /// Without faults.
@@ -196,26 +217,31 @@ fn open(disk: &SimDisk) -> Result<BTree, Error> {
 }
 
 pub fn apply(db: &BTree, edits: &[Edit]) -> Result<(), Error> {
-    db.exec_multi(|multi| {
-        for edit in edits {
-            match *edit {
-                Put(bucket, n, len) => multi.exec(bucket, |txn| txn.put(key(n), value(n, len)))?,
-                Delete(bucket, n) => multi.exec(bucket, |txn| match txn.del(key(n)) {
-                    Err(Error::NotFound) => Ok(()),
-                    result => result,
-                })?,
-                Touch(bucket) => multi.exec(bucket, |_| Ok(()))?,
-            }
+    db.exec_multi(|multi| apply_in(multi, edits))
+}
+
+pub fn apply_in(multi: &mut MultiTxn<'_>, edits: &[Edit]) -> Result<(), Error> {
+    for edit in edits {
+        match *edit {
+            Put(bucket, n, len) => multi.exec(bucket, |txn| txn.put(key(n), value(n, len)))?,
+            PutFrom(bucket, n, len) => multi.exec(bucket, |txn| {
+                txn.put_from(key(n), len as u64, &mut value(n, len).as_slice())
+            })?,
+            Delete(bucket, n) => multi.exec(bucket, |txn| match txn.del(key(n)) {
+                Err(Error::NotFound) => Ok(()),
+                result => result,
+            })?,
+            Touch(bucket) => multi.exec(bucket, |_| Ok(()))?,
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 fn apply_to(contents: &Contents, edits: &[Edit]) -> Contents {
     let mut contents = contents.clone();
     for edit in edits {
         match *edit {
-            Put(bucket, n, len) => {
+            Put(bucket, n, len) | PutFrom(bucket, n, len) => {
                 contents.entry(bucket.into()).or_default().insert(key(n), value(n, len));
             }
             Delete(bucket, n) => {

@@ -2,13 +2,13 @@
 //! or after it; the store goes on, or says that it does not.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
-use crate::matrix::crash::{Edit, apply};
-use crate::matrix::scripts::{Contents, PATH, check_pages, dump, fill, options};
+use crate::matrix::crash::{Edit, apply, apply_in};
+use crate::matrix::scripts::{Contents, PATH, check_pages, dump, fill, key, options, value};
 use crate::matrix::watch::{Op, Watch};
 use btree_store::sim::{
     Errno, Failure, Fault, OpKind, OpSet, SimDisk, Snapshot, SyncFailure, When,
 };
-use btree_store::{BTree, Error};
+use btree_store::{BTree, Error, Iter};
 use std::io;
 use std::sync::Arc;
 
@@ -19,10 +19,23 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
     check_all(budget).err()
 }
 
+/// The number and the length of a value that is written before its commit.
+const EARLY: (u32, usize) = (2, 1100);
+
+/// Applies the edits, and keeps a cursor at the early value.
+fn apply_reading(db: &BTree, held: &mut Option<Iter>) -> Result<(), Error> {
+    db.exec_multi(|multi| {
+        apply_in(multi, &edits())?;
+        *held = Some(multi.exec("new", |txn| txn.iter_from(key(EARLY.0)))?);
+        Ok(())
+    })
+}
+
 /// A commit that grows the file, writes large values and many pages.
 fn edits() -> Vec<Edit> {
     let puts = (0..12).map(|n| Edit::Put("b", n * 4, 140));
-    puts.chain([Edit::Put("new", 1, 2500), Edit::Delete("b", 33)]).collect()
+    let large = [Edit::Put("new", 1, 2500), Edit::PutFrom("new", EARLY.0, EARLY.1)];
+    puts.chain(large).chain([Edit::Delete("b", 33)]).collect()
 }
 
 fn check_all(budget: &mut Budget) -> Checked {
@@ -89,7 +102,8 @@ impl Trial {
         let db = open()?;
         disk.inject(Fault::new(ops, when, failure));
         let counted = disk.operations();
-        let result = apply(&db, &edits());
+        let mut held = None;
+        let result = apply_reading(&db, &mut held);
         let operations = disk.operations() - counted;
         disk.clear_faults();
         let what = format!("{failure:?} {when:?}: {result:?}");
@@ -98,7 +112,13 @@ impl Trial {
         let lasts = matches!(failure, Failure::Short(0)) && matches!(when, When::From(_));
         ensure(result.is_err() || !lasts, || format!("{what}: nothing could be written"))?;
         self.check(&db, result, failure, &what)?;
-        drop(db);
+        let (mut found_key, mut found) = (Vec::new(), Vec::new());
+        if let Some(iter) = &mut held {
+            iter.next_ref(&mut found_key, &mut found);
+            let is_same = found == value(EARLY.0, EARLY.1);
+            ensure(is_same, || format!("{what}: who reads what failed sees other bytes"))?;
+        }
+        drop((held, db));
         let db = open()?;
         self.check_contents(&dump(&db)?, result, &what)?;
         check_pages(&db)?;
@@ -136,7 +156,7 @@ impl Trial {
         if result.is_err() {
             ensure(now == self.before, || format!("{what}: readers see what failed"))?;
         }
-        let probe = apply(db, &[Edit::Put("probe", 1, 10)]);
+        let probe = apply(db, &[Edit::Put("probe", 1, 1200)]);
         let is_sync = matches!(failure, Failure::Sync(_));
         if result.is_err() && is_sync {
             return ensure(probe == Err(Error::Poisoned), || {

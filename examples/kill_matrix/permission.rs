@@ -5,7 +5,7 @@ use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PAGE, PATH, dump, fill, key, value};
 use crate::matrix::walk::Walk;
 use btree_store::sim::{Monitor, SimDisk, WriteEvent};
-use btree_store::{BTree, Error, Options};
+use btree_store::{BTree, Error, Iter, Options, Txn, ValueReader};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -25,14 +25,16 @@ fn watch(budget: &mut Budget) -> Checked {
     budget.spend();
     fill(&db)?;
     check()?;
-    let mut readers = Vec::new();
+    let (mut readers, mut abandoned) = (Vec::new(), None);
     for round in 0..40 {
         budget.spend();
         change(&db, round)?;
         match round % 8 {
             2 => readers.push((db.view("b", |txn| Ok(txn.iter()))?, dump(&db)?)),
+            3 => abandoned = Some(Abandoned::new(&db, round)?),
             4 => drop(db.compact(0)?),
             5 => {
+                abandoned.take().map_or(Ok(()), Abandoned::check)?;
                 for (mut reader, contents) in readers.drain(..) {
                     let (mut key, mut value, mut count) = (Vec::new(), Vec::new(), 0);
                     while reader.next_ref(&mut key, &mut value) {
@@ -58,7 +60,7 @@ fn watch(budget: &mut Budget) -> Checked {
         }
         check()?;
     }
-    drop((readers, db));
+    drop((readers, abandoned, db));
     check()
 }
 
@@ -69,6 +71,46 @@ fn change(db: &BTree, round: u32) -> Result<(), Error> {
         let _ = (from + 10..from + 14).all(|n| txn.del(key(n)).is_ok());
         txn.put(key(17), value(round, 600 + 300 * (round as usize % 4)))
     })
+}
+
+/// Large values of transactions that came to nothing, and those who read them all the same: a
+/// cursor one that the end of the file has, a reader one that has room in the file as a rule.
+struct Abandoned {
+    values: [Vec<u8>; 2],
+    iter: Iter,
+    reader: ValueReader,
+}
+
+impl Abandoned {
+    fn new(db: &BTree, round: u32) -> Checked<Abandoned> {
+        let values = [value(round, 12_000), value(round, 700)];
+        let iter = abandon(db, &values[0], |txn| txn.iter_from(key(60)))?;
+        let reader = abandon(db, &values[1], |txn| txn.get_reader(key(60)))?;
+        Ok(Abandoned { values, iter, reader })
+    }
+
+    fn check(mut self) -> Checked {
+        let (mut key, mut found) = (Vec::new(), Vec::new());
+        let is_there = self.iter.next_ref(&mut key, &mut found);
+        ensure(is_there && found == self.values[0], || "a cursor sees other bytes".into())?;
+        let piece = self.reader.next_piece()?;
+        ensure(piece == Some(&self.values[1]), || "a reader gets other bytes".into())
+    }
+}
+
+fn abandon<R>(
+    db: &BTree,
+    written: &[u8],
+    hold: impl FnOnce(&Txn<'_>) -> Result<R, Error>,
+) -> Checked<R> {
+    let mut held = None;
+    let failed = db.exec("b", |txn| {
+        txn.put_from(key(60), written.len() as u64, &mut &*written)?;
+        held = Some(hold(txn)?);
+        Err::<(), _>(Error::Conflict)
+    });
+    ensure(failed == Err(Error::Conflict), || format!("a closure fails: {failed:?}"))?;
+    held.ok_or(Kill("a closure did not run".into()))
 }
 
 /// Knows what may be durable.

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const FOLLOWERS: u64 = 3;
+/// How often, and how long at a time, it is waited until all followers run.
+const WAITS: u32 = 100;
+const WAIT: Duration = Duration::from_millis(20);
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let all: [fn(&mut Budget) -> Checked; 4] = [nested, held, failing, beside];
@@ -51,9 +54,12 @@ fn group(budget: &mut Budget, at: At, works: bool) -> Checked<(BTree, Vec<Result
     budget.spend();
     let (gate, db) = gated()?;
     gate.close(at);
-    let done = AtomicU64::new(0);
+    let (ran, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let one = || {
-        let result = db.exec("b", add_one);
+        let result = db.exec("b", |txn| {
+            ran.fetch_add(1, Ordering::SeqCst);
+            add_one(txn)
+        });
         done.fetch_add(1, Ordering::SeqCst);
         result
     };
@@ -62,7 +68,10 @@ fn group(budget: &mut Budget, at: At, works: bool) -> Checked<(BTree, Vec<Result
         // A bug may leave out the operation.
         let is_held = gate.wait_for_somebody();
         let followers: Vec<_> = (0..FOLLOWERS).map(|_| scope.spawn(one)).collect();
-        std::thread::sleep(Duration::from_millis(20));
+        // Whoever runs joins before the leader can fail; a bug may let nobody run.
+        let waits = || ran.load(Ordering::SeqCst) <= FOLLOWERS;
+        (0..WAITS).take_while(|_| waits()).for_each(|_| std::thread::sleep(WAIT));
+        std::thread::sleep(WAIT);
         let early = done.load(Ordering::SeqCst);
         let seen = read(&db);
         gate.open_again(works);

@@ -4,6 +4,8 @@
 //! Must not know: trees, what a frame holds.
 //! Keeps: nothing. What a hint names is asked for ahead, and looked at by none but those who come
 //! there by the tree, so that a hint that is wrong costs time and nothing else.
+//! [`Hinted`] does not leave the cache, so that no reader can believe one; the bug that is seeded
+//! here is one of where the words lie.
 //!
 //! A way down waits for a leaf, and then for an entry of it. With a hint both are asked for at
 //! once, before the way begins.

@@ -85,6 +85,9 @@ impl<'a> EarlyWriter<'a> {
         if end > writer.space.page_count() {
             let wanted = PageId(end).offset(page_size);
             core.length.grow_for_early(core.pager.file(), wanted)?;
+            if seeded!(EarlyGrowthBelieved) {
+                core.flush.lock().fenced_len = wanted;
+            }
         }
         let hash = RunHash::new(pages.extent().first);
         Ok(EarlyWriter { pager: &core.pager, len, pages, hash, written: 0 })
@@ -100,7 +103,8 @@ impl<'a> EarlyWriter<'a> {
         let zeros = vec![0; padding];
         self.hash.update(piece);
         self.hash.update(&zeros);
-        let first = PageId(self.pages.extent().first.0 + self.written);
+        let before = if seeded!(EarlyPiecesAtOnePlace) { 0 } else { self.written };
+        let first = PageId(self.pages.extent().first.0 + before);
         self.pager.write_padded(first, piece, &zeros)?;
         let pages = piece.len().div_ceil(page_size);
         self.written += u32::try_from(pages).expect("a piece has few pages");

@@ -338,7 +338,8 @@ fn seal_log(
 /// What the meta page lists of runs.
 fn run_items(placed: &[PlacedRun], early: &[Arc<EarlyRun>], page_size: usize) -> Vec<Item> {
     let placed = placed.iter().map(|run| (run.extent, run.checksum));
-    let early = early.iter().map(|early| (early.run.extent(page_size), early.run.checksum));
+    let early = early.iter().filter(|_| !seeded!(ListMissesEarlyRun));
+    let early = early.map(|early| (early.run.extent(page_size), early.run.checksum));
     let item = |(extent, checksum)| Item { extent, checksum, is_run: true };
     placed.chain(early).map(item).collect()
 }

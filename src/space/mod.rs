@@ -188,7 +188,12 @@ impl FreeSpace {
     /// Lengthens the file. The new pages are free.
     pub fn grow(&mut self, page_count: u32) {
         invariant!(PageOwnedOnce, page_count > self.page_count, "growth to {page_count}");
-        for new in self.reserved.gaps(self.page_count, page_count) {
+        let gaps = if seeded!(GrowthFreesWhatIsSetAside) {
+            vec![span(self.page_count, page_count)]
+        } else {
+            self.reserved.gaps(self.page_count, page_count)
+        };
+        for new in gaps {
             self.free.insert(new);
         }
         self.page_count = page_count;
@@ -337,7 +342,8 @@ impl FreeSpace {
         for extent in commit.allocated.iter().filter(|_| !seeded!(UndoForgetsAllocations)) {
             self.free.insert(extent);
         }
-        for (extent, number) in commit.adopted {
+        let adopted = commit.adopted.into_iter().filter(|_| !seeded!(UndoFreesWhatWasSetAside));
+        for (extent, number) in adopted {
             self.free.remove(extent);
             self.reserved.put(extent, number);
         }

@@ -164,7 +164,8 @@ impl FreeSpace {
         let pending = self.pending.iter_from(from);
         let pending = pending.filter(|_| !seeded!(SnapshotMissesPending));
         let free = merged(self.free.set().iter_from(from), pending);
-        merged(free, self.reserved.iter(from, self.page_count))
+        let aside = self.reserved.iter(from, self.page_count);
+        merged(free, aside.filter(|_| !seeded!(SnapshotMissesWhatIsSetAside)))
     }
 }
 

@@ -14,6 +14,7 @@ use super::extents::{ExtentSet, Placement, span};
 use crate::format::PAGE_COUNT_MAX;
 use crate::invariant::invariant;
 use crate::page::{Extent, PageId};
+use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 
@@ -36,7 +37,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.dropped.lock().push((self.extent, self.number));
+        if !seeded!(DroppedEarlyRunLeaks) {
+            self.dropped.lock().push((self.extent, self.number));
+        }
     }
 }
 
@@ -110,8 +113,13 @@ impl FreeSpace {
     /// `None` where ids run out.
     pub fn reserve(&mut self, pages: u32) -> Option<Reservation> {
         self.take_dropped();
+        if seeded!(EarlyRunInPendingPages) {
+            self.pending.mature(self.txn.next(), &[], |extent| self.free.insert(extent));
+        }
         let found = self.free.find(pages, Placement::BestFit).or_else(|| {
-            let first = self.edge() - self.tail_free();
+            let is_blind = seeded!(SecondEarlyRunOverlapsTheFirst);
+            let edge = if is_blind { self.page_count } else { self.edge() };
+            let first = edge - self.tail_free();
             (pages <= PAGE_COUNT_MAX - first).then_some(Extent { first: PageId(first), pages })
         })?;
         if let Some(inside) = self.inside(found) {

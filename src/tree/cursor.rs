@@ -384,6 +384,9 @@ impl Cursor {
                 self.dirty = None;
                 Leaf::Sealed(page)
             }
+            Held::Dirty(dirty) if seeded!(CursorMissesAPlannedEntry) => {
+                Leaf::Built(self.dirty.insert(dirty).bytes.source().into())
+            }
             Held::Dirty(dirty) => Leaf::Built(self.dirty.insert(dirty).bytes.buffer().clone()),
         };
         self.walk.enter(leaf);

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::invariant::invariant;
 use crate::node::{Node, NodeMut, Payload};
 use crate::page::Page;
+use crate::seeded::seeded;
 use crate::sync::{Arc, OnceLock};
 use std::ops::{Deref, DerefMut};
 
@@ -84,6 +85,9 @@ impl Plan {
     /// The bytes, for whoever gives the plan up.
     #[cold]
     fn take(&self) -> Buffer {
+        if seeded!(PlanForgottenByTheNextChange) {
+            return Buffer::from(self.leaf.bytes());
+        }
         self.built.get().cloned().unwrap_or_else(|| self.build())
     }
 
@@ -137,6 +141,9 @@ impl Draft {
     pub(crate) fn write_to(&self, bytes: &mut [u8]) {
         bytes.copy_from_slice(self.source());
         if let Draft::Planned(plan) = self {
+            if let Some(built) = plan.built.get().filter(|_| seeded!(PlanCarriedOutTwice)) {
+                bytes.copy_from_slice(built);
+            }
             plan.carry_out(bytes);
         }
     }
@@ -176,9 +183,12 @@ impl Edit<'_> {
         let expected = Expected { level: 0, txn_max: self.base };
         let leaf = self.pages.read_node(branch.node().child(at), expected)?;
         let may_hold = self.freed.len() < self.pages.held_max();
-        self.free_page(&leaf);
+        if !seeded!(PlannedLeafNotFreed, may_hold) {
+            self.free_page(&leaf);
+        }
         let node = Node::new(leaf.bytes());
-        if may_hold && !entry.is_large() && node.count() <= PLANNED_ENTRIES_MAX {
+        let is_kept_here = !entry.is_large() || seeded!(PlanKeepsNoLargeValue);
+        if may_hold && is_kept_here && node.count() <= PLANNED_ENTRIES_MAX {
             let slot = place.search(node, entry.key);
             if let Some(plan) = Plan::new(&leaf, slot, entry) {
                 let is_last = place.rightmost && slot == Err(node.count());

@@ -8,8 +8,8 @@ use super::op::{
     Write,
 };
 use crate::error::{Error, Result};
-use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Txn};
-use std::collections::BTreeMap;
+use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Txn, ValueReader};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,43 @@ pub struct Handle {
     path: PathBuf,
     db: Option<BTree>,
     cursors: BTreeMap<u8, Iter>,
+    awaited: Awaited,
+}
+
+/// Values that are read piece by piece when some others were found since. Then the transaction may
+/// have come to nothing, and the cursor there may be gone.
+#[derive(Debug, Default)]
+struct Awaited(VecDeque<(ValueReader, Vec<u8>)>);
+
+impl Awaited {
+    const MOST: usize = 4;
+
+    /// Adds the value where a cursor begins. No store answers with an internal error, which this
+    /// is if an earlier value has become another.
+    fn add(&mut self, txn: &dyn Reads, from: Option<&[u8]>) -> Result<()> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut first = txn.cursor(from)?;
+        if !first.next_ref(&mut key, &mut value) {
+            return first.error().map_or(Ok(()), Err);
+        }
+        self.0.push_back((txn.reader(&key)?, value));
+        if self.0.len() <= Awaited::MOST {
+            return Ok(());
+        }
+        self.0.pop_front().map_or(Ok(()), |(mut reader, value)| {
+            let mut found = Vec::new();
+            loop {
+                match reader.next_piece() {
+                    Ok(Some(piece)) => found.extend_from_slice(piece),
+                    Ok(None) if found == value => return Ok(()),
+                    Ok(None) => return Err(Error::Internal),
+                    // A fault of the storage has nothing to do with the present transaction.
+                    Err(Error::IoError) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
 }
 
 /// What a closure panics with when it is told to.
@@ -34,7 +71,7 @@ impl Handle {
     pub fn open(options: Options, path: impl AsRef<Path>) -> Result<Handle> {
         let path = path.as_ref().to_path_buf();
         let db = Some(options.clone().open(&path)?);
-        Ok(Handle { options, path, db, cursors: BTreeMap::new() })
+        Ok(Handle { options, path, db, cursors: BTreeMap::new(), awaited: Awaited::default() })
     }
 
     /// The store.
@@ -58,6 +95,7 @@ impl Handle {
     pub fn run(&mut self, op: &Op) -> Reply {
         if *op == Op::Reopen {
             self.cursors.clear();
+            self.awaited = Awaited::default();
             self.db = None;
             let opened = self.options.clone().open(&self.path);
             return Reply::of(opened.map(|db| {
@@ -66,7 +104,7 @@ impl Handle {
             }));
         }
         let db = self.db().clone();
-        Runner { db: &db, cursors: &mut self.cursors }.run(op)
+        Runner { db: &db, cursors: &mut self.cursors, awaited: &mut self.awaited }.run(op)
     }
 }
 
@@ -74,6 +112,7 @@ impl Handle {
 struct Runner<'a> {
     db: &'a BTree,
     cursors: &'a mut BTreeMap<u8, Iter>,
+    awaited: &'a mut Awaited,
 }
 
 impl Runner<'_> {
@@ -159,8 +198,9 @@ impl Runner<'_> {
         match peek {
             Peek::Nest(op) => Ok(Answer::Reply(Box::new(self.run(op)))),
             Peek::Read(Read::Open { slot, from }) => {
-                let iter = txn.cursor(from.as_ref().map(Data::bytes))?;
-                self.cursors.insert(*slot, iter);
+                let from = from.as_ref().map(Data::bytes);
+                self.cursors.insert(*slot, txn.cursor(from)?);
+                self.awaited.add(txn, from)?;
                 Ok(Answer::Done)
             }
             Peek::Read(Read::Cursor(step)) => self.move_cursor(step),
@@ -276,6 +316,7 @@ trait Reads {
     fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn cursor(&self, from: Option<&[u8]>) -> Result<Iter>;
+    fn reader(&self, key: &[u8]) -> Result<ValueReader>;
     fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Range;
     fn prefix(&self, prefix: &[u8]) -> Range;
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>>;
@@ -309,6 +350,10 @@ macro_rules! reads {
                     Some(key) => <$txn>::iter_from(self, key),
                     None => Ok(<$txn>::iter(self)),
                 }
+            }
+
+            fn reader(&self, key: &[u8]) -> Result<ValueReader> {
+                <$txn>::get_reader(self, key)
             }
 
             fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Range {
