@@ -6,7 +6,7 @@
 
 use crate::arena::{LINE_BYTES, Peeked};
 use crate::buffer::Buffer;
-use crate::cache::{Cache, Look, Recalled};
+use crate::cache::{Cache, Cue, Look, Recalled};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
@@ -336,6 +336,7 @@ impl Sight<'_> {
 }
 
 impl<'a> PageLook<'a> for Sight<'a> {
+    type Cue = Option<Cue>;
     type Recalled = Option<Recalled>;
 
     #[inline(always)]
@@ -345,8 +346,13 @@ impl<'a> PageLook<'a> for Sight<'a> {
     }
 
     #[inline(always)]
-    fn recall(&self, key: &[u8]) -> Option<Recalled> {
-        self.look.recall(key, self.leaf_lines)
+    fn ask(&self, key: &[u8]) -> Option<Cue> {
+        self.look.ask(key)
+    }
+
+    #[inline(always)]
+    fn recall(&self, cue: Option<Cue>) -> Option<Recalled> {
+        self.look.recall(cue?, self.leaf_lines)
     }
 
     #[inline(always)]

@@ -8,10 +8,10 @@
 //! here is one of where the words lie.
 //!
 //! A way down waits for a leaf, and then for an entry of it. With a hint both are asked for at
-//! once, before the way begins.
+//! once, before the leaf is known. Hints may be far too: who wants one asks for it, and goes on.
 
 use super::{high, low};
-use crate::arena::{CAN_ASK, LINE_BYTES, frame_bytes};
+use crate::arena::{CAN_ASK, LINE_BYTES, frame_bytes, prefetch_value};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Bytes of pages for which there is a word, which has two hints.
@@ -37,14 +37,20 @@ pub(super) struct Hinted {
     pub(super) line: usize,
 }
 
+/// Where the hint of a key would be.
+#[derive(Clone, Copy)]
+pub(crate) struct Cue {
+    at: usize,
+    /// What a hint of this key has above its place.
+    mark: u32,
+}
+
 /// A hint that was looked up, for when it is known whether it is right.
 #[derive(Clone, Copy)]
 pub(crate) struct Recalled {
-    at: usize,
+    cue: Cue,
     /// Two hints, the newer one in the low half.
     word: u64,
-    /// What a hint of this key has above its place.
-    mark: u32,
 }
 
 impl Hints {
@@ -66,24 +72,29 @@ impl Hints {
         }
     }
 
-    /// What is known of a key.
+    /// Asks for what is known of a key, before it is wanted.
     #[inline(always)]
-    pub(super) fn recall(&self, words: &[AtomicU64], key: &[u8]) -> Option<(Recalled, Hinted)> {
+    pub(super) fn ask(&self, words: &[AtomicU64], key: &[u8]) -> Option<Cue> {
         if words.is_empty() {
             return None;
         }
         let hash = hash(key);
         let at = high(hash) as usize & (words.len() - 1);
-        let word = words.get(at)?.load(Ordering::Relaxed);
-        let mark = low(hash) >> self.place_bits << self.place_bits;
+        prefetch_value(words.get(at)?);
+        Some(Cue { at, mark: low(hash) >> self.place_bits << self.place_bits })
+    }
+
+    /// What is known of a key.
+    #[inline(always)]
+    pub(super) fn recall(&self, words: &[AtomicU64], cue: Cue) -> Option<(Recalled, Hinted)> {
+        let word = words.get(cue.at)?.load(Ordering::Relaxed);
         // Without branches: a guess that is wrong would undo what was begun meanwhile.
-        let of_newer = low(word) & self.mask(low(word), mark);
-        let of_older = high(word) & self.mask(high(word), mark);
-        let hint = of_newer | (of_older & !self.mask(low(word), mark));
+        let of_newer = low(word) & self.mask(low(word), cue.mark);
+        let of_older = high(word) & self.mask(high(word), cue.mark);
+        let hint = of_newer | (of_older & !self.mask(low(word), cue.mark));
         let place = hint & ((1 << self.place_bits) - 1);
         let line = (place & ((1 << self.line_bits) - 1)) as usize;
-        let hinted = Hinted { frame: place >> self.line_bits, line };
-        Some((Recalled { at, word, mark }, hinted))
+        Some((Recalled { cue, word }, Hinted { frame: place >> self.line_bits, line }))
     }
 
     /// All ones where a hint has this mark.
@@ -95,7 +106,7 @@ impl Hints {
     /// Takes note of where a key was found that was asked for.
     #[inline(always)]
     pub(super) fn note(&self, words: &[AtomicU64], recalled: Recalled, frame: u32, line: usize) {
-        let Recalled { at, word, mark } = recalled;
+        let Recalled { cue: Cue { at, mark }, word } = recalled;
         let line = u32::try_from(line).expect("a frame has few lines");
         let hint = mark | frame << self.line_bits | line;
         if hint == low(word) || hint == high(word) {

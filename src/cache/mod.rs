@@ -12,7 +12,7 @@
 
 mod hints;
 
-pub(crate) use hints::Recalled;
+pub(crate) use hints::{Cue, Recalled};
 
 use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes, line_of};
 use crate::error::Result;
@@ -405,10 +405,16 @@ impl<'a> Look<'a> {
         Look { words: &words[..count], ..self }
     }
 
+    /// Asks for what is known of where a key was found before.
+    #[inline(always)]
+    pub(crate) fn ask(&self, key: &[u8]) -> Option<Cue> {
+        self.cache.hints.ask(self.words, key)
+    }
+
     /// Asks for the place where a key was found before, and for the first lines of its page.
     #[inline(always)]
-    pub(crate) fn recall(&self, key: &[u8], lines: usize) -> Option<Recalled> {
-        let (recalled, hinted) = self.cache.hints.recall(self.words, key)?;
+    pub(crate) fn recall(&self, cue: Cue, lines: usize) -> Option<Recalled> {
+        let (recalled, hinted) = self.cache.hints.recall(self.words, cue)?;
         self.looking.prefetch(hinted.frame, lines);
         self.looking.prefetch_from(hinted.frame, hinted.line, HINTED_LINES);
         Some(recalled)

@@ -15,13 +15,21 @@ use crate::seeded::seeded;
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
 
+/// The level of the branch before whose search hints are looked at.
+const RECALLED_AT: u8 = 1;
+
 /// Pages at hand.
 pub(crate) trait PageLook<'a> {
-    /// What is known of a key that was looked up before.
-    type Recalled: Copy;
+    /// Where it is kept what is known of a key that was looked up before.
+    type Cue: Copy;
+    /// What is known of it.
+    type Recalled: Default;
 
-    /// Asks for the place where a key was found before.
-    fn recall(&self, key: &[u8]) -> Self::Recalled;
+    /// Asks for what is known of a key.
+    fn ask(&self, key: &[u8]) -> Self::Cue;
+
+    /// Asks for the place where the key was found before.
+    fn recall(&self, cue: Self::Cue) -> Self::Recalled;
 
     /// Takes note that the key is at this byte of a leaf.
     fn note(&self, recalled: Self::Recalled, leaf: &Peeked<'_, 'a>, at: usize);
@@ -112,10 +120,14 @@ pub(crate) fn look<'l, 'a>(
     key: &[u8],
     touch: Touch,
 ) -> Seen<'l, 'a> {
-    let recalled = pages.recall(key);
+    let (cue, mut recalled) = (pages.ask(key), Default::default());
     // The root is at hand, since every lookup begins there.
     let mut at = root;
     while at.expected.level > 0 {
+        // Not sooner: a load that waits keeps the processor from ending what comes after it.
+        if at.expected.level == RECALLED_AT {
+            recalled = pages.recall(cue);
+        }
         let Some(next) = at.step_down(pages, key) else { return Seen::Missing(at) };
         next.prefetch(pages);
         at = next;

@@ -18,7 +18,8 @@ fn words(count: usize) -> Vec<AtomicU64> {
 }
 
 fn found(hints: &Hints, words: &[AtomicU64], key: &[u8]) -> (Recalled, (u32, usize)) {
-    let (recalled, hinted) = hints.recall(words, key).expect("there are hints");
+    let cue = hints.ask(words, key).expect("there are hints");
+    let (recalled, hinted) = hints.recall(words, cue).expect("there are hints");
     (recalled, (hinted.frame, hinted.line))
 }
 
@@ -70,7 +71,7 @@ fn hints_are_some_for_a_page_and_none_without_pages_or_bits() {
     assert_eq!(hints.words(0), 0);
     assert_eq!(hints.words(1), 8 * is_useful);
     assert_eq!(hints.words(3), 32 * is_useful);
-    assert!(hints.recall(&[], b"key").is_none());
+    assert!(hints.ask(&[], b"key").is_none());
     // A frame of 64 KiB has 1,025 lines, so that 11 bits of 32 are theirs.
     assert_eq!(Hints::new((1 << 20) - 1, 1 << 16).words(1), 128 * is_useful);
     assert_eq!(Hints::new(1 << 20, 1 << 16).words(1), 0);
