@@ -279,6 +279,38 @@ fn pages_of_a_value_that_no_commit_has_are_pending_while_it_is_read() {
 }
 
 #[test]
+fn a_file_that_grew_for_nothing_stays_long_until_it_is_used_or_compacted() {
+    const LEN: u64 = 400_000;
+    let vfs = MemVfs::new();
+    let db = tiny(vfs.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "1")).unwrap();
+    let before = file_len(&vfs);
+    let abandon = |db: &BTree| {
+        let failed: Result<()> = db.exec("b", |txn| {
+            txn.put_from("l", LEN, &mut io::repeat(1).take(LEN))?;
+            Err(Error::Conflict)
+        });
+        assert_eq!(failed, Err(Error::Conflict));
+    };
+    abandon(&db);
+    let grown = file_len(&vfs);
+    assert!(grown + 20 * PAGE as u64 > before + LEN);
+    // Neither a commit nor closing gives the end back.
+    db.exec("b", |txn| txn.put("k", "2")).unwrap();
+    drop(db);
+    let db = tiny(vfs.clone()).open(NAME).unwrap();
+    assert_eq!(file_len(&vfs), grown);
+    abandon(&db);
+    db.exec("b", |txn| txn.put_from("l", LEN, &mut io::repeat(2).take(LEN))).unwrap();
+    assert!(file_len(&vfs) < grown + LEN / 4);
+    db.exec("b", |txn| txn.del("l")).unwrap();
+    abandon(&db);
+    db.compact(0).unwrap();
+    assert!(file_len(&vfs) <= before, "{} bytes after {before}", file_len(&vfs));
+    assert_sound(&db);
+}
+
+#[test]
 fn a_write_that_fails_is_told_at_once_and_sticks() {
     let (_, watch) = Watch::memory();
     let db = tiny(watch.clone()).open(NAME).unwrap();

@@ -39,8 +39,9 @@ impl Txn<'_> {
     /// A value that has no room in a leaf goes to the file piece by piece while it is read, to
     /// pages that are free: 256 KiB of it are in memory at a time, and none when this returns.
     /// Nothing in the file refers to it before the transaction commits; if that does not happen,
-    /// the pages are free again. Whoever else wants to write waits while the reader takes its
-    /// time.
+    /// the pages are free again. A file that grew for them stays that long until they are used, or
+    /// [`BTree::compact`](crate::BTree::compact) gives its end back to the system. Whoever else
+    /// wants to write waits while the reader takes its time.
     ///
     /// ```
     /// # use btree_store::Error;
