@@ -272,9 +272,11 @@ impl Pager {
             return Ok(());
         }
         let offset = |id| PageId(id).offset(self.page_size);
-        self.file
-            .begin_write_back(offset(ids.start)..offset(ids.end))
-            .map_err(|error| Error::io("begin to write pages", &error))
+        let begun = self.file.begin_write_back(offset(ids.start)..offset(ids.end));
+        if seeded!(FailureToBeginForgotten) {
+            return Ok(());
+        }
+        begun.map_err(|error| Error::io("begin to write pages", &error))
     }
 
     /// Writes buffers at a page, one behind the other.

@@ -358,6 +358,9 @@ mod catalogue {
         SyncRetriedAndBelieved = "sync-retried-and-believed" breaks FailedSyncPoisons,
         /// After a failed sync the store goes on.
         PoisonForgotten = "poison-forgotten" breaks FailedSyncPoisons,
+        /// That the disk failed at what it was told to begin with counts for nothing, and the next
+        /// sync, which has nothing left to write, is believed.
+        FailureToBeginForgotten = "failure-to-begin-forgotten" breaks FailedSyncPoisons,
         /// A cursor that met an error goes on behind it (iterators that skipped data).
         IteratorGoesOnAfterError = "iterator-goes-on-after-error" breaks ErrorsStick,
         /// A cursor that met an error ends as if all was read.

@@ -5,8 +5,8 @@
 
 use btree_store::sim::certify::Certifier;
 use btree_store::sim::{
-    Checked, Crash, CrashPoints, DataSync, Explorer, Failure, Fault, Flush, Growth, Images, OpSet,
-    Profile, Seeded, SimDisk, SyncFailure, When,
+    Checked, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Flush, Growth, Images,
+    OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use btree_store::{BTree, Barriers, Error, Options, Result};
 use std::collections::BTreeSet;
@@ -128,6 +128,44 @@ fn a_failed_sync_across_a_restart_without_a_reboot_loses_nothing_acknowledged() 
             let report = explorer.explore(workload, |disk, crash| check(disk, crash, barriers));
             assert!(report.is_verified(), "{profile:?} {barriers:?} {way:?}: {report}");
             assert!(report.workload_runs > 4, "{report}");
+        }
+    }
+}
+
+/// The disk fails at what it was told to begin with: an error means that the commit has not
+/// happened and that the store goes on, unless the next sync tells it.
+#[test]
+fn writing_back_that_fails_loses_nothing_acknowledged() {
+    let ways = [
+        Failure::Error(Errno::Eio),
+        Failure::Sync(SyncFailure::Drop),
+        Failure::Sync(SyncFailure::Revert),
+        Failure::Sync(SyncFailure::NoSpace),
+        Failure::Sync(SyncFailure::Late),
+    ];
+    for (profile, barriers) in honest_disks().into_iter().flat_map(|p| BARRIERS.map(|b| (p, b))) {
+        for way in ways {
+            let is_late = way == Failure::Sync(SyncFailure::Late);
+            let workload = |disk: &SimDisk| -> Checked {
+                let db = options(disk, barriers).open(PATH)?;
+                put(disk, &db, 1)?;
+                disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Chosen(1), way));
+                let failed = put(disk, &db, 2).is_err();
+                let next = put(disk, &db, 3);
+                if failed && next != if is_late { Err(Error::Poisoned) } else { Ok(()) } {
+                    return Err(format!("after the failure: {next:?}").into());
+                }
+                let last = if next.is_ok() { 3 } else { 2 - u64::from(failed) };
+                let seen = number(&db)?;
+                if seen != last {
+                    return Err(format!("{seen} is seen, and not {last}").into());
+                }
+                Ok(())
+            };
+            let explorer = Explorer::new("begun").profile(profile).nested(1);
+            let report = explorer.explore(workload, |disk, crash| check(disk, crash, barriers));
+            assert!(report.is_verified(), "{profile:?} {barriers:?} {way:?}: {report}");
+            assert!(report.workload_runs > 2, "{report}");
         }
     }
 }

@@ -181,6 +181,45 @@ fn a_failed_sync_leaves_what_its_kind_says() {
     assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
 }
 
+#[test]
+fn what_the_disk_was_told_to_begin_with_is_not_durable() {
+    let survivors: BTreeSet<_> = (0..2)
+        .map(|version| {
+            let disk = disk_with(Profile::default(), b"old");
+            disk.choose_from(Script::new(vec![version; 100]));
+            let file = create(&disk);
+            file.write_at(b"new", 0).expect("written");
+            let before = disk.operations();
+            file.begin_write_back(0..3).expect("begun");
+            assert_eq!(disk.operations(), before, "it has no number");
+            assert_eq!(disk.count(OpKind::BeginWriteBack), 1);
+            disk.crash();
+            disk.read_file(PATH)
+        })
+        .collect();
+    assert_eq!(survivors, [Some(b"new".to_vec()), Some(b"old".to_vec())].into());
+}
+
+#[test]
+fn only_a_fault_that_is_meant_for_it_strikes_what_the_disk_is_told_to_begin_with() {
+    let disk = disk_with(Profile::default(), b"old");
+    disk.choose_from(Script::new(vec![1; 100]));
+    let file = create(&disk);
+    let eio = Failure::Error(Errno::Eio);
+    disk.inject(Fault::new(OpSet::ALL, When::From(0), eio));
+    file.begin_write_back(0..3).expect("the fault is for others");
+    disk.clear_faults();
+
+    file.write_at(b"new", 0).expect("written");
+    disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Once(0), eio));
+    disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Once(1), Failure::Sync(SyncFailure::Late)));
+    assert!(file.begin_write_back(0..3).is_err());
+    file.begin_write_back(0..3).expect("it fails late");
+    assert!(file.sync_all().is_err(), "the next sync reports it");
+    disk.crash();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+}
+
 /// A write of zeros changes nothing where the file just grew, and is a write all the same.
 #[test]
 fn zeros_in_growth_are_read_as_zeros_after_a_failed_sync_on_a_stale_disk() {

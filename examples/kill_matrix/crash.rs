@@ -100,7 +100,7 @@ fn scenarios() -> Result<Vec<Scenario>, Error> {
     Ok(all)
 }
 
-/// With values that are written before their commit.
+/// With values that are written before their commit, and with writing back that is begun and fails.
 fn early() -> Result<Vec<Scenario>, Error> {
     let small = start(|db| apply(db, &[Put("b", 1, 20)]))?;
     let lossy = Profile { data_sync: DataSync::LosesSize, ..Profile::default() };
@@ -112,9 +112,12 @@ fn early() -> Result<Vec<Scenario>, Error> {
         (20..24).try_for_each(|len| apply(db, &[Put("b", 1, len)]))
     })?;
     let grow = commit(&[PutFrom("b", 2, 4200)]);
+    let drop = chosen(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop));
+    let fails = vec![drop, commit(&[Put("b", 2, 30)]), commit(&[Put("b", 3, 30)])];
     Ok(vec![
         base("a value from a reader", &small, vec![commit(&[PutFrom("b", 2, 1200)]), Act::Close]),
         Scenario { profile: lossy, ..base("early growth", &lossy_holes, vec![grow]) },
+        base("writing back fails", &small, fails),
     ])
 }
 

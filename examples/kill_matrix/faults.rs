@@ -61,6 +61,8 @@ fn check_all(budget: &mut Budget) -> Checked {
         (OpSet::WRITES, Failure::Short(0)),
         error(OpSet::WRITES, Errno::Eio),
         error(OpSet::READS, Errno::Eio),
+        error(OpSet::WRITE_BACKS, Errno::Eio),
+        (OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop)),
     ];
     for (ops, failure) in kinds {
         for index in 0..40 {
@@ -111,7 +113,7 @@ impl Trial {
         ensure(result.is_ok() || !is_harmless, || format!("{what}: it had to be tried again"))?;
         let lasts = matches!(failure, Failure::Short(0)) && matches!(when, When::From(_));
         ensure(result.is_err() || !lasts, || format!("{what}: nothing could be written"))?;
-        self.check(&db, result, failure, &what)?;
+        self.check(&db, result, (ops, failure), &what)?;
         let (mut found_key, mut found) = (Vec::new(), Vec::new());
         if let Some(iter) = &mut held {
             iter.next_ref(&mut found_key, &mut found);
@@ -148,7 +150,7 @@ impl Trial {
         &self,
         db: &BTree,
         result: Result<(), Error>,
-        failure: Failure,
+        (ops, failure): (OpSet, Failure),
         what: &str,
     ) -> Checked {
         let now = dump(db)?;
@@ -157,7 +159,7 @@ impl Trial {
             ensure(now == self.before, || format!("{what}: readers see what failed"))?;
         }
         let probe = apply(db, &[Edit::Put("probe", 1, 1200)]);
-        let is_sync = matches!(failure, Failure::Sync(_));
+        let is_sync = ops == OpSet::SYNCS && matches!(failure, Failure::Sync(_));
         if result.is_err() && is_sync {
             return ensure(probe == Err(Error::Poisoned), || {
                 format!("{what}: a sync failed, then {probe:?}")

@@ -19,6 +19,7 @@ use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A simulated disk: files in memory that lose power the way real ones do.
@@ -357,6 +358,10 @@ impl VfsFile for SimFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.disk.machine().write(&self.handle, buf, offset)
+    }
+
+    fn begin_write_back(&self, _range: Range<u64>) -> io::Result<()> {
+        self.disk.machine().begin_write_back(&self.handle)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

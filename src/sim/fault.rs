@@ -31,7 +31,8 @@ impl Errno {
     }
 }
 
-/// What a failed sync leaves behind. On other operations each of these is a plain EIO.
+/// What a failed sync leaves behind, or writing back that was begun and failed. On other operations
+/// each of these is a plain EIO.
 ///
 /// The first three are what ext4, XFS and Btrfs were found to do ("Can Applications Recover from
 /// fsync Failures?", USENIX ATC 2020).
@@ -73,8 +74,11 @@ pub enum Failure {
 pub struct OpSet(u32);
 
 impl OpSet {
-    /// Every operation.
-    pub const ALL: OpSet = OpSet(u32::MAX);
+    /// Every operation that has a number: all but those of [`OpSet::WRITE_BACKS`].
+    pub const ALL: OpSet = OpSet(!OpSet::WRITE_BACKS.0);
+    /// Telling the disk to begin with what was written. Only a fault that is meant for it strikes
+    /// there, so that it makes no difference to other faults whether the disk was told.
+    pub const WRITE_BACKS: OpSet = OpSet::of(&[OpKind::BeginWriteBack]);
     /// Reading bytes.
     pub const READS: OpSet = OpSet::of(&[OpKind::Read]);
     /// Writing bytes and setting the length.
@@ -147,7 +151,7 @@ impl Fault {
     pub(super) fn place(&self) -> String {
         let kinds = OpKind::ALL.iter().filter(|kind| self.ops.contains(**kind));
         let kinds: Vec<&str> = kinds.map(|kind| kind.name()).collect();
-        let which = if kinds.len() == OpKind::COUNT { "any".into() } else { kinds.join(" or ") };
+        let which = if self.ops == OpSet::ALL { "any".into() } else { kinds.join(" or ") };
         match self.when {
             When::Once(at) => format!("{which} number {at}"),
             When::From(first) => format!("{which} from number {first} on"),

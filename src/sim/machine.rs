@@ -186,6 +186,11 @@ impl Machine {
         if self.recorder.wants(kind) {
             self.record(Some(kind));
         }
+        self.strike(kind)
+    }
+
+    /// Asks for a fault.
+    fn strike(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
         if self.plan.is_empty() {
             return Ok(None);
         }
@@ -197,6 +202,20 @@ impl Machine {
             }
             failure => Ok(failure),
         }
+    }
+
+    /// Counts what has no number among the operations, so that tokens mean the same whether it is
+    /// asked for or not, and asks for a fault.
+    pub(super) fn begin_aside(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
+        self.counts[kind as usize] += 1;
+        if !self.powered {
+            return Err(power_is_off());
+        }
+        let failure = self.strike(kind);
+        if !matches!(failure, Ok(None)) {
+            self.asked = mix(self.asked, kind as u64);
+        }
+        failure
     }
 
     /// Switches the power off; what is called from now on fails.

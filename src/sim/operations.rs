@@ -147,6 +147,17 @@ impl Machine {
         result
     }
 
+    /// What was written may land before it is synced, whether the disk is told to begin or not; so
+    /// that changes nothing, unless it fails.
+    pub(super) fn begin_write_back(&mut self, handle: &Handle) -> io::Result<()> {
+        self.alive(handle)?;
+        let kind = OpKind::BeginWriteBack;
+        match self.begin_aside(kind)? {
+            Some(failure @ Failure::Sync(_)) => self.sync_file(handle.file, kind, Some(failure)),
+            _ => Ok(()),
+        }
+    }
+
     fn sync_file(&mut self, number: u32, kind: OpKind, failure: Option<Failure>) -> io::Result<()> {
         let stale = self.profile.growth == Growth::Stale;
         let (file, arena) = (&mut self.state.files[index(number)], &mut self.arena);

@@ -39,11 +39,14 @@ pub enum OpKind {
     Id,
     /// A file was closed.
     Close,
+    /// The disk was told to begin with what was written. It is counted, but it has no number among
+    /// the operations, and traces leave it out.
+    BeginWriteBack,
 }
 
 impl OpKind {
     /// The number of kinds.
-    pub(super) const COUNT: usize = OpKind::Close as usize + 1;
+    pub(super) const COUNT: usize = OpKind::BeginWriteBack as usize + 1;
 
     /// Every kind.
     pub(super) const ALL: [OpKind; OpKind::COUNT] = [
@@ -61,6 +64,7 @@ impl OpKind {
         OpKind::Lock,
         OpKind::Id,
         OpKind::Close,
+        OpKind::BeginWriteBack,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -79,6 +83,7 @@ impl OpKind {
             OpKind::Lock => "lock",
             OpKind::Id => "id",
             OpKind::Close => "close",
+            OpKind::BeginWriteBack => "begin_write_back",
         }
     }
 }
