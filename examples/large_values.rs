@@ -1,5 +1,6 @@
 //! How much memory large values take, and how long: 20 of 10 MB in one transaction, then one of
-//! 64 MiB, put and read whole and piece by piece. Linux tells the peak.
+//! 64 MiB, put and read whole and piece by piece, and moved to where the others were.
+//! Linux tells the peak.
 //!
 //! ```sh
 //! cargo run --release --example large_values /tmp/large.db
@@ -43,6 +44,12 @@ fn run(db: &BTree) -> Result<()> {
     measure("get_reader, 64 MiB", || {
         let mut reader = db.view("b", |txn| txn.get_reader("k"))?;
         while reader.next_piece()?.is_some() {}
+        Ok(())
+    })?;
+    db.exec("b", |txn| (0..20_u32).try_for_each(|number| txn.del(number.to_be_bytes())))?;
+    measure("compact, 64 MiB are moved", || {
+        let done = db.compact(0)?;
+        assert!(done.moved_pages > LEN / 4096, "{done:?}");
         Ok(())
     })
 }

@@ -8,6 +8,7 @@
 use crate::commit::{Bucket, Core, Outcome, Packing, WriteGuard};
 use crate::error::Result;
 use crate::page::{Extent, PageId};
+use crate::pager::PIECE_BYTES;
 use crate::sync::Arc;
 use crate::tree::{Move, PageRead, Repack, SealedSize, Tree, sealed_size};
 use std::collections::VecDeque;
@@ -70,7 +71,7 @@ struct Survey {
 impl Survey {
     /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack, but
     /// for so many pages of overflow runs that stay behind it.
-    fn of(guard: &WriteGuard<'_>, target_pages: u32, slack: u32, kept_runs: u32) -> Survey {
+    fn of(guard: &mut WriteGuard<'_>, target_pages: u32, slack: u32, kept_runs: u32) -> Survey {
         let (extents, page_count) = guard.free_extents();
         let tail = extents.last().filter(|last| last.end() >= page_count);
         let tail = tail.map_or(0, |last| last.pages);
@@ -182,8 +183,8 @@ impl Moving<'_> {
         let mut progress = Progress::default();
         // Others may write meanwhile; a compaction does not chase them for ever.
         for _ in 0..ROUNDS_MIN + self.before / MOVED_PER_COMMIT_MAX * 8 {
-            let guard = self.core.begin()?;
-            let survey = self.survey(&guard, slack);
+            let mut guard = self.core.begin()?;
+            let survey = self.survey(&mut guard, slack);
             let is_little =
                 self.stats.moved_pages == 0 && survey.is_cut && survey.unused <= LEFT_MAX;
             if survey.limit.0 >= survey.page_count || is_little {
@@ -231,7 +232,7 @@ impl Moving<'_> {
         Ok(())
     }
 
-    fn survey(&self, guard: &WriteGuard<'_>, slack: u32) -> Survey {
+    fn survey(&self, guard: &mut WriteGuard<'_>, slack: u32) -> Survey {
         // What filling made the file longer is cut too.
         let grown = self.core.pager.page_count();
         let target = self.target_pages.saturating_add(grown).saturating_sub(self.before);
@@ -245,6 +246,7 @@ impl Moving<'_> {
             let mark = guard.batch().0.mark();
             let mut goal = Move::new(survey.limit, budget);
             goal.moves_runs = self.kept_runs == 0;
+            goal.copied_bytes_min = PIECE_BYTES;
             goal.holes.clone_from(&survey.holes);
             let size = move_buckets(self.core, &mut guard, &mut goal)?;
             let needed = size.runs.iter().sum::<u32>() + size.nodes();
@@ -254,6 +256,7 @@ impl Moving<'_> {
             }
             if needed <= survey.room {
                 let catalog_budget = (survey.room - needed) / 4;
+                guard.copy_moving(survey.limit)?;
                 guard.pack(Packing { limit: survey.limit, catalog_budget });
                 guard.finish(Outcome::Changed)?;
                 return Ok(Round::Moved(goal));
@@ -282,7 +285,7 @@ fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
     let growth_max = (before / GROWN_PART_MAX).max(4 * walk.budget);
     while walk.goes_on() {
         let mut guard = core.begin()?;
-        let Survey { unused, page_count, .. } = Survey::of(&guard, target_pages, 0, 0);
+        let Survey { unused, page_count, .. } = Survey::of(&mut guard, target_pages, 0, 0);
         let is_enough = unused >= u64::from(target_pages);
         if is_enough || page_count.saturating_sub(before) > growth_max {
             break;

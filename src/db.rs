@@ -157,9 +157,9 @@ impl BTree {
     /// entries find some room later. Where they are large, the next insertions split leaves.
     ///
     /// Works beside readers and writers, in commits of a 64th of the file each, and at most 512
-    /// pages or one value. The file is up to a quarter longer meanwhile, or by some 100 pages; and
-    /// it stays longer if a reader holds a state from before: pages that an older state needs
-    /// stay. Call it again when that is gone.
+    /// pages or one value, of which 256 KiB are in memory at a time. The file is up to a quarter
+    /// longer meanwhile, or by some 100 pages; and it stays longer if a reader holds a state from
+    /// before: pages that an older state needs stay. Call it again when that is gone.
     ///
     /// # Errors
     /// Those of [`BTree::exec`].

@@ -311,6 +311,48 @@ fn a_file_that_grew_for_nothing_stays_long_until_it_is_used_or_compacted() {
 }
 
 #[test]
+fn a_compaction_copies_a_large_value_piece_by_piece_and_a_crash_finds_it_whole() {
+    let (memory, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    let value = bytes(1, 700_001);
+    for key in ["first", "between", "k"] {
+        db.exec("b", |txn| txn.put(key, &value)).unwrap();
+    }
+    db.exec("b", |txn| txn.del("first")).unwrap();
+    // The disk is full at first: what was copied so far is free again.
+    watch.hook(|op| match op {
+        Op::Write { len, .. } if (PIECE / 2..PIECE).contains(len) => {
+            Err(ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    assert_eq!(db.compact(0), Err(Error::NoSpace));
+    watch.unhook();
+    assert_holds(&db, "k", &value);
+    let (before, wanted) = (file_len(&memory), value.clone());
+    let snapshots = memory.clone();
+    watch.hook(move |op| {
+        if op.is_change() {
+            let killed = tiny(snapshots.snapshot()).open(NAME).unwrap();
+            assert_holds(&killed, "k", &wanted);
+        }
+        Ok(())
+    });
+    let (all, done) = watch.record(|| db.compact(0));
+    watch.unhook();
+    assert!(done.unwrap().moved_pages > 700_001 / PAGE);
+    let len = |op: &Op| match op {
+        Op::Write { len, .. } | Op::Read { len, .. } => *len,
+        _ => 0,
+    };
+    assert_eq!(all.iter().map(len).max().unwrap(), PIECE, "more than a piece is in memory");
+    assert!(file_len(&memory) < before - 600_000);
+    assert_holds(&db, "k", &value);
+    assert_sound(&db);
+    assert_eq!(db.stats().unwrap().pending_pages, 0);
+}
+
+#[test]
 fn a_write_that_fails_is_told_at_once_and_sticks() {
     let (_, watch) = Watch::memory();
     let db = tiny(watch.clone()).open(NAME).unwrap();

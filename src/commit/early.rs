@@ -10,15 +10,15 @@
 //! nothing refers to it until then; so it needs no barrier of its own. A failed sync in between
 //! may lose it, and poisons the store, so that no such commit follows.
 
-use super::{Core, Writer};
+use super::{Bucket, Core, Writer};
 use crate::error::{Error, Result};
 use crate::node::{Run, run_pages};
 use crate::page::{PageId, RunHash};
-use crate::pager::Pager;
+use crate::pager::{Pager, Pieces};
 use crate::seeded::seeded;
-use crate::space::Reservation;
+use crate::space::{FreeSpace, Reservation};
 use crate::sync::{Arc, Mutex};
-use crate::tree::{EarlyRun, PageRead};
+use crate::tree::{EarlyRun, Large, PageRead};
 use crate::vfs::VfsFile;
 
 /// The length of the file, which the leader and the running transaction may change at once: how
@@ -89,8 +89,12 @@ impl<'a> EarlyWriter<'a> {
                 core.flush.lock().fenced_len = wanted;
             }
         }
+        Ok(EarlyWriter::to(&core.pager, len, pages))
+    }
+
+    fn to(pager: &Pager, len: u32, pages: Reservation) -> EarlyWriter<'_> {
         let hash = RunHash::new(pages.extent().first);
-        Ok(EarlyWriter { pager: &core.pager, len, pages, hash, written: 0 })
+        EarlyWriter { pager, len, pages, hash, written: 0 }
     }
 
     /// Writes the next bytes: whole pages, or the last ones.
@@ -122,5 +126,37 @@ impl<'a> EarlyWriter<'a> {
         }
         let run = Run { len, first: pages.extent().first, checksum: hash.checksum() };
         Ok(Arc::new(EarlyRun { run, _keeper: Box::new(pages) }))
+    }
+}
+
+/// Copies the large values that the open batch moves, piece by piece, to places before a limit.
+///
+/// # Errors
+/// What the storage says; corruption.
+pub(super) fn copy_moving(core: &Core, writer: &mut Writer, limit: PageId) -> Result<()> {
+    let Writer { batch, space, .. } = writer;
+    batch.buckets.values_mut().try_for_each(|bucket| match bucket {
+        Bucket::Live(tree) => tree.copy_moving(&mut |run| copy(&core.pager, space, limit, run)),
+        Bucket::Dropped => Ok(()),
+    })
+}
+
+fn copy(pager: &Pager, space: &mut FreeSpace, limit: PageId, run: Run) -> Result<Large> {
+    if let Some(value) = pager.run_in_flight(run) {
+        return Ok(Large::Here(value));
+    }
+    let Some(pages) = space.reserve_below(run.pages(pager.page_size()), limit) else {
+        let mut value = Vec::new();
+        pager.read_run(run, &mut value)?;
+        return Ok(Large::Here(Arc::from(value)));
+    };
+    let mut writer = EarlyWriter::to(pager, run.len, pages);
+    let (mut pieces, mut piece) = (Pieces::new(run), Vec::new());
+    loop {
+        pager.read_piece(&mut pieces, &mut piece)?;
+        if piece.is_empty() {
+            return writer.finish().map(Large::Early);
+        }
+        writer.push(&piece)?;
     }
 }

@@ -5,9 +5,10 @@
 //! Keeps: txn-ids-increase (a transaction that leaves all as it was makes no commit).
 
 use super::batch::{Batch, Mark};
+use super::early::copy_moving;
 use super::{Core, Packing, Writer};
 use crate::error::{Error, Result};
-use crate::page::Extent;
+use crate::page::{Extent, PageId};
 use crate::sync::MutexGuard;
 use crate::tree::PageRead;
 
@@ -39,8 +40,9 @@ impl<'a> WriteGuard<'a> {
     }
 
     /// The free extents, by address, and the pages of the file.
-    pub(crate) fn free_extents(&self) -> (Vec<Extent>, u32) {
-        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+    pub(crate) fn free_extents(&mut self) -> (Vec<Extent>, u32) {
+        let writer = self.writer();
+        writer.space.take_dropped();
         (writer.space.iter_free().collect(), writer.space.page_count())
     }
 
@@ -54,6 +56,14 @@ impl<'a> WriteGuard<'a> {
     pub(crate) fn pack(&mut self, packing: Packing) {
         let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");
         writer.packing = Some(packing);
+    }
+
+    /// Copies the large values that are moved to places in front of a limit.
+    ///
+    /// # Errors
+    /// What the storage says; corruption.
+    pub(crate) fn copy_moving(&mut self, limit: PageId) -> Result<()> {
+        copy_moving(self.core, self.writer(), limit)
     }
 
     /// Leaves the transaction's changes in the batch, and waits until they are durable, and with

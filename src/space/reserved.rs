@@ -128,6 +128,14 @@ impl FreeSpace {
         Some(self.reserved.add(found))
     }
 
+    /// Sets pages aside that lie side by side in front of a limit, all of them free.
+    pub fn reserve_below(&mut self, pages: u32, limit: PageId) -> Option<Reservation> {
+        self.take_dropped();
+        let found = self.free.find(pages, Placement::Below(limit))?;
+        self.free.remove(found);
+        Some(self.reserved.add(found))
+    }
+
     /// Frees the pages of reservations that were dropped.
     pub fn take_dropped(&mut self) {
         let dropped = std::mem::take(&mut *self.reserved.dropped.lock());

@@ -4,7 +4,7 @@
 //! Must not know: files, or who writes a value's pages.
 //! Keeps: commit-atomic (a value that no tree has any more gives its pages back by itself).
 
-use super::PageRead;
+use super::{Dirty, PageRead, Root, Tree};
 use crate::error::Result;
 use crate::node::Run;
 use crate::sync::Arc;
@@ -31,6 +31,8 @@ pub(crate) enum Large {
     /// In memory, without pages.
     Here(Arc<[u8]>),
     Early(Arc<EarlyRun>),
+    /// In the pages that are given up, until a compaction has copied it.
+    Moving(Run),
 }
 
 impl Large {
@@ -39,6 +41,7 @@ impl Large {
         match self {
             Large::Here(value) => out.extend_from_slice(value),
             Large::Early(early) => pages.read_run(early.run, out)?,
+            Large::Moving(run) => pages.read_run(*run, out)?,
         }
         Ok(())
     }
@@ -47,6 +50,7 @@ impl Large {
         match self {
             Large::Here(value) => Ok(**value == *wanted),
             Large::Early(early) => run_equals(pages, early.run, wanted),
+            Large::Moving(run) => run_equals(pages, *run, wanted),
         }
     }
 }
@@ -59,4 +63,31 @@ pub(super) fn run_equals(pages: &dyn PageRead, run: Run, wanted: &[u8]) -> Resul
     let mut value = Vec::new();
     pages.read_run(run, &mut value)?;
     Ok(value == wanted)
+}
+
+impl Tree {
+    /// Puts copies in place of the values that are still to be moved.
+    ///
+    /// # Errors
+    /// What copying says; the tree is then to be thrown away.
+    pub(crate) fn copy_moving(&mut self, copy: &mut dyn FnMut(Run) -> Result<Large>) -> Result<()> {
+        match &mut self.root {
+            Root::Dirty(dirty) => dirty.copy_moving(copy),
+            Root::Empty | Root::Clean(..) => Ok(()),
+        }
+    }
+}
+
+impl Dirty {
+    fn copy_moving(&mut self, copy: &mut dyn FnMut(Run) -> Result<Large>) -> Result<()> {
+        if self.kids().is_empty() && self.values().is_empty() {
+            return Ok(());
+        }
+        for (_, value) in self.values_mut() {
+            if let Large::Moving(run) = value {
+                *value = copy(*run)?;
+            }
+        }
+        self.kids_mut().iter_mut().flatten().try_for_each(|kid| kid.copy_moving(copy))
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Move {
     pub(crate) holes: Vec<u32>,
     /// Whether overflow runs are moved too.
     pub(crate) moves_runs: bool,
+    /// Values of so many bytes are not read: they are copied when all that moves is known.
+    pub(crate) copied_bytes_min: usize,
     /// Pages that were made dirty because they lie behind the limit.
     pub(crate) moved: u32,
     /// Pages that lie behind the limit and stay.
@@ -35,7 +37,17 @@ impl Move {
     /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages.
     pub(crate) fn new(limit: PageId, budget: u32) -> Move {
         let (holes, branches) = (Vec::new(), BTreeSet::new());
-        Move { limit, budget, holes, moves_runs: true, moved: 0, remaining: 0, branches }
+        let copied_bytes_min = usize::MAX;
+        Move {
+            limit,
+            budget,
+            holes,
+            moves_runs: true,
+            copied_bytes_min,
+            moved: 0,
+            remaining: 0,
+            branches,
+        }
     }
 
     fn takes(&mut self, extent: Extent) -> bool {
@@ -148,7 +160,7 @@ impl Edit<'_> {
         Ok(is_changed)
     }
 
-    /// Reads the runs of a leaf that are to be moved, so that they get new places.
+    /// Takes the runs of a leaf that are to be moved from their places, so that they get new ones.
     fn relocate_runs(&mut self, leaf: &mut Dirty, goal: &mut Move) -> Result<bool> {
         let page_size = self.pages.page_size();
         let mut is_changed = false;
@@ -156,26 +168,31 @@ impl Edit<'_> {
             let Value::Overflow(run) = leaf.node().value(at) else { continue };
             let extent = Extent { first: run.first, pages: run.pages(page_size) };
             if goal.takes(extent) {
-                self.unplace(leaf, at, run)?;
+                let is_copied = run.len as usize >= goal.copied_bytes_min;
+                let value = if is_copied { Large::Moving(run) } else { self.read_large(run)? };
+                self.unplace(leaf, at, run, value);
                 is_changed = true;
             }
         }
         Ok(is_changed)
     }
 
-    fn unplace(&mut self, leaf: &mut Dirty, at: usize, run: Run) -> Result<()> {
+    fn read_large(&self, run: Run) -> Result<Large> {
         let mut value = Vec::new();
         self.pages.read_run(run, &mut value)?;
+        Ok(Large::Here(Arc::from(value)))
+    }
+
+    fn unplace(&mut self, leaf: &mut Dirty, at: usize, run: Run, value: Large) {
         let handle = *self.next_handle;
         *self.next_handle += 1;
-        leaf.values_mut().push((handle, Large::Here(Arc::from(value))));
+        leaf.values_mut().push((handle, value));
         let encoded = Encoded::new(Value::Unplaced { len: run.len, handle });
         NodeMut::new(&mut leaf.bytes).retag_payload(at, encoded.payload());
         if seeded!(CompactionLosesRun) {
-            return Ok(());
+            return;
         }
         let extent = Extent { first: run.first, pages: run.pages(self.pages.page_size()) };
         self.freed.push(super::Freed { extent, birth: TxnId(0) });
-        Ok(())
     }
 }

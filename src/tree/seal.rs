@@ -43,7 +43,7 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
     }
     for (_, len, handle) in unplaced(dirty) {
         match dirty.value(handle) {
-            Large::Here(_) => size.runs.push(run_pages(len, page_size)),
+            Large::Here(_) | Large::Moving(_) => size.runs.push(run_pages(len, page_size)),
             Large::Early(early) => size.early.push(Arc::clone(early)),
         }
     }
@@ -155,6 +155,7 @@ impl<'a> Sealer<'a> {
         for (at, len, handle) in values {
             let run = match leaf.value(handle) {
                 Large::Early(early) => early.run,
+                Large::Moving(_) => unreachable!("a compaction copies what it moves"),
                 Large::Here(value) => {
                     let value = Arc::clone(value);
                     let extent = self.runs.next().expect("a place for every value was asked for");

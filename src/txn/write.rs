@@ -360,7 +360,9 @@ impl<'t> Txn<'t> {
         let work = self.work()?;
         let stored = self.sticky.note(work.tree.stored(&self.core.pager, key))?;
         Ok(match stored {
-            Stored::Run(run) => ValueReader::of_run(run, self.hold()),
+            Stored::Run(run) | Stored::Large(Large::Moving(run)) => {
+                ValueReader::of_run(run, self.hold())
+            }
             Stored::Inline(value) | Stored::Large(Large::Here(value)) => {
                 ValueReader::in_memory(value, self.hold())
             }
