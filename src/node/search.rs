@@ -138,6 +138,25 @@ impl<'a> Node<'a> {
         Err(low)
     }
 
+    /// Whether the last key of this page is below the first of another. An empty page has none that
+    /// is not.
+    pub(crate) fn is_below(self, other: Node<'_>) -> bool {
+        let (Some(last), true) = (self.count().checked_sub(1), other.count() > 0) else {
+            return true;
+        };
+        // Prefix and head of a key as a rule tell, without a look at its cell.
+        let head = |node: Node<'_>, at: usize| {
+            u32::from_le_bytes(node.heads(Layout::of(node.bytes))[at]).to_be_bytes()
+        };
+        let (head, other_head) = (head(self, last), head(other, 0));
+        let begin = self.prefix().iter().chain(&head);
+        let mut pairs = begin.zip(other.prefix().iter().chain(&other_head));
+        match pairs.find(|(byte, other)| byte != other) {
+            Some((byte, other)) => byte < other,
+            None => self.key(last) < other.key(0),
+        }
+    }
+
     /// The child of a branch whose keys include `key`.
     pub(crate) fn child_for(self, key: &[u8]) -> usize {
         self.child_for_in(Layout::of(self.bytes), key)

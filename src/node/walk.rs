@@ -126,10 +126,6 @@ impl Walk {
         self.leaf = None;
     }
 
-    pub(crate) fn leaf(&self) -> Option<&Leaf> {
-        self.leaf.as_ref()
-    }
-
     pub(crate) fn node(&self) -> Option<Node<'_>> {
         self.leaf.as_ref().map(|leaf| Node::new(leaf.bytes()))
     }

@@ -32,8 +32,6 @@ pub(crate) struct Cursor {
     state: State,
     /// A value that is too large for a leaf.
     value: Vec<u8>,
-    /// The key at the edge of the leaf that was left last.
-    edge: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -95,7 +93,6 @@ impl Cursor {
             next: None,
             state: State::Fresh,
             value: Vec::new(),
-            edge: Vec::new(),
         }
     }
 
@@ -342,7 +339,9 @@ impl Cursor {
             return Ok(());
         }
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
-        self.descend_from(pages, root, target)
+        let leaf = self.leaf_below(pages, root, target)?;
+        self.stand(leaf, target);
+        Ok(())
     }
 
     /// Takes the place of a key in the leaf to which it belongs; `next` is the leaf behind it.
@@ -361,20 +360,20 @@ impl Cursor {
         }
     }
 
-    fn descend_from(
+    /// Goes down to a leaf.
+    fn leaf_below(
         &mut self,
         pages: &dyn PageRead,
         mut held: Held,
         target: Target<'_>,
-    ) -> Result<()> {
+    ) -> Result<Held> {
         while !held.node().is_leaf() {
             let at = target.choose(held.node());
             let child = held.child(pages, at, self.tree.txn)?;
             self.path.push(Step { held, at });
             held = child;
         }
-        self.stand(held, target);
-        Ok(())
+        Ok(held)
     }
 
     /// Takes a place in a leaf.
@@ -436,9 +435,9 @@ impl Cursor {
         let target = if way == Way::Forward { Target::First } else { Target::Last };
         if let Some(At { child, expected }) = self.next.take().filter(|_| way == Way::Forward) {
             let leaf = Held::Clean(pages.read_node(child, expected)?);
-            self.note_edge(way);
+            self.check_order(&leaf, way)?;
             self.stand(leaf, target);
-            return self.check_order(way).map(|()| true);
+            return Ok(true);
         }
         self.find_path(pages)?;
         let Some(up) = self.path.iter().rposition(has_neighbour) else { return Ok(false) };
@@ -447,9 +446,9 @@ impl Cursor {
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
         self.ask_for_next(pages, way);
-        self.note_edge(way);
-        self.descend_from(pages, child, target)?;
-        self.check_order(way)?;
+        let leaf = self.leaf_below(pages, child, target)?;
+        self.check_order(&leaf, way)?;
+        self.stand(leaf, target);
         Ok(true)
     }
 
@@ -462,33 +461,20 @@ impl Cursor {
         }
     }
 
-    /// Notes the key at the leaf's edge that is crossed.
-    fn note_edge(&mut self, way: Way) {
-        let count = self.walk.node().map_or(0, Node::count);
-        self.edge.clear();
-        if count > 0 {
-            self.walk.show(if way == Way::Forward { count - 1 } else { 0 });
-            self.edge.extend_from_slice(self.walk.key());
-        }
-    }
-
-    /// Checks that keys ascend from leaf to leaf. A page that is in a tree many times would
-    /// otherwise be met once for each path that leads to it.
-    fn check_order(&mut self, way: Way) -> Result<()> {
-        let count = self.walk.node().map_or(0, Node::count);
-        let is_ordered = count > 0 && {
-            self.walk.show(if way == Way::Forward { 0 } else { count - 1 });
-            match way {
-                Way::Forward => self.edge.as_slice() < self.walk.key(),
-                Way::Backward => self.walk.key() < self.edge.as_slice(),
-            }
+    /// Checks that keys ascend from the leaf in which the cursor stands to a neighbour of it. A
+    /// page that is in a tree many times would otherwise be met once for each path to it.
+    fn check_order(&self, leaf: &Held, way: Way) -> Result<()> {
+        let Some(left) = self.walk.node() else { return Ok(()) };
+        let (low, high) = match way {
+            Way::Forward => (left, leaf.node()),
+            Way::Backward => (leaf.node(), left),
         };
-        if is_ordered {
+        if leaf.node().count() > 0 && low.is_below(high) {
             return Ok(());
         }
-        let page = match self.walk.leaf() {
-            Some(Leaf::Sealed(page)) => Some(page.id().0),
-            _ => None,
+        let page = match leaf {
+            Held::Clean(page) => Some(page.id().0),
+            Held::Dirty(_) => None,
         };
         let expected = "keys that ascend from leaf to leaf";
         Err(Error::corruption(page, Invariant::SortedKeys, expected, "others"))

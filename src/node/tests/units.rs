@@ -205,3 +205,38 @@ fn two_pages_merge_into_the_page_that_the_same_entries_build() {
     assert_eq!(dissect(&alone).keys.len(), 4);
     assert_eq!(dissect(&merged).keys, dissect(&direct.page).keys);
 }
+
+#[test]
+fn a_page_is_below_another_whose_first_key_is_above_its_last() {
+    let keys: [&[u8]; 12] = [
+        b"a",
+        b"a\0",
+        b"a\0\0\0\0b",
+        b"aa",
+        b"aaaa",
+        b"aaaaa",
+        b"aaaaaaaab",
+        b"aaaaaaaac",
+        b"ab\0\0\0\0\0",
+        b"ab\xff",
+        b"b",
+        b"\xff\xff\xff\xff\xff\xff",
+    ];
+    // Alone in its page a key is the prefix of it; beside another it has a head.
+    let pages = |at: usize| {
+        let pair =
+            |other: &[u8]| leaf_of(&[(keys[at].min(other), b""), (keys[at].max(other), b"")]);
+        [leaf_of(&[(keys[at], b"")]), pair(&[keys[at], b"~"].concat()), pair(b"\0")]
+    };
+    let edges = |page: &Twin| {
+        let node = Node::new(&page.page);
+        (node.key(0), node.key(node.count() - 1))
+    };
+    let pages: Vec<Twin> = (0..keys.len()).flat_map(pages).collect();
+    for (page, other) in pages.iter().flat_map(|page| pages.iter().map(move |other| (page, other)))
+    {
+        let (last, first) = (edges(page).1, edges(other).0);
+        let is_below = Node::new(&page.page).is_below(Node::new(&other.page));
+        assert_eq!(is_below, last < first, "{last:?} {first:?}");
+    }
+}
