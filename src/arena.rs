@@ -21,7 +21,7 @@ mod empties;
 mod lines;
 
 pub(crate) use empties::Empties;
-pub(crate) use lines::{CAN_ASK, LINE_BYTES, prefetch_bytes, prefetch_value};
+pub(crate) use lines::{CAN_ASK, LINE_BYTES, Lines, prefetch_bytes, prefetch_value};
 
 use lines::prefetch_lines;
 

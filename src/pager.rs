@@ -4,13 +4,13 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
-use crate::arena::{LINE_BYTES, Peeked};
+use crate::arena::{Lines, Peeked};
 use crate::buffer::Buffer;
 use crate::cache::{Cache, Cue, Look, Recalled};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
-use crate::node::{Node, Run, check_node};
+use crate::node::{Begun, Node, Run, check_node};
 use crate::page::{
     ChildRef, Extent, Page, PageId, RunHash, TxnId, check_bytes, run_checksum, seal_bytes,
 };
@@ -331,9 +331,9 @@ pub(crate) struct Sight<'a> {
 impl Sight<'_> {
     /// As [`PageRead::leaf_at_hand`].
     #[inline(always)]
-    pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
-        let (leaf, next) = look_for_leaf(root, self, key)?;
-        Some((self.look.keep(leaf), next))
+    pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {
+        let (leaf, begun, next) = look_for_leaf(root, self, key)?;
+        Some((self.look.keep(leaf), begun, next))
     }
 }
 
@@ -345,6 +345,11 @@ impl<'a> PageLook<'a> for Sight<'a> {
     fn prefetch(&self, id: PageId, level: u8) {
         let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
         self.look.prefetch(id, lines);
+    }
+
+    #[inline(always)]
+    fn has_long_entries(&self) -> bool {
+        self.leaf_lines <= HINTED_LEAF_LINES
     }
 
     #[inline(always)]
@@ -435,7 +440,7 @@ impl PageRead for Pager {
         }
     }
 
-    fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Option<At>)> {
+    fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {
         let seat = self.slots.visit()?;
         self.look_from(&seat)?.leaf_for(root, key)
     }
@@ -444,8 +449,8 @@ impl PageRead for Pager {
         self.cache.frames() / HELD_PART
     }
 
-    fn prefetch(&self, id: PageId) {
-        self.cache.prefetch(id, self.page_size / LINE_BYTES);
+    fn lines(&self, id: PageId) -> Option<Lines> {
+        self.cache.lines(id)
     }
 
     fn prefetch_search(&self, leaf: ChildRef) {

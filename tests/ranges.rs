@@ -259,6 +259,27 @@ fn swap(random: &mut Random, txn: &mut Txn<'_>, map: &mut Map, (key, new): Entry
 }
 
 #[test]
+fn seeks_among_leaves_of_few_long_entries_go_on_as_in_a_map() {
+    let mut random = Random::new(7);
+    let len = |random: &mut Random| [10, 400, 900, 1300][random.below(4)];
+    let entry = |random: &mut Random| (key(random), vec![b'v'; len(random)]);
+    let map: Map = (0..600).map(|_| entry(&mut random)).collect();
+    let db = store((4096, 1 << 12));
+    db.exec("b", |txn| map.iter().try_for_each(|(key, value)| txn.put(key, value))).unwrap();
+    db.view("b", |txn| {
+        for from in map.keys().cloned().chain((0..300).map(|_| key(&mut random))) {
+            let mut iter = txn.iter_from(&from)?;
+            let wanted = map.range(from.clone()..).take(12);
+            for (key, value) in wanted {
+                assert_eq!(iter.next_entry()?, Some((&**key, &**value)), "from {from:?}");
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn changes_answer_as_those_of_a_map_and_ranges_keep_what_they_were_made_on() {
     for setting in SETTINGS {
         for seed in 0..SEEDS {

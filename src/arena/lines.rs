@@ -1,6 +1,9 @@
 //! Lines of memory that are asked for before they are wanted (part of arena, layer L2).
 //!
-//! Owns: how many lines are asked for at once. Must not know: what lies there.
+//! Owns: how many lines are asked for at once, and [`Lines`] that are asked for by and by.
+//! Must not know: what lies there.
+
+use super::Arena;
 
 /// Frames begin at multiples of it.
 pub(crate) const LINE_BYTES: usize = 64;
@@ -35,6 +38,51 @@ pub(super) fn prefetch_lines(first: *const u8, lines: usize) {
         ask(24);
     }
     (28..lines).step_by(4).for_each(ask);
+}
+
+/// Lines that may be asked for later, one by one, whatever is there by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines {
+    first: usize,
+    /// A power of two, if they are those of a page.
+    count: usize,
+}
+
+impl Lines {
+    /// Those of some bytes.
+    #[inline(always)]
+    pub(crate) fn of(bytes: &[u8]) -> Lines {
+        Lines::at(bytes.as_ptr(), bytes.len() / LINE_BYTES)
+    }
+
+    #[inline(always)]
+    fn at(first: *const u8, count: usize) -> Lines {
+        Lines { first: first.addr(), count }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+
+    /// Asks for all of them.
+    pub(crate) fn ask(self) {
+        prefetch_lines(std::ptr::without_provenance(self.first), self.count);
+    }
+
+    /// Asks for one of them; behind the last follows the first.
+    #[inline(always)]
+    pub(crate) fn ask_for(self, line: usize) {
+        let line = line & self.count.wrapping_sub(1);
+        prefetch_line(std::ptr::without_provenance(self.first + line * LINE_BYTES));
+    }
+}
+
+impl Arena {
+    /// The lines of a frame, without the last: as many as a page has.
+    pub(crate) fn lines(&self, frame: u32) -> Lines {
+        Lines::at(self.at(frame).as_ptr(), self.page_size / LINE_BYTES)
+    }
 }
 
 /// Asks for the first lines of some bytes, before they are wanted.

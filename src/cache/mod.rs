@@ -14,7 +14,9 @@ mod hints;
 
 pub(crate) use hints::{Cue, Recalled};
 
-use crate::arena::{Arena, Empties, Empty, Looking, Peeked, Pin, Retired, frame_bytes, line_of};
+use crate::arena::{
+    Arena, Empties, Empty, Lines, Looking, Peeked, Pin, Retired, frame_bytes, line_of,
+};
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
@@ -157,6 +159,11 @@ impl Cache {
         if self.arena.frames() > 0 {
             self.arena.prefetch(self.home(id), lines);
         }
+    }
+
+    /// The lines in which a page lies, if it lies where it should.
+    pub(crate) fn lines(&self, id: PageId) -> Option<Lines> {
+        (self.arena.frames() > 0).then(|| self.arena.lines(self.home(id)))
     }
 
     /// The page to which a parent refers, if it is here.

@@ -22,7 +22,7 @@ pub(crate) use build::{
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
-pub(crate) use search::{Tie, Touch};
+pub(crate) use search::{Begun, Tie, Touch};
 pub(crate) use walk::{Leaf, Walk, Way};
 
 use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};
@@ -236,6 +236,7 @@ impl<'a> Node<'a> {
     }
 
     /// Asks for where the cells of some slots begin, before they are wanted.
+    #[inline(always)]
     pub(crate) fn prefetch_cells(self, slots: Range<usize>) {
         let layout = Layout::of(self.bytes);
         // More than one line is touched only where cells are longer than that.

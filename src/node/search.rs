@@ -34,6 +34,15 @@ impl Tie {
     }
 }
 
+/// A search that has looked at heads only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// The first slot whose key may be the key or above it.
+    pub(crate) slot: usize,
+    /// Its head is that of the key.
+    is_tied: bool,
+}
+
 /// Where the heads of a page say that a key is.
 #[derive(Clone, Copy)]
 enum Rank<'k> {
@@ -50,14 +59,35 @@ impl<'a> Node<'a> {
         self.search_in(Layout::of(self.bytes), key)
     }
 
-    /// The same for who walks on from there: asks for the next cells, which lie anywhere in a leaf,
-    /// before the key is compared with the first of them.
-    pub(crate) fn search_ahead(self, key: &[u8]) -> Result<usize, usize> {
+    /// Begins a search for who walks on from there: asks for the next cells, which lie anywhere in
+    /// a leaf, before the key is compared with the first of them.
+    // Inlined into another crate, it would call what is inlined here.
+    #[inline(never)]
+    pub(crate) fn begin_search(self, key: &[u8]) -> Begun {
         let layout = Layout::of(self.bytes);
-        let rank = self.rank(layout, key);
-        let (Rank::Tied(first, _) | Rank::Between(first)) = rank;
-        self.prefetch_cells(first..layout.count.min(first + AHEAD));
-        self.settle(layout, rank)
+        let begun = match self.rank(layout, key) {
+            Rank::Tied(slot, _) => Begun { slot, is_tied: true },
+            Rank::Between(slot) => Begun { slot, is_tied: false },
+        };
+        self.prefetch_cells(begun.slot..layout.count.min(begun.slot + AHEAD));
+        begun
+    }
+
+    /// The first slot whose key is not below `key`, with which the search was begun.
+    #[inline]
+    pub(crate) fn end_search(self, begun: Begun, key: &[u8]) -> usize {
+        if !begun.is_tied {
+            return begun.slot;
+        }
+        let layout = Layout::of(self.bytes);
+        let rank = Rank::Tied(begun.slot, &key[layout.prefix..]);
+        self.settle(layout, rank).unwrap_or_else(|slot| slot)
+    }
+
+    /// Asks for as many of this leaf's first cells as a search asks for beyond a leaf in front of
+    /// it, where so many are left.
+    pub(crate) fn prefetch_behind(self, left: usize) {
+        self.prefetch_cells(0..self.count().min(AHEAD.saturating_sub(left)));
     }
 
     #[inline]
@@ -138,7 +168,7 @@ impl<'a> Node<'a> {
         Err(low)
     }
 
-    /// Whether the last key of this page is below the first of another. An empty page has none that
+    /// Whether the last key of this page is below the first of another; an empty page has none that
     /// is not.
     pub(crate) fn is_below(self, other: Node<'_>) -> bool {
         let (Some(last), true) = (self.count().checked_sub(1), other.count() > 0) else {

@@ -10,6 +10,7 @@
 //! arrays of a leaf were found to lie in it when it was entered.
 
 use super::{Layout, Node, Value};
+use crate::arena::Lines;
 use crate::buffer::Buffer;
 use crate::format::{HEAD_LEN, LEAF_CELL_HEADER, OFFSET_LEN, PAGE_SIZE_MAX, VALUE_UNPLACED};
 use crate::page::{Page, get_u32};
@@ -65,6 +66,8 @@ pub(crate) struct Walk {
     key: Vec<u8>,
     key_len: usize,
     prefix: usize,
+    /// What the steps ask for: lines of another leaf, or of this one.
+    along: Lines,
 }
 
 // SAFETY: what `bytes` points to belongs to `leaf`, which may go to another thread.
@@ -98,6 +101,7 @@ impl Default for Walk {
             key: Vec::new(),
             key_len: 0,
             prefix: 0,
+            along: Lines::of(&[]),
         }
     }
 }
@@ -116,7 +120,13 @@ impl Walk {
         (self.prefix, self.key_len) = (prefix.len(), 0);
         (self.heads, self.offsets) = (layout.heads, layout.offsets);
         self.bytes = NonNull::from(self.leaf.insert(leaf).bytes());
+        self.along = Lines::of(self.bytes());
         self.high = layout.count;
+    }
+
+    /// Has the steps through this leaf ask for lines, each for one.
+    pub(crate) fn ask_along(&mut self, lines: Lines) {
+        self.along = lines;
     }
 
     /// Goes nowhere.
@@ -156,11 +166,6 @@ impl Walk {
     /// Behind the last slot that is walked over.
     pub(crate) fn high(&self) -> usize {
         self.high
-    }
-
-    /// Slots from the place to the bound behind it.
-    pub(crate) fn left(&self) -> usize {
-        self.high - self.at
     }
 
     /// The slot that a step goes over, and the place behind it.
@@ -211,6 +216,7 @@ impl Walk {
         let out = unsafe { key.get_unchecked_mut(self.prefix..self.prefix + ROOM) };
         out[..HEAD_LEN].copy_from_slice(&plain.head);
         out[HEAD_LEN..].copy_from_slice(&step[LEAF_CELL_HEADER..]);
+        self.along.ask_for(plain.to);
         self.at = plain.to;
         self.key_len = self.prefix + plain.key_len.min(ROOM);
         // SAFETY: as above, since the key is no longer than that.

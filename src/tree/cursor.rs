@@ -5,9 +5,10 @@
 //! leaf).
 
 use super::{At, Dirty, Expected, Held, PageRead, Root, Tree};
+use crate::arena::Lines;
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
-use crate::node::{Leaf, Node, Value, Walk, Way};
+use crate::node::{Begun, Leaf, Node, Value, Walk, Way};
 use crate::page::Page;
 use crate::seeded::seeded;
 
@@ -58,16 +59,13 @@ enum Target<'k> {
     Key(&'k [u8]),
 }
 
-/// With fewer entries left in a leaf, the next one is asked for when a seek ends there.
-const NEAR: usize = 16;
-
 impl Target<'_> {
     fn choose(self, node: Node<'_>) -> usize {
         // A branch's last child and the place behind a leaf's last entry have the same number.
         match self {
             Target::First => 0,
             Target::Last => node.count(),
-            Target::Key(key) if node.is_leaf() => node.search_ahead(key).unwrap_or_else(|at| at),
+            Target::Key(key) if node.is_leaf() => node.end_search(node.begin_search(key), key),
             Target::Key(key) => node.child_for(key),
         }
     }
@@ -333,9 +331,9 @@ impl Cursor {
         if let Target::Key(key) = target
             && let Root::Clean(child, level) = self.tree.root
             && let expected = (Expected { level, txn_max: self.tree.txn })
-            && let Some((leaf, next)) = pages.leaf_at_hand(At { child, expected }, key)
+            && let Some((leaf, begun, next)) = pages.leaf_at_hand(At { child, expected }, key)
         {
-            self.stand_in(pages, leaf, next, key);
+            self.stand_in(leaf, begun, next, key);
             return Ok(());
         }
         let Some(root) = self.tree.held_root(pages)? else { return Ok(()) };
@@ -344,20 +342,15 @@ impl Cursor {
         Ok(())
     }
 
-    /// Takes the place of a key in the leaf to which it belongs; `next` is the leaf behind it.
-    pub(crate) fn stand_in(
-        &mut self,
-        pages: &(impl PageRead + ?Sized),
-        leaf: Page,
-        next: Option<At>,
-        key: &[u8],
-    ) {
-        self.state = State::Placed;
-        self.stand(Held::Clean(leaf), Target::Key(key));
+    /// Takes the place of a key in the leaf to which it belongs, where its search was begun; `next`
+    /// is the leaf behind it.
+    pub(crate) fn stand_in(&mut self, leaf: Page, begun: Begun, next: Option<At>, key: &[u8]) {
+        (self.state, self.dirty) = (State::Placed, None);
+        self.walk.enter(Leaf::Sealed(leaf));
+        let at = self.walk.node().map_or(0, |node| node.end_search(begun, key));
+        self.walk.place(at);
+        self.bound();
         self.next = next;
-        if let Some(next) = next.filter(|_| self.walk.left() < NEAR) {
-            pages.prefetch_search(next.child);
-        }
     }
 
     /// Goes down to a leaf.
@@ -445,20 +438,29 @@ impl Cursor {
         let step = &mut self.path[up];
         step.at = if way == Way::Forward { step.at + 1 } else { step.at - 1 };
         let child = step.held.child(pages, step.at, self.tree.txn)?;
-        self.ask_for_next(pages, way);
+        let along = self.ask_for_next(pages, way);
         let leaf = self.leaf_below(pages, child, target)?;
         self.check_order(&leaf, way)?;
         self.stand(leaf, target);
+        if let Some(lines) = along {
+            self.walk.ask_along(lines);
+        }
         Ok(true)
     }
 
-    /// Has the leaf after the next fetched into the processor's cache meanwhile.
-    fn ask_for_next(&self, pages: &dyn PageRead, way: Way) {
-        let Some(Step { held, at }) = self.path.last() else { return };
+    /// Has the leaf after the next fetched into the processor's cache meanwhile. Where leaves have
+    /// many entries, the steps over those of the next one are to do it: asking for all lines at
+    /// once waits for most of them.
+    fn ask_for_next(&self, pages: &dyn PageRead, way: Way) -> Option<Lines> {
+        let Step { held, at } = self.path.last()?;
         let next = if way == Way::Forward { Some(at + 1) } else { at.checked_sub(1) };
-        if let Some(next) = next.filter(|&next| next < held.node().children()) {
-            held.prefetch_child(pages, next);
+        let next = next.filter(|&next| next < held.node().children())?;
+        let lines = held.lines_of_child(pages, next)?;
+        if self.walk.high() >= lines.count() {
+            return Some(lines);
         }
+        lines.ask();
+        None
     }
 
     /// Checks that keys ascend from the leaf in which the cursor stands to a neighbour of it. A

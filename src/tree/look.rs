@@ -8,7 +8,7 @@
 use super::Expected;
 use crate::arena::Peeked;
 use crate::format::HEADER_TXN;
-use crate::node::{Node, Tie, Touch, Value};
+use crate::node::{Begun, Node, Tie, Touch, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
@@ -17,6 +17,9 @@ pub(crate) const GROUP: usize = 16;
 
 /// The level of the branch before whose search hints are looked at.
 const RECALLED_AT: u8 = 1;
+
+/// With fewer entries left in a leaf, a search is about the next one too.
+const NEAR: usize = 16;
 
 /// Pages at hand.
 pub(crate) trait PageLook<'a> {
@@ -36,6 +39,9 @@ pub(crate) trait PageLook<'a> {
 
     /// Asks for what a search touches of a page that will be wanted, at this level.
     fn prefetch(&self, id: PageId, level: u8);
+
+    /// Whether entries are so long that leaves have few of them.
+    fn has_long_entries(&self) -> bool;
 
     /// The page to which its parent refers, if it is at hand.
     fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
@@ -71,6 +77,20 @@ impl At {
     #[inline]
     fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
         pages.prefetch(self.child.id, self.expected.level);
+    }
+
+    /// Asks for what a walk touches first of a leaf, which comes from the one in front of it, where
+    /// so many entries are left.
+    #[inline(always)]
+    fn prefetch_behind<'a>(self, pages: &impl PageLook<'a>, left: usize) {
+        if left >= NEAR {
+            return;
+        }
+        if !pages.has_long_entries() {
+            self.prefetch(pages);
+        } else if let Some((page, _)) = self.peek(pages) {
+            Node::new(page.bytes).prefetch_behind(left);
+        }
     }
 
     /// The page, if it is at hand and what its parent says.
@@ -142,26 +162,37 @@ pub(crate) fn look<'l, 'a>(
     }
 }
 
-/// The leaf to which a key belongs, from a root on, and the one behind it, if they have the same
-/// parent. `None` where a page is not at hand.
+/// The leaf to which a key belongs, from a root on, the search for it there, and the leaf behind,
+/// if they have the same parent. `None` where a page is not at hand.
+///
+/// Who walks on from there waits for a leaf, then for its cells. The leaf behind and its cells are
+/// asked for meanwhile, where the walk is likely to come there.
 #[inline(always)]
 pub(crate) fn look_for_leaf<'l, 'a>(
     root: At,
     pages: &'l impl PageLook<'a>,
     key: &[u8],
-) -> Option<(Peeked<'l, 'a>, Option<At>)> {
-    let (mut at, mut next) = (root, None);
+) -> Option<(Peeked<'l, 'a>, Begun, Option<At>)> {
+    let (mut at, mut next) = (root, None::<At>);
     loop {
-        at.prefetch(pages);
         let (page, found) = at.peek(pages)?;
         let node = Node::new(page.bytes);
         if node.is_leaf() {
-            return Some((page, next));
+            let begun = node.begin_search(key);
+            if let Some(next) = next {
+                next.prefetch_behind(pages, node.count() - begun.slot);
+            }
+            return Some((page, begun, next));
         }
         let child = node.child_for(key);
         at = At::below(node.child(child), found);
+        at.prefetch(pages);
         let behind = (child + 1 < node.children()).then(|| node.child(child + 1));
         next = behind.map(|child| At::below(child, found));
+        if let Some(next) = next.filter(|next| next.expected.level == 0 && pages.has_long_entries())
+        {
+            next.prefetch(pages);
+        }
     }
 }
 

@@ -34,12 +34,12 @@ pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};
 pub(crate) use together::TOGETHER;
 pub(crate) use way::Condition;
 
-use crate::arena::prefetch_bytes;
+use crate::arena::{Lines, prefetch_bytes};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
-use crate::node::{Node, Run, Value, run_pages};
+use crate::node::{Begun, Node, Run, Value, run_pages};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, get_u64};
 use crate::seeded::seeded;
 use crate::sync::Arc;
@@ -70,9 +70,8 @@ pub(crate) trait PageRead {
     /// Pages with these ids will not be written as they were sealed.
     fn forget(&self, _ids: &[PageId]) {}
 
-    /// The leaf below `root` to which a key belongs, if every page on the way is at hand, and the
-    /// leaf behind it, if they have the same parent.
-    fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<(Page, Option<At>)> {
+    /// What [`look_for_leaf`] finds, where pages can be looked at.
+    fn leaf_at_hand(&self, _root: At, _key: &[u8]) -> Option<(Page, Begun, Option<At>)> {
         None
     }
 
@@ -81,10 +80,12 @@ pub(crate) trait PageRead {
         usize::MAX
     }
 
-    /// A hint that a page will be wanted soon.
-    fn prefetch(&self, _id: PageId) {}
+    /// Where a page lies that will be wanted soon, if that is known.
+    fn lines(&self, _id: PageId) -> Option<Lines> {
+        None
+    }
 
-    /// A hint that a leaf will be searched soon, and hardly all of it read.
+    /// A hint that a leaf will be searched soon.
     fn prefetch_search(&self, _leaf: ChildRef) {}
 }
 
@@ -249,14 +250,14 @@ impl Held {
         }
     }
 
-    /// A hint that child `at` will be wanted soon.
-    fn prefetch_child(&self, pages: &dyn PageRead, at: usize) {
+    /// Where child `at` lies, if that is known.
+    fn lines_of_child(&self, pages: &dyn PageRead, at: usize) -> Option<Lines> {
         if let Held::Dirty(dirty) = self
             && let Some(kid) = &dirty.kids()[at]
         {
-            return prefetch_bytes(kid.bytes.source(), usize::MAX);
+            return Some(Lines::of(kid.bytes.source()));
         }
-        pages.prefetch(self.node().child(at).id);
+        pages.lines(self.node().child(at).id)
     }
 
     /// Reads child `at`; `base` bounds the age of what a dirty page points to.

@@ -5,7 +5,7 @@
 //! Keeps: parent-holds-checksum (a child is sealed before its parent), committed-pages-immutable.
 
 use super::{Dirty, EarlyRun, Large, PageRead, Root, Tree};
-use crate::arena::prefetch_bytes;
+use crate::arena::{Lines, prefetch_bytes};
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, run_checksum};
@@ -146,7 +146,8 @@ impl<'a> Sealer<'a> {
     fn prefetch(&self, next: &Dirty) {
         prefetch_bytes(next.bytes.source(), usize::MAX);
         let place = self.taken[usize::from(next.level())] + 1;
-        self.nodes.get(place).into_iter().for_each(|&id| self.store.prefetch(id));
+        let lines = self.nodes.get(place).and_then(|&id| self.store.lines(id));
+        lines.into_iter().for_each(Lines::ask);
     }
 
     fn place_values(&mut self, leaf: &mut Dirty) {

@@ -6,6 +6,7 @@
 use super::{FirstFault, ReadOnlyTxn, Sticky, Txn};
 use crate::commit::Core;
 use crate::error::{Error, Result};
+use crate::node::Begun;
 use crate::page::{Page, TxnId};
 use crate::seeded::seeded;
 use crate::sync::{Arc, OnceLock};
@@ -159,10 +160,10 @@ impl Iter {
         self.hold.first.note(moved)
     }
 
-    /// The cursor in front of a key in the leaf to which that belongs.
+    /// The cursor in front of a key in the leaf to which that belongs, where its search was begun.
     #[inline(always)]
-    pub(super) fn stand_in(&mut self, leaf: Page, next: Option<At>, key: &[u8]) {
-        self.cursor.stand_in(&self.hold.core.pager, leaf, next, key);
+    pub(super) fn stand_in(&mut self, leaf: Page, begun: Begun, next: Option<At>, key: &[u8]) {
+        self.cursor.stand_in(leaf, begun, next, key);
     }
 
     /// The error that ended the cursor, if one did.

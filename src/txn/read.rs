@@ -10,7 +10,7 @@ use crate::arena::Peeked;
 use crate::catalog::Record;
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::node::{Node, Run, Touch, Value};
+use crate::node::{Begun, Node, Run, Touch, Value};
 use crate::page::Page;
 use crate::pager::Sight;
 use crate::readers::Snapshot;
@@ -155,9 +155,9 @@ impl<'t> ReadOnlyTxn<'t> {
         self.hold.hold(self.core, self.snapshot.txn, &self.sticky)
     }
 
-    /// The leaf to which a key belongs, and the one behind it, if they are at hand.
+    /// The leaf to which a key belongs, its search there, and the leaf behind, if they are at hand.
     #[inline(always)]
-    fn leaf_for(&self, key: &[u8]) -> Option<(Page, Option<At>)> {
+    fn leaf_for(&self, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {
         self.look()?.leaf_for(self.root()?, key)
     }
 
@@ -436,7 +436,7 @@ impl<'t> ReadOnlyTxn<'t> {
     pub fn iter_from(&self, key: impl AsRef<[u8]>) -> Result<Iter> {
         let (key, mut iter) = (key.as_ref(), self.iter());
         match self.leaf_for(key) {
-            Some((leaf, next)) => iter.stand_in(leaf, next, key),
+            Some((leaf, begun, next)) => iter.stand_in(leaf, begun, next, key),
             None => iter.seek(key)?,
         }
         Ok(iter)
