@@ -7,8 +7,10 @@
 #[cfg(not(loom))]
 mod imp {
     pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    #[cfg(any(target_arch = "x86_64", target_os = "linux"))]
+    pub use std::sync::atomic::compiler_fence;
     pub use std::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub use std::sync::{Arc, OnceLock, Weak};
     pub use std::thread::yield_now;
