@@ -94,7 +94,8 @@ impl Options {
     }
 
     /// How many bytes of pages the store keeps in memory at most; 0 keeps none. Pages of a
-    /// running transaction, and those that a commit is writing, are not counted.
+    /// running transaction, and those that a commit is writing, are not counted. Of a value that
+    /// is longer than 64 pages, or than a sixteenth of this, nothing is kept.
     pub fn cache_bytes(mut self, bytes: u64) -> Options {
         self.cache_bytes = bytes;
         self

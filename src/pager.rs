@@ -4,6 +4,10 @@
 //! Must not know: trees, transactions, when to sync (the commit says so).
 //! Keeps: cache-coherent, parent-holds-checksum and child-not-newer (on every read).
 
+mod runs;
+
+pub(crate) use runs::{PIECE_BYTES, Pieces};
+
 use crate::arena::{Lines, Peeked};
 use crate::buffer::Buffer;
 use crate::cache::{Cache, Cue, Look, Recalled};
@@ -11,9 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
 use crate::node::{Begun, Node, Run, check_node};
-use crate::page::{
-    ChildRef, Extent, Page, PageId, RunHash, TxnId, check_bytes, run_checksum, seal_bytes,
-};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, check_bytes, seal_bytes};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Seat, Slots};
@@ -36,24 +38,6 @@ const HINTED_LEAF_LINES: usize = 8;
 const HELD_PART: usize = 4;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
 const LANDED_TOGETHER: usize = 64;
-
-/// Bytes of a run that are held in memory at once where it is read or written in pieces: enough
-/// that a request to the disk is long, few enough for the processor's cache.
-pub(crate) const PIECE_BYTES: usize = 1 << 18;
-
-/// An overflow run that is read piece by piece, from its beginning.
-pub(crate) struct Pieces {
-    run: Run,
-    hash: RunHash,
-    /// Pages that were read.
-    read: u32,
-}
-
-impl Pieces {
-    pub(crate) fn new(run: Run) -> Pieces {
-        Pieces { run, hash: RunHash::new(run.first), read: 0 }
-    }
-}
 
 /// Sealed pages and runs whose flush has not ended.
 #[derive(Default)]
@@ -159,7 +143,7 @@ impl Pager {
         in_flight.pages = Arc::clone(pages);
         for run in runs {
             // A page of the run may have been a tree page before.
-            (run.extent.first.0..run.extent.end()).for_each(|id| self.cache.remove(PageId(id)));
+            self.forget_extent(run.extent);
             in_flight.runs.insert(run.extent.first, run.clone());
         }
         if seeded!(FlightDroppedEarly) {
@@ -174,8 +158,9 @@ impl Pager {
     pub(crate) fn land_flight(&self, replaced: &[Extent]) {
         // Until they are in the cache, readers find them in flight, and do not wait.
         let pages = Arc::clone(&self.in_flight.read().pages);
-        let replaced = replaced.iter().flat_map(|extent| extent.first.0..extent.end());
-        replaced.for_each(|id| self.cache.remove(PageId(id)));
+        for &extent in replaced {
+            self.forget_extent(extent);
+        }
         self.cache.settle();
         // Nobody reads the space log before the file is opened again.
         let is_here =
@@ -204,33 +189,6 @@ impl Pager {
         self.reads.fetch_add((buf.len() / self.page_size) as u64, Ordering::Relaxed);
         read_exact_at(&*self.file, buf, first.offset(self.page_size))
             .map_err(|error| Error::io("read pages", &error))
-    }
-
-    /// The value of a run whose flush has not ended, which is in memory.
-    pub(crate) fn run_in_flight(&self, run: Run) -> Option<Arc<[u8]>> {
-        self.in_flight.read().runs.get(&run.first).map(|placed| Arc::clone(&placed.value))
-    }
-
-    /// Puts the next bytes of a run's value into `out`, instead of what is there; none at its end.
-    /// The last piece comes only if the whole run has its checksum.
-    ///
-    /// # Errors
-    /// Corruption instead of the last piece; what the storage says.
-    pub(crate) fn read_piece(&self, pieces: &mut Pieces, out: &mut Vec<u8>) -> Result<()> {
-        let Pieces { run, hash, read } = pieces;
-        let page_size = self.page_size;
-        let most = u32::try_from(PIECE_BYTES / page_size).expect("a piece has few pages");
-        let pages = (run.pages(page_size) - *read).min(most);
-        out.resize(pages as usize * page_size, 0);
-        self.read_pages(PageId(run.first.0 + *read), out)?;
-        hash.update(out);
-        let before = *read as usize * page_size;
-        *read += pages;
-        if pages > 0 && *read == run.pages(page_size) {
-            check_run(*run, hash.checksum())?;
-        }
-        out.truncate((run.len as usize).saturating_sub(before));
-        Ok(())
     }
 
     /// Writes pages and runs from where they lie, neighbours together, and lets the disk begin
@@ -458,26 +416,6 @@ impl PageRead for Pager {
     }
 
     fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
-        if let Some(placed) = self.in_flight.read().runs.get(&run.first) {
-            out.extend_from_slice(&placed.value);
-            return Ok(());
-        }
-        let from = out.len();
-        out.resize(from + run.pages(self.page_size) as usize * self.page_size, 0);
-        self.read_pages(run.first, &mut out[from..])?;
-        let checked = check_run(run, run_checksum(run.first, &out[from..]));
-        let len = if checked.is_ok() { run.len as usize } else { 0 };
-        out.truncate(from + len);
-        checked
+        self.read_whole_run(run, out)
     }
-}
-
-/// Compares what a run hashes to with what its leaf holds of it.
-fn check_run(run: Run, found: u32) -> Result<()> {
-    if found == run.checksum || seeded!(RunChecksumNotCompared) {
-        return Ok(());
-    }
-    let (page, invariant) = (Some(run.first.0), Invariant::ParentHoldsChecksum);
-    let expected = format_args!("{:#010x}", run.checksum).to_string();
-    Err(Error::corruption(page, invariant, expected, format_args!("{found:#010x}")))
 }

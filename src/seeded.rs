@@ -83,6 +83,8 @@ mod catalogue {
         ParentSealedBeforeChild = "parent-sealed-before-child" breaks ParentHoldsChecksum,
         /// A large value is handed out unchecked (a flipped bit in one came back as data).
         RunChecksumNotCompared = "run-checksum-not-compared" breaks ParentHoldsChecksum,
+        /// A large value that was found damaged is kept, and handed out the next time.
+        DamagedRunKept = "damaged-run-kept" breaks ParentHoldsChecksum,
         /// A page of a later transaction is taken below an older parent.
         ChildTxnNotCompared = "child-txn-not-compared" breaks ChildNotNewer,
         /// Two keys with one head are equal when one of them ends within it: a key and its zero-
@@ -126,6 +128,8 @@ mod catalogue {
         CellBoundOffByOne = "cell-bound-off-by-one" breaks CellsDisjoint,
         /// When a page's heap is compacted, its last cell is left behind.
         CompactionForgetsLastCell = "compaction-forgets-last-cell" breaks CellsDisjoint,
+        /// A page of a large value is taken for one of a tree whose parent names it so.
+        RunTakenForNode = "run-taken-for-node" breaks CellsDisjoint,
         /// The number of slots is not held against the page (65,536 entries in one leaf, in an
         /// issue tracker).
         CountTrusted = "count-trusted" breaks CellsDisjoint,

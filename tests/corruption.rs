@@ -13,6 +13,8 @@ mod cursors;
 mod forge;
 #[path = "corruption/hostile.rs"]
 mod hostile;
+#[path = "corruption/runs.rs"]
+mod runs;
 #[path = "corruption/samples.rs"]
 mod samples;
 

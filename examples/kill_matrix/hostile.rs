@@ -3,9 +3,10 @@
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::forge::{Forge, children_at, first_cell};
-use crate::matrix::scripts::{PATH, options};
+use crate::matrix::scripts::{PATH, options, roomy};
 use btree_store::format::{
-    HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_LEVEL, HEADER_PREFIX, HEADER_TXN,
+    CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND, HEADER_LEVEL,
+    HEADER_PREFIX, HEADER_TXN, KIND_LEAF,
 };
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error};
@@ -21,11 +22,15 @@ fn key(n: u32) -> String {
     format!("key_{n:05}_and_more")
 }
 
-/// A tree of three levels with one large value, made by one commit.
+/// A tree of three levels with two large values, made by one commit. The first looks like a leaf
+/// without entries.
 fn honest() -> Checked<Vec<u8>> {
     let vfs = Arc::new(MemVfs::new());
     let db = options(vfs.clone()).open(PATH)?;
     db.exec("b", |txn| {
+        let mut leaf = [0; 400];
+        leaf[HEADER_KIND] = KIND_LEAF;
+        txn.put("first", leaf)?;
         (0..KEYS).try_for_each(|n| txn.put(key(n), [b'v'; 40]))?;
         txn.put("large", vec![b'l'; 2_000])
     })?;
@@ -35,6 +40,10 @@ fn honest() -> Checked<Vec<u8>> {
 
 fn set_u16(page: &mut [u8], at: usize, value: u16) {
     page[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn get_u16(page: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes([page[at], page[at + 1]]))
 }
 
 fn set_u32(page: &mut [u8], at: usize, value: u32) {
@@ -65,6 +74,18 @@ const CHANGES: &[(&str, Change)] = &[
             let at = children_at(page);
             set_u32(page, at, leaf);
             set_u32(page, at + 4, checksum);
+        });
+    }),
+    ("a large value in place of a leaf", |forge| {
+        let (leaf, at) = forge.overflow();
+        let run: [u8; 8] = forge.page(leaf)[at + 4..at + 12].try_into().expect("8 bytes");
+        let root = forge.root();
+        let page = forge.page(root);
+        let last = children_at(page) + get_u16(page, HEADER_COUNT) * CHILD_LEN;
+        let branch = u32::from_le_bytes(page[last..last + 4].try_into().expect("4 bytes"));
+        forge.change(branch, |page| {
+            let at = children_at(page) + CHILD_LEN;
+            page[at..at + CHILD_LEN].copy_from_slice(&run);
         });
     }),
     ("a leaf of a later transaction", |forge| {
@@ -148,6 +169,8 @@ fn check_all(budget: &mut Budget) -> Checked {
         };
         let noticed = scan(&db) == Err(Error::Corruption);
         ensure(noticed, || format!("{what}: a scan does not notice"))?;
+        let noticed = get_all(&db) == Err(Error::Corruption);
+        ensure(noticed, || format!("{what}: no get notices"))?;
         work(&db, what)?;
     }
     Ok(())
@@ -156,7 +179,7 @@ fn check_all(budget: &mut Budget) -> Checked {
 fn open(bytes: &[u8]) -> Result<BTree, Error> {
     let vfs = MemVfs::new();
     vfs.write_file(PATH, bytes);
-    options(Arc::new(vfs)).open(PATH)
+    roomy(Arc::new(vfs)).open(PATH)
 }
 
 fn typed<T>(error: Error, what: &str) -> Checked<Option<T>> {
@@ -174,11 +197,16 @@ fn scan(db: &BTree) -> Result<(), Error> {
     })
 }
 
+fn get_all(db: &BTree) -> Result<(), Error> {
+    let keys = (0..KEYS).map(key);
+    let all = ["first".to_owned()].into_iter().chain(keys).chain(["large".to_owned()]);
+    all.into_iter().try_for_each(|key| db.view("b", |txn| txn.get(key).map(drop)))
+}
+
 /// Whatever else is done ends, well or in a typed error.
 fn work(db: &BTree, what: &str) -> Checked {
     let results = [
-        (0..KEYS).try_for_each(|n| db.view("b", |txn| txn.get(key(n)).map(drop))),
-        db.view("b", |txn| txn.get("large").map(drop)),
+        get_all(db),
         db.exec("b", |txn| (0..KEYS).step_by(7).try_for_each(|n| txn.put(key(n), "new"))),
         db.exec("b", |txn| (0..KEYS).step_by(5).try_for_each(|n| txn.del(key(n)))),
         db.del_bucket("b"),

@@ -2,7 +2,7 @@
 //! follows is a right answer or a typed error, never a wrong answer.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
-use crate::matrix::scripts::{Contents, PAGE, PATH, dump, fill, key, options, value};
+use crate::matrix::scripts::{Contents, PAGE, PATH, dump, fill, key, options, roomy, value};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn check(budget: &mut Budget, bytes: &[u8], contents: &Contents, what: &str) -> 
     budget.spend();
     let vfs = Arc::new(MemVfs::new());
     vfs.write_file(PATH, bytes);
-    let opened = options(vfs).open(PATH);
+    let opened = roomy(vfs).open(PATH);
     let typed = |error: Error| {
         ensure(error == Error::Corruption, || format!("{what}: {error:?}, not corruption"))
     };

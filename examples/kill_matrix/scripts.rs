@@ -16,6 +16,11 @@ pub fn options(vfs: Arc<dyn Vfs>) -> Options {
     Options::new().page_size(PAGE).cache_bytes(4 * u64::from(PAGE)).vfs(vfs)
 }
 
+/// The same with a cache that keeps large values, too.
+pub fn roomy(vfs: Arc<dyn Vfs>) -> Options {
+    options(vfs).cache_bytes(128 * u64::from(PAGE))
+}
+
 /// A long key, so that a few dozen entries make a tree of three levels.
 pub fn key(n: u32) -> Vec<u8> {
     let mut key = format!("{n:04}").into_bytes();

@@ -11,6 +11,7 @@
 //! *locator* knows where. *Hints* know where keys were found, for who asks for memory ahead.
 
 mod hints;
+mod runs;
 
 pub(crate) use hints::{Cue, Recalled};
 
@@ -21,7 +22,7 @@ use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
 use crate::slots::{Seat, Slots};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering};
 use hints::{Hints, words_per_page};
 
 /// Places of a set of the locator: a cache line.
@@ -38,6 +39,8 @@ pub(crate) struct Cache {
     is_large: AtomicBool,
     frames: Mutex<Frames>,
     hints: Hints,
+    /// Runs that others would have to make room for, so far.
+    turns: AtomicU32,
 }
 
 /// What only the thread that fills or frees a frame needs.
@@ -68,9 +71,14 @@ fn bytes_of_one(page_size: usize) -> u64 {
     (frame_bytes(page_size) + words * size_of::<AtomicU64>()) as u64
 }
 
+/// Set in the tags of pages of runs, and in no other. The structure of a tree's page was checked,
+/// and a run has none: a file made to deceive must not have one taken for the other.
+const RUN_BIT: u64 = 1 << 32;
+
+#[inline(always)]
 fn tag_of(child: ChildRef) -> u64 {
     let checksum = if seeded!(PageFoundByIdAlone) { 1 } else { child.checksum };
-    u64::from(checksum) << 32 | u64::from(child.id.0)
+    (u64::from(checksum) << 32 | u64::from(child.id.0)) & !RUN_BIT
 }
 
 #[inline(always)]
@@ -97,6 +105,7 @@ impl Cache {
             hints,
             locator: OnceLock::new(),
             is_large: AtomicBool::new(false),
+            turns: AtomicU32::new(0),
             frames: Mutex::new(Frames { empties, retired: Vec::new(), hand: 0, pause: 0 }),
         }
     }
@@ -171,13 +180,13 @@ impl Cache {
         if self.arena.frames() == 0 {
             return None;
         }
-        self.pin(child).map(Page::in_frame)
+        self.pin(tag_of(child)).map(Page::in_frame)
     }
 
-    fn pin(&self, child: ChildRef) -> Option<Pin> {
-        let tag = tag_of(child);
-        self.arena.pin(self.home(child.id), tag).or_else(|| {
-            let frame = self.located(child.id)?;
+    fn pin(&self, tag: u64) -> Option<Pin> {
+        let id = PageId(low(tag));
+        self.arena.pin(self.home(id), tag).or_else(|| {
+            let frame = self.located(id)?;
             self.arena.pin(frame, tag)
         })
     }
@@ -198,11 +207,11 @@ impl Cache {
             return Err(error);
         }
         // Another thread may have loaded it meanwhile.
-        if let Some(pin) = self.pin(child) {
+        if let Some(pin) = self.pin(tag_of(child)) {
             frames.empties.put(empty);
             return Ok(Some(Page::in_frame(pin)));
         }
-        let pin = self.publish(&mut frames, empty, child);
+        let pin = self.publish(&mut frames, empty, tag_of(child));
         drop(frames);
         Ok(Some(Page::in_frame(pin)))
     }
@@ -223,6 +232,12 @@ impl Cache {
 
     /// Keeps pages that were made here.
     pub(crate) fn insert(&self, pages: &[Page]) {
+        let tagged = |page| (tag_of(Page::child_ref(page)), Page::bytes(page));
+        let tagged: Vec<(u64, &[u8])> = pages.iter().map(tagged).collect();
+        self.insert_tagged(&tagged);
+    }
+
+    fn insert_tagged(&self, pages: &[(u64, &[u8])]) {
         if self.arena.frames() == 0 {
             return;
         }
@@ -230,37 +245,38 @@ impl Cache {
             // Each step for all of them: an atomic between two copies would wait for the first.
             let mut frames = self.frames.lock();
             // Where there is no frame, the page is read from the file when it is wanted.
-            let mut take = |page: &Page| self.take_from(&mut frames, self.home(page.id()));
-            let mut empties: Vec<Option<Empty>> = pages.iter().map(&mut take).collect();
+            let mut take = |tag| self.take_from(&mut frames, self.home(PageId(low(tag))));
+            let mut empties: Vec<Option<Empty>> = pages.iter().map(|&(tag, _)| take(tag)).collect();
             drop(frames);
-            for (page, empty) in pages.iter().zip(&mut empties) {
+            for ((_, bytes), empty) in pages.iter().zip(&mut empties) {
                 if let Some(empty) = empty {
-                    self.arena.bytes_mut(empty).copy_from_slice(page.bytes());
+                    self.arena.bytes_mut(empty).copy_from_slice(bytes);
                 }
             }
             let mut frames = self.frames.lock();
-            for (page, empty) in pages.iter().zip(empties) {
+            for (&(tag, _), empty) in pages.iter().zip(empties) {
                 let Some(empty) = empty else { continue };
-                if self.holds(page.child_ref()) {
+                if self.holds(tag) {
                     frames.empties.put(empty);
                 } else {
-                    self.publish(&mut frames, empty, page.child_ref());
+                    self.publish(&mut frames, empty, tag);
                 }
             }
         }
     }
 
     /// Whether a page is here. The caller holds the lock of the frames.
-    fn holds(&self, child: ChildRef) -> bool {
-        let places = [Some(self.home(child.id)), self.located(child.id)];
-        places.into_iter().flatten().any(|frame| self.arena.tag(frame) == tag_of(child))
+    fn holds(&self, tag: u64) -> bool {
+        let id = PageId(low(tag));
+        let places = [Some(self.home(id)), self.located(id)];
+        places.into_iter().flatten().any(|frame| self.arena.tag(frame) == tag)
     }
 
-    fn publish(&self, frames: &mut Frames, empty: Empty, child: ChildRef) -> Pin {
-        let frame = empty.frame();
-        let pin = self.arena.publish(empty, tag_of(child));
-        if frame != self.home(child.id) {
-            self.note_place(frames, child.id, frame);
+    fn publish(&self, frames: &mut Frames, empty: Empty, tag: u64) -> Pin {
+        let (id, frame) = (PageId(low(tag)), empty.frame());
+        let pin = self.arena.publish(empty, tag);
+        if frame != self.home(id) {
+            self.note_place(frames, id, frame);
         }
         pin
     }
@@ -442,14 +458,19 @@ impl<'a> Look<'a> {
     /// The page to which a parent refers, if it is here.
     #[inline(always)]
     pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        let at_home = self.looking.peek(self.cache.home(child.id), tag_of(child));
-        if at_home.is_some() { at_home } else { self.peek_away(child) }
+        self.peek_tagged(child.id, tag_of(child))
     }
 
-    /// The page to which a parent refers, if it is here, but not at home.
+    #[inline(always)]
+    fn peek_tagged(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
+        let at_home = self.looking.peek(self.cache.home(id), tag);
+        if at_home.is_some() { at_home } else { self.peek_away(id, tag) }
+    }
+
+    /// The page, if it is here, but not at home.
     #[cold]
-    fn peek_away(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        self.looking.peek(self.cache.located(child.id)?, tag_of(child))
+    fn peek_away(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
+        self.looking.peek(self.cache.located(id)?, tag)
     }
 }
 

@@ -249,3 +249,30 @@ fn pages_written_anew_come_home() {
         assert!((2..100).all(at_home), "transaction {txn}");
     }
 }
+
+#[test]
+fn pages_of_runs_and_of_trees_are_not_taken_for_each_other() {
+    let (cache, slots) = cache(100);
+    let (run, tree) = (vec![7; 3 * SIZE], page(10, 1));
+    // The same ids and checksums for both, but for the last bit, which no tag has.
+    for checksum in [tree.child_ref().checksum, tree.child_ref().checksum ^ 1] {
+        let first = ChildRef { checksum, ..tree.child_ref() };
+        cache.insert_run(first, &run, SIZE);
+        assert!(cache.get(first).is_none());
+        let seat = slots.visit().expect("a slot is free");
+        let look = cache.look(&seat).expect("there are frames");
+        assert!(look.peek(first).is_none());
+        assert_eq!(look.peek_run(first).expect("it was kept").bytes, &run[..SIZE]);
+        let mut out = vec![1];
+        assert!(look.copy_run(first, 2 * SIZE + 3, &mut out));
+        assert_eq!(out, [&[1], &run[..2 * SIZE + 3]].concat());
+        assert!(!look.copy_run(first, 3 * SIZE + 1, &mut out));
+        assert_eq!(out.len(), 1 + 2 * SIZE + 3);
+    }
+    cache.insert(from_ref(&tree));
+    cache.remove(PageId(11));
+    let seat = slots.visit().expect("a slot is free");
+    let look = cache.look(&seat).expect("there are frames");
+    assert!(!look.copy_run(tree.child_ref(), 2 * SIZE, &mut Vec::new()), "one page is gone");
+    assert!(cache.get(tree.child_ref()).is_some());
+}

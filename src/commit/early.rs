@@ -93,6 +93,7 @@ impl<'a> EarlyWriter<'a> {
     }
 
     fn to(pager: &Pager, len: u32, pages: Reservation) -> EarlyWriter<'_> {
+        pager.forget_extent(pages.extent());
         let hash = RunHash::new(pages.extent().first);
         EarlyWriter { pager, len, pages, hash, written: 0 }
     }

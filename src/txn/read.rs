@@ -183,13 +183,26 @@ impl<'t> ReadOnlyTxn<'t> {
         let place = match look(root, &pages, key, T::TOUCH) {
             Seen::There(page, value) => match Place::of(page.bytes, value) {
                 Place::Here(range) => return Ok(T::peeked(page, range)),
-                Place::Run(run) => Ok(run),
+                Place::Run(run) => match Self::run_at_hand::<T>(&pages, run) {
+                    Some(value) => return Ok(value),
+                    None => Ok(run),
+                },
             },
             Seen::Absent => return Err(Error::NotFound),
             Seen::Missing(at) => Err(at),
         };
         drop(pages);
         self.find_elsewhere::<T>(place, key)
+    }
+
+    /// The value of a run, if it is at hand.
+    #[inline(never)]
+    fn run_at_hand<T: Take<'t>>(pages: &Sight<'t>, run: Run) -> Option<T::Out> {
+        if let Some(page) = pages.peek_run(run) {
+            return Some(T::peeked(page, 0..run.len as usize));
+        }
+        let mut value = Vec::new();
+        pages.copy_run(run, &mut value).then(|| T::owned(value))
     }
 
     // The value goes on from here, and not from where it was found: a place in memory that both
@@ -221,11 +234,11 @@ impl<'t> ReadOnlyTxn<'t> {
         }
     }
 
+    /// The value of a run that is durable, and not at hand.
     #[cold]
     fn read_run(&self, run: Run) -> Result<Vec<u8>> {
-        use crate::tree::PageRead;
         let mut value = Vec::new();
-        self.sticky.note(self.core.pager.read_run(run, &mut value))?;
+        self.sticky.note(self.core.pager.read_run_anew(run, &mut value))?;
         Ok(value)
     }
 

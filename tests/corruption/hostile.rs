@@ -549,7 +549,7 @@ fn words_of_the_log_that_make_no_sense_are_typed_errors() {
             0 => u32::MAX - u32::try_from(random.below(3)).unwrap(),
             1 => u32::try_from(random.below(200)).unwrap(),
             2 => u32_at(&honest.bytes, word).wrapping_add(1),
-            _ => u32::try_from(random.below(1 << 32)).unwrap(),
+            _ => u32::try_from(random.next() & u64::from(u32::MAX)).unwrap(),
         };
         forge.change_meta(|page| put_u32(page, word, value));
         let failed = survive(&forge.bytes, &format!("round {round}: word at {word} is {value}"));

@@ -1,0 +1,137 @@
+//! Values in overflow runs (part of pager, layer L4).
+//!
+//! Owns: reading a run, whole or piece by piece, and which runs are kept in the cache.
+//! Must not know: trees, transactions.
+//! Keeps: parent-holds-checksum (nothing is handed out, or kept, of a run without its checksum).
+
+use super::{Pager, Sight};
+use crate::arena::Peeked;
+use crate::error::{Error, Result};
+use crate::invariant::Invariant;
+use crate::node::Run;
+use crate::page::{ChildRef, Extent, PageId, RunHash, run_checksum};
+use crate::seeded::seeded;
+use crate::sync::Arc;
+
+/// Bytes of a run that are held in memory at once where it is read or written in pieces: enough
+/// that a request to the disk is long, few enough for the processor's cache.
+pub(crate) const PIECE_BYTES: usize = 1 << 18;
+
+/// An overflow run that is read piece by piece, from its beginning.
+pub(crate) struct Pieces {
+    run: Run,
+    hash: RunHash,
+    /// Pages that were read.
+    read: u32,
+}
+
+impl Pieces {
+    pub(crate) fn new(run: Run) -> Pieces {
+        Pieces { run, hash: RunHash::new(run.first), read: 0 }
+    }
+}
+
+/// Pages of a run that is kept in the cache, at most. The system's copy of a longer one costs
+/// little more than ours.
+const KEPT_PAGES_MAX: usize = 64;
+/// Such a run takes this part of the frames at most, or one of them.
+const KEPT_PART: usize = 16;
+
+/// How the cache knows a run.
+fn first_of(run: Run) -> ChildRef {
+    ChildRef { id: run.first, checksum: run.checksum }
+}
+
+impl<'a> Sight<'a> {
+    /// The page that has all of a value, if it is at hand.
+    pub(crate) fn peek_run(&self, run: Run) -> Option<Peeked<'_, 'a>> {
+        let page = self.look.peek_run(first_of(run))?;
+        (run.len as usize <= page.bytes.len()).then_some(page)
+    }
+
+    /// Appends a run's value to `out`, if all of its pages are at hand.
+    pub(crate) fn copy_run(&self, run: Run, out: &mut Vec<u8>) -> bool {
+        self.look.copy_run(first_of(run), run.len as usize, out)
+    }
+}
+
+impl Pager {
+    /// The value of a run whose flush has not ended, which is in memory.
+    pub(crate) fn run_in_flight(&self, run: Run) -> Option<Arc<[u8]>> {
+        self.in_flight.read().runs.get(&run.first).map(|placed| Arc::clone(&placed.value))
+    }
+
+    /// Puts the next bytes of a run's value into `out`, instead of what is there; none at its end.
+    /// The last piece comes only if the whole run has its checksum.
+    ///
+    /// # Errors
+    /// Corruption instead of the last piece; what the storage says.
+    pub(crate) fn read_piece(&self, pieces: &mut Pieces, out: &mut Vec<u8>) -> Result<()> {
+        let Pieces { run, hash, read } = pieces;
+        let page_size = self.page_size;
+        let most = u32::try_from(PIECE_BYTES / page_size).expect("a piece has few pages");
+        let pages = (run.pages(page_size) - *read).min(most);
+        out.resize(pages as usize * page_size, 0);
+        self.read_pages(PageId(run.first.0 + *read), out)?;
+        hash.update(out);
+        let before = *read as usize * page_size;
+        *read += pages;
+        if pages > 0 && *read == run.pages(page_size) {
+            check_run(*run, hash.checksum())?;
+        }
+        out.truncate((run.len as usize).saturating_sub(before));
+        Ok(())
+    }
+
+    /// As [`crate::tree::PageRead::read_run`].
+    pub(super) fn read_whole_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
+        if let Some(placed) = self.in_flight.read().runs.get(&run.first) {
+            out.extend_from_slice(&placed.value);
+            return Ok(());
+        }
+        if self.copy_kept(run, out) { Ok(()) } else { self.read_run_anew(run, out) }
+    }
+
+    /// Appends a run's value to `out`, from the file.
+    pub(crate) fn read_run_anew(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
+        let from = out.len();
+        out.resize(from + run.pages(self.page_size) as usize * self.page_size, 0);
+        self.read_pages(run.first, &mut out[from..])?;
+        let checked = check_run(run, run_checksum(run.first, &out[from..]));
+        if self.is_kept(run) && (checked.is_ok() || seeded!(DamagedRunKept)) {
+            self.cache.insert_run(first_of(run), &out[from..], self.page_size);
+        }
+        let len = if checked.is_ok() { run.len as usize } else { 0 };
+        out.truncate(from + len);
+        checked
+    }
+
+    /// Appends a run's value to `out`, if it was kept.
+    fn copy_kept(&self, run: Run, out: &mut Vec<u8>) -> bool {
+        if !self.is_kept(run) {
+            return false;
+        }
+        let Some(seat) = self.slots.visit() else { return false };
+        self.look_from(&seat).is_some_and(|sight| sight.copy_run(run, out))
+    }
+
+    fn is_kept(&self, run: Run) -> bool {
+        let pages_max = KEPT_PAGES_MAX.min(self.cache.frames() / KEPT_PART).max(1);
+        run.pages(self.page_size) as usize <= pages_max
+    }
+
+    /// Forgets what is kept of pages that will be written anew.
+    pub(crate) fn forget_extent(&self, extent: Extent) {
+        (extent.first.0..extent.end()).for_each(|id| self.cache.remove(PageId(id)));
+    }
+}
+
+/// Compares what a run hashes to with what its leaf holds of it.
+fn check_run(run: Run, found: u32) -> Result<()> {
+    if found == run.checksum || seeded!(RunChecksumNotCompared) {
+        return Ok(());
+    }
+    let (page, invariant) = (Some(run.first.0), Invariant::ParentHoldsChecksum);
+    let expected = format_args!("{:#010x}", run.checksum).to_string();
+    Err(Error::corruption(page, invariant, expected, format_args!("{found:#010x}")))
+}
