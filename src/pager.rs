@@ -52,6 +52,11 @@ impl InFlight {
         let found = self.pages.binary_search_by_key(&id, Page::id).ok()?;
         Some(self.pages[found].clone())
     }
+
+    /// A cursor that outlived a flush that failed may look for another run at this place.
+    fn run(&self, run: Run) -> Option<&PlacedRun> {
+        self.runs.get(&run.first).filter(|placed| placed.checksum == run.checksum)
+    }
 }
 
 /// Reads and writes the pages of one file.

@@ -58,7 +58,7 @@ impl<'a> Sight<'a> {
 impl Pager {
     /// The value of a run whose flush has not ended, which is in memory.
     pub(crate) fn run_in_flight(&self, run: Run) -> Option<Arc<[u8]>> {
-        self.in_flight.read().runs.get(&run.first).map(|placed| Arc::clone(&placed.value))
+        self.in_flight.read().run(run).map(|placed| Arc::clone(&placed.value))
     }
 
     /// Puts the next bytes of a run's value into `out`, instead of what is there; none at its end.
@@ -85,7 +85,7 @@ impl Pager {
 
     /// As [`crate::tree::PageRead::read_run`].
     pub(super) fn read_whole_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
-        if let Some(placed) = self.in_flight.read().runs.get(&run.first) {
+        if let Some(placed) = self.in_flight.read().run(run) {
             out.extend_from_slice(&placed.value);
             return Ok(());
         }

@@ -218,3 +218,61 @@ fn a_cursor_over_a_batch_that_failed_yields_no_wrong_entry() {
         assert!(db.verify().unwrap().is_sound());
     });
 }
+
+#[test]
+fn a_cursor_over_a_batch_that_failed_yields_no_large_value_of_the_next() {
+    let (_, watch, db) = watched(Barriers::One);
+    in_time(move || {
+        let put = |byte: u8| {
+            db.exec("b", |txn| {
+                txn.put("a", [byte; 10])?;
+                (0..8).try_for_each(|i| txn.put(format!("large {i}"), vec![byte; 5_000]))
+            })
+        };
+        let (at_failure, release) =
+            fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
+        let mut iter = std::thread::scope(|scope| {
+            let leader = scope.spawn(|| put(1));
+            at_failure.recv().unwrap();
+            let mut kept = None;
+            let follower = db.exec("b", |txn| {
+                let (mut key, mut value, mut iter) = (Vec::new(), Vec::new(), txn.iter());
+                assert!(iter.next_ref(&mut key, &mut value));
+                assert_eq!((&*key, &*value), (b"a".as_slice(), [1; 10].as_slice()));
+                kept = Some(iter);
+                release.send(()).unwrap();
+                Ok(())
+            });
+            assert_eq!(leader.join().unwrap(), Err(Error::NoSpace));
+            assert_eq!(follower, Err(Error::NoSpace), "it saw what was never durable");
+            kept.unwrap()
+        });
+        watch.unhook();
+        // The same places for other values, which are being written.
+        let (at_write, release) = fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| put(2));
+            at_write.recv().unwrap();
+            let (read, was_read) = mpsc::channel::<()>();
+            let reader = scope.spawn(move || {
+                let (mut key, mut value, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+                while iter.next_ref(&mut key, &mut value) {
+                    if key != b"counter" && value.iter().any(|&byte| byte != 1) {
+                        wrong.push(key.clone());
+                    }
+                }
+                drop(read);
+                wrong
+            });
+            // What is not in memory cannot be read before the write is released.
+            let ended = was_read.recv_timeout(Duration::from_millis(200));
+            assert!(ended.is_err(), "nothing is sent");
+            release.send(()).unwrap();
+            let wrong: Vec<Vec<u8>> = reader.join().unwrap();
+            leader.join().unwrap().unwrap_err();
+            assert!(wrong.is_empty(), "{wrong:?}");
+        });
+        watch.unhook();
+        assert!(db.verify().unwrap().is_sound());
+    });
+}
