@@ -1,7 +1,7 @@
 //! Pages of overflow runs (part of cache, layer L3).
 //!
-//! Owns: how such a page is found: by its own id, and the checksum of the whole run.
-//! Must not know: which runs are worth their frames.
+//! Owns: how such a page is found, by its own id and the checksum of the whole run; and how often
+//! a run puts others out. Must not know: which runs are short enough to be kept.
 //! Keeps: cache-coherent (a run's pages come here only after all of it had its checksum),
 //! cells-disjoint (they are marked, as their structure is not checked).
 

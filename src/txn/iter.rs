@@ -136,7 +136,7 @@ impl Iter {
         self.hold.first.note(self.cursor.backward(|| &self.hold.core.pager))
     }
 
-    /// Steps over the next entry and puts it into the two buffers; a value too large for a page
+    /// Steps over the next entry and puts it into the two buffers; a value of more than 64 pages
     /// goes there straight from the file. `false` at the end, or when the file is damaged:
     /// [`Iter::error`] tells, and the transaction around it fails.
     pub fn next_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {

@@ -214,7 +214,7 @@ impl<'t> ReadOnlyTxn<'t> {
         key: &[u8],
     ) -> Result<T::Out> {
         let found = match place {
-            Ok(run) => self.read_run(run).map(Found::Owned),
+            Ok(run) => self.read_anew(run).map(Found::Owned),
             Err(at) => self.find_below(at, key),
         };
         match found? {
@@ -234,9 +234,17 @@ impl<'t> ReadOnlyTxn<'t> {
         }
     }
 
-    /// The value of a run that is durable, and not at hand.
     #[cold]
     fn read_run(&self, run: Run) -> Result<Vec<u8>> {
+        use crate::tree::PageRead;
+        let mut value = Vec::new();
+        self.sticky.note(self.core.pager.read_run(run, &mut value))?;
+        Ok(value)
+    }
+
+    /// The value of a run that is not at hand.
+    #[cold]
+    fn read_anew(&self, run: Run) -> Result<Vec<u8>> {
         let mut value = Vec::new();
         self.sticky.note(self.core.pager.read_run_anew(run, &mut value))?;
         Ok(value)

@@ -8,7 +8,7 @@ use crate::page::Page;
 use std::ops::{Deref, Range};
 
 /// A value of a bucket, as long as its transaction: the bytes themselves, in a page of the cache
-/// that stays there meanwhile, or a copy of a value that is larger than a page holds.
+/// that stays there meanwhile, or a copy of a value that is larger than a page.
 ///
 /// ```
 /// # let db = btree_store::Options::new().open_in_memory()?;
