@@ -1,6 +1,7 @@
 //! Flushes that fail while others follow.
 
 use super::{BTree, Barriers, Error, MemVfs, NAME, Op, Watch, add_one, get, in_time, on, open};
+use btree_store::Iter;
 use std::io::{self, ErrorKind};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -177,34 +178,43 @@ fn an_error_of_any_operation_of_a_commit_leaves_one_of_two_states() {
     }
 }
 
+/// A cursor over `b` that sees what `put` puts there, whose flush fails meanwhile, and outlives it.
+fn cursor_over_failure(
+    db: &BTree,
+    watch: &Watch,
+    put: impl FnOnce() -> Result<(), Error> + Send,
+    look: impl FnOnce(&mut Iter),
+) -> Iter {
+    let (at_failure, release) = fail_when_released(watch, is_data_write, ErrorKind::StorageFull);
+    let iter = std::thread::scope(|scope| {
+        let leader = scope.spawn(put);
+        at_failure.recv().unwrap();
+        let mut kept = None;
+        let follower = db.exec_multi(|multi| {
+            multi.exec("b", |txn| {
+                look(kept.insert(txn.iter()));
+                Ok(())
+            })?;
+            release.send(()).unwrap();
+            Ok(())
+        });
+        assert_eq!(leader.join().unwrap(), Err(Error::NoSpace));
+        assert_eq!(follower, Err(Error::NoSpace), "it saw what was never durable");
+        kept.unwrap()
+    });
+    watch.unhook();
+    iter
+}
+
 #[test]
 fn a_cursor_over_a_batch_that_failed_yields_no_wrong_entry() {
     // A transaction runs on a batch whose flush fails later; its cursor outlives both.
     let (_, watch, db) = watched(Barriers::One);
     in_time(move || {
-        let (at_failure, release) =
-            fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
-        let iter = std::thread::scope(|scope| {
-            let leader = scope.spawn(|| {
-                db.exec("b", |txn| {
-                    (0..200_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 100]))
-                })
-            });
-            at_failure.recv().unwrap();
-            let mut kept = None;
-            let follower = db.exec_multi(|multi| {
-                multi.exec("b", |txn| {
-                    kept = Some(txn.iter());
-                    Ok(())
-                })?;
-                release.send(()).unwrap();
-                Ok(())
-            });
-            assert_eq!(leader.join().unwrap(), Err(Error::NoSpace));
-            assert_eq!(follower, Err(Error::NoSpace), "it saw what was never durable");
-            kept.unwrap()
-        });
-        watch.unhook();
+        let put = || {
+            db.exec("b", |txn| (0..200_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 100])))
+        };
+        let iter = cursor_over_failure(&db, &watch, put, |_| ());
         // Other commits take the places of the failed one.
         (0..300_u32).for_each(|i| {
             db.exec("c", |txn| txn.put(i.to_be_bytes(), [2; 100])).unwrap();
@@ -229,25 +239,16 @@ fn a_cursor_over_a_batch_that_failed_yields_no_large_value_of_the_next() {
                 (0..8).try_for_each(|i| txn.put(format!("large {i}"), vec![byte; 5_000]))
             })
         };
-        let (at_failure, release) =
-            fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
-        let mut iter = std::thread::scope(|scope| {
-            let leader = scope.spawn(|| put(1));
-            at_failure.recv().unwrap();
-            let mut kept = None;
-            let follower = db.exec("b", |txn| {
-                let (mut key, mut value, mut iter) = (Vec::new(), Vec::new(), txn.iter());
+        let mut iter = cursor_over_failure(
+            &db,
+            &watch,
+            || put(1),
+            |iter| {
+                let (mut key, mut value) = (Vec::new(), Vec::new());
                 assert!(iter.next_ref(&mut key, &mut value));
                 assert_eq!((&*key, &*value), (b"a".as_slice(), [1; 10].as_slice()));
-                kept = Some(iter);
-                release.send(()).unwrap();
-                Ok(())
-            });
-            assert_eq!(leader.join().unwrap(), Err(Error::NoSpace));
-            assert_eq!(follower, Err(Error::NoSpace), "it saw what was never durable");
-            kept.unwrap()
-        });
-        watch.unhook();
+            },
+        );
         // The same places for other values, which are being written.
         let (at_write, release) = fail_when_released(&watch, is_data_write, ErrorKind::StorageFull);
         std::thread::scope(|scope| {
