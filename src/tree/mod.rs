@@ -459,7 +459,7 @@ impl Edit<'_> {
         match value {
             Value::Inline(_) => 0,
             Value::Overflow(run) => {
-                let extent = Extent { first: run.first, pages: run.pages(page_size) };
+                let extent = run.extent(page_size);
                 if !seeded!(ReplacedRunNotFreed) {
                     self.freed.push(Freed { extent, birth: TxnId(0) });
                 }

@@ -166,7 +166,7 @@ impl Edit<'_> {
         let mut is_changed = false;
         for at in 0..leaf.node().count() {
             let Value::Overflow(run) = leaf.node().value(at) else { continue };
-            let extent = Extent { first: run.first, pages: run.pages(page_size) };
+            let extent = run.extent(page_size);
             if goal.takes(extent) {
                 let is_copied = run.len as usize >= goal.copied_bytes_min;
                 let value = if is_copied { Large::Moving(run) } else { self.read_large(run)? };
@@ -192,7 +192,7 @@ impl Edit<'_> {
         if seeded!(CompactionLosesRun) {
             return;
         }
-        let extent = Extent { first: run.first, pages: run.pages(self.pages.page_size()) };
+        let extent = run.extent(self.pages.page_size());
         self.freed.push(super::Freed { extent, birth: TxnId(0) });
     }
 }
