@@ -311,16 +311,18 @@ fn a_matrix_that_differs_from_the_catalogue_is_found() {
     let catalogue = "//! Bugs.\n        One = \"one\" breaks A,\n        Two = \"two\"\n";
     let table = |rows: &str, says: &str| {
         let text = format!("{says}\n| bug | breaks | model |\n|---|---|---|\n{rows}");
-        let files = [("src/seeded.rs", catalogue), ("docs/kill-matrix.md", text.as_str())];
+        let matrix = ("docs/kill-matrix.md", text.as_str());
+        let files =
+            [("src/seeded.rs", catalogue), matrix, ("README.md", "Of 2 bugs all are found.")];
         matrix::check_matrix(&planted(&files))
     };
     let (one, two) = ("| one | a | 3 |\n", "| two | b | 4 |\n");
-    let matrix = "docs/kill-matrix.md";
+    let (matrix, readme) = ("docs/kill-matrix.md", "README.md");
     assert_places(&table(&[one, two].concat(), "2 bugs, 0 survive"), &[]);
     assert_places(&table(&[one, two].concat(), "2 bugs, 1 survive"), &[(matrix, 1)]);
-    assert_places(&table(one, "1 bugs, 0 survive"), &[(matrix, 1)]);
+    assert_places(&table(one, "1 bugs, 0 survive"), &[(readme, 1), (matrix, 1)]);
     let unfound = [one, "| two | b |  |\n"].concat();
     assert_places(&table(&unfound, "2 bugs, 0 survive"), &[(matrix, 5)]);
     let unknown = [one, two, "| six | b | 4 |\n"].concat();
-    assert_places(&table(&unknown, "3 bugs, 0 survive"), &[(matrix, 6)]);
+    assert_places(&table(&unknown, "3 bugs, 0 survive"), &[(readme, 1), (matrix, 6)]);
 }
