@@ -292,6 +292,12 @@ pub(crate) struct Sight<'a> {
 }
 
 impl Sight<'_> {
+    /// Whether there are hints, and so few that they are near.
+    #[inline(always)]
+    pub(crate) fn has_near_hints(&self) -> bool {
+        self.look.has_near_hints()
+    }
+
     /// As [`PageRead::leaf_at_hand`].
     #[inline(always)]
     pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {

@@ -410,6 +410,9 @@ pub(crate) struct Look<'a> {
     words: &'a [AtomicU64],
 }
 
+/// Words of hints, at most, that stay in the cache of one core: half a megabyte.
+const NEAR_WORDS_MAX: usize = 1 << 16;
+
 /// Lines of an entry that are asked for where a hint says that it begins.
 const HINTED_LINES: usize = 3;
 
@@ -426,6 +429,12 @@ impl<'a> Look<'a> {
         let words = self.cache.arena.words();
         let count = self.cache.hints.words(pages).min(words.len());
         Look { words: &words[..count], ..self }
+    }
+
+    /// Whether there are hints, and so few that they stay in the processor's cache.
+    #[inline(always)]
+    pub(crate) fn has_near_hints(&self) -> bool {
+        (1..=NEAR_WORDS_MAX).contains(&self.words.len())
     }
 
     /// Asks for what is known of where a key was found before.

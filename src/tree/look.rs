@@ -15,8 +15,26 @@ use crate::seeded::seeded;
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
 
-/// The level of the branch before whose search hints are looked at.
-const RECALLED_AT: u8 = 1;
+/// When hints are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recall {
+    /// When the way begins.
+    AtOnce,
+    /// Before the last branch is searched: a load that waits keeps the processor from ending what
+    /// comes after it.
+    Late,
+}
+
+impl Recall {
+    /// The level of the branch before whose search that is, on the way from a root.
+    #[inline(always)]
+    fn level(self, root: At) -> u8 {
+        match self {
+            Recall::AtOnce => root.expected.level,
+            Recall::Late => 1,
+        }
+    }
+}
 
 /// With fewer entries left in a leaf, a search is about the next one too.
 const NEAR: usize = 16;
@@ -139,13 +157,14 @@ pub(crate) fn look<'l, 'a>(
     pages: &'l impl PageLook<'a>,
     key: &[u8],
     touch: Touch,
+    recall: Recall,
 ) -> Seen<'l, 'a> {
     let (cue, mut recalled) = (pages.ask(key), Default::default());
+    let recalled_at = recall.level(root);
     // The root is at hand, since every lookup begins there.
     let mut at = root;
     while at.expected.level > 0 {
-        // Not sooner: a load that waits keeps the processor from ending what comes after it.
-        if at.expected.level == RECALLED_AT {
+        if at.expected.level == recalled_at {
             recalled = pages.recall(cue);
         }
         let Some(next) = at.step_down(pages, key) else { return Seen::Missing(at) };

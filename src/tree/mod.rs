@@ -27,7 +27,7 @@ pub(crate) use draft::Draft;
 use draft::Plan;
 pub(crate) use insert::fits_inline;
 pub(crate) use large::{EarlyRun, Large, NewValue};
-pub(crate) use look::{At, GROUP, PageLook, Seen, look, look_all, look_for_leaf};
+pub(crate) use look::{At, GROUP, PageLook, Recall, Seen, look, look_all, look_for_leaf};
 pub(crate) use relocate::Move;
 pub(crate) use repack::Repack;
 pub(crate) use seal::{PlacedRun, SealedSize, Sealer, sealed_size};

@@ -15,7 +15,8 @@ use crate::page::Page;
 use crate::pager::Sight;
 use crate::readers::Snapshot;
 use crate::sync::Arc;
-use crate::tree::{At, Cursor, Expected, GROUP, Seen, Tree, find_below, look, look_all};
+use crate::tree::{At, Cursor, Expected, GROUP, Recall, Seen, Tree, find_below, look, look_all};
+use std::cell::Cell;
 use std::ops::{Range, RangeBounds};
 
 /// A bucket of the newest durable state, which does not change while the transaction lasts.
@@ -25,6 +26,8 @@ pub struct ReadOnlyTxn<'t> {
     snapshot: &'t Snapshot<'t>,
     hold: Shared,
     sticky: Sticky,
+    /// Whether a key was looked up before, where there are few hints.
+    has_looked: Cell<bool>,
 }
 
 impl std::fmt::Debug for ReadOnlyTxn<'_> {
@@ -47,8 +50,8 @@ pub(crate) fn run_view<R>(
     let mut place = None;
     let found = snapshot.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
     let Some(record) = found else { return Err(Error::NotFound) };
-    let (hold, sticky) = (Shared::new(), Sticky::new());
-    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, hold, sticky };
+    let (hold, sticky, has_looked) = (Shared::new(), Sticky::new(), Cell::new(false));
+    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, hold, sticky, has_looked };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
@@ -174,13 +177,30 @@ impl<'t> ReadOnlyTxn<'t> {
         }
     }
 
+    /// Looks a key up in pages at hand.
+    ///
+    /// From the second time on nothing stands between two lookups, so that the next one's hint is
+    /// loaded during the one before, unless it is far.
+    #[inline(always)]
+    fn look_up<'l>(
+        &self,
+        root: At,
+        pages: &'l Sight<'t>,
+        key: &[u8],
+        touch: Touch,
+    ) -> Seen<'l, 't> {
+        let is_soon = pages.has_near_hints() && self.has_looked.replace(true);
+        let recall = if is_soon { Recall::AtOnce } else { Recall::Late };
+        look(root, pages, key, touch, recall)
+    }
+
     // Not inlined, the value's place is moved through memory, which costs a stall.
     #[inline(always)]
     fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
         self.check(key)?;
         let Some(root) = self.root() else { return Err(Error::NotFound) };
         let Some(pages) = self.look() else { return self.find_elsewhere::<T>(Err(root), key) };
-        let place = match look(root, &pages, key, T::TOUCH) {
+        let place = match self.look_up(root, &pages, key, T::TOUCH) {
             Seen::There(page, value) => match Place::of(page.bytes, value) {
                 Place::Here(range) => return Ok(T::peeked(page, range)),
                 Place::Run(run) => match Self::run_at_hand::<T>(&pages, run) {
@@ -369,11 +389,12 @@ impl<'t> ReadOnlyTxn<'t> {
         let key = key.as_ref();
         self.check(key)?;
         let Some(root) = self.root() else { return Ok(false) };
-        let seen = self.look().map(|pages| match look(root, &pages, key, Touch::Beginning) {
-            Seen::There(..) => Ok(true),
-            Seen::Absent => Ok(false),
-            Seen::Missing(at) => Err(at),
-        });
+        let seen =
+            self.look().map(|pages| match self.look_up(root, &pages, key, Touch::Beginning) {
+                Seen::There(..) => Ok(true),
+                Seen::Absent => Ok(false),
+                Seen::Missing(at) => Err(at),
+            });
         let at = match seen {
             Some(Ok(is_there)) => return Ok(is_there),
             Some(Err(at)) => at,
