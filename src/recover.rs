@@ -84,11 +84,9 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     };
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     if may_write && !is_clean {
-        fence(file, file_len, (accepted, written), other)?;
-        let is_older = other.is_some_and(|other| other.meta.txn <= accepted.meta.txn);
-        if !is_older && !seeded!(RejectedSlotLeftAlone) {
-            // A slot that was refused must not come to life when its missing pages are written
-            // again by chance.
+        let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
+        fence(file, file_len, (accepted, written), older)?;
+        if older.is_none() && !seeded!(RejectedSlotLeftAlone) {
             mirror(file, &accepted.meta, accepted.slot.other())?;
             is_mirrored = true;
         }
@@ -208,12 +206,13 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Piece> 
 }
 
 /// Writes and fences what the accepted state relies on: an earlier process may have seen its
-/// sync fail and left it in the system's cache only.
+/// sync fail and left it in the system's cache only. Without an `older` state in the other slot,
+/// that one is emptied.
 fn fence(
     file: &dyn VfsFile,
     file_len: u64,
     accepted: (&Found, Vec<Piece>),
-    other: Option<&Found>,
+    older: Option<&Found>,
 ) -> Result<()> {
     let sized = file.set_len(file_len);
     sized.map_err(|error| Error::io("set the length while recovering", &error))?;
@@ -221,8 +220,10 @@ fn fence(
         return sync(file);
     }
     let (accepted, written) = accepted;
-    if let Some(older) = other.filter(|other| other.meta.txn <= accepted.meta.txn) {
+    if let Some(older) = older {
         write_again(file, older, read_what_is_left(file, file_len, &older.meta)?)?;
+    } else if !seeded!(RejectedSlotLeftAlone) {
+        empty(file, &accepted.meta, accepted.slot.other())?;
     }
     write_again(file, accepted, written)?;
     if seeded!(RecoveryNotFenced) {
@@ -256,7 +257,15 @@ fn write_again(file: &dyn VfsFile, found: &Found, pieces: Vec<Piece>) -> Result<
     write(file, &found.bytes, found.slot.page().offset(page_size))
 }
 
-/// Writes a copy of an accepted, fenced state into the other slot.
+/// Empties a slot that was refused, which must not come to life when its missing pages are written
+/// again by chance. The copy that follows would not do: whoever finds it takes the file for one
+/// that was closed cleanly, though its sync may have failed, or never come, and the disk still have
+/// the refused slot.
+fn empty(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
+    write(file, &vec![0; meta.page_size], slot.page().offset(meta.page_size))
+}
+
+/// Writes a copy of an accepted, fenced state into the other slot, which is empty on the disk.
 fn mirror(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
     let copy = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
     write(file, &copy.encode(slot), slot.page().offset(meta.page_size))?;

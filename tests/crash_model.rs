@@ -1,12 +1,12 @@
 //! Scenarios of the crash model by name, on every kind of disk: a crash inside of the creation, the
-//! hard case of a sync that fails, many crashes in a row; and whether the explorer's short way
-//! through the images of this engine sees what brute force sees.
+//! hard case of a sync that fails, a recovery that fails, many crashes in a row; and whether the
+//! explorer's short way through the images of this engine sees what brute force sees.
 #![cfg(feature = "sim")]
 
 use btree_store::sim::certify::Certifier;
 use btree_store::sim::{
     Checked, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Flush, Growth, Images,
-    OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
+    Mark, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use btree_store::{BTree, Barriers, Error, Options, Result};
 use std::collections::BTreeSet;
@@ -168,6 +168,92 @@ fn writing_back_that_fails_loses_nothing_acknowledged() {
             assert!(report.workload_runs > 2, "{report}");
         }
     }
+}
+
+/// A number in each of two buckets, whose leaves are pages of their own; 0 when there is none.
+fn two_numbers(db: &BTree) -> Result<[u8; 2]> {
+    let number = |bucket| match db.view(bucket, |txn| txn.get("n")) {
+        Ok(bytes) => Ok(bytes.first().copied().unwrap_or(0)),
+        Err(Error::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    };
+    Ok([number("a")?, number("b")?])
+}
+
+fn put_two(db: &BTree, numbers: [u8; 2]) -> Result<()> {
+    db.exec_multi(|multi| {
+        multi.exec("a", |txn| txn.put("n", [numbers[0]]))?;
+        multi.exec("b", |txn| txn.put("n", [numbers[1]]))
+    })
+}
+
+fn note(found: [u8; 2]) -> Mark {
+    Mark::Note(u64::from(u16::from_le_bytes(found)))
+}
+
+/// The process that recovers from a crash meets a failure, and ends; the next one finds a state,
+/// and its commit writes one page as the commit that the crash refused, and another page in
+/// another way. When the power fails again, that commit must not be made whole by the page.
+#[test]
+fn a_commit_that_a_crash_refused_does_not_come_back_after_a_recovery_that_failed() {
+    let sync = |how| Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(how));
+    let ways = [
+        Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio)),
+        sync(SyncFailure::Drop),
+        sync(SyncFailure::Keep),
+        sync(SyncFailure::Revert),
+    ];
+    for (profile, barriers) in honest_disks().into_iter().flat_map(|p| BARRIERS.map(|b| (p, b))) {
+        for way in ways {
+            let workload = |disk: &SimDisk| -> Checked {
+                let db = options(disk, barriers).open(PATH)?;
+                put_two(&db, [1, 1])?;
+                disk.forget_crash_points();
+                put_two(&db, [2, 2])?;
+                disk.kill();
+                Ok(())
+            };
+            let check = |disk: &SimDisk, crash: &Crash| -> Checked {
+                if crash.depth() == 1 {
+                    return recover_twice(disk, barriers, way);
+                }
+                let found = two_numbers(&options(disk, barriers).open(PATH)?)?;
+                let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
+                let is_before = match before {
+                    Some(before) => *before == note(found) && crash.acknowledged() == 0,
+                    None => found == [1, 1] || found == [2, 2],
+                };
+                if is_before || (before.is_some() && found == [3, 2]) {
+                    return Ok(());
+                }
+                Err(format!("found {found:?} after {crash:?}").into())
+            };
+            let explorer = Explorer::new("refused").profile(profile).nested(1);
+            let report = explorer.explore(workload, check);
+            assert!(report.is_verified(), "{profile:?} {barriers:?} {way:?}: {report}");
+            assert!(report.executions > 20, "{report}");
+        }
+    }
+}
+
+/// Opens a store while the disk fails, then again in another process, and commits.
+fn recover_twice(disk: &SimDisk, barriers: Barriers, way: Fault) -> Checked {
+    disk.inject(way);
+    let first = options(disk, barriers).open(PATH).and_then(|db| two_numbers(&db)).ok();
+    disk.clear_faults();
+    disk.kill();
+    if disk.choose(2) == 1 {
+        disk.evict();
+    }
+    let db = options(disk, barriers).open(PATH)?;
+    let found = two_numbers(&db)?;
+    if first.is_some_and(|first| first != found) {
+        return Err(format!("found {first:?}, then {found:?}").into());
+    }
+    disk.mark(note(found));
+    put_two(&db, [3, 2])?;
+    disk.acknowledged(3);
+    Ok(())
 }
 
 #[test]
