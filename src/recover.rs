@@ -121,8 +121,11 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
         (Ok(first), Err(Error::Corruption)) => Ok(vec![first]),
         (Err(fault), Ok(second)) if fault.error() == Error::Corruption => Ok(vec![second]),
         // What is wrong with the first slot says more than that no size fits the second.
-        (Err(fault), _) => Err(fault.raise()),
-        (_, Err(error)) => Err(error),
+        (Err(fault), Ok(_) | Err(Error::Corruption)) => Err(fault.raise()),
+        (Ok(_), Err(error)) => Err(error),
+        // A slot that could not be read may be whole.
+        (Err(fault), Err(error)) if fault.error() == Error::Corruption => Err(error),
+        (Err(fault), Err(_)) => Err(fault.raise()),
     }
 }
 

@@ -715,6 +715,32 @@ fn a_read_that_fails_fails_its_transaction_and_no_other() {
     }
 }
 
+/// Also where the other slot is damaged: what cannot be read now may be whole.
+#[test]
+fn a_read_that_fails_while_a_file_opens_is_no_damage() {
+    for (setting, slot) in SETTINGS.into_iter().flat_map(|setting| [0, 1].map(|s| (setting, s))) {
+        let disk = CrashDisk::new();
+        let left = run(&disk, setting, &short_workload()).unwrap();
+        let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).unwrap();
+        write_all_at(&*file, &[7; 64], slot * u64::from(setting.page_size)).unwrap();
+        drop(file);
+        for at in 0.. {
+            disk.heal();
+            disk.plan(move |number, kind| {
+                (kind == Kind::Read && number == at).then_some(Fault::Error(ErrorKind::Other))
+            });
+            let opened = setting.options(&disk).read_only().open(PATH).map(drop);
+            disk.heal();
+            if opened.is_ok() {
+                assert!(at > 2, "the open makes {at} reads");
+                break;
+            }
+            assert_eq!(opened, Err(Error::IoError), "{setting:?}, slot {slot}, read {at}");
+        }
+        compare(&setting.options(&disk).open(PATH).unwrap(), left.oracle.now()).unwrap();
+    }
+}
+
 /// Fails every read of a call in turn, until it makes no more.
 fn fail_each_read(disk: &CrashDisk, db: &BTree, expected: &Oracle, mut call: impl FnMut() -> bool) {
     for at in 0.. {
