@@ -9,7 +9,8 @@ use crate::format::{
     META_CATALOG_CHECKSUM, META_CATALOG_LEN, META_CATALOG_LEVEL, META_CATALOG_ROOT,
     META_FLAG_CATALOG_TREE, META_FLAG_MIRROR, META_FLAGS, META_ITEM_LEN, META_ITEM_RUN, META_ITEMS,
     META_LOG_CHECKSUM, META_LOG_HEAD, META_LOG_PAGES, META_MAGIC, META_PAGE_COUNT, META_PAGE_SIZE,
-    META_SLOTS, META_TAIL_WORDS, META_VERSION, PAGE_SIZE_MAX, PAGE_SIZE_MIN,
+    META_SLOTS, META_TAIL_WORDS, META_VERSION, ONE_BARRIER_PAGES_MAX, PAGE_SIZE_MAX, PAGE_SIZE_MIN,
+    meta_catalog_max,
 };
 use crate::invariant::{Invariant, invariant};
 use crate::page::{
@@ -163,6 +164,10 @@ impl Meta {
         let items = body.take(field(META_ITEMS), META_ITEM_LEN).ok_or(broken("a body", 1))?;
         let tail = body.take(field(META_TAIL_WORDS), 4).ok_or(broken("a body", 2))?;
         let catalog = if flags & META_FLAG_CATALOG_TREE == 0 {
+            // A longer one would leave no room for what commits add to the page.
+            if inline.len() > meta_catalog_max(page_size) {
+                return Err(broken("a catalog short enough to be inline", word(inline.len())));
+            }
             CatalogPart::Inline(inline)
         } else {
             let (id, level) = (field(META_CATALOG_ROOT), field(META_CATALOG_LEVEL));
@@ -188,13 +193,14 @@ impl Meta {
             catalog,
             log_head: (log_pages > 0).then_some(ChildRef { id: PageId(head), checksum }),
             log_pages,
-            items: decode_items(items, page_count).ok_or(broken("items in order", page_count))?,
+            items: decode_items(items, page_count)
+                .ok_or(broken("few items, in order", page_count))?,
             tail: tail.chunks_exact(4).map(|word| get_u32(word, 0)).collect(),
         })
     }
 }
 
-/// The items, in ascending order within the file.
+/// The items, in ascending order within the file; of so few pages that all can be in memory.
 fn decode_items(bytes: &[u8], page_count: u32) -> Option<Vec<Item>> {
     let mut end = META_SLOTS;
     let mut items = Vec::with_capacity(bytes.len() / META_ITEM_LEN);
@@ -207,7 +213,8 @@ fn decode_items(bytes: &[u8], page_count: u32) -> Option<Vec<Item>> {
         let extent = Extent { first: PageId(first), pages };
         items.push(Item { extent, checksum: get_u32(item, 8), is_run });
     }
-    Some(items)
+    let pages: u64 = items.iter().map(|item| u64::from(item.extent.pages)).sum();
+    (pages <= u64::from(ONE_BARRIER_PAGES_MAX)).then_some(items)
 }
 
 struct Body<'a> {

@@ -93,9 +93,26 @@ impl Meta {
             return Err(Flaw::new(whole, "a body within the page", "a longer one"));
         };
         let meta = Meta { slot, bytes, items_at, tail_at, end };
+        meta.check_limits()?;
         meta.check_pointers()?;
         meta.check_items()?;
         Ok(meta)
+    }
+
+    fn check_limits(&self) -> Checked<()> {
+        let (inline, inline_max) =
+            (self.inline_catalog().len(), meta_catalog_max(self.page_size()));
+        if !self.has_catalog_tree() && inline > inline_max {
+            let expected = format_args!("at most {inline_max} bytes of the inline catalog");
+            return Err(Flaw::new(Invariant::ValidMetaWhole, expected, inline));
+        }
+        let listed: u64 = self.items().map(|item| u64::from(item.pages)).sum();
+        if listed > u64::from(ONE_BARRIER_PAGES_MAX) {
+            let expected =
+                format_args!("at most {ONE_BARRIER_PAGES_MAX} pages of a commit with a list");
+            return Err(Flaw::new(Invariant::ValidMetaWhole, expected, listed));
+        }
+        Ok(())
     }
 
     fn check_pointers(&self) -> Checked<()> {
@@ -223,14 +240,13 @@ impl Meta {
         };
         let page_size = self.page_size();
         let inline = self.inline_catalog().len();
-        let catalog_max = if self.has_catalog_tree() { 0 } else { meta_catalog_max(page_size) };
-        limit(Invariant::ValidMetaWhole, "bytes of the inline catalog", catalog_max, inline);
+        if self.has_catalog_tree() {
+            let what = "bytes of an inline catalog beside a tree";
+            limit(Invariant::ValidMetaWhole, what, 0, inline);
+        }
         limit(Invariant::ValidMetaWhole, "bytes behind a multiple of 4", 0, inline % 4);
         let items_max = if self.is_mirror() { 0 } else { meta_items_max(page_size) };
         limit(Invariant::MetaListsPages, "items", items_max, self.items().count());
-        let listed = self.items().map(|item| item.pages as usize).sum();
-        let pages_max = ONE_BARRIER_PAGES_MAX as usize;
-        limit(Invariant::MetaListsPages, "pages of a commit with a list", pages_max, listed);
         let words_max = meta_tail_words_max(page_size);
         limit(Invariant::SpaceLogReplays, "words of a tail", words_max, self.tail().len() / 4);
         self.check_unused(&mut report);

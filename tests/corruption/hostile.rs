@@ -3,13 +3,15 @@
 use super::forge::{CELL_HEADER, Forge, RECORD_LEN, children_at, first_cell};
 use super::{assert_named, scan};
 use crate::common::walk::{Walk, u16_at, u32_at};
+use crate::common::watch::Watch;
 use crate::common::{self, NAME, holding, on, open};
 use btree_store::format::{
     CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND, HEADER_LEVEL,
-    HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BUCKETS, META_CATALOG_LEN, META_CATALOG_LEVEL,
-    META_CATALOG_ROOT, META_FLAGS, META_ITEMS, META_LOG_HEAD, META_LOG_PAGES, META_PAGE_COUNT,
-    META_SPARE, META_TAIL_WORDS,
+    HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BODY, META_BUCKETS, META_CATALOG_LEN,
+    META_CATALOG_LEVEL, META_CATALOG_ROOT, META_FLAGS, META_ITEM_RUN, META_ITEMS, META_LOG_HEAD,
+    META_LOG_PAGES, META_PAGE_COUNT, META_SPARE, META_TAIL_WORDS, ONE_BARRIER_PAGES_MAX,
 };
+use btree_store::verify::verify_path;
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Iter, Result};
 use std::sync::mpsc;
@@ -484,6 +486,57 @@ fn wrong_fields_of_a_meta_page_never_panic_and_never_hang() {
             forge.change_meta(|page| put_u32(page, field, value));
             survive(&forge.bytes, &format!("meta field at {field}: {value}"));
         }
+    }
+}
+
+/// A new file whose slots say that it has so many pages, with a catalog of empty buckets and a
+/// list; zeros fill the file up.
+fn stating(pages: u32, buckets: u8, list: &[[u32; 3]]) -> Vec<u8> {
+    let vfs = MemVfs::new();
+    drop(on(vfs.clone()).page_size(512).open(NAME).unwrap());
+    let mut forge = Forge { bytes: vfs.read_file(NAME).unwrap(), page_size: 512 };
+    forge.bytes.resize(pages as usize * 512, 0);
+    let bucket = |name: u8| [&[2, 0, b'b', b'a' + name], [0; RECORD_LEN].as_slice()].concat();
+    let mut body: Vec<u8> = (0..buckets).flat_map(bucket).collect();
+    let catalog = u32::try_from(body.len()).unwrap();
+    body.extend(list.iter().flatten().flat_map(|word| word.to_le_bytes()));
+    forge.change_meta(|page| {
+        put_u32(page, META_PAGE_COUNT, pages);
+        put_u32(page, META_CATALOG_LEN, catalog);
+        put_u32(page, META_BUCKETS, buckets.into());
+        put_u32(page, META_ITEMS, u32::try_from(list.len()).unwrap());
+        put_u32(page, META_TAIL_WORDS, 0);
+        page[META_BODY..META_BODY + body.len()].copy_from_slice(&body);
+    });
+    forge.bytes
+}
+
+/// It leaves no room in the meta page for the list and the tail of a commit.
+#[test]
+fn a_catalog_too_long_to_be_inline_is_a_typed_error() {
+    assert_eq!(open(&holding(&stating(2, 3, &[]))).unwrap().buckets().unwrap().len(), 3);
+    for buckets in 4..=12 {
+        let bytes = stating(2, buckets, &[]);
+        let error = open(&holding(&bytes)).unwrap_err();
+        assert_eq!(common::corruption(error), (Some(0), "valid-meta-whole"), "{buckets} buckets");
+        let report = verify_path(&holding(&bytes), NAME).unwrap();
+        assert!(report.states.is_empty() && !report.is_sound(), "{report}");
+    }
+}
+
+/// What a slot lists is read before the slot is believed, and held in memory.
+#[test]
+fn a_list_of_more_pages_than_a_commit_may_list_is_not_read() {
+    let run = |first, pages| [first, pages | META_ITEM_RUN, 7];
+    for list in [&[run(2, ONE_BARRIER_PAGES_MAX + 1)][..], &[run(2, 300), run(302, 300)]] {
+        let bytes = stating(4000, 0, list);
+        let (vfs, watch) = Watch::memory();
+        vfs.write_file(NAME, &bytes);
+        let error = on(watch.clone()).open(NAME).unwrap_err();
+        assert_eq!(common::corruption(error).1, "valid-meta-whole", "{list:?}");
+        assert!(watch.counts().bytes_read < 100_000, "{list:?}: {:?}", watch.counts());
+        let report = verify_path(&vfs, NAME).unwrap();
+        assert!(report.states.is_empty() && !report.is_sound(), "{report}");
     }
 }
 

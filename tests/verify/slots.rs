@@ -4,7 +4,7 @@
 //! Attacks: meta-lists-pages, slots-alternate, txn-ids-increase, valid-meta-whole,
 //! same-calls-same-bytes, no-reuse-while-reachable.
 
-use crate::build::{Tree, inline, snapshot, transaction};
+use crate::build::{snapshot, transaction};
 use crate::cases::{Case, case, check, tail};
 use crate::samples::{Sample, at_rest, large, pair, single};
 use btree_store::Invariant::{
@@ -55,11 +55,6 @@ const SLOTS: &[Case] = &[
     case("transactions that are not neighbours", at_rest, TxnIdsIncrease, |s| {
         s.file().set_u64(0, 8, 9);
         1
-    }),
-    case("a catalog that should be a tree", single, ValidMetaWhole, |s| {
-        s.state.inline = inline(&[("a", &s.a), ("o", &s.o), ("z-long-name!", &Tree::default())]);
-        s.rewrite();
-        0
     }),
 ];
 
@@ -168,7 +163,17 @@ const REFUSED: &[Refused] = &[
     ("pages", |s| s.file().set_u32(0, 48, 1), ValidMetaWhole),
     ("pages of the log", |s| s.file().set_u32(0, 64, 1), ValidMetaWhole),
     ("catalog", |s| s.file().set_u32(0, 84, 500), ValidMetaWhole),
+    ("a catalog that should be a tree", |s| s.file().set_u32(0, 84, 104), ValidMetaWhole),
     ("items", |s| s.file().set_u32(0, 88, 500), ValidMetaWhole),
+    (
+        "more pages than may be listed",
+        |s| {
+            s.file().set_u32(0, 88, 1);
+            let item = s.file().body(0)[1];
+            s.file().set_u32(0, item + 4, 0x8000_0000 + 513);
+        },
+        ValidMetaWhole,
+    ),
     ("tail", |s| s.file().set_u32(0, 92, u32::MAX), ValidMetaWhole),
     ("root of the catalog", |s| s.file().set_u32(0, 52, 1), ValidMetaWhole),
     (
