@@ -58,10 +58,11 @@ impl Error {
     /// Details are kept per thread: the answer is the detail of the latest error of this name
     /// that was raised on the calling thread, so ask right after the call that failed.
     pub fn detail(self) -> Option<ErrorDetail> {
-        LATEST.with_borrow(|latest| match latest {
+        let of_self = |latest: &RefCell<Option<(Error, ErrorDetail)>>| match &*latest.borrow() {
             Some((error, detail)) if *error == self => Some(detail.clone()),
             _ => None,
-        })
+        };
+        LATEST.try_with(of_self).unwrap_or_default()
     }
 
     /// A corruption error that names the page, the invariant, and what was expected and found.
@@ -110,7 +111,8 @@ impl Error {
 
     /// Records `detail` as the latest of this thread.
     pub(crate) fn with(self, detail: ErrorDetail) -> Error {
-        LATEST.with_borrow_mut(|latest| *latest = Some((self, detail)));
+        // A thread that is ending keeps nothing.
+        LATEST.try_with(|latest| *latest.borrow_mut() = Some((self, detail))).unwrap_or_default();
         self
     }
 }

@@ -17,6 +17,7 @@ mod flush;
 mod guard;
 mod queue;
 mod seal;
+mod writing;
 
 pub(crate) use batch::{Batch, Bucket, Mark};
 pub(crate) use early::EarlyWriter;
@@ -29,13 +30,12 @@ use crate::pager::Pager;
 use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread_local, yield_now};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
 use crate::tree::PageRead;
 use early::Length;
 use flush::{Failed, flush, write_mirror};
 use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
 use seal::{Job, Surroundings, seal};
-use std::cell::RefCell;
 
 /// How many barriers a commit uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -142,12 +142,6 @@ pub(crate) struct Usage {
     pub(crate) keeper: Keeper,
 }
 
-thread_local! {
-    /// The stores in whose write transaction this thread is.
-    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
-    static WRITING: RefCell<Vec<usize>> = RefCell::new(Vec::new());
-}
-
 impl Core {
     pub(crate) fn new(pager: Pager, start: Start, usage: Usage) -> Core {
         pager.set_page_count(start.state.page_count);
@@ -196,14 +190,12 @@ impl Core {
         if self.is_read_only {
             return Err(Error::invalid("the store is open for reading only"));
         }
-        let identity = self.identity();
-        let is_nested = WRITING.with(|stores| stores.borrow().contains(&identity));
-        if is_nested && !seeded!(NestedExecDeadlocks) {
+        if self.is_writing() && !seeded!(NestedExecDeadlocks) {
             return Err(Error::invalid("this thread is in a write transaction of this store"));
         }
         let writer = self.writer.lock();
         self.check_poison()?;
-        WRITING.with(|stores| stores.borrow_mut().push(identity));
+        writing::enter(self.identity());
         let mark = writer.batch.mark();
         Ok(WriteGuard::new(self, writer, mark))
     }
@@ -212,8 +204,7 @@ impl Core {
     fn leave(&self) {
         self.running.0.store(0, Ordering::Relaxed);
         self.running.1.store(0, Ordering::Relaxed);
-        let identity = self.identity();
-        WRITING.with(|stores| stores.borrow_mut().retain(|&store| store != identity));
+        writing::leave(self.identity());
     }
 
     /// Whether a failed sync ended all writing.
@@ -413,8 +404,7 @@ impl Core {
 
     /// Whether the calling thread is in a write transaction of this store.
     pub(crate) fn is_writing(&self) -> bool {
-        let identity = self.identity();
-        WRITING.with(|stores| stores.borrow().contains(&identity))
+        writing::is_in(self.identity())
     }
 }
 

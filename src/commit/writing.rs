@@ -1,0 +1,53 @@
+//! Which stores a thread writes to (part of commit, layer L5).
+//!
+//! Owns: the list of a thread's running write transactions, by store.
+//! Must not know: what a store is.
+//! Keeps: nothing that is written anywhere; a thread that waited for itself would wait for ever.
+
+use crate::sync::thread_local;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+
+/// The stores in whose write transaction a thread is: mostly one, or none.
+struct Writing {
+    /// 0 where there is none.
+    first: Cell<usize>,
+    others: RefCell<Vec<usize>>,
+}
+
+thread_local! {
+    /// Never dropped: a destructor of another thread-local value may still write.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
+    static WRITING: ManuallyDrop<Writing> = ManuallyDrop::new(Writing {
+        first: Cell::new(0),
+        others: RefCell::new(Vec::new()),
+    });
+}
+
+/// Whether the calling thread is in a write transaction of a store.
+pub(super) fn is_in(store: usize) -> bool {
+    WRITING.with(|writing| writing.first.get() == store || writing.others.borrow().contains(&store))
+}
+
+/// The calling thread begins a write transaction of a store.
+pub(super) fn enter(store: usize) {
+    WRITING.with(|writing| match writing.first.get() {
+        0 => writing.first.set(store),
+        _ => writing.others.borrow_mut().push(store),
+    });
+}
+
+/// The calling thread ends its write transaction of a store.
+pub(super) fn leave(store: usize) {
+    WRITING.with(|writing| {
+        if writing.first.get() == store {
+            return writing.first.set(0);
+        }
+        let mut others = writing.others.borrow_mut();
+        others.retain(|&other| other != store);
+        if others.is_empty() {
+            // Nobody else gives its memory back.
+            *others = Vec::new();
+        }
+    });
+}
