@@ -237,7 +237,9 @@ impl Core {
         self.gather();
         let mut writer = self.writer.lock();
         writer.catch_up();
-        if let Some(fault) = self.flush.lock().poisoned.clone() {
+        // Not where it is looked at: the lock would be held there.
+        let poisoned = self.flush.lock().poisoned.clone();
+        if let Some(fault) = poisoned {
             return self.fail(&mut writer, &fault, leader);
         }
         let around = Surroundings {

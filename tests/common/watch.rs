@@ -4,7 +4,7 @@ use btree_store::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
 use std::io;
 use std::ops::{Range, Sub};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One call that reaches the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,11 +143,16 @@ impl Watch {
     }
 
     pub fn unhook(&self) {
-        *self.shared.hook.lock().unwrap() = None;
+        *self.locked_hook() = None;
+    }
+
+    /// Also after a hook that panicked.
+    fn locked_hook(&self) -> MutexGuard<'_, Option<Hook>> {
+        self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, op: Op) -> io::Result<()> {
-        let asked = self.shared.hook.lock().unwrap().as_mut().map_or(Ok(()), |hook| hook(&op));
+        let asked = self.locked_hook().as_mut().map_or(Ok(()), |hook| hook(&op));
         let mut seen = self.shared.seen.lock().unwrap();
         seen.counts.add(&op);
         if let Some(record) = &mut seen.record {

@@ -3,6 +3,7 @@
 use super::{BTree, Barriers, Error, MemVfs, NAME, Op, Watch, add_one, get, in_time, on, open};
 use btree_store::Iter;
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -134,6 +135,41 @@ fn a_failed_sync_or_meta_write_poisons_the_store_for_all() {
             let found = get(&db, "b", "counter").unwrap();
             assert!(found <= 1, "{name}: the state before or after, not {found}");
             assert_eq!(db.exec("b", add_one), Ok(found + 1), "{name}");
+        });
+    }
+}
+
+/// Whoever ran while the leader panicked leads next, and finds the store poisoned.
+#[test]
+fn a_leader_that_panics_fails_the_follower_that_runs_meanwhile() {
+    for changes in [true, false] {
+        let (_, watch, db) = watched(Barriers::One);
+        in_time(move || {
+            let (reached, at_sync) = mpsc::channel();
+            let (release, released) = mpsc::channel::<()>();
+            watch.hook(move |op| {
+                if op.is_sync() {
+                    reached.send(()).expect("the test waits");
+                    released.recv().expect("the test releases");
+                    panic!("the storage panics");
+                }
+                Ok(())
+            });
+            let follower = std::thread::scope(|scope| {
+                let led = || catch_unwind(AssertUnwindSafe(|| db.exec("b", add_one)));
+                let leader = scope.spawn(led);
+                at_sync.recv().unwrap();
+                db.exec("b", |txn| {
+                    let seen = if changes { add_one(txn)? } else { 0 };
+                    release.send(()).unwrap();
+                    leader.join().unwrap().expect_err("it panics");
+                    Ok(seen)
+                })
+            });
+            watch.unhook();
+            assert_eq!(follower, Err(Error::Internal), "{changes}");
+            assert_eq!(db.exec("b", add_one), Err(Error::Poisoned));
+            assert_eq!(get(&db, "b", "counter"), Ok(0));
         });
     }
 }
