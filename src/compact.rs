@@ -159,7 +159,8 @@ fn is_loose(core: &Arc<Core>) -> bool {
 
 /// Pages of the overflow runs of all buckets.
 fn overflow_pages(core: &Arc<Core>) -> Result<u32> {
-    let buckets = core.readers.newest().catalog.list(&core.pager)?;
+    let state = core.readers.pin_newest();
+    let buckets = state.catalog.list(&core.pager)?;
     let pages: u64 = buckets.iter().map(|(_, record)| record.overflow_pages).sum();
     Ok(u32::try_from(pages).unwrap_or(u32::MAX))
 }
@@ -316,7 +317,8 @@ struct Walk {
 
 impl Walk {
     fn new(core: &Arc<Core>) -> Result<Walk> {
-        let state = core.readers.newest();
+        // Others commit meanwhile, and the catalog may have pages.
+        let state = core.readers.pin_newest();
         let names = state.catalog.list(&core.pager)?.into_iter().map(|(name, _)| name).collect();
         let pages = state.page_count;
         let budget = (pages / FILLED_PART).clamp(FILLED_PER_COMMIT_MIN, MOVED_PER_COMMIT_MAX);

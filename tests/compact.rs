@@ -1,9 +1,10 @@
 //! Compaction: the file shrinks, nothing is lost, readers live on.
 //! Attacks: page-owned-once, no-reuse-while-reachable, snapshot-stable.
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Options};
+use btree_store::{BTree, Error, Options};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn open(vfs: &MemVfs, page_size: u32) -> BTree {
     Options::new().page_size(page_size).vfs(Arc::new(vfs.clone())).open("f").unwrap()
@@ -169,4 +170,24 @@ fn a_value_longer_than_what_a_commit_moves_is_moved() {
     db.compact(0).unwrap();
     assert_eq!(db.view("b", |txn| txn.get("c")).unwrap(), value);
     assert!(file_len(&vfs) < 2 * value.len() + 32 * 512, "{}", file_len(&vfs));
+}
+
+/// The list of buckets is read while others commit, and give its pages new content.
+#[test]
+fn a_compaction_beside_a_writer_of_many_buckets_meets_no_damage() {
+    let db = Options::new().page_size(512).cache_bytes(0).open_in_memory().unwrap();
+    let put = |i: u32| db.exec(format!("b{i:03}"), |txn| txn.put("k", i.to_le_bytes())).unwrap();
+    (0..800).for_each(put);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                (0..800).rev().for_each(put);
+            }
+        });
+        let compacted: Vec<_> = (0..200).map(|_| db.compact(0).map(drop)).collect();
+        is_over.store(true, Ordering::Relaxed);
+        let failed = compacted.iter().filter(|compacted| compacted.is_err()).count();
+        assert_eq!(failed, 0, "{:?}", Error::Corruption.detail());
+    });
 }
