@@ -37,7 +37,8 @@ pub enum Error {
     Internal,
     /// The disk, or the 32-bit space of page ids, is full. The state is the one before the call.
     NoSpace,
-    /// The operating system reported an error; [`ErrorDetail::Io`] holds it.
+    /// The operating system reported an error, or said only at a sync that the disk is full;
+    /// [`ErrorDetail::Io`] holds it.
     IoError,
     /// The call is not allowed here: an empty key, a write to a read-only store, a write
     /// transaction inside another of the same thread; [`ErrorDetail::Message`] says which.
@@ -107,6 +108,14 @@ impl Error {
             os_code: error.raw_os_error(),
             message: error.to_string(),
         })
+    }
+
+    /// The error where nobody knows what is durable: `NoSpace` would promise the state before.
+    pub(crate) fn of_unknown_outcome(self) -> Error {
+        match (self, self.detail()) {
+            (Error::NoSpace, Some(detail)) => Error::IoError.with(detail),
+            (error, _) => error,
+        }
     }
 
     /// Records `detail` as the latest of this thread.

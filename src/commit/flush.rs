@@ -20,6 +20,12 @@ pub(super) enum Failed {
     Unknown(Error),
 }
 
+impl Failed {
+    fn unknown(error: Error) -> Failed {
+        Failed::Unknown(error.of_unknown_outcome())
+    }
+}
+
 /// How a barrier is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Growth {
@@ -56,21 +62,21 @@ pub(super) fn flush(
     }
     pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;
     if job.data_barrier && !job.pages.is_empty() && !seeded!(MetaBeforeData) {
-        barrier(pager.file(), growth).map_err(Failed::Unknown)?;
+        barrier(pager.file(), growth).map_err(Failed::unknown)?;
         growth = Growth::Same;
         if job.meta.items.is_empty() && !seeded!(LateFailureBelieved) {
             // A device may report a failure one sync late. Recovery does not write large
             // commits again, so their data must be known to be durable before the meta page is.
-            barrier(pager.file(), growth).map_err(Failed::Unknown)?;
+            barrier(pager.file(), growth).map_err(Failed::unknown)?;
         }
     }
     let bytes = job.meta.encode(job.slot);
-    pager.write_bytes(job.slot.page(), &bytes).map_err(Failed::Unknown)?;
+    pager.write_bytes(job.slot.page(), &bytes).map_err(Failed::unknown)?;
     if seeded!(AcknowledgedBeforeSync) {
         return Ok(());
     }
     let unknown: fn(Error) -> Failed =
-        if seeded!(PoisonForgotten) { Failed::Before } else { Failed::Unknown };
+        if seeded!(PoisonForgotten) { Failed::Before } else { Failed::unknown };
     barrier(pager.file(), growth).map_err(unknown)
 }
 

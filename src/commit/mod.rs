@@ -388,6 +388,7 @@ impl Core {
             && !seeded!(CutBeforeBothSlotsForget)
             && let Err(error) = self.mirror(&mut flush, slot)
         {
+            let error = error.of_unknown_outcome();
             flush.poisoned = Some(Fault::keep(error));
             self.is_poisoned.store(true, Ordering::Release);
             return Err(error);

@@ -116,10 +116,13 @@ fn a_disk_that_is_full_when_the_file_grows_leaves_the_state_before() {
 
 #[test]
 fn a_failed_sync_or_meta_write_poisons_the_store_for_all() {
-    for (is_it, name) in [(Op::is_sync as fn(&Op) -> bool, "sync"), (is_meta_write, "meta write")] {
+    let places = [(Op::is_sync as fn(&Op) -> bool, "sync"), (is_meta_write, "meta write")];
+    // A full disk is none of those that leave the state before, if a sync says it.
+    let kinds = [ErrorKind::Other, ErrorKind::StorageFull];
+    for ((is_it, name), kind) in places.into_iter().flat_map(|place| kinds.map(|k| (place, k))) {
         let (vfs, watch, db) = watched(Barriers::One);
         in_time(move || {
-            let results = fail_a_leader(&watch, &db, is_it, ErrorKind::Other);
+            let results = fail_a_leader(&watch, &db, is_it, kind);
             let is_failure =
                 |r: &Result<u64, Error>| matches!(r, Err(Error::IoError | Error::Poisoned));
             assert!(results.iter().all(is_failure), "{name}: {results:?}");
