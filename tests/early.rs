@@ -15,7 +15,8 @@ use common::watch::{Op, Watch};
 use common::{NAME, file_len, on};
 use std::io::{self, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 const PAGE: usize = 512;
 const PIECE: usize = 1 << 18;
@@ -371,6 +372,73 @@ fn a_write_that_fails_is_told_at_once_and_sticks() {
     }
     db.exec("b", |txn| txn.put("k", bytes(2, 900_000))).unwrap();
     assert_sound(&db);
+}
+
+/// Makes the `n`-th write of pages take a while, and then fail. Tells when it came to that.
+fn fail_slowly(watch: &Watch, mut n: usize) -> mpsc::Receiver<()> {
+    let (reached, wait) = mpsc::channel();
+    watch.hook(move |op| {
+        let is_page = matches!(op, Op::Write { offset, .. } if *offset >= 2 * PAGE as u64);
+        n = n.wrapping_sub(usize::from(is_page));
+        if !(is_page && n == 0) {
+            return Ok(());
+        }
+        reached.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        Err(ErrorKind::StorageFull.into())
+    });
+    wait
+}
+
+/// Whichever of a compaction's writes fails, also one of the commit that cuts the file off: the
+/// value that a transaction has set pages aside for meanwhile is the only one who has them.
+#[test]
+fn a_compaction_that_fails_does_not_free_what_was_set_aside_meanwhile() {
+    let value = bytes(1, 300_000);
+    for n in 1.. {
+        let (_, watch) = Watch::memory();
+        let db = tiny(watch.clone()).open(NAME).unwrap();
+        for round in 0..4 {
+            let mut keys = (0..1_500_u32).map(|i| (i * 4 + round).to_be_bytes());
+            db.exec("b", |txn| keys.try_for_each(|key| txn.put(key, [1; 60]))).unwrap();
+        }
+        let mut doomed = (0..5_000_u32).filter(|i| i % 8 > 0);
+        db.exec("b", |txn| doomed.try_for_each(|i| txn.del(i.to_be_bytes()))).unwrap();
+        let (reached, mut held) = (fail_slowly(&watch, n), None);
+        let is_over = std::thread::scope(|scope| {
+            let compaction = scope.spawn(|| {
+                let done = db.compact(0);
+                watch.unhook();
+                done
+            });
+            // The hook, which tells, is gone when the compaction is over.
+            if reached.recv().is_err() {
+                compaction.join().unwrap().unwrap();
+                return true;
+            }
+            let follower = db.exec("b", |txn| {
+                txn.put([0], &value)?;
+                held = Some(txn.iter());
+                Ok(())
+            });
+            assert_eq!(compaction.join().unwrap(), Err(Error::NoSpace));
+            // It has seen what the compaction left behind, or has come late.
+            assert!(matches!(follower, Ok(()) | Err(Error::NoSpace)), "{follower:?}");
+            false
+        });
+        if is_over {
+            assert!(n > 3, "{n} writes");
+            return;
+        }
+        for byte in 0..4 {
+            db.exec("c", |txn| {
+                (0..400_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [byte; 200]))
+            })
+            .unwrap();
+        }
+        assert!(held.unwrap().next_entry().unwrap().unwrap().1 == value, "write {n}");
+        assert_sound(&db);
+    }
 }
 
 #[test]

@@ -350,12 +350,14 @@ impl FreeSpace {
         let (now, before) = (self.page_count, commit.count_before);
         if now > before && seeded!(UndoForgetsGrowth) {
             return;
-        } else if now > before {
-            for new in self.reserved.gaps(before, now) {
-                self.free.remove(new);
+        }
+        // What was set aside meanwhile, behind the end that the commit gave the file, stays so.
+        for part in self.reserved.gaps(now.min(before), now.max(before)) {
+            if now > before {
+                self.free.remove(part);
+            } else {
+                self.free.insert(part);
             }
-        } else if now < before {
-            self.free.insert(span(now, before));
         }
         self.page_count = before;
     }

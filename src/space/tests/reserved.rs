@@ -23,6 +23,8 @@ enum Step {
         free: usize,
         allocate: u32,
         grow: u32,
+        /// Pages that the file ends in and are free: so many are cut off at most.
+        cut: u32,
     },
     Install,
     /// Undoes the commit, and drops what it had adopted, or keeps it.
@@ -35,8 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1..12_u32).prop_map(Step::Reserve),
         3 => any::<usize>().prop_map(Step::Drop),
-        4 => (1..4_usize, 0..6_usize, 0..9_u32, 0..9_u32)
-            .prop_map(|(adopt, free, allocate, grow)| Step::Seal { adopt, free, allocate, grow }),
+        4 => (1..4_usize, 0..6_usize, 0..9_u32, 0..9_u32, 0..9_u32).prop_map(
+            |(adopt, free, allocate, grow, cut)| Step::Seal { adopt, free, allocate, grow, cut }
+        ),
         4 => Just(Step::Install),
         2 => any::<bool>().prop_map(|is_kept| Step::Undo { is_kept }),
     ]
@@ -83,8 +86,8 @@ impl Twin {
             (Step::Drop(pick), _) if !self.reserved.is_empty() => {
                 self.reserved.swap_remove(pick % self.reserved.len());
             }
-            (Step::Seal { adopt, free, allocate, grow }, false) => {
-                self.seal(*adopt, *free, *allocate, *grow);
+            (Step::Seal { adopt, free, allocate, grow, cut }, false) => {
+                self.seal(*adopt, *free, [*allocate, *grow, *cut]);
             }
             (Step::Install, true) => {
                 let (owned, _) = self.sealed.take().expect("matched");
@@ -102,7 +105,7 @@ impl Twin {
         }
     }
 
-    fn seal(&mut self, adopt: usize, free: usize, allocate: u32, grow: u32) {
+    fn seal(&mut self, adopt: usize, free: usize, [allocate, grow, cut]: [u32; 3]) {
         let txn = self.txn.next();
         self.space.begin(txn, &[self.txn]);
         let mut owned = self.states[0].clone();
@@ -127,6 +130,10 @@ impl Twin {
             let taken = pages(std::iter::once(extent));
             assert!(self.states.iter().all(|state| taken.is_disjoint(state)));
             owned.extend(taken);
+        }
+        let cut = cut.min(self.space.tail_free());
+        if cut > 0 {
+            self.space.cut(self.space.page_count() - cut);
         }
         assert_eq!(self.space.log_pages_needed(TAIL, PAGE), 0);
         self.space.finish(TAIL, PAGE, &[]);
