@@ -34,7 +34,15 @@ use crate::tree::{Cursor, PageRead, Tree};
 
 /// The first failure of the storage that a transaction met, or one of the cursors that share it.
 #[derive(Clone, Debug)]
-struct FirstFault(Arc<Mutex<Option<Fault>>>);
+struct FirstFault(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    fault: Option<Fault>,
+    /// Of the transaction of which this was a part, which is over and did not fail: what a cursor
+    /// of it meets from then on is told there.
+    whole: Option<FirstFault>,
+}
 
 impl FirstFault {
     /// Remembers a failure of the storage. A bad argument or a missing key is none.
@@ -49,9 +57,14 @@ impl FirstFault {
     }
 
     fn keep(&self, error: Error) {
-        let mut first = self.0.lock();
-        if first.is_none() && !seeded!(SwallowedErrorCommits) {
-            *first = Some(Fault::keep(error));
+        let mut told = self.0.lock();
+        if told.fault.is_none() && !seeded!(SwallowedErrorCommits) {
+            told.fault = Some(Fault::keep(error));
+            let whole = told.whole.take();
+            drop(told);
+            if let Some(whole) = whole {
+                whole.keep(error);
+            }
         }
     }
 }
@@ -71,7 +84,7 @@ impl Sticky {
     }
 
     fn share(&self) -> &FirstFault {
-        self.0.get_or_init(|| FirstFault(Arc::new(Mutex::new(None))))
+        self.0.get_or_init(|| FirstFault(Arc::new(Mutex::new(Told::default()))))
     }
 
     /// Fails when something failed before.
@@ -79,7 +92,18 @@ impl Sticky {
     fn check(&self) -> Result<()> {
         match self.0.get() {
             None => Ok(()),
-            Some(first) => first.0.lock().as_ref().map_or(Ok(()), |fault| Err(fault.raise())),
+            Some(first) => first.0.lock().fault.as_ref().map_or(Ok(()), |f| Err(f.raise())),
+        }
+    }
+
+    /// Ends as a part of a transaction. What its cursors still meet fails the whole; what was met
+    /// before is up to whoever ran the part.
+    fn end_within(&self, whole: &Sticky) {
+        if let Some(part) = self.0.get() {
+            let mut told = part.0.lock();
+            if told.fault.is_none() {
+                told.whole = Some(whole.share().clone());
+            }
         }
     }
 

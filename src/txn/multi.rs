@@ -3,8 +3,8 @@
 //! Owns: [`MultiTxn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic: an inner closure that fails is undone alone, the outer one as a whole.
 
-use super::check_name;
 use super::write::{Txn, run_in_bucket};
+use super::{Sticky, check_name};
 use crate::commit::{Bucket, Core, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
@@ -14,6 +14,8 @@ pub struct MultiTxn<'t> {
     core: &'t Arc<Core>,
     writer: &'t mut Writer,
     outcome: Outcome,
+    /// What cursors met that outlived the closure that made them.
+    sticky: Sticky,
 }
 
 /// Runs a closure in a write transaction of its own, and waits until it is durable.
@@ -22,8 +24,10 @@ pub(crate) fn run_multi<R>(
     closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     let mut guard = core.begin()?;
-    let mut multi = MultiTxn { core, writer: guard.writer(), outcome: Outcome::Same };
+    let (outcome, sticky) = (Outcome::Same, Sticky::new());
+    let mut multi = MultiTxn { core, writer: guard.writer(), outcome, sticky };
     let value = closure(&mut multi)?;
+    multi.sticky.check()?;
     let outcome = multi.outcome;
     guard.finish(outcome)?;
     Ok(value)
@@ -34,7 +38,8 @@ impl MultiTxn<'_> {
     /// named again; it then holds what was written to it before.
     ///
     /// When the closure fails, its own changes are undone; what came before stays, and the
-    /// transaction may go on.
+    /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
+    /// error: what was read with it would be short.
     ///
     /// ```
     /// # use btree_store::Error;
@@ -59,8 +64,10 @@ impl MultiTxn<'_> {
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
     ) -> Result<R> {
-        check_name(self.core, bucket.as_ref())?;
-        let (value, outcome) = run_in_bucket(self.core, self.writer, bucket.as_ref(), closure)?;
+        self.sticky.check()?;
+        let (bucket, whole) = (bucket.as_ref(), &self.sticky);
+        check_name(self.core, bucket)?;
+        let (value, outcome) = run_in_bucket(self.core, self.writer, whole, bucket, closure)?;
         if outcome == Outcome::Changed {
             self.outcome = Outcome::Changed;
         }
@@ -73,6 +80,7 @@ impl MultiTxn<'_> {
     /// [`Error::NotFound`], with nothing changed; [`Error::Corruption`] and [`Error::IoError`].
     pub fn del_bucket(&mut self, name: impl AsRef<str>) -> Result<()> {
         let name = name.as_ref();
+        self.sticky.check()?;
         check_name(self.core, name)?;
         let pages = &self.core.pager;
         let batch = &mut self.writer.batch;

@@ -30,6 +30,8 @@ pub struct Txn<'t> {
     is_settled: bool,
     hold: Shared,
     sticky: Sticky,
+    /// Of the transaction of which this is a part.
+    whole: &'t Sticky,
 }
 
 /// Runs a closure in a write transaction of its own, and waits until it is durable.
@@ -40,7 +42,8 @@ pub(crate) fn run_exec<R>(
 ) -> Result<R> {
     check_name(core, bucket)?;
     let mut guard = core.begin()?;
-    let (value, mut outcome) = run_in_bucket(core, guard.writer(), bucket, closure)?;
+    let whole = Sticky::new();
+    let (value, mut outcome) = run_in_bucket(core, guard.writer(), &whole, bucket, closure)?;
     if seeded!(NoOpMovesSequence) {
         outcome = Outcome::Changed;
     }
@@ -53,6 +56,7 @@ pub(crate) fn run_exec<R>(
 pub(super) fn run_in_bucket<R>(
     core: &Arc<Core>,
     writer: &mut Writer,
+    whole: &Sticky,
     bucket: &str,
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
 ) -> Result<(R, Outcome)> {
@@ -64,7 +68,7 @@ pub(super) fn run_in_bucket<R>(
     let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
     let work = Mutex::new(Work::new(writer, tree, outcome));
     let (hold, sticky) = (Shared::new(), Sticky::new());
-    let mut txn = Txn { core, base, work, is_settled: false, hold, sticky };
+    let mut txn = Txn { core, base, work, is_settled: false, hold, sticky, whole };
     let result = closure(&mut txn);
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         let work = txn.work_mut()?;
@@ -118,10 +122,10 @@ impl<'t> Txn<'t> {
         Ok(work)
     }
 
-    /// The bucket as it is now; half changed where making it so failed, which sticks.
+    /// The bucket as it is now; half changed where something failed, which sticks.
     fn tree(&self) -> (Tree, Result<()>) {
         let mut work = self.work.lock();
-        let made = self.sticky.note(work.end_run(self.core));
+        let made = self.sticky.check().and_then(|()| self.sticky.note(work.end_run(self.core)));
         (work.tree.clone(), made)
     }
 
@@ -460,6 +464,7 @@ impl<'t> Txn<'t> {
 
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
+        self.sticky.end_within(self.whole);
         if !self.is_settled {
             let work = self.work.get_mut();
             work.writer.batch.give_up(work.mark);

@@ -93,6 +93,59 @@ fn a_scan_over_a_damaged_leaf_fails_the_write_transaction_too() {
     db.exec("whole", |txn| txn.put("k", "w")).unwrap();
 }
 
+/// A copy made with a cursor that outlives the closure that made it, whatever became of that.
+#[test]
+fn a_cursor_that_meets_damage_later_fails_the_transaction_of_which_its_closure_was_a_part() {
+    let (vfs, leaf) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    for is_undone in [false, true] {
+        let mut goes_on = None;
+        let multi = db.exec_multi(|multi| {
+            let mut kept = None;
+            let made = multi.exec("b", |txn| {
+                kept = Some(txn.iter());
+                if is_undone { Err(Error::Conflict) } else { Ok(()) }
+            });
+            assert_eq!(made.is_err(), is_undone);
+            multi.exec("copy", |txn| {
+                scan_to_the_end(&mut kept.unwrap(), Iter::next_ref, leaf);
+                txn.put("all", "copied")
+            })?;
+            goes_on = Some((multi.exec("whole", |_| Ok(())), multi.del_bucket("whole")));
+            Ok(())
+        });
+        assert_eq!(multi, Err(Error::Corruption));
+        assert_eq!(goes_on, Some((Err(Error::Corruption), Err(Error::Corruption))));
+        assert_eq!(db.buckets().unwrap(), ["b", "whole"]);
+    }
+    // What a closure met itself is up to whoever ran it.
+    let multi = db.exec_multi(|multi| {
+        let inner = multi.exec("b", |txn| {
+            scan_to_the_end(&mut txn.iter(), Iter::next_ref, leaf);
+            Ok(())
+        });
+        assert_eq!(inner, Err(Error::Corruption));
+        multi.exec("whole", |txn| txn.put("k", "w"))
+    });
+    assert_eq!(multi, Ok(()));
+}
+
+#[test]
+fn a_cursor_over_a_bucket_that_may_be_half_changed_yields_nothing() {
+    let (vfs, _) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    let broken = (0..KEYS).find(|&i| db.view("b", |txn| txn.get(key(i))).is_err()).unwrap();
+    let result = db.exec("b", |txn| {
+        assert_eq!(txn.put(key(broken), "new"), Err(Error::Corruption));
+        assert_eq!(txn.iter().next_entry(), Err(Error::Corruption));
+        assert_eq!(txn.iter_from(key(0)).map(drop), Err(Error::Corruption));
+        assert_eq!(txn.prefix("key").next(), Some(Err(Error::Corruption)));
+        assert_eq!(txn.range::<str>(..).next_back(), Some(Err(Error::Corruption)));
+        Ok(())
+    });
+    assert_eq!(result, Err(Error::Corruption));
+}
+
 /// What a get, a first or a last that met damage leaves behind.
 #[test]
 fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
