@@ -163,6 +163,14 @@ impl Cursor {
         self.copy(pages, Way::Backward, key, value)
     }
 
+    /// Steps over the next entry and lends its key; its value is not read. `None` at the end.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    pub(crate) fn next_key(&mut self, pages: &dyn PageRead) -> Result<Option<&[u8]>> {
+        Ok(self.step_over(pages, Way::Forward)?.map(|_| self.walk.key()))
+    }
+
     /// The key that was shown last; empty before the first step.
     pub(crate) fn key(&self) -> &[u8] {
         self.walk.key()
@@ -258,14 +266,18 @@ impl Cursor {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
-        let at = match self.walk.step(way) {
-            Some(at) => at,
-            None if !self.reach(pages, way)? => return Ok(false),
-            None => self.walk.step(way).ok_or_else(misplaced)?,
-        };
+        let Some(at) = self.step_over(pages, way)? else { return Ok(false) };
         key.extend_from_slice(self.walk.key());
         let read = self.append_value(pages, at, value);
         self.stick(read).map(|()| true)
+    }
+
+    /// Steps over an entry of this leaf or another, and shows its key. Returns its slot.
+    fn step_over(&mut self, pages: &dyn PageRead, way: Way) -> Result<Option<usize>> {
+        match self.walk.step(way) {
+            None if self.reach(pages, way)? => self.walk.step(way).ok_or_else(misplaced).map(Some),
+            slot => Ok(slot),
+        }
     }
 
     /// Appends the value of slot `at` of the leaf.

@@ -267,8 +267,8 @@ impl<'t> Txn<'t> {
         loop {
             // The cursor is gone before the tree changes: what it holds would be copied.
             let mut cursor = Cursor::bounded(self.work_mut()?.tree.clone(), from, to.clone());
-            let first = self.sticky.note(cursor.forward(|| &self.core.pager))?;
-            let Some((key, _)) = first else { return Ok(removed) };
+            let first = self.sticky.note(cursor.next_key(&self.core.pager))?;
+            let Some(key) = first else { return Ok(removed) };
             from = key.to_vec();
             drop(cursor);
             let mut count = 0;

@@ -212,5 +212,7 @@ fn a_flipped_bit_of_a_large_value_is_an_error() {
         assert_eq!(common::dump(&db, "b"), Err(Error::Corruption));
         assert_eq!(db.view("b", |txn| txn.get("small")).unwrap(), b"v");
         assert!(matches!(Error::Corruption.detail(), Some(ErrorDetail::Corruption(_))));
+        // Nobody has to read what is removed.
+        assert_eq!(db.exec("b", |txn| txn.delete_range::<str>(.."m")), Ok(1));
     }
 }
