@@ -9,6 +9,7 @@
 
 mod common;
 
+use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options, Range, ReadOnlyTxn, Txn};
 use common::random::Random;
 use common::{NAME, holding, on};
@@ -408,9 +409,45 @@ fn a_bulk_load_fills_pages_and_a_panic_in_its_iterator_changes_nothing() {
     assert!(db.verify().unwrap().is_sound());
 }
 
+/// Pages that a call on a bucket of 2,000 entries, the first of 4,000 pages, takes from the file.
+fn pages_read(call: impl FnOnce(&BTree)) -> u64 {
+    let vfs = MemVfs::new();
+    let options = || on(vfs.clone()).page_size(512);
+    let db = options().open(NAME).unwrap();
+    db.exec("b", |txn| {
+        txn.put("first", vec![7; 4_000 * 512])?;
+        (0..2_000_u32).try_for_each(|i| txn.put(format!("key {i:04}"), [7; 20]))
+    })
+    .unwrap();
+    drop(db);
+    let db = options().open(NAME).unwrap();
+    call(&db);
+    db.stats().unwrap().pages_read
+}
+
+#[test]
+fn an_end_that_nothing_is_below_costs_no_walk_over_what_lies_behind_it() {
+    let read = pages_read(|db| {
+        db.view("b", |txn| {
+            let mut range = txn.range::<[u8]>((Bound::Unbounded, Bound::Excluded([].as_slice())));
+            assert_eq!(range.prev_entry(), Ok(None));
+            Ok(())
+        })
+        .unwrap();
+    });
+    assert!(read < 10, "{read} pages");
+}
+
+#[test]
+fn what_is_removed_is_not_read() {
+    let removed = |db: &BTree| db.exec("b", |txn| txn.delete_range::<str>(..="first"));
+    let read = pages_read(|db| assert_eq!(removed(db), Ok(1)));
+    assert!(read < 20, "{read} pages");
+}
+
 #[test]
 fn a_range_that_meets_damage_yields_the_error_once_and_fails_its_transaction() {
-    let vfs = btree_store::vfs::MemVfs::new();
+    let vfs = MemVfs::new();
     let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
     db.exec("b", |txn| (0..2000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 20]))).unwrap();
     drop(db);

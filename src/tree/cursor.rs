@@ -309,9 +309,9 @@ impl Cursor {
                 Way::Backward => self.to.take(),
             };
             let result = match (way, &bound) {
-                (_, Some(key)) if !key.is_empty() => self.descend(pages, Target::Key(key)),
-                (Way::Forward, _) => self.descend(pages, Target::First),
-                (Way::Backward, _) => self.descend(pages, Target::Last),
+                (Way::Forward, Some(key)) if key.is_empty() => self.descend(pages, Target::First),
+                (_, Some(key)) => self.descend(pages, Target::Key(key)),
+                (_, None) => self.descend(pages, Target::Last),
             };
             match way {
                 Way::Forward => self.from = bound.unwrap_or_default(),
