@@ -144,7 +144,7 @@ impl<'t> Txn<'t> {
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key or a value beyond its
     /// limit: nothing is changed then. [`Error::Corruption`] and [`Error::IoError`], which stick;
     /// of a put that follows another, a later call may be the first to say so, or the end of the
-    /// transaction.
+    /// transaction. [`Error::NoSpace`] for a value of 256 KiB or more, which sticks too.
     #[inline]
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
