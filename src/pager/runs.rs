@@ -85,8 +85,8 @@ impl Pager {
 
     /// As [`crate::tree::PageRead::read_run`].
     pub(super) fn read_whole_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
-        if let Some(placed) = self.in_flight.read().run(run) {
-            out.extend_from_slice(&placed.value);
+        if let Some(value) = self.run_in_flight(run) {
+            out.extend_from_slice(&value);
             return Ok(());
         }
         if self.copy_kept(run, out) { Ok(()) } else { self.read_run_anew(run, out) }
