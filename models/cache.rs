@@ -41,7 +41,7 @@ impl World {
     /// A cache of one frame, which holds `page`.
     fn with(page: &Page) -> Arc<World> {
         let slots = Arc::new(Slots::new());
-        let cache = Cache::new(Cache::bytes_for(1, SIZE), SIZE, Arc::clone(&slots));
+        let cache = Cache::new(Cache::bytes_for(1, SIZE), SIZE, &slots);
         cache.insert(from_ref(page));
         assert!(cache.get(page.child_ref()).is_some());
         let published = Published::new(Arc::new(()), slots);

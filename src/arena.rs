@@ -30,7 +30,7 @@ use crate::slots::{Entered, Seat, Slots};
 #[cfg(loom)]
 use crate::sync::Watched;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 /// Bytes in front of a page in its frame; together with the page's own header a cache line.
@@ -113,21 +113,21 @@ pub(crate) fn line_of(at: usize) -> usize {
 
 impl Arena {
     /// An arena of so many frames, of which none holds anything, and of words behind them, all 0.
-    /// Memory is taken from the system when it is first written.
+    /// Memory is taken from the system when it is first written. `None` where the system does not
+    /// have so much of it.
     pub(crate) fn new(
         frames: u32,
         words: usize,
         page_size: usize,
         slots: Arc<Slots>,
-    ) -> (Arc<Arena>, Empties) {
+    ) -> Option<(Arc<Arena>, Empties)> {
         let stride = frame_bytes(page_size);
         let bytes = region_bytes(frames, stride, words);
         let align = if bytes >= HUGE_BYTES { HUGE_BYTES } else { LINE_BYTES };
         // Zeroed memory of the smallest alignment is not touched until it is used.
-        let layout = Layout::from_size_align(bytes + align, 1).expect("a cache fits in memory");
+        let layout = Layout::from_size_align(bytes + align, 1).ok()?;
         // SAFETY: the layout's size is not 0, since the alignment is not.
-        let base = unsafe { alloc_zeroed(layout) };
-        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let offset = base.addr().get().next_multiple_of(align) - base.addr().get();
         let arena = Arena {
             base,
@@ -146,7 +146,7 @@ impl Arena {
             #[cfg(loom)]
             pages: (0..frames).map(|_| Watched::new()).collect(),
         };
-        (Arc::new(arena), Empties::all(frames))
+        Some((Arc::new(arena), Empties::all(frames)))
     }
 
     /// A region of large pages spares the processor most misses of its address cache; but the

@@ -80,7 +80,7 @@ impl Pager {
         Pager {
             file,
             page_size,
-            cache: Cache::new(cache_bytes, page_size, Arc::clone(&slots)),
+            cache: Cache::new(cache_bytes, page_size, &slots),
             slots,
             in_flight: RwLock::new(InFlight::default()),
             leaf_lines: SearchLines::new(),

@@ -325,6 +325,16 @@ fn a_value_of_one_page_more_than_a_run_needs_grows_the_file_as_little_as_it_can(
 }
 
 #[test]
+fn a_cache_larger_than_all_memory_is_a_smaller_one() {
+    let db = Options::new().cache_bytes(u64::MAX).open_in_memory().unwrap();
+    db.exec("b", |txn| (0..2_000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 1000])))
+        .unwrap();
+    assert_eq!(db.view("b", |txn| txn.get(999_u32.to_be_bytes())).unwrap(), [7; 1000]);
+    let stats = db.stats().unwrap();
+    assert!(stats.cached_pages > 500, "{stats:?}");
+}
+
+#[test]
 fn ranges_that_end_before_they_begin_are_empty() {
     let db = Options::new().open_in_memory().unwrap();
     db.exec("b", |txn| {

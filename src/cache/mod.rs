@@ -92,17 +92,23 @@ fn high(word: u64) -> u32 {
 }
 
 impl Cache {
-    /// A cache of at most so many bytes, whose pages can be looked at from these slots.
-    pub(crate) fn new(bytes_max: u64, page_size: usize, slots: Arc<Slots>) -> Cache {
+    /// A cache of at most so many bytes, or of as many as the system has if these are fewer, whose
+    /// pages can be looked at from these slots.
+    pub(crate) fn new(bytes_max: u64, page_size: usize, slots: &Arc<Slots>) -> Cache {
         let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-        let hints = Hints::new(frames, page_size);
-        let words = frames as usize * words_per_page(page_size);
-        let words = words.checked_ilog2().map_or(0, |bits| 1 << bits);
-        let (arena, empties) = Arena::new(frames, words, page_size, slots);
+        let arena_of = |frames| {
+            let words = frames as usize * words_per_page(page_size);
+            let words = words.checked_ilog2().map_or(0, |bits| 1 << bits);
+            Arena::new(frames, words, page_size, Arc::clone(slots))
+        };
+        // Half as many where there is no memory for so many.
+        let fewer = |&frames: &u32| (frames > 0).then_some(frames / 2);
+        let found = std::iter::successors(Some(frames), fewer).find_map(arena_of);
+        let (arena, empties) = found.expect("there is memory for a cache without frames");
         Cache {
+            hints: Hints::new(arena.frames(), page_size),
             arena,
-            hints,
             locator: OnceLock::new(),
             is_large: AtomicBool::new(false),
             turns: AtomicU32::new(0),

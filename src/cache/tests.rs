@@ -13,7 +13,7 @@ const SIZE: usize = 512;
 
 fn cache(frames: u64) -> (Cache, Arc<Slots>) {
     let slots = Arc::new(Slots::new());
-    (Cache::new(Cache::bytes_for(frames, SIZE), SIZE, Arc::clone(&slots)), slots)
+    (Cache::new(Cache::bytes_for(frames, SIZE), SIZE, &slots), slots)
 }
 
 fn page(id: u32, txn: u64) -> Page {

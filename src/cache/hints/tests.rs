@@ -79,7 +79,8 @@ fn hints_are_some_for_a_page_and_none_without_pages_or_bits() {
 
 #[test]
 fn hints_name_frames_of_the_arena() {
-    let (arena, _) = Arena::new(FRAMES, 64, SIZE, Arc::new(Slots::new()));
+    let made = Arena::new(FRAMES, 64, SIZE, Arc::new(Slots::new()));
+    let (arena, _) = made.expect("there is memory for a few frames");
     let hints = Hints::new(FRAMES, SIZE);
     if hints.words(1) == 0 {
         return;
