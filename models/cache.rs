@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) const MODELS: &[Model] = models![
     a_page_that_is_looked_at_stays,
     a_page_that_is_lent_stays,
+    a_page_that_is_lent_to_another_thread_stays,
     a_page_that_is_held_stays,
     a_page_is_filled_before_it_is_found,
     a_miss_meets_the_reuse_of_an_id,
@@ -117,6 +118,46 @@ fn a_page_that_is_looked_at_stays() {
 
 fn a_page_that_is_lent_stays() {
     against_eviction(World::borrow);
+}
+
+/// A reader lends a page to another thread, which gives it back, and then borrows it again: whoever
+/// fills the frame afterwards sees that both have left it. `stage` keeps other orders short, and
+/// orders nothing else.
+fn a_page_that_is_lent_to_another_thread_stays() {
+    let (old, new, newer) = (page(2, 1), page(3, 2), page(4, 3));
+    let world = World::with(&old);
+    let stage = Arc::new(AtomicU64::new(0));
+    let writer = {
+        let (world, stage) = (Arc::clone(&world), Arc::clone(&stage));
+        thread::spawn(move || {
+            if stage.load(Ordering::Relaxed) == 2 {
+                world.insert(&new);
+                world.insert(&newer);
+            }
+        })
+    };
+    // A thread of loom borrows from nobody who ends.
+    let world: &'static World = Box::leak(Box::new(world));
+    let hold = Box::leak(Box::new(world.published.hold().expect("there are slots enough")));
+    let lend = |hold: &'static Hold<'static, ()>| {
+        let look = world.cache.look(hold.seat()).expect("the cache has a frame");
+        look.peek(old.child_ref()).map(|seen| seen.pin())
+    };
+    let lent = lend(hold).expect("nobody has begun to fill the frame");
+    let borrower = {
+        let (old, stage) = (old.clone(), Arc::clone(&stage));
+        thread::spawn(move || {
+            assert_eq!(lent.bytes(), old.bytes());
+            drop(lent);
+            stage.store(1, Ordering::Relaxed);
+        })
+    };
+    if stage.load(Ordering::Relaxed) == 1 {
+        drop(lend(hold));
+        stage.store(2, Ordering::Relaxed);
+    }
+    borrower.join().expect("the borrower ends");
+    writer.join().expect("the writer ends");
 }
 
 fn a_page_that_is_held_stays() {

@@ -284,7 +284,8 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
         let mut places = self.slot.frames.iter().enumerate().skip(self.held.get());
-        let (at, place) = places.find(|(_, place)| place.load(Ordering::Relaxed) == 0)?;
+        // What was lent may have been given back by another thread, whose reads end before that.
+        let (at, place) = places.find(|(_, place)| place.load(Ordering::Acquire) == 0)?;
         self.held.set(at + 1);
         // Whoever sees this epoch pass sees the frame held, and that the one before is not.
         place.store(frame + 1, Ordering::Release);
