@@ -28,9 +28,12 @@ use std::ops::Range;
 
 /// Buffers of one write, at most: as many as systems take at once.
 const WRITE_BUFS_MAX: usize = 1024;
-/// Pieces of a commit with which the disk begins together: each beginning is a call of the system,
-/// and asks the disk for something. The first few are not many enough to wait for more.
+/// Stretches of a commit with which the disk begins together: each beginning is a call of the
+/// system, and asks the disk for something. The first few are not many enough to wait for more.
 const BEGUN_TOGETHER: u32 = 4;
+/// A stretch of the file in bytes. Linux may keep it in one piece of memory, as it was written by
+/// one call; what comes into that while the disk is at it waits, and goes to the disk after it.
+const STRETCH_BYTES: u64 = 256 << 10;
 /// Hints pay where entries are longer than a line, and so few in a leaf that a search of it touches
 /// no more lines than these.
 const HINTED_LEAF_LINES: usize = 8;
@@ -197,7 +200,7 @@ impl Pager {
     }
 
     /// Writes pages and runs from where they lie, neighbours together, and lets the disk begin
-    /// with those in front while the others are copied.
+    /// with those in front while the others are copied: with a stretch when all of it is written.
     pub(crate) fn write_flight(&self, pages: &[Page], runs: &[PlacedRun]) -> Result<()> {
         let mut all: Vec<(Extent, &[u8])> = Vec::with_capacity(pages.len() + runs.len());
         all.extend(pages.iter().map(|page| (Extent::one(page.id()), page.bytes())));
@@ -208,8 +211,9 @@ impl Pager {
         let pieces = all.chunk_by(|left, right| left.0.touches(right.0));
         // Each may need a second buffer.
         let pieces = pieces.flat_map(|piece| piece.chunks(WRITE_BUFS_MAX / 2));
-        let mut rest = 0..0;
-        for (count, piece) in (1..).zip(pieces) {
+        let mut pieces = pieces.peekable();
+        let (mut rest, mut stretches) = (0..0, 0);
+        while let Some(piece) = pieces.next() {
             bufs.clear();
             for (extent, bytes) in piece {
                 bufs.push(IoSlice::new(bytes));
@@ -222,7 +226,13 @@ impl Pager {
             self.write_bufs(first.first, &mut bufs)?;
             let from = if rest.is_empty() { first.first.0 } else { rest.start };
             rest = from..last.end();
-            if count <= BEGUN_TOGETHER || count % BEGUN_TOGETHER == 0 {
+            let stretch = |id| PageId(id).offset(self.page_size) / STRETCH_BYTES;
+            let next = pieces.peek().map(|piece| stretch(piece[0].0.first.0));
+            if next == Some(stretch(last.end() - 1)) {
+                continue;
+            }
+            stretches += 1;
+            if stretches <= BEGUN_TOGETHER || stretches % BEGUN_TOGETHER == 0 {
                 self.begin_write_back(std::mem::take(&mut rest))?;
             }
         }
