@@ -1,25 +1,19 @@
 //! Trees: the bytes of a dirty page (layer L4).
 //!
-//! Owns: [`Draft`], bytes that are built, or a [`Plan`]: a sealed leaf, and an entry that it has
-//! room for; which leaves get a plan. Must not know: files.
-//! Keeps: committed-pages-immutable (a plan only reads the leaf), same-calls-same-bytes (a plan
-//! ends in the bytes that the same change of a copy would have left).
+//! Owns: [`Draft`], bytes that are built, or a [`Plan`]; which leaves get a plan.
+//! Must not know: how a plan is carried out, files.
 
 use super::insert::{Entry, Inserted};
+use super::plan::{PLANNED_ENTRIES_MAX, Plan, Removals};
 use super::way::Place;
 use super::{Dirty, Edit, Expected};
 use crate::buffer::Buffer;
 use crate::error::Result;
-use crate::invariant::invariant;
-use crate::node::{Node, NodeMut, Payload};
+use crate::node::{Node, NodeMut};
 use crate::page::Page;
 use crate::seeded::seeded;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::Arc;
 use std::ops::{Deref, DerefMut};
-
-/// A leaf of more entries is likely to meet the next one before its transaction ends. Then it is
-/// copied after all, and the plan was made in vain.
-const PLANNED_ENTRIES_MAX: usize = 32;
 
 /// The bytes of a dirty page.
 #[derive(Clone, Debug)]
@@ -29,73 +23,6 @@ pub(crate) enum Draft {
     /// Where the sealed leaf lies, until somebody looks at them or they are sealed: most leaves
     /// that a transaction meets it meets once, and so they are copied once, not twice.
     Planned(Arc<Plan>),
-}
-
-/// What a search in a leaf returned.
-type Slot = std::result::Result<usize, usize>;
-
-/// A sealed leaf, and the entry that it gets.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    leaf: Page,
-    slot: Slot,
-    tag: u16,
-    key_len: usize,
-    /// The entry's key, and its payload behind it.
-    entry: Box<[u8]>,
-    /// What came of it, once somebody looked.
-    built: OnceLock<Buffer>,
-}
-
-impl Plan {
-    /// A plan for an entry, if the leaf has room for it as it lies.
-    fn new(leaf: &Page, slot: Slot, entry: &Entry<'_>) -> Option<Plan> {
-        let node = Node::new(leaf.bytes());
-        let Entry { key, payload, .. } = *entry;
-        let fits = match slot {
-            Ok(at) => node.payload(at).tag == payload.tag,
-            Err(_) => node.has_room_for(key, payload),
-        };
-        fits.then(|| Plan {
-            leaf: leaf.clone(),
-            slot,
-            tag: payload.tag,
-            key_len: key.len(),
-            entry: [key, payload.bytes].concat().into_boxed_slice(),
-            built: OnceLock::new(),
-        })
-    }
-
-    /// Changes a copy of the leaf.
-    fn carry_out(&self, bytes: &mut [u8]) {
-        let (key, payload) = self.entry.split_at(self.key_len);
-        let payload = Payload { tag: self.tag, bytes: payload };
-        let is_done = match self.slot {
-            Ok(at) => NodeMut::new(bytes).overwrite_payload(at, payload),
-            Err(at) => NodeMut::new(bytes).insert_leaf(at, key, payload),
-        };
-        invariant!(EntryCount, is_done, "a planned entry has no room");
-    }
-
-    #[cold]
-    fn look(&self) -> &Buffer {
-        self.built.get_or_init(|| self.build())
-    }
-
-    /// The bytes, for whoever gives the plan up.
-    #[cold]
-    fn take(&self) -> Buffer {
-        if seeded!(PlanForgottenByTheNextChange) {
-            return Buffer::from(self.leaf.bytes());
-        }
-        self.built.get().cloned().unwrap_or_else(|| self.build())
-    }
-
-    fn build(&self) -> Buffer {
-        let mut bytes = Buffer::from(self.leaf.bytes());
-        self.carry_out(&mut bytes);
-        bytes
-    }
 }
 
 impl Draft {
@@ -116,6 +43,63 @@ impl Draft {
             Draft::Built(bytes) => bytes,
             Draft::Planned(plan) => plan.look(),
         }
+    }
+
+    /// Removals that are planned, and the sealed leaf.
+    #[inline]
+    fn removals(&self) -> Option<(&Plan, &Removals)> {
+        let Draft::Planned(plan) = self else { return None };
+        plan.removals().map(|removals| (&**plan, removals))
+    }
+
+    /// The leaf in which [`Draft::find`] finds slots, and [`Draft::remove`] removes them: that one
+    /// of which entries are to be removed has them all.
+    #[inline]
+    pub(super) fn slots(&self) -> Node<'_> {
+        match self.removals() {
+            Some((plan, _)) => Node::new(plan.leaf.bytes()),
+            None => Node::new(self),
+        }
+    }
+
+    /// The slot of a leaf that holds a key.
+    #[inline]
+    pub(super) fn find(&self, place: Place, key: &[u8]) -> Option<usize> {
+        let found = place.search(self.slots(), key).ok()?;
+        let is_gone = self.removals().is_some_and(|(_, removals)| removals.has(found));
+        (!is_gone).then_some(found)
+    }
+
+    /// How many entries a leaf has, and how many bytes it uses.
+    #[inline]
+    pub(super) fn fill(&self) -> (usize, usize) {
+        let node = self.slots();
+        let (count, used) = (node.count(), node.used());
+        match self.removals() {
+            Some((_, removals)) => (count - removals.count, used - removals.bytes),
+            None => (count, used),
+        }
+    }
+
+    /// Removes an entry from a leaf, or plans to.
+    #[inline]
+    pub(super) fn remove(&mut self, mut at: usize) {
+        if let Draft::Planned(plan) = self
+            && let Some(removals) = plan.removals()
+        {
+            if plan.built.get().is_none() {
+                if let Some(plan) = Arc::get_mut(plan) {
+                    return plan.remove_too(at);
+                }
+                let mut copy = plan.copy();
+                copy.remove_too(at);
+                *plan = Arc::new(copy);
+                return;
+            }
+            // Who looks at a leaf once will do so again, and each time it would be built anew.
+            at -= removals.before(at);
+        }
+        NodeMut::new(self.built()).remove_leaf(at);
     }
 
     /// The bytes to be changed, in memory of their own.
@@ -190,7 +174,7 @@ impl Edit<'_> {
         let is_kept_here = !entry.is_large() || seeded!(PlanKeepsNoLargeValue);
         if may_hold && is_kept_here && node.count() <= PLANNED_ENTRIES_MAX {
             let slot = place.search(node, entry.key);
-            if let Some(plan) = Plan::new(&leaf, slot, entry) {
+            if let Some(plan) = Plan::put(&leaf, slot, entry) {
                 let is_last = place.rightmost && slot == Err(node.count());
                 branch.kids_mut()[at] = Some(Dirty::planned(plan));
                 let was_there = slot.is_ok();
@@ -199,5 +183,22 @@ impl Edit<'_> {
         }
         branch.kids_mut()[at] = Some(Dirty::copy_of(&leaf));
         Ok(None)
+    }
+
+    /// Makes a sealed leaf dirty of which an entry is to be removed, and which a branch has as this
+    /// child: with a plan, or as a copy.
+    pub(super) fn plan_removal<'n>(
+        &mut self,
+        (branch, at): (&'n mut Dirty, usize),
+        leaf: &Page,
+    ) -> &'n mut Dirty {
+        let may_hold = self.freed.len() < self.pages.held_max();
+        if !seeded!(PlannedLeafNotFreed, may_hold) {
+            self.free_page(leaf);
+        }
+        let is_planned = may_hold && Node::new(leaf.bytes()).count() <= PLANNED_ENTRIES_MAX;
+        let dirty =
+            if is_planned { Dirty::planned(Plan::remove(leaf)) } else { Dirty::copy_of(leaf) };
+        branch.kids_mut()[at].insert(dirty)
     }
 }

@@ -215,8 +215,17 @@ impl Edit<'_> {
             return Ok(Attempt::Refused);
         };
         let leaf = match below {
-            Below::Dirty(leaf) => leaf,
+            Below::Dirty(leaf) => {
+                leaf.bytes.built();
+                leaf
+            }
             Below::Sealed(branch, at) => {
+                if !condition.is_always() {
+                    if !self.is_met_below(branch, at, entry.key, condition)? {
+                        return Ok(Attempt::Refused);
+                    }
+                    condition = Condition::Always;
+                }
                 if let Some(inserted) = self.plan_entry((branch, at), place, entry)? {
                     return Ok(Attempt::Done(inserted));
                 }
@@ -311,7 +320,7 @@ impl Edit<'_> {
 
     /// Gives up the value at `at`. Returns the overflow pages that it had.
     pub(super) fn give_up_value(&mut self, leaf: &mut Dirty, at: usize) -> u64 {
-        let value = leaf.node().value(at);
+        let value = leaf.bytes.slots().value(at);
         if let Value::Inline(_) = value {
             return 0;
         }

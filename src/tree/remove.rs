@@ -5,8 +5,8 @@
 //! Keeps: separators-bound-children, uniform-depth, entry-count; no leaf is empty.
 
 use super::insert::{Change, SplitUp, add_child, share_values, unbounded};
-use super::way::{Condition, Spot};
-use super::{Beside, Dirty, Edit, Held, Root, Tree};
+use super::way::{Below, Condition, Spot};
+use super::{Beside, Dirty, Edit, Expected, Held, Root, Tree};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::invariant::invariant;
@@ -171,19 +171,35 @@ impl Edit<'_> {
         condition: Condition<'_>,
     ) -> Result<Attempt> {
         let mut left = condition;
-        let Some((leaf, place)) = self.dirty_leaf(root, key, &mut left)? else {
+        let Some((below, place)) = self.way_down(root, key, &mut left)? else {
             return Ok(Attempt::Refused);
         };
-        let node = leaf.node();
-        let Ok(at) = place.search(node, key) else { return Ok(Attempt::Refused) };
-        if !left.is_met(self.pages, Some(Spot::in_dirty(leaf, at)))? {
-            return Ok(Attempt::Refused);
-        }
-        if node.count() == 1 || node.used() < used_min(&leaf.bytes) + node.cell_len(at) {
+        let (leaf, at) = match below {
+            Below::Dirty(leaf) => {
+                let Some(at) = leaf.bytes.find(place, key) else { return Ok(Attempt::Refused) };
+                if !left.is_met(self.pages, Some(Spot::in_dirty(leaf, at)))? {
+                    return Ok(Attempt::Refused);
+                }
+                (leaf, at)
+            }
+            Below::Sealed(branch, child) => {
+                let expected = Expected { level: 0, txn_max: self.base };
+                let leaf = self.pages.read_node(branch.node().child(child), expected)?;
+                let found = place.search(Node::new(leaf.bytes()), key);
+                let Ok(at) = found else { return Ok(Attempt::Refused) };
+                if !left.is_met(self.pages, Some(Spot::in_sealed(&leaf, at)))? {
+                    return Ok(Attempt::Refused);
+                }
+                (self.plan_removal((branch, child), &leaf), at)
+            }
+        };
+        let (count, used) = leaf.bytes.fill();
+        let cell_len = leaf.bytes.slots().cell_len(at);
+        if count == 1 || used < used_min(leaf.bytes.source()) + cell_len {
             return Ok(Attempt::Small);
         }
         let overflow_freed = self.give_up_value(leaf, at);
-        NodeMut::new(&mut leaf.bytes).remove_leaf(at);
+        leaf.bytes.remove(at);
         Ok(Attempt::Done(Removed { split: None, entries: 1, overflow_freed }))
     }
 

@@ -4,9 +4,11 @@
 //! Must not know: what the change is, files.
 
 use super::large::run_equals;
-use super::{Dirty, Edit, Expected, Held, PageRead, find_sealed};
-use crate::error::Result;
+use super::{Dirty, Edit, Expected, Held, LINES, PageRead, find_sealed};
+use crate::arena::prefetch_bytes;
+use crate::error::{Error, Result};
 use crate::node::{Node, Value};
+use crate::page::Page;
 
 /// What must be true of a key for an entry to be put or removed.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +57,12 @@ impl<'a> Spot<'a> {
         Spot { leaf: held.node(), dirty, at }
     }
 
+    pub(super) fn in_sealed(leaf: &'a Page, at: usize) -> Spot<'a> {
+        Spot { leaf: Node::new(leaf.bytes()), dirty: None, at }
+    }
+
     pub(super) fn in_dirty(leaf: &'a Dirty, at: usize) -> Spot<'a> {
-        Spot { leaf: leaf.node(), dirty: Some(leaf), at }
+        Spot { leaf: leaf.bytes.slots(), dirty: Some(leaf), at }
     }
 
     fn holds(self, pages: &dyn PageRead, wanted: &[u8]) -> Result<bool> {
@@ -108,7 +114,8 @@ pub(super) enum Below<'n> {
 
 impl Edit<'_> {
     /// The leaf that `key` belongs to, on a way that is made dirty, and where it lies. `None` when
-    /// the condition is not met in sealed pages, of which none was copied then.
+    /// the condition is not met in sealed pages, of which none was copied then. At a leaf that is
+    /// sealed, or has a plan, it is the caller who looks.
     #[inline]
     pub(super) fn way_down<'n>(
         &mut self,
@@ -117,43 +124,34 @@ impl Edit<'_> {
         condition: &mut Condition<'_>,
     ) -> Result<Option<(Below<'n>, Place)>> {
         let (mut node, mut place) = (root, Place::ROOT);
-        while node.level() > 0 {
+        while node.level() > 1 {
             let at = place.enter(node.node(), key);
-            if node.kids()[at].is_none() {
-                if !condition.is_always() {
-                    if !self.is_met_below(node, at, key, *condition)? {
-                        return Ok(None);
-                    }
-                    *condition = Condition::Always;
+            if node.kids()[at].is_none() && !condition.is_always() {
+                if !self.is_met_below(node, at, key, *condition)? {
+                    return Ok(None);
                 }
-                if node.level() == 1 {
-                    return Ok(Some((Below::Sealed(node, at), place)));
-                }
+                *condition = Condition::Always;
             }
             node = self.dirty_child(node, at)?;
         }
-        Ok(Some((Below::Dirty(node), place)))
-    }
-
-    /// As [`Edit::way_down`], with the leaf made dirty too.
-    #[inline]
-    pub(super) fn dirty_leaf<'n>(
-        &mut self,
-        root: &'n mut Dirty,
-        key: &[u8],
-        condition: &mut Condition<'_>,
-    ) -> Result<Option<(&'n mut Dirty, Place)>> {
-        Ok(match self.way_down(root, key, condition)? {
-            None => None,
-            Some((Below::Dirty(leaf), place)) => Some((leaf, place)),
-            Some((Below::Sealed(branch, at), place)) => {
-                Some((self.dirty_child(branch, at)?, place))
+        if node.level() == 0 {
+            return Ok(Some((Below::Dirty(node), place)));
+        }
+        let at = place.enter(node.node(), key);
+        if node.kids()[at].is_none() {
+            return Ok(Some((Below::Sealed(node, at), place)));
+        }
+        match &mut node.kids_mut()[at] {
+            Some(leaf) => {
+                prefetch_bytes(leaf.bytes.source(), LINES);
+                Ok(Some((Below::Dirty(leaf), place)))
             }
-        })
+            None => Err(Error::internal("a child that was there is not")),
+        }
     }
 
     /// Whether a condition is met below the sealed child `at`.
-    fn is_met_below(
+    pub(super) fn is_met_below(
         &mut self,
         node: &Dirty,
         at: usize,

@@ -1,4 +1,4 @@
-//! Entries that are planned, beside the same entries put into copies.
+//! Changes that are planned, beside the same changes made to copies.
 //!
 //! Attack: same-calls-same-bytes.
 
@@ -22,7 +22,7 @@ fn value(rng: &mut Rng) -> Vec<u8> {
     vec![u8::try_from(rng.below(256)).expect("a byte"); len]
 }
 
-/// The pages of a tree that got the same entries in some transactions, each of a few puts.
+/// The pages of a tree that met the same changes in some transactions, each of a few.
 fn pages(seed: u64, page_size: usize, held_max: usize) -> BTreeMap<PageId, Vec<u8>> {
     let mut world = World::new(page_size);
     world.store.held_max = held_max;
@@ -34,6 +34,12 @@ fn pages(seed: u64, page_size: usize, held_max: usize) -> BTreeMap<PageId, Vec<u
                 0 => world.get(&key),
                 1 if world.model.contains_key(&key) => world.del(&key),
                 // Without a look at it, which would carry out the plan.
+                2..5 if !world.model.is_empty() => {
+                    let from = world.model.range(key..).next().or(world.model.iter().next());
+                    let key = from.expect("it is not empty").0.clone();
+                    world.edit(|tree, edit| tree.del(edit, &key)).expect("it is there");
+                    world.model.remove(&key);
+                }
                 _ => {
                     world.edit(|tree, edit| tree.put(edit, &key, &value)).expect("nothing fails");
                     world.model.insert(key, value.into());
@@ -49,7 +55,7 @@ fn pages(seed: u64, page_size: usize, held_max: usize) -> BTreeMap<PageId, Vec<u
 }
 
 #[test]
-fn a_planned_entry_leaves_the_bytes_that_a_changed_copy_would() {
+fn a_planned_change_leaves_the_bytes_that_a_changed_copy_would() {
     for page_size in [512, 1024, 4096] {
         for seed in 0..10 {
             let copied = pages(seed, page_size, 0);
@@ -61,26 +67,77 @@ fn a_planned_entry_leaves_the_bytes_that_a_changed_copy_would() {
     }
 }
 
+/// A sealed tree of a thousand entries, some twenty to a leaf.
+fn world() -> World {
+    let mut world = World::new(4096);
+    for i in 0..1_000 {
+        put(&mut world, i, 0);
+    }
+    world.seal(&mut Rng(1));
+    world
+}
+
+fn numbered(i: usize) -> Vec<u8> {
+    format!("{i:05}").into_bytes()
+}
+
+/// Puts an entry without a look at it.
+fn put(world: &mut World, i: usize, byte: u8) {
+    world.edit(|tree, edit| tree.put(edit, &numbered(i), &[byte; 150])).expect("nothing fails");
+    world.model.insert(numbered(i), [byte; 150].into());
+}
+
+fn planned(world: &World) -> usize {
+    let Root::Dirty(root) = &world.tree.root else { panic!("a tree that was changed") };
+    let is_planned = |bytes: &Draft| matches!(bytes, Draft::Planned(_));
+    root.kids().iter().flatten().filter(|kid| is_planned(&kid.bytes)).count()
+}
+
+#[test]
+fn removals_of_a_leaf_are_planned_until_it_is_small_or_somebody_looks() {
+    let mut world = world();
+    let del = |world: &mut World, i| {
+        let removed = world.edit(|tree, edit| tree.del(edit, &numbered(i)));
+        let was_there = world.model.remove(&numbered(i)).is_some();
+        assert_eq!(removed.is_ok(), was_there, "{i}");
+    };
+    for i in [102, 100, 101, 100, 500] {
+        del(&mut world, i);
+    }
+    assert_eq!(planned(&world), 2);
+    // A copy shares the plan, and keeps what it had.
+    let copy = world.tree.clone();
+    del(&mut world, 103);
+    assert_eq!(copy.get(&world.store, &numbered(103)), Ok(vec![0; 150]));
+    for i in 100..104 {
+        world.get(&numbered(i));
+        del(&mut world, i);
+    }
+    assert_eq!(planned(&world), 2);
+    del(&mut world, 104);
+    assert_eq!(planned(&world), 1);
+    // All of its leaf, which has no plan for its last entries.
+    for i in 490..520 {
+        del(&mut world, i);
+    }
+    put(&mut world, 105, 1);
+    assert_eq!(copy.get(&world.store, &numbered(105)), Ok(vec![0; 150]));
+    world.seal(&mut Rng(1));
+    for i in 0..1_000 {
+        world.get(&numbered(i));
+    }
+}
+
 #[test]
 fn a_transaction_holds_as_many_leaves_as_it_may() {
     for held_max in [0, 1, 5, 20] {
-        let mut world = World::new(4096);
-        let key = |i: usize| format!("{i:05}").into_bytes();
-        for i in 0..1_000 {
-            world.edit(|tree, edit| tree.put(edit, &key(i), &[0; 150])).expect("nothing fails");
-            world.model.insert(key(i), [0; 150].into());
-        }
-        world.seal(&mut Rng(1));
+        let mut world = world();
         world.store.held_max = held_max;
         for i in (0..1_000).step_by(30) {
-            world.edit(|tree, edit| tree.put(edit, &key(i), &[1; 150])).expect("nothing fails");
-            world.model.insert(key(i), [1; 150].into());
+            put(&mut world, i, 1);
         }
-        let Root::Dirty(root) = &world.tree.root else { panic!("a tree that was changed") };
-        let is_planned = |bytes: &Draft| matches!(bytes, Draft::Planned(_));
-        let planned = root.kids().iter().flatten().filter(|kid| is_planned(&kid.bytes)).count();
         // The root was given up first.
-        assert_eq!(planned, held_max.saturating_sub(1));
+        assert_eq!(planned(&world), held_max.saturating_sub(1));
         world.seal(&mut Rng(1));
     }
 }
