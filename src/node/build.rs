@@ -49,7 +49,7 @@ pub(super) struct Form<'p, 'a> {
 impl<'p, 'a> Form<'p, 'a> {
     /// The page of these slots, if they fit: with the longest prefix, or with the one that takes
     /// the fewest bytes when the longest takes too many.
-    fn fitting(
+    pub(super) fn fitting(
         parts: &'p Parts<'a>,
         range: Range<usize>,
         shape: Shape,
@@ -105,29 +105,12 @@ impl<'p, 'a> Form<'p, 'a> {
         let offsets = heads + count * HEAD_LEN;
         let mut heap = out.len();
         for (at, from) in self.range.clone().enumerate() {
-            if let Some(cell) = self.parts.cell(from, prefix_len) {
-                let end = heap;
-                heap -= cell.bytes.len();
-                out[heap..end].copy_from_slice(cell.bytes);
-                if let Some(child) = cell.child {
-                    put_child(out, children + (at + 1) * CHILD_LEN, child);
-                }
-                out[heads + at * HEAD_LEN..][..HEAD_LEN].copy_from_slice(&cell.head);
-                put_u16(out, offsets + at * OFFSET_LEN, small(heap));
-                continue;
-            }
-            let slot = self.parts.get(from);
-            let mut head = slot.key.head;
-            if slot.key.prefix.len() != prefix_len {
-                let len = (slot.key.len() - prefix_len).min(HEAD_LEN);
-                head = [0; HEAD_LEN];
-                slot.key.copy_to(prefix_len, &mut head[..len]);
-            }
-            heap = write_cell(out, heap, &slot, prefix_len);
-            if let Content::Branch(child) = slot.content {
+            let (cell, head) = write_slot(out, heap, self.parts, from, prefix_len);
+            heap = cell;
+            if let Some(child) = head.child {
                 put_child(out, children + (at + 1) * CHILD_LEN, child);
             }
-            put_u32(out, heads + at * HEAD_LEN, u32::from_be_bytes(head));
+            out[heads + at * HEAD_LEN..][..HEAD_LEN].copy_from_slice(&head.bytes);
             put_u16(out, offsets + at * OFFSET_LEN, small(heap));
         }
         put_u16(out, HEADER_HEAP, small(heap));
@@ -144,6 +127,39 @@ impl<'p, 'a> Form<'p, 'a> {
 fn put_child(out: &mut [u8], at: usize, child: ChildRef) {
     put_u32(out, at, child.id.0);
     put_u32(out, at + 4, child.checksum);
+}
+
+/// What a slot has in the arrays of a page.
+pub(super) struct Headed {
+    pub(super) bytes: [u8; HEAD_LEN],
+    child: Option<ChildRef>,
+}
+
+/// Writes the cell of slot `from` of a sequence, which ends at `end`, into a page with a prefix of
+/// so many bytes. Returns where it begins.
+#[inline]
+pub(super) fn write_slot(
+    out: &mut [u8],
+    end: usize,
+    parts: &Parts<'_>,
+    from: usize,
+    prefix_len: usize,
+) -> (usize, Headed) {
+    if let Some(cell) = parts.cell(from, prefix_len) {
+        let begin = end - cell.bytes.len();
+        out[begin..end].copy_from_slice(cell.bytes);
+        return (begin, Headed { bytes: cell.head, child: cell.child });
+    }
+    let slot = parts.get(from);
+    let mut head = slot.key.head;
+    if slot.key.prefix.len() != prefix_len {
+        let len = (slot.key.len() - prefix_len).min(HEAD_LEN);
+        head = [0; HEAD_LEN];
+        slot.key.copy_to(prefix_len, &mut head[..len]);
+    }
+    let child = if let Content::Branch(child) = slot.content { Some(child) } else { None };
+    let bytes = u32::from_be_bytes(head).to_le_bytes();
+    (write_cell(out, end, &slot, prefix_len), Headed { bytes, child })
 }
 
 /// Writes a cell that ends at `end`. Returns where it begins.
@@ -362,7 +378,7 @@ impl<'p, 'a> Halving<'p, 'a> {
     }
 
     /// The first of `wanted` whose halves fit, or the place near the middle of the bytes.
-    fn cut(&self, wanted: &[Option<usize>]) -> Option<Cut<'p, 'a>> {
+    pub(super) fn cut(&self, wanted: &[Option<usize>]) -> Option<Cut<'p, 'a>> {
         let wanted = wanted.iter().flatten().find_map(|&at| self.cut_at(at));
         wanted.or_else(|| {
             let mut order = self.distances();
@@ -391,7 +407,7 @@ impl<'p, 'a> Halving<'p, 'a> {
     }
 
     /// The separator of a cut, and how many slots or children it leaves on the left.
-    fn separator(&self, cut: &Cut<'_, '_>) -> (Vec<u8>, usize) {
+    pub(super) fn separator(&self, cut: &Cut<'_, '_>) -> (Vec<u8>, usize) {
         let (after, key) = (cut.forms[0].range.end, self.parts.get(cut.at).key);
         if self.shape.first.is_some() {
             (key.first_bytes(key.len()), cut.at + 1)
@@ -420,11 +436,11 @@ impl<'p, 'a> Halving<'p, 'a> {
 /// Where a sequence of slots becomes two pages, and the pages.
 pub(super) struct Cut<'p, 'a> {
     at: usize,
-    forms: [Form<'p, 'a>; 2],
+    pub(super) forms: [Form<'p, 'a>; 2],
 }
 
 /// The shortest key above `left` and at most `right`.
-fn shortest_separator(left: &Key<'_>, right: &Key<'_>) -> Vec<u8> {
+pub(super) fn shortest_separator(left: &Key<'_>, right: &Key<'_>) -> Vec<u8> {
     let shared = left.common_prefix(right);
     let separator = right.first_bytes((shared + 1).min(right.len()));
     let bound = left.first_bytes((shared + 1).min(left.len()));
@@ -456,26 +472,4 @@ pub(crate) fn rebalance(left: &[u8], separator: &[u8], right: &[u8]) -> Option<H
     let parts = joined(node, separator, Node::new(right));
     let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
     Some(halving.halves(&halving.cut(&[])?))
-}
-
-/// Shares the entries of two leaves evenly, in place, if that fits and `accept` takes the new
-/// separator. Returns whether it did; otherwise nothing changed.
-pub(crate) fn share<E>(
-    left: &mut [u8],
-    right: &mut [u8],
-    accept: impl FnOnce(&[u8]) -> Result<bool, E>,
-) -> Result<bool, E> {
-    let (old_left, old_right) = (PageCopy::of(left), PageCopy::of(right));
-    let node = Node::new(old_left.bytes());
-    let parts = Parts::joined(node, None, Node::new(old_right.bytes()));
-    let halving = Halving { parts: &parts, shape: Shape::of(node), page_size: left.len() };
-    let Some(cut) = halving.cut(&[]) else { return Ok(false) };
-    if !accept(&halving.separator(&cut).0)? {
-        return Ok(false);
-    }
-    for (form, page) in cut.forms.iter().zip([left, right]) {
-        page.fill(0);
-        form.write(page);
-    }
-    Ok(true)
 }

@@ -5,7 +5,7 @@
 //! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-use super::build::{Form, PageCopy, common_prefix};
+use super::build::{Form, PageCopy, common_prefix, write_slot};
 use super::parts::{Parts, Shape};
 use super::search::head_of;
 use super::{Layout, Node, Payload};
@@ -16,6 +16,7 @@ use crate::format::{
 use crate::page::{ChildRef, get_u16, put_u16, put_u32};
 use crate::seeded::seeded;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// A leaf or a branch of the running transaction.
 pub(crate) struct NodeMut<'a> {
@@ -68,8 +69,12 @@ impl Node<'_> {
         let Some(suffix) = key.strip_prefix(self.prefix()) else { return false };
         let rest_len = suffix.len().saturating_sub(HEAD_LEN);
         let need = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest_len + payload.bytes.len();
-        let heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
-        heap - Layout::of(self.bytes).end >= need
+        self.gap() >= need
+    }
+
+    /// Bytes between the arrays and the heap.
+    pub(super) fn gap(self) -> usize {
+        usize::from(get_u16(self.bytes, HEADER_HEAP)) - Layout::of(self.bytes).end
     }
 
     /// Bytes of slot `at` of a leaf, its places in the arrays included.
@@ -106,6 +111,28 @@ impl<'a> NodeMut<'a> {
         self.open_slot(layout, 0, Slotted { at, head: head_of(suffix), cell });
         put_u16(self.bytes, HEADER_RUN, small(at + 1));
         true
+    }
+
+    /// Takes slots of another leaf in, in front of slot `at`. There is room for them, and their
+    /// keys have the prefix of those here.
+    pub(super) fn take_in(&mut self, at: usize, parts: &Parts<'_>, slots: Range<usize>) {
+        let old = Layout::of(self.bytes);
+        let count = slots.len();
+        let (head_at, offset_at) = (old.heads + at * HEAD_LEN, old.offsets + at * OFFSET_LEN);
+        let shift = count * (HEAD_LEN + OFFSET_LEN);
+        self.bytes.copy_within(offset_at..old.end, offset_at + shift);
+        self.bytes.copy_within(head_at..offset_at, head_at + count * HEAD_LEN);
+        let offset_at = offset_at + count * HEAD_LEN;
+        let mut heap = usize::from(get_u16(self.bytes, HEADER_HEAP));
+        for (new, from) in slots.enumerate() {
+            let (cell, head) = write_slot(self.bytes, heap, parts, from, old.prefix);
+            heap = cell;
+            self.bytes[head_at + new * HEAD_LEN..][..HEAD_LEN].copy_from_slice(&head.bytes);
+            put_u16(self.bytes, offset_at + new * OFFSET_LEN, small(heap));
+        }
+        put_u16(self.bytes, HEADER_HEAP, small(heap));
+        put_u16(self.bytes, HEADER_COUNT, small(old.count + count));
+        put_u16(self.bytes, HEADER_RUN, 0);
     }
 
     /// Inserts a separator into a branch, with the child on its right. `false`, with nothing

@@ -11,18 +11,19 @@ mod fill;
 mod heads;
 mod parts;
 mod search;
+mod share;
 #[cfg(test)]
 pub(crate) mod tests;
 mod walk;
 
 pub(crate) use build::{
-    Halves, Insertion, merge, rebalance, share, single_branch, single_leaf, split_branch,
-    split_leaf,
+    Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
 pub(crate) use search::{Begun, Tie, Touch};
+pub(crate) use share::share;
 pub(crate) use walk::{Leaf, Walk, Way};
 
 use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};

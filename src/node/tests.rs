@@ -10,6 +10,7 @@ mod heads;
 mod hostile;
 pub(crate) mod keys;
 mod row;
+mod share;
 mod twin;
 mod units;
 mod walk;
