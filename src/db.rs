@@ -8,7 +8,9 @@ use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
 use crate::sync::{Arc, Ordering};
 use crate::tree::PageRead;
-use crate::txn::{MultiTxn, ReadOnlyTxn, Txn, run_exec, run_multi, run_view};
+use crate::txn::{
+    MultiTxn, ReadOnlyTxn, Snapshot, Txn, bucket_names, run_exec, run_multi, run_view,
+};
 use crate::verify::{Report, verify_file};
 
 /// A handle to a store: buckets of ordered entries in one file.
@@ -18,7 +20,7 @@ use crate::verify::{Report, verify_file};
 /// commit at the same time share one flush. Readers see the newest durable state as it was when
 /// they began; they wait for nobody and nobody waits for them.
 ///
-/// The file is closed with the last handle and the last cursor.
+/// The file is closed with the last handle, snapshot and cursor.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -102,6 +104,20 @@ impl BTree {
         run_view(&self.core, bucket.as_ref(), closure)
     }
 
+    /// The newest durable state, to be read for as long as wanted, over all buckets.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", "old"))?;
+    /// let snapshot = db.snapshot();
+    /// db.exec("b", |txn| txn.put("k", "new"))?;
+    /// assert_eq!(snapshot.view("b", |txn| txn.get("k"))?, b"old");
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.core)
+    }
+
     /// Runs a write transaction over several buckets, with one flush for all of them.
     ///
     /// # Errors
@@ -123,16 +139,7 @@ impl BTree {
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`].
     pub fn buckets(&self) -> Result<Vec<String>> {
-        let state = self.core.readers.pin_newest();
-        let list = state.catalog.list(&self.core.pager);
-        drop(state);
-        let name = |(name, _)| {
-            String::from_utf8(name).map_err(|_| {
-                let invariant = crate::Invariant::BytesNeverPanic;
-                Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
-            })
-        };
-        list?.into_iter().map(name).collect()
+        bucket_names(&self.core, &self.core.readers.pin_newest())
     }
 
     /// Makes all that was written so far durable. Every transaction does so itself before it

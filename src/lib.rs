@@ -2,7 +2,7 @@
 //!
 //! Keys and values are bytes, and live in named buckets. Writing is done in closures that commit
 //! when they return `Ok`, and roll back when they return an error or panic; reading sees one state
-//! for as long as the transaction or the cursor lives, and waits for nobody.
+//! for as long as the transaction, the cursor or the [`Snapshot`] lives, and waits for nobody.
 //!
 //! ```
 //! use btree_store::{BTree, Error};
@@ -32,7 +32,8 @@
 //!
 //! - [`BTree`]: open a file, run transactions, compact, verify. [`Options`] chooses page size,
 //!   cache, barriers and storage, or a store in memory.
-//! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do.
+//! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do. [`Snapshot`]: one
+//!   state of all buckets, kept.
 //! - [`Error`]: plain values to compare; [`Error::detail`] says which page, which invariant, or
 //!   what the system said.
 //! - [`verify`]: every invariant of a file, page by page, also of one that does not open.
@@ -104,4 +105,4 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
-pub use txn::{Iter, MultiTxn, Range, ReadOnlyTxn, Txn, ValueReader, ValueRef};
+pub use txn::{Iter, MultiTxn, Range, ReadOnlyTxn, Snapshot, Txn, ValueReader, ValueRef};

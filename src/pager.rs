@@ -16,9 +16,8 @@ use crate::format::{HEADER_KIND, KIND_SPACE_LOG, META_SLOTS};
 use crate::invariant::Invariant;
 use crate::node::{Begun, Node, Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, check_bytes, seal_bytes};
-use crate::readers::State;
 use crate::seeded::seeded;
-use crate::slots::{Hold, Seat, Slots};
+use crate::slots::{Seat, Slots};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
 use crate::tree::{At, Draft, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
 use crate::vfs::{VfsFile, read_exact_at, write_all_vectored_at};
@@ -104,12 +103,7 @@ impl Pager {
 
     /// Begins to look at cached pages without holding them. `None` where that cannot be.
     #[inline]
-    pub(crate) fn look<'a>(&'a self, hold: &'a Hold<'_, State>) -> Option<Sight<'a>> {
-        self.look_from(hold.seat())
-    }
-
-    #[inline]
-    fn look_from<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
+    pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
         let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
         let hinted_pages = if leaf_lines <= HINTED_LEAF_LINES { self.page_count() } else { 0 };
         let look = self.cache.look(seat)?.with_hints(hinted_pages);
@@ -421,7 +415,7 @@ impl PageRead for Pager {
 
     fn leaf_at_hand(&self, root: At, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {
         let seat = self.slots.visit()?;
-        self.look_from(&seat)?.leaf_for(root, key)
+        self.look(&seat)?.leaf_for(root, key)
     }
 
     fn held_max(&self) -> usize {

@@ -7,7 +7,7 @@
 use crate::catalog::Catalog;
 use crate::page::TxnId;
 use crate::seeded::seeded;
-use crate::slots::{Hold, Published, Slots};
+use crate::slots::{Hold, Published, Seat, Slots};
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 
@@ -31,29 +31,44 @@ struct Table {
     pins: BTreeMap<TxnId, u32>,
 }
 
-/// A state that is pinned until the snapshot is dropped.
-pub(crate) enum Snapshot<'a> {
+/// A state that is pinned as long as this lives.
+pub(crate) enum Pinned<'a> {
     /// By a slot.
     Held(Hold<'a, State>),
     /// By an entry of the table.
     Listed(&'a Readers, Arc<State>),
+    /// By whoever lends it; with a slot to look at frames from, if one was free.
+    Lent(&'a State, Option<Seat<'a>>),
 }
 
-impl std::ops::Deref for Snapshot<'_> {
+impl<'a> Pinned<'a> {
+    /// From where to look at frames.
+    #[inline]
+    pub(crate) fn seat(&self) -> Option<&Seat<'a>> {
+        match self {
+            Pinned::Held(hold) => Some(hold.seat()),
+            Pinned::Listed(..) => None,
+            Pinned::Lent(_, seat) => seat.as_ref(),
+        }
+    }
+}
+
+impl std::ops::Deref for Pinned<'_> {
     type Target = State;
 
     #[inline]
     fn deref(&self) -> &State {
         match self {
-            Snapshot::Held(hold) => hold,
-            Snapshot::Listed(_, state) => state,
+            Pinned::Held(hold) => hold,
+            Pinned::Listed(_, state) => state,
+            Pinned::Lent(state, _) => state,
         }
     }
 }
 
-impl Drop for Snapshot<'_> {
+impl Drop for Pinned<'_> {
     fn drop(&mut self) {
-        if let Snapshot::Listed(readers, state) = self {
+        if let Pinned::Listed(readers, state) = self {
             readers.unpin(state.txn);
         }
     }
@@ -72,19 +87,25 @@ impl Readers {
 
     /// Pins the newest durable state.
     #[inline]
-    pub(crate) fn pin_newest(&self) -> Snapshot<'_> {
+    pub(crate) fn pin_newest(&self) -> Pinned<'_> {
         match self.published.hold() {
-            Some(hold) => Snapshot::Held(hold),
-            None => self.list_newest(),
+            Some(hold) => Pinned::Held(hold),
+            None => Pinned::Listed(self, self.keep_newest()),
         }
     }
 
+    /// Pins the newest durable state until [`Readers::unpin`].
     #[cold]
-    fn list_newest(&self) -> Snapshot<'_> {
+    pub(crate) fn keep_newest(&self) -> Arc<State> {
         let mut table = self.table.lock();
         let state = Arc::clone(&table.newest);
         *table.pins.entry(state.txn).or_insert(0) += 1;
-        Snapshot::Listed(self, state)
+        state
+    }
+
+    /// Reads a state that stays pinned meanwhile.
+    pub(crate) fn lend<'a>(&'a self, state: &'a State) -> Pinned<'a> {
+        Pinned::Lent(state, self.published.slots().visit())
     }
 
     /// Pins a state that cannot go away meanwhile: it is pinned already, or the writer's base.

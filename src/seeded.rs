@@ -306,6 +306,8 @@ mod catalogue {
         LeaderWakesNobody = "leader-wakes-nobody" breaks OneWriter,
         /// A cursor does not hold its state once the transaction is over.
         PinReleasedWithTransaction = "pin-released-with-transaction" breaks SnapshotStable,
+        /// A clone of a snapshot does not hold its state, and lets go of it all the same.
+        ClonedSnapshotUnpinned = "cloned-snapshot-unpinned" breaks SnapshotStable,
         /// Who reads a large value that was not committed does not hold its pages.
         EarlyRunLetGoUnderAReader = "early-run-let-go-under-a-reader" breaks SnapshotStable,
         /// The end of the file is given back with what is set aside there.

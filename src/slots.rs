@@ -157,6 +157,11 @@ impl<T> Published<T> {
         }
     }
 
+    /// The slots in which readers name versions.
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
+    }
+
     /// Holds the newest version. `None` when all slots are taken.
     pub(crate) fn hold(&self) -> Option<Hold<'_, T>> {
         let mut version = self.newest.load(Ordering::Acquire);

@@ -112,7 +112,7 @@ impl Pager {
             return false;
         }
         let Some(seat) = self.slots.visit() else { return false };
-        self.look_from(&seat).is_some_and(|sight| sight.copy_run(run, out))
+        self.look(&seat).is_some_and(|sight| sight.copy_run(run, out))
     }
 
     fn is_kept(&self, run: Run) -> bool {

@@ -1,7 +1,8 @@
 //! Transactions (layer L6).
 //!
 //! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`], [`Range`] and
-//! [`ValueReader`]; the limits of keys and names. Must not know: how a store is opened or shared.
+//! [`ValueReader`]; [`Snapshot`]; the limits of keys and names.
+//! Must not know: how a store is opened or shared.
 //! Keeps: errors-stick, commit-atomic, snapshot-stable.
 
 mod iter;
@@ -9,6 +10,7 @@ mod multi;
 mod range;
 mod read;
 mod reader;
+mod snapshot;
 mod value;
 mod work;
 mod write;
@@ -18,11 +20,13 @@ pub use multi::MultiTxn;
 pub use range::Range;
 pub use read::ReadOnlyTxn;
 pub use reader::ValueReader;
+pub use snapshot::Snapshot;
 pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
 pub(crate) use read::run_view;
+pub(crate) use snapshot::bucket_names;
 pub(crate) use write::run_exec;
 
 use crate::commit::Core;

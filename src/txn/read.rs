@@ -13,17 +13,17 @@ use crate::error::{Error, Result};
 use crate::node::{Begun, Node, Run, Touch, Value};
 use crate::page::Page;
 use crate::pager::Sight;
-use crate::readers::Snapshot;
+use crate::readers::Pinned;
 use crate::sync::Arc;
 use crate::tree::{At, Cursor, Expected, GROUP, Recall, Seen, Tree, find_below, look, look_all};
 use std::cell::Cell;
 use std::ops::{Range, RangeBounds};
 
-/// A bucket of the newest durable state, which does not change while the transaction lasts.
+/// A bucket of a durable state, which does not change while the transaction lasts.
 pub struct ReadOnlyTxn<'t> {
     core: &'t Arc<Core>,
     record: &'t Record,
-    snapshot: &'t Snapshot<'t>,
+    state: &'t Pinned<'t>,
     hold: Shared,
     sticky: Sticky,
     /// Whether a key was looked up before, where there are few hints.
@@ -33,7 +33,7 @@ pub struct ReadOnlyTxn<'t> {
 impl std::fmt::Debug for ReadOnlyTxn<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReadOnlyTxn")
-            .field("state", &self.snapshot.txn)
+            .field("state", &self.state.txn)
             .field("entries", &self.record.entries)
             .finish_non_exhaustive()
     }
@@ -45,13 +45,24 @@ pub(crate) fn run_view<R>(
     bucket: &str,
     closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R>,
 ) -> Result<R> {
+    view_state(core, || core.readers.pin_newest(), bucket, closure)
+}
+
+/// Runs a closure on a bucket of the state that `pin` gives.
+#[inline]
+pub(super) fn view_state<'c, R>(
+    core: &'c Arc<Core>,
+    pin: impl FnOnce() -> Pinned<'c>,
+    bucket: &str,
+    closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R>,
+) -> Result<R> {
     check_name(core, bucket)?;
-    let snapshot = core.readers.pin_newest();
+    let state = pin();
     let mut place = None;
-    let found = snapshot.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
+    let found = state.catalog.find_record(&core.pager, bucket.as_bytes(), &mut place)?;
     let Some(record) = found else { return Err(Error::NotFound) };
     let (hold, sticky, has_looked) = (Shared::new(), Sticky::new(), Cell::new(false));
-    let txn = ReadOnlyTxn { core, record, snapshot: &snapshot, hold, sticky, has_looked };
+    let txn = ReadOnlyTxn { core, record, state: &state, hold, sticky, has_looked };
     let value = closure(&txn)?;
     txn.sticky.check()?;
     Ok(value)
@@ -151,11 +162,11 @@ impl<'t> ReadOnlyTxn<'t> {
     #[inline]
     fn root(&self) -> Option<At> {
         let (child, level) = self.record.root?;
-        Some(At { child, expected: Expected { level, txn_max: self.snapshot.txn } })
+        Some(At { child, expected: Expected { level, txn_max: self.state.txn } })
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.snapshot.txn, &self.sticky)
+        self.hold.hold(self.core, self.state.txn, &self.sticky)
     }
 
     /// The leaf to which a key belongs, its search there, and the leaf behind, if they are at hand.
@@ -165,16 +176,13 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn tree(&self) -> Tree {
-        self.record.tree(self.snapshot.txn)
+        self.record.tree(self.state.txn)
     }
 
     /// Begins to look at pages of the cache.
     #[inline]
     fn look(&self) -> Option<Sight<'t>> {
-        match self.snapshot {
-            Snapshot::Held(hold) => self.core.pager.look(hold),
-            Snapshot::Listed(..) => None,
-        }
+        self.core.pager.look(self.state.seat()?)
     }
 
     /// Looks a key up in pages at hand.
