@@ -17,8 +17,8 @@ mod model;
 
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{
-    End, Ending, Exec, Handle, KeyShape, Op, Oracle, Part, Peek, Read, Step, ValueShape, Workload,
-    Write, compare,
+    End, Ending, Exec, Handle, KeyShape, Op, Oracle, Part, Peek, Read, Step, ValueShape, View,
+    Workload, Write, compare,
 };
 use btree_store::vfs::{OpenMode, Vfs, write_all_at};
 use btree_store::{BTree, Barriers, Error, Options, Txn};
@@ -116,7 +116,7 @@ fn compacting_workload() -> Vec<Op> {
         exec("b", fill(40)),
         exec("b", vec![put("large", 9000)]),
         exec("a", fill(40)),
-        Op::View { bucket: "a".to_owned(), steps: vec![Peek::Read(open)], end: End::Commit },
+        Op::View(View { bucket: "a".to_owned(), steps: vec![Peek::Read(open)], end: End::Commit }),
         Op::DelBucket("b".to_owned()),
         exec("a", vec![Write::DeleteRange(Bound::Unbounded, Bound::Excluded("k060".into()))]),
         Op::Compact(0),

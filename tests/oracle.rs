@@ -2,8 +2,8 @@
 //!
 //! A million random calls: every shape of keys and values, pages of 512 and 4,096 bytes, no cache,
 //! a tiny and a large one, one barrier and two; closures that fail and panic, calls inside calls,
-//! cursors under writes and beyond their transactions, dropped buckets, thousands of buckets,
-//! compaction, closing and opening.
+//! cursors under writes and beyond their transactions, snapshots, dropped buckets, thousands of
+//! buckets, compaction, closing and opening.
 //!
 //! Twenty times as many, in larger trees:
 //!
@@ -20,8 +20,8 @@ mod model;
 
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{
-    Answer, End, Exec, Handle, KeyShape, Op, Oracle, Peek, Read, Step, ValueShape, Workload, Write,
-    compare,
+    Answer, End, Exec, Handle, KeyShape, Op, Oracle, Peek, Read, SnapshotAct, Step, ValueShape,
+    Workload, Write, compare,
 };
 use btree_store::{BTree, Barriers, Error, Options};
 use model::{Pair, Setting, message_of, report};
@@ -168,9 +168,12 @@ fn the_calls_meet_every_outcome() {
     let mut found = BTreeSet::new();
     let mut workload = Workload::new(512, KeyShape::Mixed, ValueShape::Small);
     let (mut source, mut oracle) = (Seeded::new(1), Oracle::new(512));
-    for _ in 0..20_000 {
+    for _ in 0..40_000 {
         let op = workload.op(&mut source);
         let reply = oracle.apply(&op);
+        if matches!(op, Op::Snapshot { act: SnapshotAct::View(_), .. }) && !reply.steps.is_empty() {
+            found.insert("snapshot: read".to_owned());
+        }
         let Op::Exec(exec) = op else { continue };
         for (step, answer) in exec.steps.iter().zip(&reply.steps) {
             let name = match step {
@@ -212,6 +215,7 @@ fn the_calls_meet_every_outcome() {
         "prefix: none",
         "get_many: yes",
         "get_many: some absent",
+        "snapshot: read",
     ] {
         assert!(found.contains(outcome), "no {outcome:?} in {found:?}");
     }

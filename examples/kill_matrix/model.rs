@@ -1,10 +1,12 @@
 //! Random operations beside a model that answers as a store must: transactions, failures, panics,
-//! nested calls, cursors, compaction, reopening.
+//! nested calls, cursors, snapshots, compaction, reopening.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, options};
 use btree_store::sim::Seeded;
-use btree_store::sim::oracle::{Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare};
+use btree_store::sim::oracle::{
+    Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare, compare_snapshots,
+};
 use btree_store::vfs::MemVfs;
 use std::sync::Arc;
 
@@ -55,6 +57,7 @@ fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64)
         oracle.follow(seq);
         if number % 4 == 3 {
             compare(store.db(), oracle.now())?;
+            compare_snapshots(&store, &oracle)?;
         }
         if number % 24 == 23 {
             ensure(store.run(&Op::Reopen) == oracle.apply(&Op::Reopen), || "reopen".into())?;

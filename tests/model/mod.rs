@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
 use btree_store::sim::minimise;
-use btree_store::sim::oracle::{Answer, Ending, Handle, Op, Oracle, Reply, compare};
+use btree_store::sim::oracle::{
+    Answer, Ending, Handle, Op, Oracle, Reply, compare, compare_snapshots,
+};
 use btree_store::verify::verify_file;
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{Barriers, Options};
@@ -66,7 +68,9 @@ impl Pair {
 
     /// Compares all that the two hold, and checks the file.
     pub fn check(&self) -> Result<(), String> {
-        compare(self.store.db(), self.oracle.now()).map_err(|difference| difference.to_string())?;
+        compare(self.store.db(), self.oracle.now())
+            .and_then(|()| compare_snapshots(&self.store, &self.oracle))
+            .map_err(|difference| difference.to_string())?;
         check_file(&self.vfs)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::input::Input;
 use super::op::{bulk, workload};
-use btree_store::sim::oracle::{Handle, Op, Oracle, compare};
+use btree_store::sim::oracle::{Handle, Op, Oracle, compare, compare_snapshots};
 use btree_store::vfs::MemVfs;
 use btree_store::{Barriers, Options};
 use std::sync::Arc;
@@ -61,7 +61,9 @@ impl World {
 
     fn check(&mut self) {
         let db = self.store.db();
-        compare(db, self.oracle.now()).unwrap_or_else(|difference| panic!("{difference}"));
+        compare(db, self.oracle.now())
+            .and_then(|()| compare_snapshots(&self.store, &self.oracle))
+            .unwrap_or_else(|difference| panic!("{difference}"));
         let report = db.verify().expect("memory does not fail");
         assert!(report.is_sound(), "{report}");
         let stats = db.stats().expect("no transaction runs");

@@ -1,12 +1,14 @@
 //! Comparing a store with what it must hold (part of the oracle, layer L8).
 //!
-//! Owns: [`compare`]: a full dump in both directions, counts, edges, seeks, lookups.
+//! Owns: [`compare`] and [`compare_snapshots`]: a full dump in both directions, counts, edges,
+//! seeks, lookups.
 //! Must not know: operations. Keeps: a difference names the bucket and the key.
 
 use super::contents::{Bucket, Contents};
-use crate::error::Error;
+use super::{Handle, Oracle};
+use crate::error::{Error, Result};
 use crate::seeded::seeded;
-use crate::{BTree, Iter, ReadOnlyTxn};
+use crate::{BTree, Iter, ReadOnlyTxn, Snapshot};
 use std::fmt;
 use std::ops::Bound;
 
@@ -22,7 +24,7 @@ impl fmt::Display for Difference {
 
 impl std::error::Error for Difference {}
 
-type Compared = Result<(), Difference>;
+type Compared = std::result::Result<(), Difference>;
 
 /// Of many entries only this many are looked up one by one; all of them are scanned.
 const LOOKUPS: usize = 64;
@@ -36,8 +38,52 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Compared {
 /// # Errors
 /// The first difference, or an error of the store.
 pub fn compare(db: &BTree, expected: &Contents) -> Compared {
+    compare_state(db, expected)
+}
+
+/// Compares the snapshots that operations keep with those of the oracle.
+///
+/// # Errors
+/// The first difference, or an error of the store.
+pub fn compare_snapshots(store: &Handle, oracle: &Oracle) -> Compared {
+    let (found, wanted) = (store.snapshots(), &oracle.snapshots);
+    check(found.keys().eq(wanted.keys()), || "others are kept".to_owned())?;
+    for ((slot, snapshot), expected) in found.iter().zip(wanted.values()) {
+        let in_slot = |Difference(what)| Difference(format!("snapshot {slot}: {what}"));
+        compare_state(snapshot, expected).map_err(in_slot)?;
+    }
+    Ok(())
+}
+
+/// A state whose buckets can be read.
+trait Readable {
+    fn buckets(&self) -> Result<Vec<String>>;
+    fn view(&self, bucket: &str, read: &mut dyn FnMut(&ReadOnlyTxn<'_>)) -> Result<()>;
+}
+
+macro_rules! readable {
+    ($state:ty) => {
+        impl Readable for $state {
+            fn buckets(&self) -> Result<Vec<String>> {
+                <$state>::buckets(self)
+            }
+
+            fn view(&self, bucket: &str, read: &mut dyn FnMut(&ReadOnlyTxn<'_>)) -> Result<()> {
+                <$state>::view(self, bucket, |txn| {
+                    read(txn);
+                    Ok(())
+                })
+            }
+        }
+    };
+}
+
+readable!(BTree);
+readable!(Snapshot);
+
+fn compare_state(state: &dyn Readable, expected: &Contents) -> Compared {
     let names: Vec<&str> = expected.buckets().map(|(name, _)| name).collect();
-    match db.buckets() {
+    match state.buckets() {
         Ok(found) => {
             check(found == names, || format!("the buckets are {found:?}, not {names:?}"))?;
         }
@@ -45,10 +91,7 @@ pub fn compare(db: &BTree, expected: &Contents) -> Compared {
     }
     for (name, bucket) in expected.buckets() {
         let mut result = Ok(());
-        let viewed = db.view(name, |txn| {
-            result = compare_bucket(txn, bucket);
-            Ok(())
-        });
+        let viewed = state.view(name, &mut |txn| result = compare_bucket(txn, bucket));
         result.map_err(|Difference(what)| Difference(format!("bucket {name:?}: {what}")))?;
         viewed.map_err(|error| failed(name, error))?;
     }

@@ -1,14 +1,14 @@
 //! Carrying operations out on a store (part of the oracle, layer L8).
 //!
-//! Owns: [`Handle`]: an open store, and the cursors that outlive their transactions.
+//! Owns: [`Handle`]: an open store, and the cursors and snapshots that outlive calls.
 //! Must not know: what the right answer is. Keeps: a reply is made of what the store returned.
 
 use super::op::{
-    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, Step, Way,
-    Write,
+    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, SnapshotAct,
+    Step, View, Way, Write,
 };
 use crate::error::{Error, Result};
-use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Txn, ValueReader};
+use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Snapshot, Txn, ValueReader};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,7 +20,14 @@ pub struct Handle {
     options: Options,
     path: PathBuf,
     db: Option<BTree>,
+    kept: Kept,
+}
+
+/// What outlives calls.
+#[derive(Debug, Default)]
+struct Kept {
     cursors: BTreeMap<u8, Iter>,
+    snapshots: BTreeMap<u8, Snapshot>,
     awaited: Awaited,
 }
 
@@ -71,7 +78,7 @@ impl Handle {
     pub fn open(options: Options, path: impl AsRef<Path>) -> Result<Handle> {
         let path = path.as_ref().to_path_buf();
         let db = Some(options.clone().open(&path)?);
-        Ok(Handle { options, path, db, cursors: BTreeMap::new(), awaited: Awaited::default() })
+        Ok(Handle { options, path, db, kept: Kept::default() })
     }
 
     /// The store.
@@ -87,6 +94,11 @@ impl Handle {
         self.db.is_some()
     }
 
+    /// The snapshots that operations keep, by their slots.
+    pub(super) fn snapshots(&self) -> &BTreeMap<u8, Snapshot> {
+        &self.kept.snapshots
+    }
+
     /// Carries an operation out. A panic that the operation asks for is caught, any other is let
     /// through.
     ///
@@ -94,8 +106,7 @@ impl Handle {
     /// When an [`Op::Reopen`] failed, for all but another one.
     pub fn run(&mut self, op: &Op) -> Reply {
         if *op == Op::Reopen {
-            self.cursors.clear();
-            self.awaited = Awaited::default();
+            self.kept = Kept::default();
             self.db = None;
             let opened = self.options.clone().open(&self.path);
             return Reply::of(opened.map(|db| {
@@ -104,15 +115,14 @@ impl Handle {
             }));
         }
         let db = self.db().clone();
-        Runner { db: &db, cursors: &mut self.cursors, awaited: &mut self.awaited }.run(op)
+        Runner { db: &db, kept: &mut self.kept }.run(op)
     }
 }
 
-/// The store and the cursors, inside and outside of closures.
+/// The store and what outlives calls, inside and outside of closures.
 struct Runner<'a> {
     db: &'a BTree,
-    cursors: &'a mut BTreeMap<u8, Iter>,
-    awaited: &'a mut Awaited,
+    kept: &'a mut Kept,
 }
 
 impl Runner<'_> {
@@ -139,20 +149,14 @@ impl Runner<'_> {
                 });
                 Reply { steps, end }
             }
-            Op::View { bucket, steps: peeks, end } => {
+            Op::View(view) => {
                 let db = self.db;
                 let mut steps = Vec::new();
-                let end = caught(|| {
-                    db.view(bucket, |txn| {
-                        for peek in peeks {
-                            let answer = self.peek(txn, peek);
-                            steps.push(answer);
-                        }
-                        finish(*end)
-                    })
-                });
+                let call = || db.view(&view.bucket, |txn| self.view(txn, view, &mut steps));
+                let end = caught(call);
                 Reply { steps, end }
             }
+            Op::Snapshot { slot, act } => self.snapshot(*slot, act),
             Op::DelBucket(name) => Reply::of(self.db.del_bucket(name).map(|()| None)),
             Op::Buckets => Reply::of(self.db.buckets().map(Answer::Names).map(Some)),
             Op::Commit => Reply::of(self.db.commit().map(|()| None)),
@@ -178,6 +182,48 @@ impl Runner<'_> {
         finish(exec.end)
     }
 
+    fn view(
+        &mut self,
+        txn: &ReadOnlyTxn<'_>,
+        view: &View,
+        steps: &mut Vec<Result<Answer>>,
+    ) -> Result<()> {
+        for peek in &view.steps {
+            let answer = self.peek(txn, peek);
+            steps.push(answer);
+        }
+        finish(view.end)
+    }
+
+    fn snapshot(&mut self, slot: u8, act: &SnapshotAct) -> Reply {
+        if *act == SnapshotAct::Take {
+            self.kept.snapshots.insert(slot, self.db.snapshot());
+            return Reply::of(Ok(None));
+        }
+        let Some(snapshot) = self.kept.snapshots.remove(&slot) else { return Reply::of(Ok(None)) };
+        match act {
+            SnapshotAct::CloneTo(to) => {
+                self.kept.snapshots.insert(*to, snapshot.clone());
+                Reply::of(Ok(None))
+            }
+            SnapshotAct::Take | SnapshotAct::Drop => Reply::of(Ok(None)),
+            SnapshotAct::Buckets => {
+                let names = snapshot.buckets().map(Answer::Names).map(Some);
+                self.kept.snapshots.insert(slot, snapshot);
+                Reply::of(names)
+            }
+            SnapshotAct::View(view) => {
+                // Its steps may replace the snapshot, and do not end what it holds.
+                let held = snapshot.clone();
+                self.kept.snapshots.insert(slot, snapshot);
+                let mut steps = Vec::new();
+                let call = || held.view(&view.bucket, |txn| self.view(txn, view, &mut steps));
+                let end = caught(call);
+                Reply { steps, end }
+            }
+        }
+    }
+
     fn part(&mut self, multi: &mut MultiTxn<'_>, part: &Part) -> Answer {
         match part {
             Part::Nest(op) => Answer::Reply(Box::new(self.run(op))),
@@ -199,8 +245,8 @@ impl Runner<'_> {
             Peek::Nest(op) => Ok(Answer::Reply(Box::new(self.run(op)))),
             Peek::Read(Read::Open { slot, from }) => {
                 let from = from.as_ref().map(Data::bytes);
-                self.cursors.insert(*slot, txn.cursor(from)?);
-                self.awaited.add(txn, from)?;
+                self.kept.cursors.insert(*slot, txn.cursor(from)?);
+                self.kept.awaited.add(txn, from)?;
                 Ok(Answer::Done)
             }
             Peek::Read(Read::Cursor(step)) => self.move_cursor(step),
@@ -224,7 +270,7 @@ impl Runner<'_> {
 
     fn move_cursor(&mut self, step: &CursorMove) -> Result<Answer> {
         let mut entries = Vec::new();
-        if let Some(iter) = self.cursors.get_mut(&step.slot) {
+        if let Some(iter) = self.kept.cursors.get_mut(&step.slot) {
             if let Some(key) = &step.seek {
                 iter.seek(key.bytes())?;
             }

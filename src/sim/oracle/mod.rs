@@ -13,12 +13,12 @@ mod op;
 mod simpler;
 mod workload;
 
-pub use compare::{Difference, compare};
+pub use compare::{Difference, compare, compare_snapshots};
 pub use contents::{Bucket, Contents};
 pub use handle::Handle;
 pub use op::{
-    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, Step, Way,
-    Write,
+    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, SnapshotAct,
+    Step, View, Way, Write,
 };
 pub use workload::{KeyShape, ValueShape, Workload};
 
@@ -63,6 +63,7 @@ pub struct Oracle {
     /// How many closures the call is inside of.
     depth: u32,
     cursors: BTreeMap<u8, Cursor>,
+    snapshots: BTreeMap<u8, Contents>,
     /// Of each commit that is not forgotten: how it is taken back. The newest is at the back and
     /// has the number `seq`.
     history: VecDeque<Vec<Undo>>,
@@ -85,6 +86,7 @@ impl Oracle {
             running: None,
             depth: 0,
             cursors: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             history: VecDeque::new(),
         }
     }
@@ -136,7 +138,7 @@ impl Oracle {
         }
         self.now = contents;
         self.running = None;
-        self.cursors.clear();
+        self.let_go();
         true
     }
 
@@ -145,7 +147,8 @@ impl Oracle {
         match op {
             Op::Exec(exec) => self.exec(exec),
             Op::Multi { parts, end } => self.multi(parts, *end),
-            Op::View { bucket, steps, end } => self.view(bucket, steps, *end),
+            Op::View(view) => self.view(view),
+            Op::Snapshot { slot, act } => self.with_snapshot(*slot, act),
             Op::DelBucket(name) => Reply::of(self.del_bucket(name).map(|()| None)),
             Op::Buckets => Reply::of(Ok(Some(Answer::Names(self.durable().names())))),
             Op::Commit | Op::Compact(_) => Reply::of(self.check_idle().map(|()| None)),
@@ -153,10 +156,16 @@ impl Oracle {
             // A closure cannot close the store that runs it.
             Op::Reopen if self.depth > 0 => Reply::of(Err(Error::Invalid)),
             Op::Reopen => {
-                self.cursors.clear();
+                self.let_go();
                 Reply::of(Ok(None))
             }
         }
+    }
+
+    /// Drops what outlives transactions, and no process.
+    fn let_go(&mut self) {
+        self.cursors.clear();
+        self.snapshots.clear();
     }
 
     /// Does an operation inside a closure.
@@ -293,21 +302,48 @@ impl Oracle {
         if self.now.drop_bucket(name, undo) { Ok(()) } else { Err(Error::NotFound) }
     }
 
-    fn view(&mut self, name: &str, peeks: &[Peek], end: End) -> Reply {
-        let bucket = match self.check_name(name) {
-            Ok(()) if self.running.is_some() => self.durable().shared(name),
-            Ok(()) => self.now.shared(name),
-            Err(error) => return Reply::of(Err(error)),
+    fn view(&mut self, view: &View) -> Reply {
+        let bucket = match self.running {
+            Some(_) => self.durable().shared(&view.bucket),
+            None => self.now.shared(&view.bucket),
         };
+        self.view_of(bucket, view)
+    }
+
+    /// Runs a closure on a bucket, if there is one.
+    fn view_of(&mut self, bucket: Option<Arc<Bucket>>, view: &View) -> Reply {
+        if let Err(error) = self.check_name(&view.bucket) {
+            return Reply::of(Err(error));
+        }
         let Some(bucket) = bucket else { return Reply::of(Err(Error::NotFound)) };
-        let mut steps = Vec::with_capacity(peeks.len());
-        for peek in peeks {
+        let mut steps = Vec::with_capacity(view.steps.len());
+        for peek in &view.steps {
             steps.push(match peek {
                 Peek::Read(read) => self.read(&bucket, read),
                 Peek::Nest(op) => Ok(self.nested(op)),
             });
         }
-        Reply { steps, end: ending(end) }
+        Reply { steps, end: ending(view.end) }
+    }
+
+    fn with_snapshot(&mut self, slot: u8, act: &SnapshotAct) -> Reply {
+        if *act == SnapshotAct::Take {
+            let contents = self.durable();
+            self.snapshots.insert(slot, contents);
+            return Reply::of(Ok(None));
+        }
+        let Some(contents) = self.snapshots.get(&slot) else { return Reply::of(Ok(None)) };
+        match act {
+            SnapshotAct::View(view) => self.view_of(contents.shared(&view.bucket), view),
+            SnapshotAct::Buckets => Reply::of(Ok(Some(Answer::Names(contents.names())))),
+            SnapshotAct::CloneTo(_) | SnapshotAct::Drop | SnapshotAct::Take => {
+                let contents = self.snapshots.remove(&slot);
+                if let (SnapshotAct::CloneTo(to), Some(contents)) = (act, contents) {
+                    self.snapshots.insert(*to, contents);
+                }
+                Reply::of(Ok(None))
+            }
+        }
     }
 
     fn read(&mut self, bucket: &Arc<Bucket>, read: &Read) -> Result<Answer> {

@@ -59,13 +59,13 @@ pub enum Op {
         end: End,
     },
     /// [`BTree::view`](crate::BTree::view).
-    View {
-        /// The bucket.
-        bucket: String,
-        /// What the closure does.
-        steps: Vec<Peek>,
-        /// How the closure ends.
-        end: End,
+    View(View),
+    /// Of the snapshot in a slot. Without one it does nothing.
+    Snapshot {
+        /// Where the snapshot is kept.
+        slot: u8,
+        /// What is done.
+        act: SnapshotAct,
     },
     /// [`BTree::del_bucket`](crate::BTree::del_bucket).
     DelBucket(String),
@@ -77,8 +77,34 @@ pub enum Op {
     Compact(u64),
     /// Moves a cursor that outlived its transaction.
     Cursor(CursorMove),
-    /// Drops all cursors, closes the store and opens it again.
+    /// Drops all cursors and snapshots, closes the store and opens it again.
     Reopen,
+}
+
+/// A closure that reads a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The bucket.
+    pub bucket: String,
+    /// What the closure does.
+    pub steps: Vec<Peek>,
+    /// How the closure ends.
+    pub end: End,
+}
+
+/// What is done with a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotAct {
+    /// [`BTree::snapshot`](crate::BTree::snapshot), in the place of the one in the slot.
+    Take,
+    /// A clone of it goes to this slot, in the place of the one there; and it is dropped.
+    CloneTo(u8),
+    /// [`Snapshot::view`](crate::Snapshot::view).
+    View(View),
+    /// [`Snapshot::buckets`](crate::Snapshot::buckets).
+    Buckets,
+    /// It is dropped.
+    Drop,
 }
 
 /// A closure that writes to a bucket.
@@ -307,7 +333,9 @@ impl Op {
         };
         match self {
             Op::Exec(exec) => 1 + inside(exec),
-            Op::View { steps, .. } => 1 + steps.iter().map(peeks).sum::<u64>(),
+            Op::View(view) | Op::Snapshot { act: SnapshotAct::View(view), .. } => {
+                1 + view.steps.iter().map(peeks).sum::<u64>()
+            }
             Op::Multi { parts, .. } => {
                 let calls = parts.iter().map(|part| match part {
                     Part::Exec(exec) => 1 + inside(exec),

@@ -3,7 +3,7 @@
 //! Owns: [`Op::simpler`]. Must not know: why it fails. Keeps: what comes out makes fewer calls, or
 //! ends in a plainer way.
 
-use super::op::{End, Exec, Op, Part, Peek, Step, Write};
+use super::op::{End, Exec, Op, Part, Peek, SnapshotAct, Step, View, Write};
 
 impl Op {
     /// Operations that do less than this one: with half of the steps, without one of them, with
@@ -17,16 +17,14 @@ impl Op {
                 });
                 calls.chain(simpler_exec(exec).into_iter().map(Op::Exec)).collect()
             }
-            Op::View { bucket, steps, end } => {
-                let build = |steps, end| Op::View { bucket: bucket.clone(), steps, end };
-                let calls = steps.iter().filter_map(|peek| match peek {
-                    Peek::Nest(op) => Some(op.clone()),
-                    Peek::Read(_) => None,
-                });
-                let ends = simpler_end(*end).map(|end| build(steps.clone(), end));
-                let lists = simpler_list(steps, simpler_peek);
-                let lists = lists.into_iter().map(|steps| build(steps, *end));
-                calls.chain(ends).chain(lists).collect()
+            Op::View(view) => {
+                let views = simpler_view(view).into_iter().map(Op::View);
+                nested_in(view).chain(views).collect()
+            }
+            Op::Snapshot { slot, act: SnapshotAct::View(view) } => {
+                let build = |view| Op::Snapshot { slot: *slot, act: SnapshotAct::View(view) };
+                let views = simpler_view(view).into_iter().map(build);
+                nested_in(view).chain(views).collect()
             }
             Op::Multi { parts, end } => {
                 let calls = parts.iter().map(|part| match part {
@@ -46,6 +44,21 @@ impl Op {
 
 fn simpler_end(end: End) -> Option<End> {
     (end != End::Commit).then_some(End::Commit)
+}
+
+/// The calls inside of the closure.
+fn nested_in(view: &View) -> impl Iterator<Item = Op> {
+    view.steps.iter().filter_map(|peek| match peek {
+        Peek::Nest(op) => Some(op.clone()),
+        Peek::Read(_) => None,
+    })
+}
+
+fn simpler_view(view: &View) -> Vec<View> {
+    let ends = simpler_end(view.end).map(|end| View { end, ..view.clone() });
+    let lists = simpler_list(&view.steps, simpler_peek);
+    let lists = lists.into_iter().map(|steps| View { steps, ..view.clone() });
+    ends.into_iter().chain(lists).collect()
 }
 
 fn simpler_exec(exec: &Exec) -> Vec<Exec> {

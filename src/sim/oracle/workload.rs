@@ -3,7 +3,9 @@
 //! Owns: [`Workload`], the shapes of keys and values. Must not know: what a store answers.
 //! Keeps: the same source gives the same operations; a source of zeros gives the plainest ones.
 
-use super::op::{CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, Step, Way, Write};
+use super::op::{
+    CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, SnapshotAct, Step, View, Way, Write,
+};
 use crate::error::Error;
 use crate::format::{bucket_name_len_max, key_len_max, leaf_cell_max};
 use crate::sim::{Choice, Choose, index};
@@ -120,15 +122,16 @@ impl Workload {
         if dice.once_in(96) {
             self.removing = [2, 7, 0, 4][index(dice.below(4))];
         }
-        match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 2]) {
+        match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 12, 2]) {
             0 => Op::Exec(self.exec(dice, depth)),
-            1 => self.view(dice, depth),
+            1 => Op::View(self.view(dice, depth)),
             2 => self.multi(dice, depth),
             3 => Op::Cursor(self.cursor_move(dice)),
             4 => Op::DelBucket(self.name(dice)),
             5 => Op::Buckets,
             6 => Op::Commit,
             7 => Op::Compact([0, 4096, 1 << 16, u64::MAX][index(dice.below(4))]),
+            8 => self.snapshot(dice, depth),
             _ => Op::Reopen,
         }
     }
@@ -159,11 +162,24 @@ impl Workload {
         Op::Multi { parts, end: end(dice) }
     }
 
-    fn view(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+    fn view(&mut self, dice: &mut Dice<'_>, depth: u32) -> View {
         let bucket = self.name(dice);
         let count = self.count(dice);
         let steps = (0..count).map(|_| self.peek(dice, depth)).collect();
-        Op::View { bucket, steps, end: end(dice) }
+        View { bucket, steps, end: end(dice) }
+    }
+
+    fn snapshot(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+        // Two, so that one that was taken is read again.
+        let [slot, other] = [0, 1].map(|_| u8::from(dice.once_in(2)));
+        let act = match dice.weighted(&[3, 1, 6, 1, 1]) {
+            0 => SnapshotAct::Take,
+            1 => SnapshotAct::CloneTo(other),
+            2 => SnapshotAct::View(self.view(dice, depth)),
+            3 => SnapshotAct::Buckets,
+            _ => SnapshotAct::Drop,
+        };
+        Op::Snapshot { slot, act }
     }
 
     fn step(&mut self, dice: &mut Dice<'_>, depth: u32) -> Step {
