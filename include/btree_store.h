@@ -15,7 +15,8 @@
  * - Txn and MultiTxn belong to the callback that got them and to its thread. They are numbers in
  *   the guise of pointers and never followed: a stale one, or one of another thread, is answered
  *   by BTREE_ERR_INVALID.
- * - BTree and TxnIter are pointers. To use one after it was closed or freed is undefined.
+ * - BTree, BTreeSnapshot and TxnIter are pointers. To use one after it was closed or freed is
+ *   undefined.
  * - Keys and values are bytes, names and paths UTF-8 texts that end with a NUL. NULL where an
  *   argument is needed is BTREE_ERR_INVALID.
  * - Panics in the library do not leave it: BTREE_ERR_INTERNAL, with the message as the text.
@@ -33,6 +34,8 @@ extern "C" {
 
 /* A store: buckets of ordered entries in one file. Any number of threads may use a handle. */
 typedef struct BTree BTree;
+/* A durable state of all buckets that is kept. Any number of threads may use it. */
+typedef struct BTreeSnapshot BTreeSnapshot;
 /* A transaction on one bucket: of btree_exec it may write, of btree_view it may not. */
 typedef struct Txn Txn;
 /* A write transaction over several buckets. */
@@ -137,7 +140,7 @@ int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
 int btree_open_in_memory(const BTreeOptions *options, BTree **out);
 
 /*
- * Ends a handle; NULL is none. The file is closed with its last handle and its last iterator. No
+ * Ends a handle; NULL is none. The file is closed with its last handle, snapshot and iterator. No
  * other thread may be in a call with the handle. A callback may close the handle that its
  * transaction came from: the store stays open until the transaction has ended.
  */
@@ -279,6 +282,41 @@ int txn_iter_prev(TxnIter *iter, const uint8_t **key, size_t *klen, const uint8_
 
 /* Frees an iterator; NULL is none. Inside its callback or after it. */
 void txn_iter_free(TxnIter *iter);
+
+/* Snapshots. */
+
+/*
+ * The newest durable state, to be read for as long as wanted, over all buckets. *out becomes the
+ * snapshot, which btree_snapshot_free frees; NULL on failure. It keeps the store open, and the
+ * pages that it may read from being reused.
+ * Fails: INVALID.
+ */
+int btree_snapshot(BTree *db, BTreeSnapshot **out);
+
+/*
+ * Runs a read transaction on a bucket of the snapshot's state.
+ * Fails: as btree_view.
+ */
+int btree_snapshot_view(BTreeSnapshot *snapshot, const char *bucket, BTreeTxnFn fn, void *ctx);
+
+/*
+ * Calls fn with the name of each of the snapshot's buckets, in ascending order. A value other than
+ * 0 ends the listing and is returned.
+ * Fails: INVALID, IO, CORRUPTION.
+ */
+int btree_snapshot_buckets(BTreeSnapshot *snapshot, BTreeTextFn fn, void *ctx);
+
+/*
+ * The number of the snapshot's state: that of btree_current_seq when it was made.
+ * Fails: INVALID.
+ */
+int btree_snapshot_seq(BTreeSnapshot *snapshot, uint64_t *seq);
+
+/*
+ * Frees a snapshot; NULL is none. No other thread may be in a call with it. A callback that reads
+ * it may: its state stays until the callback has returned.
+ */
+void btree_snapshot_free(BTreeSnapshot *snapshot);
 
 /* The whole store. */
 

@@ -14,8 +14,8 @@
 //! - Handles of transactions are numbers in the guise of pointers. They are looked up among the
 //!   transactions of the calling thread and never followed, so that a stale or foreign one is
 //!   [`BTREE_ERR_INVALID`] and nothing worse.
-//! - `BTree *` and `TxnIter *` are real pointers: to use one after it was closed or freed is
-//!   undefined, as with `free`.
+//! - `BTree *`, `BTreeSnapshot *` and `TxnIter *` are real pointers: to use one after it was closed
+//!   or freed is undefined, as with `free`.
 //! - `NULL` where an argument is needed is [`BTREE_ERR_INVALID`].
 //! - Panics do not leave these functions.
 
@@ -27,6 +27,7 @@ mod iter;
 mod last_error;
 mod multi;
 mod open;
+mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,10 @@ pub use iter::{TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_pre
 pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};
 pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btree_open_with};
+pub use snapshot::{
+    btree_snapshot, btree_snapshot_buckets, btree_snapshot_free, btree_snapshot_seq,
+    btree_snapshot_view,
+};
 pub use store::{
     BTreeCompactStats, BTreeStats, btree_buckets, btree_commit, btree_compact, btree_current_seq,
     btree_del_bucket, btree_exec, btree_exec_multi, btree_pending_pages, btree_stats, btree_view,

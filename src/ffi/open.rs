@@ -154,7 +154,7 @@ pub unsafe extern "C" fn btree_open_in_memory(
     unsafe { hand_out(out, open) }
 }
 
-/// Ends a handle; `NULL` is none. The file is closed with its last handle and its last iterator.
+/// Ends a handle; `NULL` is none. The file is closed with its last handle, snapshot and iterator.
 /// A callback may close the handle that its transaction came from: the store stays open until the
 /// transaction has ended.
 ///

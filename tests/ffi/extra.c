@@ -229,6 +229,40 @@ static int count_pending(Txn *txn, void *ctx) {
     return 1;
 }
 
+static int free_snapshot(Txn *txn, void *ctx) {
+    uint64_t count = 965;
+    btree_snapshot_free(ctx);
+    RETURNS(0, count_entries(txn, &count));
+    RETURNS(BTREE_ERR_INVALID, txn_put(txn, S("k"), S("v")));
+    return 6;
+}
+
+/* One that is returned, and one that outlives what it shows. */
+static BTreeSnapshot *snapshots(BTree *db) {
+    BTreeSnapshot *first = NULL, *second = NULL;
+    uint64_t seq = 0, now = 1, count = 965;
+    RETURNS(0, btree_snapshot(db, &first));
+    RETURNS(0, btree_snapshot(db, &second));
+    RETURNS(0, btree_current_seq(db, &now));
+    RETURNS(0, btree_snapshot_seq(first, &seq));
+    CHECK(seq == now);
+    RETURNS(0, btree_del_bucket(db, "entries"));
+    RETURNS(BTREE_ERR_NOT_FOUND, btree_view(db, "entries", count_entries, &count));
+    RETURNS(0, btree_snapshot_view(first, "entries", count_entries, &count));
+    RETURNS(BTREE_ERR_NOT_FOUND, btree_snapshot_view(first, "one", count_entries, &count));
+    RETURNS(6, btree_snapshot_view(first, "entries", free_snapshot, first));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot(NULL, &first));
+    CHECK(first == NULL);
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot(db, NULL));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_view(NULL, "entries", count_entries, &count));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_view(second, NULL, count_entries, &count));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_view(second, "entries", NULL, &count));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_buckets(NULL, collect, NULL));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_seq(NULL, &seq));
+    btree_snapshot_free(NULL);
+    return second;
+}
+
 /* A sound store has nothing to tell. */
 static int unexpected(const char *text, size_t len, void *ctx) {
     (void)ctx;
@@ -297,9 +331,12 @@ static void open_options(const char *directory) {
 int main(int argc, char **argv) {
     BTreeOptions options = BTREE_OPTIONS_INIT;
     BTree *db = NULL;
+    BTreeSnapshot *snapshot;
     TxnIter *iter = NULL;
+    struct names names = {"", 0};
     const uint8_t *k, *v;
     size_t kl, vl;
+    uint64_t entries = 965;
     char path[1024];
     int count = 1000;
     CHECK(argc == 2);
@@ -315,8 +352,12 @@ int main(int argc, char **argv) {
     buckets(db);
     figures(db);
     open_options(argv[1]);
-    RETURNS(0, btree_del_bucket(db, "entries"));
+    snapshot = snapshots(db);
     btree_close(db);
+    RETURNS(0, btree_snapshot_view(snapshot, "entries", count_entries, &entries));
+    RETURNS(0, btree_snapshot_buckets(snapshot, collect, &names));
+    CHECK(strcmp(names.text, "entries,two,") == 0);
+    btree_snapshot_free(snapshot);
     /* The iterator outlived its transaction, its bucket and the handle. */
     RETURNS(0, txn_iter_next(iter, &k, &kl, &v, &vl));
     CHECK(is_key(k, kl, "key00006"));
