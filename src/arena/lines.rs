@@ -44,8 +44,8 @@ pub(super) fn prefetch_lines(first: *const u8, lines: usize) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     first: usize,
-    /// A power of two, if they are those of a page.
-    count: usize,
+    /// All but the last, if there are a power of two, as those of a page are.
+    mask: usize,
 }
 
 impl Lines {
@@ -57,23 +57,23 @@ impl Lines {
 
     #[inline(always)]
     fn at(first: *const u8, count: usize) -> Lines {
-        Lines { first: first.addr(), count }
+        Lines { first: first.addr(), mask: count.wrapping_sub(1) }
     }
 
     /// How many there are.
     pub(crate) fn count(self) -> usize {
-        self.count
+        self.mask.wrapping_add(1)
     }
 
     /// Asks for all of them.
     pub(crate) fn ask(self) {
-        prefetch_lines(std::ptr::without_provenance(self.first), self.count);
+        prefetch_lines(std::ptr::without_provenance(self.first), self.count());
     }
 
     /// Asks for one of them; behind the last follows the first.
     #[inline(always)]
     pub(crate) fn ask_for(self, line: usize) {
-        let line = line & self.count.wrapping_sub(1);
+        let line = line & self.mask;
         prefetch_line(std::ptr::without_provenance(self.first + line * LINE_BYTES));
     }
 }

@@ -52,15 +52,16 @@ pub(crate) struct Walk {
     leaf: Option<Leaf>,
     /// Where the bytes of the leaf are.
     bytes: NonNull<[u8]>,
-    /// Where its arrays begin. They lie in its bytes, with at least `high` slots.
-    heads: usize,
-    offsets: usize,
-    /// The slot behind the place, between `low` and `high`.
-    at: usize,
+    /// Where its arrays have the first slot that is walked over. They lie in its bytes, with at
+    /// least `span` slots from there.
+    heads: NonNull<[u8; HEAD_LEN]>,
+    offsets: NonNull<[u8; OFFSET_LEN]>,
     /// The first slot that is walked over.
     low: usize,
-    /// Behind the last of them.
-    high: usize,
+    /// How many are walked over.
+    span: usize,
+    /// How many of them lie in front of the place.
+    passed: usize,
     /// The key that was shown last, and bytes of no meaning behind it. It begins with the leaf's
     /// prefix, and has room for a step behind that.
     key: Vec<u8>,
@@ -70,7 +71,7 @@ pub(crate) struct Walk {
     along: Lines,
 }
 
-// SAFETY: what `bytes` points to belongs to `leaf`, which may go to another thread.
+// SAFETY: what is pointed to belongs to `leaf`, which may go to another thread.
 unsafe impl Send for Walk {}
 // SAFETY: through a shared reference a walk is only read.
 unsafe impl Sync for Walk {}
@@ -78,7 +79,7 @@ unsafe impl Sync for Walk {}
 /// An entry that can be stepped over at once, and where its parts are.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain {
-    /// The place behind the step.
+    /// What is passed behind the step.
     to: usize,
     head: [u8; HEAD_LEN],
     cell: usize,
@@ -93,11 +94,11 @@ impl Default for Walk {
         Walk {
             leaf: None,
             bytes: NonNull::from(&[]),
-            heads: 0,
-            offsets: 0,
-            at: 0,
+            heads: NonNull::dangling(),
+            offsets: NonNull::dangling(),
             low: 0,
-            high: 0,
+            span: 0,
+            passed: 0,
             key: Vec::new(),
             key_len: 0,
             prefix: 0,
@@ -112,16 +113,15 @@ impl Walk {
         self.leave();
         let bytes = leaf.bytes();
         let layout = Layout::of(bytes);
-        assert!(layout.is_leaf && layout.end <= bytes.len(), "a leaf's arrays lie in it");
+        assert!(layout.is_leaf, "a leaf");
         assert!(bytes.len() <= PAGE_SIZE_MAX as usize, "a page of a known size");
         let prefix = Node::new(bytes).prefix();
         make_room(&mut self.key, prefix.len() + ROOM);
         self.key[..prefix.len()].copy_from_slice(prefix);
         (self.prefix, self.key_len) = (prefix.len(), 0);
-        (self.heads, self.offsets) = (layout.heads, layout.offsets);
         self.bytes = NonNull::from(self.leaf.insert(leaf).bytes());
         self.along = Lines::of(self.bytes());
-        self.high = layout.count;
+        self.span_over(layout, 0, layout.count);
     }
 
     /// Has the steps through this leaf ask for lines, each for one.
@@ -131,7 +131,7 @@ impl Walk {
 
     /// Goes nowhere.
     pub(crate) fn leave(&mut self) {
-        (self.at, self.low, self.high) = (0, 0, 0);
+        (self.low, self.span, self.passed) = (0, 0, 0);
         self.bytes = NonNull::from(&[]);
         self.leaf = None;
     }
@@ -142,20 +142,31 @@ impl Walk {
 
     /// Keeps to the slots `low..high` of the leaf.
     pub(crate) fn bound(&mut self, low: usize, high: usize) {
-        let count = self.node().map_or(0, Node::count);
-        assert!(low <= high && high <= count, "bounds within a leaf");
-        (self.low, self.high) = (low, high);
-        self.place(self.at);
+        let Some(node) = self.node() else { return assert_eq!((low, high), (0, 0)) };
+        let (layout, at) = (Layout::of(node.bytes), self.at());
+        assert!(low <= high && high <= layout.count, "bounds within a leaf");
+        self.span_over(layout, low, high);
+        self.place(at);
+    }
+
+    /// Notes where the slots `low..high` of the leaf are, of which this is the layout.
+    fn span_over(&mut self, layout: Layout, low: usize, high: usize) {
+        let bytes = self.bytes();
+        let heads = &bytes[layout.heads + low * HEAD_LEN..layout.heads + high * HEAD_LEN];
+        let offsets = &bytes[layout.offsets + low * OFFSET_LEN..layout.offsets + high * OFFSET_LEN];
+        let places = (NonNull::from(heads).cast(), NonNull::from(offsets).cast());
+        (self.heads, self.offsets) = places;
+        (self.low, self.span) = (low, high - low);
     }
 
     /// Goes in front of a slot, or to the bound that lies between.
     pub(crate) fn place(&mut self, at: usize) {
-        self.at = at.clamp(self.low, self.high);
+        self.passed = at.clamp(self.low, self.high()) - self.low;
     }
 
     /// The slot behind the place.
     pub(crate) fn at(&self) -> usize {
-        self.at
+        self.low + self.passed
     }
 
     /// The first slot that is walked over.
@@ -165,16 +176,17 @@ impl Walk {
 
     /// Behind the last slot that is walked over.
     pub(crate) fn high(&self) -> usize {
-        self.high
+        self.low + self.span
     }
 
-    /// The slot that a step goes over, and the place behind it.
+    /// The slot that a step goes over, counted from the first one, and what is passed behind it.
     #[inline(always)]
     fn ahead(&self, way: Way) -> Option<(usize, usize)> {
         match way {
-            Way::Forward => (self.at < self.high).then(|| (self.at, self.at + 1)),
+            Way::Forward => (self.passed < self.span).then(|| (self.passed, self.passed + 1)),
+            // In front of the first one it is more than any.
             Way::Backward => {
-                (self.low < self.at && self.at <= self.high).then(|| (self.at - 1, self.at - 1))
+                Some(self.passed.wrapping_sub(1)).filter(|&at| at < self.span).map(|at| (at, at))
             }
         }
     }
@@ -185,10 +197,10 @@ impl Walk {
     pub(crate) fn look(&self, way: Way) -> Option<Plain> {
         let (at, to) = self.ahead(way)?;
         let bytes = self.bytes();
-        // SAFETY: the arrays lie in the bytes, and `at` is below `high`.
-        let offset = unsafe { field(bytes, self.offsets + at * OFFSET_LEN) };
+        // SAFETY: the array lies in the bytes, with more slots from there than `at`.
+        let offset = unsafe { self.offsets.add(at).read() };
         // SAFETY: as above.
-        let head = u32::from_le_bytes(unsafe { field(bytes, self.heads + at * HEAD_LEN) });
+        let head = u32::from_le_bytes(unsafe { self.heads.add(at).read() });
         let cell = usize::from(u16::from_le_bytes(offset));
         let step = bytes.get(cell..cell + LEAF_CELL_HEADER + STEP)?;
         // Both lengths in one read.
@@ -217,7 +229,7 @@ impl Walk {
         out[..HEAD_LEN].copy_from_slice(&plain.head);
         out[HEAD_LEN..].copy_from_slice(&step[LEAF_CELL_HEADER..]);
         self.along.ask_for(plain.to);
-        self.at = plain.to;
+        self.passed = plain.to;
         self.key_len = self.prefix + plain.key_len.min(ROOM);
         // SAFETY: as above, since the key is no longer than that.
         (unsafe { key.get_unchecked(..self.key_len) }, value)
@@ -226,9 +238,9 @@ impl Walk {
     /// Steps over whatever entry, and shows its key. Returns its slot, if the leaf has it.
     pub(crate) fn step(&mut self, way: Way) -> Option<usize> {
         let (at, to) = self.ahead(way)?;
-        self.show(at);
-        self.at = to;
-        Some(at)
+        self.show(self.low + at);
+        self.passed = to;
+        Some(self.low + at)
     }
 
     /// Makes the key of a slot whole.
@@ -276,15 +288,4 @@ fn make_room(key: &mut Vec<u8>, len: usize) {
     if key.len() < len {
         key.resize(len, 0);
     }
-}
-
-/// The bytes of a field.
-///
-/// # Safety
-/// It lies in the bytes.
-#[inline(always)]
-unsafe fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    // SAFETY: the caller says so.
-    let field = unsafe { bytes.get_unchecked(at..at + N) };
-    field.try_into().expect("the range has so many bytes")
 }
