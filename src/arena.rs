@@ -54,8 +54,8 @@ struct Header {
 pub(crate) struct Arena {
     base: NonNull<u8>,
     layout: Layout,
-    /// Of the first frame, from the base.
-    offset: usize,
+    /// Where the first frame is, in the region that begins at the base.
+    first: NonNull<u8>,
     frames: u32,
     page_size: usize,
     stride: usize,
@@ -129,10 +129,12 @@ impl Arena {
         // SAFETY: the layout's size is not 0, since the alignment is not.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let offset = base.addr().get().next_multiple_of(align) - base.addr().get();
+        // SAFETY: the region is longer than its bytes by the alignment.
+        let first = unsafe { base.add(offset) };
         let arena = Arena {
             base,
             layout,
-            offset,
+            first,
             frames,
             page_size,
             stride,
@@ -159,10 +161,7 @@ impl Arena {
         }
         // SAFETY: the range lies in the region; the call changes how it is mapped, not what it
         // holds. It is a hint: that the system refuses it changes nothing.
-        unsafe {
-            let first = self.base.add(self.offset);
-            libc::madvise(first.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-        }
+        unsafe { libc::madvise(self.first.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -176,7 +175,7 @@ impl Arena {
     fn at(&self, frame: u32) -> NonNull<u8> {
         assert!(frame < self.frames, "a frame of the arena");
         // SAFETY: the frame lies in the region, which is as long as all frames together.
-        unsafe { self.base.add(self.offset + frame as usize * self.stride) }
+        unsafe { self.first.add(frame as usize * self.stride) }
     }
 
     #[cfg(not(loom))]
@@ -200,7 +199,7 @@ impl Arena {
         // SAFETY: the words lie in the region, behind all frames, which take whole lines; zeros are
         // such words, and nothing else is ever written there.
         unsafe {
-            let first = self.base.add(self.offset + region_bytes(self.frames, stride, 0));
+            let first = self.first.add(region_bytes(self.frames, stride, 0));
             std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), self.words)
         }
     }
@@ -396,7 +395,7 @@ impl Drop for Pin {
 
 /// The time in which a thread looks at frames without pinning them.
 pub(crate) struct Looking<'a> {
-    arena: &'a Arena,
+    pub(crate) arena: &'a Arena,
     entered: Entered<'a>,
 }
 

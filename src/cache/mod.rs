@@ -129,8 +129,7 @@ impl Cache {
 
     #[inline(always)]
     fn home(&self, id: PageId) -> u32 {
-        let frames = self.arena.frames();
-        if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
+        home_among(self.arena.frames(), id)
     }
 
     /// Takes note of how many pages the file has.
@@ -408,6 +407,12 @@ impl Cache {
     }
 }
 
+/// The home of a page among so many frames.
+#[inline(always)]
+fn home_among(frames: u32, id: PageId) -> u32 {
+    if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
+}
+
 /// The time in which a thread looks at pages without holding them.
 pub(crate) struct Look<'a> {
     cache: &'a Cache,
@@ -423,10 +428,16 @@ const NEAR_WORDS_MAX: usize = 1 << 16;
 const HINTED_LINES: usize = 3;
 
 impl<'a> Look<'a> {
+    /// Of the arena that is looked at, so that it is known that it has this frame.
+    #[inline(always)]
+    fn home(&self, id: PageId) -> u32 {
+        home_among(self.looking.arena.frames(), id)
+    }
+
     /// Asks for the first lines of a page, before it is wanted.
     #[inline(always)]
     pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
-        self.looking.prefetch(self.cache.home(id), lines);
+        self.looking.prefetch(self.home(id), lines);
     }
 
     /// With hints of where keys were found, as many as so many pages need.
@@ -478,7 +489,7 @@ impl<'a> Look<'a> {
 
     #[inline(always)]
     fn peek_tagged(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
-        let at_home = self.looking.peek(self.cache.home(id), tag);
+        let at_home = self.looking.peek(self.home(id), tag);
         if at_home.is_some() { at_home } else { self.peek_away(id, tag) }
     }
 
