@@ -54,6 +54,8 @@
 
 // Here and not in `Cargo.toml`, which would hold the tests' helpers to it too.
 #![warn(clippy::unwrap_used)]
+// A lock that a condition takes is held to the end of what it leads to, and may be wanted there.
+#![warn(clippy::significant_drop_in_scrutinee)]
 
 #[cfg(all(feature = "ffi", not(loom)))]
 pub mod ffi;
