@@ -11,17 +11,17 @@
 //! *locator* knows where. *Hints* know where keys were found, for who asks for memory ahead.
 
 mod hints;
+mod look;
 mod runs;
 
 pub(crate) use hints::{Cue, Recalled};
+pub(crate) use look::Look;
 
-use crate::arena::{
-    Arena, Empties, Empty, Lines, Looking, Peeked, Pin, Retired, frame_bytes, line_of,
-};
+use crate::arena::{Arena, Empties, Empty, Lines, Pin, Retired, frame_bytes};
 use crate::error::Result;
 use crate::page::{ChildRef, Page, PageId};
 use crate::seeded::seeded;
-use crate::slots::{Seat, Slots};
+use crate::slots::Slots;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering};
 use hints::{Hints, words_per_page};
 
@@ -157,15 +157,6 @@ impl Cache {
     fn located(&self, id: PageId) -> Option<u32> {
         let words = self.places(id).iter().map(|place| place.load(Ordering::Relaxed));
         words.into_iter().find(|&word| high(word) == id.0).map(low)
-    }
-
-    /// Begins to look at pages without holding them.
-    #[inline]
-    pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Look<'a>> {
-        if self.arena.frames() == 0 {
-            return None;
-        }
-        Some(Look { cache: self, looking: self.arena.enter(seat), words: &[] })
     }
 
     /// Asks for the first lines of a page that will be wanted, if it lies where it should.
@@ -411,93 +402,6 @@ impl Cache {
 #[inline(always)]
 fn home_among(frames: u32, id: PageId) -> u32 {
     if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
-}
-
-/// The time in which a thread looks at pages without holding them.
-pub(crate) struct Look<'a> {
-    cache: &'a Cache,
-    looking: Looking<'a>,
-    /// A power of two of hints, or none.
-    words: &'a [AtomicU64],
-}
-
-/// Words of hints, at most, that stay in the cache of one core: half a megabyte.
-const NEAR_WORDS_MAX: usize = 1 << 16;
-
-/// Lines of an entry that are asked for where a hint says that it begins.
-const HINTED_LINES: usize = 3;
-
-impl<'a> Look<'a> {
-    /// Of the arena that is looked at, so that it is known that it has this frame.
-    #[inline(always)]
-    fn home(&self, id: PageId) -> u32 {
-        home_among(self.looking.arena.frames(), id)
-    }
-
-    /// Asks for the first lines of a page, before it is wanted.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
-        self.looking.prefetch(self.home(id), lines);
-    }
-
-    /// With hints of where keys were found, as many as so many pages need.
-    #[inline(always)]
-    pub(crate) fn with_hints(self, pages: u32) -> Look<'a> {
-        let words = self.cache.arena.words();
-        let count = self.cache.hints.words(pages).min(words.len());
-        Look { words: &words[..count], ..self }
-    }
-
-    /// Whether there are hints, and so few that they stay in the processor's cache.
-    #[inline(always)]
-    pub(crate) fn has_near_hints(&self) -> bool {
-        (1..=NEAR_WORDS_MAX).contains(&self.words.len())
-    }
-
-    /// Asks for what is known of where a key was found before.
-    #[inline(always)]
-    pub(crate) fn ask(&self, key: &[u8]) -> Option<Cue> {
-        self.cache.hints.ask(self.words, key)
-    }
-
-    /// Asks for the place where a key was found before, and for the first lines of its page.
-    #[inline(always)]
-    pub(crate) fn recall(&self, cue: Cue, lines: usize) -> Option<Recalled> {
-        let (recalled, hinted) = self.cache.hints.recall(self.words, cue)?;
-        self.looking.prefetch(hinted.frame, lines);
-        self.looking.prefetch_from(hinted.frame, hinted.line, HINTED_LINES);
-        Some(recalled)
-    }
-
-    /// Takes note that the key's entry is here.
-    #[inline(always)]
-    pub(crate) fn note(&self, recalled: Recalled, page: &Peeked<'_, 'a>, at: usize) {
-        self.cache.hints.note(self.words, recalled, page.frame(), line_of(at));
-    }
-
-    /// Holds a page beyond this time.
-    #[inline(always)]
-    pub(crate) fn keep(&self, page: Peeked<'_, 'a>) -> Page {
-        Page::in_frame(page.keep(&self.cache.arena))
-    }
-
-    /// The page to which a parent refers, if it is here.
-    #[inline(always)]
-    pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        self.peek_tagged(child.id, tag_of(child))
-    }
-
-    #[inline(always)]
-    fn peek_tagged(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
-        let at_home = self.looking.peek(self.home(id), tag);
-        if at_home.is_some() { at_home } else { self.peek_away(id, tag) }
-    }
-
-    /// The page, if it is here, but not at home.
-    #[cold]
-    fn peek_away(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
-        self.looking.peek(self.cache.located(id)?, tag)
-    }
 }
 
 #[cfg(all(test, not(loom)))]
