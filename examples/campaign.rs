@@ -15,14 +15,15 @@
 //! it is shown.
 
 use btree_store::sim::oracle::{
-    End, Ending, Exec, Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare,
+    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write,
+    compare,
 };
 use btree_store::sim::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
     minimise,
 };
 use btree_store::{Barriers, Options};
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -246,13 +247,16 @@ impl Session {
         oracle: &mut Oracle,
         left: &Left<'_>,
     ) -> Result<Handle, String> {
-        if opened.db().exec("late", |_| Ok(())).is_err() {
+        // Each time another entry: what changes nothing is not synced, and hears nothing.
+        let key = Data::from(oracle.seq().to_be_bytes());
+        if opened.db().exec("late", |txn| txn.put(key.bytes(), "")).is_err() {
             left.disk.kill();
         }
         drop(opened);
         let again = self.open(left.disk).map_err(|error| error.to_string())?;
         let bucket = "late".to_owned();
-        oracle.apply(&Op::Exec(Exec { bucket, steps: Vec::new(), end: End::Commit }));
+        let steps = vec![Step::Write(Write::Put(key, Data::from("")))];
+        oracle.apply(&Op::Exec(Exec { bucket, steps, end: End::Commit }));
         let seq = again.db().current_seq();
         if seq < left.low || !oracle.recover(seq) {
             return Err(format!("after a failure told late state {seq} is found"));
