@@ -12,10 +12,12 @@ use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::node::{Begun, Node, Run, Touch, Value};
 use crate::page::Page;
-use crate::pager::Sight;
+use crate::pager::{Pager, Sight};
 use crate::readers::Pinned;
 use crate::sync::Arc;
-use crate::tree::{At, Cursor, Expected, GROUP, Recall, Seen, Tree, find_below, look, look_all};
+use crate::tree::{
+    At, Cursor, Expected, GROUP, PageRead, Recall, Seen, Tree, find_below, look, look_all,
+};
 use std::cell::Cell;
 use std::ops::{Range, RangeBounds};
 
@@ -153,7 +155,6 @@ enum Found {
 impl<'t> ReadOnlyTxn<'t> {
     #[inline]
     fn check(&self, key: &[u8]) -> Result<()> {
-        use crate::tree::PageRead;
         self.sticky.check()?;
         check_key(self.core.pager.page_size(), key)
     }
@@ -242,7 +243,7 @@ impl<'t> ReadOnlyTxn<'t> {
         key: &[u8],
     ) -> Result<T::Out> {
         let found = match place {
-            Ok(run) => self.read_anew(run).map(Found::Owned),
+            Ok(run) => self.read(run, Pager::read_run_anew).map(Found::Owned),
             Err(at) => self.find_below(at, key),
         };
         match found? {
@@ -258,23 +259,19 @@ impl<'t> ReadOnlyTxn<'t> {
         let Some((page, at)) = found else { return Err(Error::NotFound) };
         match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
             Place::Here(range) => Ok(Found::Paged(page, range)),
-            Place::Run(run) => self.read_run(run).map(Found::Owned),
+            Place::Run(run) => self.read(run, PageRead::read_run).map(Found::Owned),
         }
     }
 
+    /// The value of a run, which one of the pager's ways appends.
     #[cold]
-    fn read_run(&self, run: Run) -> Result<Vec<u8>> {
-        use crate::tree::PageRead;
+    fn read(
+        &self,
+        run: Run,
+        append: fn(&Pager, Run, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<Vec<u8>> {
         let mut value = Vec::new();
-        self.sticky.note(self.core.pager.read_run(run, &mut value))?;
-        Ok(value)
-    }
-
-    /// The value of a run that is not at hand.
-    #[cold]
-    fn read_anew(&self, run: Run) -> Result<Vec<u8>> {
-        let mut value = Vec::new();
-        self.sticky.note(self.core.pager.read_run_anew(run, &mut value))?;
+        self.sticky.note(append(&self.core.pager, run, &mut value))?;
         Ok(value)
     }
 
