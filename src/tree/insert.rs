@@ -220,11 +220,8 @@ impl Edit<'_> {
                 leaf
             }
             Below::Sealed(branch, at) => {
-                if !condition.is_always() {
-                    if !self.is_met_below(branch, at, entry.key, condition)? {
-                        return Ok(Attempt::Refused);
-                    }
-                    condition = Condition::Always;
+                if !self.is_met_below(branch, at, entry.key, &mut condition)? {
+                    return Ok(Attempt::Refused);
                 }
                 if let Some(inserted) = self.plan_entry((branch, at), place, entry)? {
                     return Ok(Attempt::Done(inserted));

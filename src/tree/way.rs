@@ -126,11 +126,8 @@ impl Edit<'_> {
         let (mut node, mut place) = (root, Place::ROOT);
         while node.level() > 1 {
             let at = place.enter(node.node(), key);
-            if node.kids()[at].is_none() && !condition.is_always() {
-                if !self.is_met_below(node, at, key, *condition)? {
-                    return Ok(None);
-                }
-                *condition = Condition::Always;
+            if node.kids()[at].is_none() && !self.is_met_below(node, at, key, condition)? {
+                return Ok(None);
             }
             node = self.dirty_child(node, at)?;
         }
@@ -150,17 +147,26 @@ impl Edit<'_> {
         }
     }
 
-    /// Whether a condition is met below the sealed child `at`.
+    /// Whether a condition is met below the sealed child `at`. Where it is, it is not asked again.
+    #[inline]
     pub(super) fn is_met_below(
         &mut self,
         node: &Dirty,
         at: usize,
         key: &[u8],
-        condition: Condition<'_>,
+        condition: &mut Condition<'_>,
     ) -> Result<bool> {
+        if condition.is_always() {
+            return Ok(true);
+        }
         let branch = node.node();
         let expected = Expected { level: branch.level() - 1, txn_max: self.base };
         let found = find_sealed(self.pages, branch.child(at), expected, key)?;
-        condition.is_met(self.pages, found.as_ref().map(|(held, at)| Spot::of(held, *at)))
+        let spot = found.as_ref().map(|(held, at)| Spot::of(held, *at));
+        let is_met = condition.is_met(self.pages, spot)?;
+        if is_met {
+            *condition = Condition::Always;
+        }
+        Ok(is_met)
     }
 }
