@@ -225,7 +225,7 @@ fn fence(
     let (accepted, written) = accepted;
     if let Some(older) = older {
         write_again(file, older, read_what_is_left(file, file_len, &older.meta)?)?;
-    } else if !seeded!(RejectedSlotLeftAlone) {
+    } else if !seeded!(RejectedSlotLeftAlone | RefusedSlotNotEmptied) {
         empty(file, &accepted.meta, accepted.slot.other())?;
     }
     write_again(file, accepted, written)?;

@@ -108,6 +108,8 @@ mod catalogue {
         SeparatorIsLeftMaximum = "separator-is-left-maximum" breaks SeparatorsBoundChildren,
         /// A leaf that a compaction filled from its neighbour keeps the separator it had.
         FilledLeafKeepsItsBound = "filled-leaf-keeps-its-bound" breaks SeparatorsBoundChildren,
+        /// Of the entries that a leaf hands over to its neighbour it keeps one.
+        HandedOverEntryStays = "handed-over-entry-stays" breaks SeparatorsBoundChildren,
         /// Two branches are merged without the separator between them.
         MergeDropsSeparator = "merge-drops-separator" breaks SeparatorsBoundChildren,
         /// With an empty child the separator on its other side is removed.
@@ -157,6 +159,10 @@ mod catalogue {
         PlannedLeafNotFreed = "planned-leaf-not-freed" breaks PageOwnedOnce,
         /// What is set aside behind the end of the file does not count, and is set aside again.
         SecondEarlyRunOverlapsTheFirst = "second-early-run-overlaps-the-first"
+            breaks PageOwnedOnce,
+        /// A commit that cut the file off and failed frees what was set aside behind its end
+        /// meanwhile.
+        UndoneCutFreesWhatIsSetAside = "undone-cut-frees-what-is-set-aside"
             breaks PageOwnedOnce,
         /// A large value that came to nothing keeps the pages that were set aside for it.
         DroppedEarlyRunLeaks = "dropped-early-run-leaks" breaks PageOwnedOnce,
@@ -264,6 +270,9 @@ mod catalogue {
         OlderSlotPreferred = "older-slot-preferred" breaks ValidMetaWhole,
         /// A refused slot may come back to life when its pages are written again.
         RejectedSlotLeftAlone = "rejected-slot-left-alone" breaks ValidMetaWhole,
+        /// A refused slot gets a copy of the accepted state before it was emptied: a recovery that
+        /// fails between them looks like a clean close.
+        RefusedSlotNotEmptied = "refused-slot-not-emptied" breaks ValidMetaWhole,
         /// Recovery syncs without writing again what a failed sync left clean in the cache
         /// (ATC'20).
         RecoveryTrustsPageCache = "recovery-trusts-page-cache" breaks FailedSyncPoisons,
@@ -322,6 +331,8 @@ mod catalogue {
         CacheServesReusedPage = "cache-serves-reused-page" breaks CacheCoherent,
         /// Sealed pages leave memory before they are in the file.
         FlightDroppedEarly = "flight-dropped-early" breaks CacheCoherent,
+        /// A large value that is being written is found by its place, whoever wrote there before.
+        RunInFlightFoundByPlace = "run-in-flight-found-by-place" breaks CacheCoherent,
         /// A page is found under its id, whatever checksum the parent holds.
         PageFoundByIdAlone = "page-found-by-id-alone" breaks CacheCoherent,
         /// A frame's tag may be seen before the page that it promises.

@@ -2,6 +2,7 @@
 //! recovery is crashed again. Faults of the disk come before the crash in some.
 
 use crate::matrix::budget::{Budget, Kill};
+use crate::matrix::recovering;
 use crate::matrix::scripts::{Contents, PAGE, PATH, check_pages, dump, fill, key, value};
 use btree_store::sim::{
     Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, OpSet, Profile, SimDisk, Snapshot,
@@ -53,7 +54,10 @@ const MOST: u64 = 6_000;
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let scenarios = scenarios().map_err(|error| Kill(format!("the workloads: {error}")));
     match scenarios {
-        Ok(scenarios) => scenarios.iter().find_map(|scenario| explore(budget, scenario)),
+        Ok(scenarios) => {
+            let found = scenarios.iter().find_map(|scenario| explore(budget, scenario));
+            found.or_else(|| recovering::run(budget))
+        }
         Err(kill) => Some(kill),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::gate::{At, Gate};
+use crate::matrix::meanwhile;
 use crate::matrix::scripts::{PATH, key, options};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Txn};
@@ -15,7 +16,7 @@ const WAITS: u32 = 100;
 const WAIT: Duration = Duration::from_millis(20);
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    let all: [fn(&mut Budget) -> Checked; 4] = [nested, held, failing, beside];
+    let all: [fn(&mut Budget) -> Checked; 5] = [nested, held, failing, meanwhile::run, beside];
     all.iter().find_map(|check| check(budget).err())
 }
 

@@ -6,6 +6,7 @@
 use super::build::{Form, Halving, PageCopy, shortest_separator};
 use super::parts::{Parts, Shape};
 use super::{Node, NodeMut};
+use crate::seeded::seeded;
 use std::ops::Range;
 
 /// Shares the entries of two leaves evenly, in place, if that fits and `accept` takes the new
@@ -111,9 +112,10 @@ impl Handover {
         let old = PageCopy::of(giver);
         let node = Node::new(old.bytes());
         let parts = Parts::of(node);
+        let stays = usize::from(seeded!(HandedOverEntryStays));
         let (at, kept) = match self.from {
-            Giver::Left => (0, 0..self.slots.start),
-            Giver::Right => (Node::new(taker).count(), self.slots.end..parts.len),
+            Giver::Left => (0, 0..self.slots.start + stays),
+            Giver::Right => (Node::new(taker).count(), self.slots.end - stays..parts.len),
         };
         NodeMut::new(taker).take_in(at, &parts, self.slots);
         let form = Form::fitting(&parts, kept, Shape::of(node), giver.len());

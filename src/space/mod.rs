@@ -351,6 +351,11 @@ impl FreeSpace {
         if now > before && seeded!(UndoForgetsGrowth) {
             return;
         }
+        if now < before && seeded!(UndoneCutFreesWhatIsSetAside) {
+            self.free.insert(span(now, before));
+            self.page_count = before;
+            return;
+        }
         // What was set aside meanwhile, behind the end that the commit gave the file, stays so.
         for part in self.reserved.gaps(now.min(before), now.max(before)) {
             if now > before {

@@ -1,0 +1,96 @@
+//! The process that recovers from a crash meets a failure and ends; the next one recovers too, and
+//! commits; then the power fails again.
+
+use crate::matrix::budget::{Budget, Kill};
+use crate::matrix::scripts::{PAGE, PATH};
+use btree_store::sim::{
+    Checked, Crash, Errno, Explorer, Failure, Fault, Mark, OpSet, SimDisk, SyncFailure, Verdict,
+    When,
+};
+use btree_store::{BTree, Error, Options};
+
+pub fn run(budget: &mut Budget) -> Option<Kill> {
+    let sync = |how| Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(how));
+    let ways = [
+        Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio)),
+        sync(SyncFailure::Drop),
+        sync(SyncFailure::Keep),
+    ];
+    ways.into_iter().find_map(|way| explore(budget, way))
+}
+
+/// A number in each of two buckets, whose leaves are pages of their own.
+type Numbers = [u8; 2];
+
+fn explore(budget: &mut Budget, way: Fault) -> Option<Kill> {
+    let workload = |disk: &SimDisk| -> Checked {
+        let db = open(disk)?;
+        put(&db, [1, 1])?;
+        disk.forget_crash_points();
+        put(&db, [2, 2])?;
+        disk.kill();
+        Ok(())
+    };
+    let explorer = Explorer::new("a recovery fails").nested(1);
+    let report = explorer.explore(workload, |disk, crash| {
+        budget.spend();
+        if crash.depth() == 1 { recover_twice(disk, way) } else { check(disk, crash) }
+    });
+    let found = report.violation.map(|found| Kill(format!("{way:?}: {}", found.message)));
+    found.filter(|_| report.verdict == Verdict::Violated)
+}
+
+/// Opens a store while the disk fails, then again in another process, and commits: of one bucket
+/// the page that the refused commit wrote, of the other one another.
+fn recover_twice(disk: &SimDisk, way: Fault) -> Checked {
+    disk.inject(way);
+    let first = open(disk).and_then(|db| numbers(&db)).ok();
+    disk.clear_faults();
+    disk.kill();
+    if disk.choose(2) == 1 {
+        disk.evict();
+    }
+    let db = open(disk)?;
+    let found = numbers(&db)?;
+    if first.is_some_and(|first| first != found) {
+        return Err(format!("found {first:?}, then {found:?}").into());
+    }
+    disk.mark(note(found));
+    put(&db, [3, 2])?;
+    disk.acknowledged(3);
+    Ok(())
+}
+
+fn check(disk: &SimDisk, crash: &Crash) -> Checked {
+    let found = numbers(&open(disk)?)?;
+    let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
+    let is_right = match before {
+        Some(before) => found == [3, 2] || (*before == note(found) && crash.acknowledged() == 0),
+        None => found == [1, 1] || found == [2, 2],
+    };
+    if is_right { Ok(()) } else { Err(format!("found {found:?} after {crash:?}").into()) }
+}
+
+fn note(found: Numbers) -> Mark {
+    Mark::Note(u64::from(u16::from_le_bytes(found)))
+}
+
+fn open(disk: &SimDisk) -> Result<BTree, Error> {
+    Options::new().page_size(PAGE).vfs(disk.vfs()).open(PATH)
+}
+
+fn numbers(db: &BTree) -> Result<Numbers, Error> {
+    let number = |bucket| match db.view(bucket, |txn| txn.get("n")) {
+        Ok(bytes) => Ok(bytes.first().copied().unwrap_or(0)),
+        Err(Error::NotFound) => Ok(0),
+        Err(error) => Err(error),
+    };
+    Ok([number("a")?, number("b")?])
+}
+
+fn put(db: &BTree, numbers: Numbers) -> Result<(), Error> {
+    db.exec_multi(|multi| {
+        multi.exec("a", |txn| txn.put("n", [numbers[0]]))?;
+        multi.exec("b", |txn| txn.put("n", [numbers[1]]))
+    })
+}
