@@ -20,6 +20,7 @@ mod space;
 mod trees;
 
 use btree_store::Options;
+use btree_store::verify::{BucketReport, Owner, Report};
 use btree_store::vfs::MemVfs;
 use build::File;
 use samples::{Sample, at_rest, large, pair, single};
@@ -60,7 +61,30 @@ fn check_sound(name: &str, sample: &mut Sample) {
     let total = state.reachable + state.log_pages + state.free + state.pending + 2;
     assert_eq!(total, u64::from(state.page_count), "{name}: {report}");
     assert_eq!(state.lost, 0, "{name}");
+    check_owners(name, &report);
     assert_eq!(engine_reads(sample.file()), buckets, "{name}");
+}
+
+/// The owners of the pages are as many as the report counts.
+fn check_owners(name: &str, report: &Report) {
+    let state = report.accepted().expect("a sound file has a state");
+    let sum = |pages: fn(&BucketReport) -> u64| state.buckets.iter().map(pages).sum::<u64>();
+    let wanted = [
+        (Owner::Nobody, 0),
+        (Owner::Slot, 2),
+        (Owner::Catalog, state.catalog_pages),
+        (Owner::Branch, sum(|bucket| bucket.branch_pages)),
+        (Owner::Leaf, sum(|bucket| bucket.leaf_pages)),
+        (Owner::Run, sum(|bucket| bucket.overflow_pages)),
+        (Owner::Log, state.log_pages),
+        (Owner::Free, state.free),
+        (Owner::Pending, state.pending),
+    ];
+    for (owner, count) in wanted {
+        let found = report.owners().iter().filter(|found| **found == owner).count();
+        assert_eq!(found as u64, count, "{name}: {owner:?}");
+    }
+    assert_eq!(report.owners().len() as u64, u64::from(state.page_count), "{name}");
 }
 
 #[test]

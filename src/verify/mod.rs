@@ -22,6 +22,7 @@ mod slots;
 mod space;
 mod walk;
 
+pub use owners::Owner;
 pub use report::{BucketReport, Report, Standing, StateReport, Violation};
 
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ use crate::vfs::{LockMode, OpenMode, Vfs, VfsFile};
 use catalog::Bucket;
 use findings::{Findings, Flaw};
 use inspect::{Inspection, Listed, Part};
-use owners::{Owner, Owners};
+use owners::Owners;
 use slot::Meta;
 use slots::Slots;
 use std::path::Path;
@@ -109,6 +110,7 @@ pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
         }
         states.push(state);
     }
+    let owners = newer.map(|(_, owners, _)| owners).unwrap_or_default();
     let page_size = slots.states.first().map(|(meta, _)| meta.page_size());
     Ok(Report {
         page_size: page_size.and_then(|size| u32::try_from(size).ok()),
@@ -117,6 +119,7 @@ pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
         refused: slots.refused,
         violations: findings.kept,
         violations_dropped: findings.dropped,
+        owners,
     })
 }
 
@@ -162,8 +165,8 @@ fn inspect_state(
     inspection.trail.part = Part::Slot;
     inspection.check_listed();
     state.is_complete = inspection.is_complete;
-    let count = |owner| inspection.owners.count(owner);
-    state.reachable = count(Owner::Tree) + count(Owner::Run);
+    let count = |owner| inspection.owners.count(|found| found == owner);
+    state.reachable = inspection.owners.count(Owner::is_reachable);
     state.log_pages = count(Owner::Log);
     state.free = count(Owner::Free);
     state.pending = count(Owner::Pending);

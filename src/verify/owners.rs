@@ -1,26 +1,44 @@
 //! Who owns which page of a state (part of verify, layer L5).
 //!
-//! Owns: [`Owners`], one byte a page, never more bytes than the file has pages.
+//! Owns: [`Owner`], and [`Owners`], one byte a page, never more bytes than the file has pages.
 //! Must not know: how an owner is found.
 
 use crate::format::META_SLOTS;
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+/// What a page of a state is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Owner {
+    /// Nothing: the page is lost, or what leads to it could not be followed.
     Nobody,
+    /// A meta page: the two slots.
     Slot,
-    Tree,
+    /// A page of the catalog's tree.
+    Catalog,
+    /// A branch of a bucket's tree.
+    Branch,
+    /// A leaf of a bucket's tree.
+    Leaf,
+    /// A part of a value that has pages of its own.
     Run,
+    /// A page of the space log.
     Log,
+    /// Nothing now: the next transaction may write it.
     Free,
+    /// Nothing now, but the state before may still need it.
     Pending,
 }
 
 impl Owner {
+    /// The state's trees, and the values outside of their leaves.
+    pub(super) fn is_reachable(self) -> bool {
+        matches!(self, Owner::Catalog | Owner::Branch | Owner::Leaf | Owner::Run)
+    }
+
     /// Whether the state reads the page.
     pub(super) fn is_read(self) -> bool {
-        matches!(self, Owner::Tree | Owner::Run | Owner::Log)
+        self.is_reachable() || self == Owner::Log
     }
 }
 
@@ -29,7 +47,7 @@ impl fmt::Display for Owner {
         f.write_str(match self {
             Owner::Nobody => "nobody",
             Owner::Slot => "a meta slot",
-            Owner::Tree => "a tree",
+            Owner::Catalog | Owner::Branch | Owner::Leaf => "a tree",
             Owner::Run => "an overflow run",
             Owner::Log => "the space log",
             Owner::Free => "the free pages",
@@ -46,9 +64,16 @@ pub(super) enum Refusal {
 }
 
 /// The owner of each page.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Owners {
     pages: Vec<Owner>,
+}
+
+/// A byte a page is too much to read.
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owners").field("pages", &self.pages.len()).finish_non_exhaustive()
+    }
 }
 
 impl Owners {
@@ -80,8 +105,12 @@ impl Owners {
         self.pages.get(page as usize).copied()
     }
 
-    pub(super) fn count(&self, owner: Owner) -> u64 {
-        self.pages.iter().filter(|&&found| found == owner).count() as u64
+    pub(super) fn all(&self) -> &[Owner] {
+        &self.pages
+    }
+
+    pub(super) fn count(&self, is_meant: impl Fn(Owner) -> bool) -> u64 {
+        self.pages.iter().filter(|&&found| is_meant(found)).count() as u64
     }
 
     /// Every page with its owner.

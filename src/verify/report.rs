@@ -3,6 +3,7 @@
 //! Owns: [`Report`] and its parts, their text and their JSON form.
 //! Must not know: how anything was found.
 
+use super::owners::{Owner, Owners};
 use crate::invariant::Invariant;
 use std::fmt;
 
@@ -24,6 +25,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many violations more there were than are kept.
     pub violations_dropped: u64,
+    /// Of the accepted state.
+    pub(super) owners: Owners,
 }
 
 /// What an open of the file would do with a slot's state.
@@ -153,6 +156,22 @@ impl Report {
     /// The state that an open of the file finds.
     pub fn accepted(&self) -> Option<&StateReport> {
         self.states.iter().find(|state| state.standing == Standing::Accepted)
+    }
+
+    /// What each page of the accepted state is there for, from page 0 on; nothing where no state is
+    /// accepted. It is in neither form of the report.
+    ///
+    /// ```
+    /// use btree_store::verify::Owner;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", "v"))?;
+    /// let report = db.verify()?;
+    /// assert_eq!(report.owners()[..2], [Owner::Slot; 2]);
+    /// assert_eq!(report.owners().iter().filter(|&&owner| owner == Owner::Leaf).count(), 1);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    pub fn owners(&self) -> &[Owner] {
+        self.owners.all()
     }
 
     /// Whether a violation of this invariant on this page was found.

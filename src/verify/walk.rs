@@ -135,7 +135,12 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     fn visit_frame(&mut self, frame: &mut Frame, pointer: Pointer, level: u8) -> Result<()> {
-        if !self.inspection.read_target(pointer, Owner::Tree, &mut frame.bytes)? {
+        let owner = match (&self.entries, level) {
+            (Entries::Collect(_), _) => Owner::Catalog,
+            (Entries::Count, 0) => Owner::Leaf,
+            (Entries::Count, _) => Owner::Branch,
+        };
+        if !self.inspection.read_target(pointer, owner, &mut frame.bytes)? {
             self.counts.is_partial = true;
             return Ok(());
         }

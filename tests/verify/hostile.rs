@@ -66,8 +66,9 @@ fn every_shorter_file_is_found_and_a_longer_one_is_not_looked_at() {
         for more in [1, 511, 512, 5000] {
             let mut file = whole.clone();
             file.bytes.resize(whole.bytes.len() + more, 0xEE);
-            let report = file.report();
-            assert_eq!(Report { file_len: sound.file_len, ..report }, sound);
+            let mut report = file.report();
+            report.file_len = sound.file_len;
+            assert_eq!(report, sound);
         }
     }
 }
