@@ -157,12 +157,26 @@ impl Explorer {
     pub fn replay(
         &self,
         token: &str,
+        workload: impl FnMut(&SimDisk) -> Checked,
+        check: impl FnMut(&SimDisk, &Crash) -> Checked,
+    ) -> Result<Option<Violation>, TokenError> {
+        self.retell(token, workload, check).map(|(_, violation)| violation)
+    }
+
+    /// Runs what a token stands for. What happens in it, and the violation, if it still fails.
+    ///
+    /// # Errors
+    /// Those of [`Explorer::replay`].
+    pub fn retell(
+        &self,
+        token: &str,
         mut workload: impl FnMut(&SimDisk) -> Checked,
         mut check: impl FnMut(&SimDisk, &Crash) -> Checked,
-    ) -> Result<Option<Violation>, TokenError> {
+    ) -> Result<(String, Option<Violation>), TokenError> {
         let path = Path::parse(&self.settings.name, token)?;
         let mut run = Run::new(&self.settings, &mut workload, &mut check);
         let story = run.replay(&path)?;
-        Ok(story.violation(path.to_token(&self.settings.name)))
+        let text = story.text().to_owned();
+        Ok((text, story.violation(path.to_token(&self.settings.name))))
     }
 }

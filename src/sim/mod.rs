@@ -3,8 +3,8 @@
 //!
 //! Owns: [`SimDisk`], files in memory that lose power the way real ones do; [`Explorer`], which
 //! runs your workload, crashes it everywhere, and runs your check on everything that can be left.
-//! Must not know: the store, but for [`certify`] and what serves it. Disk and explorer see the
-//! [`Vfs`](crate::vfs::Vfs) trait and nothing above it.
+//! Must not know: the store, but for [`certify`], [`campaign`] and what serves them. Disk and
+//! explorer see the [`Vfs`](crate::vfs::Vfs) trait and nothing above it.
 //! Keeps: the model below, no more and no less.
 //!
 //! # How to use it
@@ -73,6 +73,7 @@
 //! programs, the tests compare it with building every image at every operation.
 mod arena;
 mod audit;
+pub mod campaign;
 pub mod certify;
 mod choose;
 mod chooser;

@@ -35,6 +35,10 @@ impl Story {
         self.message.is_some() && self.levels == crashes + 1
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(super) fn violation(self, token: String) -> Option<Violation> {
         let message = self.message?;
         Some(Violation { message, token, story: self.text })

@@ -22,7 +22,7 @@ use super::explore::Explorer;
 use super::index;
 use super::minimise::minimise;
 use super::profile::{DataSync, Flush, Growth, Profile};
-use super::report::{Report, Verdict};
+use super::report::{Report, Verdict, Violation};
 use super::state::Snapshot;
 use super::trial::{OnDisk, PATH, Promise, Trial, sizes};
 use super::workloads::{Edit, commit};
@@ -297,6 +297,15 @@ impl Certifier {
     /// # Errors
     /// The token names none of the certificate's workloads, or the initial state cannot be made.
     pub fn replay(token: &str) -> std::result::Result<Option<String>, String> {
+        let (_, violation) = Certifier::retell(token)?;
+        Ok(violation.map(|violation| violation.to_string()))
+    }
+
+    /// The same with all that happens, also where nothing fails.
+    ///
+    /// # Errors
+    /// Those of [`Certifier::replay`].
+    pub fn retell(token: &str) -> std::result::Result<(String, Option<Violation>), String> {
         let no_workload = || "the token names no workload of the certificate".to_owned();
         let (name, rest) = token.trim().split_once('@').ok_or_else(no_workload)?;
         let workload = Workload::named(name).ok_or_else(no_workload)?;
@@ -308,13 +317,12 @@ impl Certifier {
         let certifier = all.iter().find(|known| known.tag() == tag).ok_or_else(no_workload)?;
         let start = certifier.start(workload.initial).map_err(|error| error.to_string())?;
         let trial = certifier.trial(&workload, run);
-        let found = certifier.explorer(&workload, run, &start).replay(
+        let told = certifier.explorer(&workload, run, &start).retell(
             token,
             |disk| work(&trial, run, disk),
             |disk, crash| trial.check(disk, crash),
         );
-        let found = found.map_err(|error| error.to_string())?;
-        Ok(found.map(|violation| violation.to_string()))
+        told.map_err(|error| error.to_string())
     }
 }
 

@@ -1,0 +1,120 @@
+//! What happens to a transaction of a campaign.
+//!
+//! Owns: [`Event`], how it is brought about, and [`Counts`] of what happened.
+//! Must not know: what a transaction does, what is found after it.
+
+use super::super::oracle::Op;
+use super::super::{Errno, Failure, Fault, OpSet, Seeded, SimDisk, SyncFailure, When};
+use std::ops::AddAssign;
+
+/// The ways in which syncs fail, in the order of [`Counts::failed_syncs`].
+pub const SYNC_FAILURES: [SyncFailure; 5] = [
+    SyncFailure::Drop,
+    SyncFailure::Keep,
+    SyncFailure::Revert,
+    SyncFailure::Late,
+    SyncFailure::NoSpace,
+];
+
+/// What a campaign did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions, each on a disk of its own.
+    pub sessions: u64,
+    /// Transactions that were begun.
+    pub transactions: u64,
+    /// Power failures inside of them.
+    pub power_failures: u64,
+    /// Power failures inside of the recoveries that followed.
+    pub nested: u64,
+    /// Transactions for which the disk was full.
+    pub full_disks: u64,
+    /// Syncs that failed, in the ways of [`SYNC_FAILURES`].
+    pub failed_syncs: [u64; SYNC_FAILURES.len()],
+    /// Processes that ended without a power failure.
+    pub kills: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.sessions += other.sessions;
+        self.transactions += other.transactions;
+        self.power_failures += other.power_failures;
+        self.nested += other.nested;
+        self.full_disks += other.full_disks;
+        for (sum, more) in self.failed_syncs.iter_mut().zip(other.failed_syncs) {
+            *sum += more;
+        }
+        self.kills += other.kills;
+    }
+}
+
+/// What happens while a transaction runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Event {
+    Nothing,
+    /// The power fails inside of an operation, counted from the transaction's begin.
+    PowerOff(u64),
+    Fault(Fault),
+    /// The process ends after it.
+    Kill,
+}
+
+pub(super) fn one_of<T: Copy>(random: &mut Seeded, of: &[T]) -> T {
+    of[random.below(u32::try_from(of.len()).unwrap_or(1)) as usize]
+}
+
+impl Event {
+    pub(super) fn random(random: &mut Seeded, op: &Op) -> Event {
+        let text = format!("{op:?}");
+        // A call that holds several commits of which one fails has more than two outcomes.
+        let is_single = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::DelBucket(_))
+            && !text.contains("Nest(");
+        match random.below(100) {
+            0..14 => Event::PowerOff(u64::from(random.below(30))),
+            14..22 if is_single => {
+                let when = When::From(u64::from(random.below(5)));
+                Event::Fault(Fault::new(OpSet::WRITES, when, Failure::Error(Errno::Enospc)))
+            }
+            22..40 if is_single => {
+                let failure = Failure::Sync(one_of(random, &SYNC_FAILURES));
+                let when = When::Once(u64::from(random.below(2)));
+                Event::Fault(Fault::new(OpSet::SYNCS, when, failure))
+            }
+            40..44 => Event::Kill,
+            _ => Event::Nothing,
+        }
+    }
+
+    pub(super) fn inject(self, disk: &SimDisk) {
+        match self {
+            Event::PowerOff(at) => {
+                disk.inject(Fault::new(OpSet::ALL, When::Once(at), Failure::PowerOff));
+            }
+            Event::Fault(fault) => disk.inject(fault),
+            Event::Nothing | Event::Kill => {}
+        }
+    }
+
+    /// Whether a sync may have reported success although it failed.
+    pub(super) fn may_lie(self) -> bool {
+        format!("{self:?}").contains("Sync(Late)")
+    }
+
+    pub(super) fn count(self, counts: &mut Counts) {
+        let text = format!("{self:?}");
+        let count = match self {
+            Event::Nothing => return,
+            Event::PowerOff(_) => &mut counts.power_failures,
+            Event::Kill => &mut counts.kills,
+            Event::Fault(_) => {
+                let is_it = |how: &SyncFailure| text.contains(&format!("Sync({how:?})"));
+                match SYNC_FAILURES.iter().position(is_it) {
+                    Some(at) => &mut counts.failed_syncs[at],
+                    None => &mut counts.full_disks,
+                }
+            }
+        };
+        *count += 1;
+    }
+}

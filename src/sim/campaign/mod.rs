@@ -1,0 +1,182 @@
+//! Campaigns: random transactions beside a model, with everything that a disk may do to them.
+//!
+//! Owns: [`Campaign`]: which sessions are run, on which threads, and what is told of them.
+//! Must not know: what a session does.
+//! Keeps: the same seeds give the same findings, on any number of threads.
+//!
+//! A session is forty transactions on one disk: of 512 or 4,096 bytes a page, of one barrier or
+//! two, of any kind of disk that keeps its promises. The power fails inside of them, and inside of
+//! the recoveries, up to three times in a row; the disk is full; syncs fail in the five ways; the
+//! process ends without a power failure, with its cache kept or evicted. After each, the store
+//! holds a state between the last that was acknowledged and the last that had begun, as the model
+//! has it; every page has its owner; and it goes on. A session that fails is made smaller before
+//! it is told.
+
+mod event;
+mod session;
+
+pub use event::{Counts, SYNC_FAILURES};
+
+use crate::sync::{AtomicU64, Ordering};
+use session::Session;
+
+/// Transactions of a session.
+pub const PER_SESSION: u64 = 40;
+/// What begins the token of a session.
+const TOKEN: &str = "campaign:";
+
+/// Sessions with the seeds that follow one another, or a part of them.
+///
+/// ```
+/// use btree_store::sim::campaign::Campaign;
+/// let found = Campaign::new(80, 7).run(2, |_| {});
+/// assert_eq!((found.counts.transactions, found.failed.len()), (80, 0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    first: u64,
+    sessions: u64,
+    part: u64,
+    parts: u64,
+}
+
+/// A session that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Its seed.
+    pub seed: u64,
+    /// What was found.
+    pub what: String,
+    /// The transactions, and what happened to each, as few as it fails with.
+    pub story: String,
+    /// What repeats it, see [`replay`].
+    pub token: String,
+}
+
+/// What a campaign found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What was done.
+    pub counts: Counts,
+    /// The sessions that failed, by seed.
+    pub failed: Vec<Failed>,
+}
+
+impl Campaign {
+    /// A campaign of so many transactions, rounded up to whole sessions of [`PER_SESSION`], with
+    /// the seeds from `seed` on.
+    pub fn new(transactions: u64, seed: u64) -> Campaign {
+        let sessions = transactions.div_ceil(PER_SESSION).min(u64::MAX - seed);
+        Campaign { first: seed, sessions, part: 0, parts: 1 }
+    }
+
+    /// Takes only the sessions whose number, from 0, leaves the rest `part` when divided by
+    /// `parts`, so that several processes can share the work.
+    #[must_use]
+    pub fn shard(self, part: u64, parts: u64) -> Campaign {
+        Campaign { part, parts: parts.max(1), ..self }
+    }
+
+    /// How many sessions it has.
+    pub fn sessions(&self) -> u64 {
+        self.sessions.saturating_sub(self.part).div_ceil(self.parts)
+    }
+
+    /// The seed of its session with this number, from 0.
+    fn seed(&self, number: u64) -> Option<u64> {
+        let place = number.checked_mul(self.parts)?.checked_add(self.part)?;
+        (place < self.sessions).then(|| self.first + place)
+    }
+
+    /// Runs its sessions on so many threads, and tells `each` of every one that is over.
+    ///
+    /// # Panics
+    /// If `each` does: panics of the store are findings.
+    pub fn run(&self, threads: usize, each: impl Fn(Counts) + Sync) -> Found {
+        let next = AtomicU64::new(0);
+        let work = || {
+            let mut found = Found::default();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(seed) = self.seed(number) else { return found };
+                let (counts, failed) = run_session(seed);
+                found.counts += counts;
+                found.failed.extend(failed);
+                each(counts);
+            }
+        };
+        let mut all = Found::default();
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            for thread in running {
+                let found = thread.join().expect("a session catches the panics of the store");
+                all.counts += found.counts;
+                all.failed.extend(found.failed);
+            }
+        });
+        all.failed.sort_by_key(|failed| failed.seed);
+        all
+    }
+}
+
+/// Runs a session; if it fails, makes it smaller and tells of it.
+fn run_session(seed: u64) -> (Counts, Option<Failed>) {
+    let session = Session::new(seed, PER_SESSION);
+    let mut counts = Counts { sessions: 1, ..Counts::default() };
+    let Err(what) = session.run(&mut counts) else { return (counts, None) };
+    let smallest = session.smallest();
+    let what = smallest.run(&mut Counts::default()).err().unwrap_or(what);
+    let (story, token) = (smallest.story(), format!("{TOKEN}{seed}"));
+    (counts, Some(Failed { seed, what, story, token }))
+}
+
+/// The session of a token once more: its story, and what fails, if it still does.
+///
+/// `None` when the text is no token of a campaign.
+///
+/// ```
+/// use btree_store::sim::campaign::replay;
+/// let (story, failed) = replay("campaign:7").expect("it is a token");
+/// assert!(failed.is_none() && story.contains("Exec"));
+/// assert!(replay("7").is_none());
+/// ```
+pub fn replay(token: &str) -> Option<(String, Option<Failed>)> {
+    let seed = token.trim().strip_prefix(TOKEN)?.parse().ok()?;
+    let (_, failed) = run_session(seed);
+    let story = match &failed {
+        Some(failed) => failed.story.clone(),
+        None => Session::new(seed, PER_SESSION).story(),
+    };
+    Some((story, failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_the_sessions() {
+        let whole = Campaign::new(7 * PER_SESSION - 1, 5);
+        assert_eq!(whole.sessions(), 7);
+        let mut seeds = Vec::new();
+        for part in 0..3 {
+            let shard = whole.shard(part, 3);
+            let own: Vec<u64> = (0..).map_while(|number| shard.seed(number)).collect();
+            assert_eq!(own.len() as u64, shard.sessions(), "{own:?}");
+            seeds.extend(own);
+        }
+        seeds.sort_unstable();
+        assert_eq!(seeds, (5..12).collect::<Vec<u64>>());
+        let last = Campaign::new(u64::MAX, u64::MAX - 1).shard(u64::MAX, u64::MAX);
+        assert_eq!((last.sessions(), last.seed(0), last.seed(u64::MAX)), (0, None, None));
+    }
+
+    #[test]
+    fn threads_do_not_matter() {
+        let campaign = Campaign::new(6 * PER_SESSION, 1);
+        let (one, three) = (campaign.run(1, |_| {}), campaign.run(3, |_| {}));
+        assert_eq!(one, three);
+        assert_eq!((one.counts.sessions, one.failed.len()), (6, 0), "{:?}", one.failed);
+        assert!(one.counts.power_failures > 0 && one.counts.nested > 0, "{one:?}");
+    }
+}

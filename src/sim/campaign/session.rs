@@ -1,0 +1,261 @@
+//! A session of a campaign: transactions on one disk, beside a model.
+//!
+//! Owns: [`Session`], its run, and what must hold after each of its transactions.
+//! Must not know: how many sessions there are.
+
+use super::super::minimise;
+use super::super::oracle::{
+    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write,
+    compare,
+};
+use super::super::{DataSync, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, When};
+use super::event::{Counts, Event, one_of};
+use crate::{Barriers, Options};
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const PATH: &str = "store";
+/// Power failures in a row after the first, at most.
+const NESTED_MAX: u32 = 3;
+/// Letters of an operation that are told.
+const TOLD_MAX: usize = 600;
+
+/// A transaction, what happens to it, and the seed of all else.
+#[derive(Clone, Debug)]
+struct Act {
+    op: Op,
+    event: Event,
+    seed: u64,
+}
+
+/// Transactions on one disk.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    page_size: u32,
+    barriers: Barriers,
+    profile: Profile,
+    acts: Vec<Act>,
+}
+
+impl Session {
+    pub(super) fn new(seed: u64, len: u64) -> Session {
+        let mut random = Seeded::new(seed);
+        let page_size = one_of(&mut random, &[512, 512, 4096]);
+        let barriers = one_of(&mut random, &[Barriers::One, Barriers::Two]);
+        let profile = Profile {
+            sector_bytes: one_of(&mut random, &[512, 512, 64, 4096]),
+            growth: one_of(&mut random, &[Growth::Zeros, Growth::Stale]),
+            data_sync: one_of(&mut random, &[DataSync::KeepsSize, DataSync::LosesSize]),
+            ..Profile::default()
+        };
+        let keys = one_of(&mut random, &[KeyShape::Mixed, KeyShape::Sequential, KeyShape::Longest]);
+        let values = one_of(&mut random, &[ValueShape::Small, ValueShape::Mixed, ValueShape::Edge]);
+        let mut workload = Workload::new(page_size, keys, values);
+        workload.key_count = one_of(&mut random, &[10, 40, 150]);
+        workload.bucket_count = 3;
+        let acts = (0..len).map(|_| {
+            let op = workload.op(&mut random);
+            let event = Event::random(&mut random, &op);
+            Act { op, event, seed: random.next_u64() }
+        });
+        Session { page_size, barriers, profile, acts: acts.collect() }
+    }
+
+    fn open(&self, disk: &SimDisk) -> crate::Result<Handle> {
+        let options = Options::new()
+            .page_size(self.page_size)
+            .barriers(self.barriers)
+            .cache_bytes(u64::from(self.page_size) * 8)
+            .vfs(disk.vfs());
+        Handle::open(options, PATH)
+    }
+
+    /// Runs all of it; what is wrong, if anything is. A panic of the store is.
+    pub(super) fn run(&self, counts: &mut Counts) -> Result<(), String> {
+        let run = catch_unwind(AssertUnwindSafe(|| self.run_all(counts)));
+        run.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", text.unwrap_or("without a text")))
+        })
+    }
+
+    /// The session with as few transactions as it still fails with.
+    pub(super) fn smallest(&self) -> Session {
+        let with = |acts: &[Act]| Session { acts: acts.to_vec(), ..self.clone() };
+        let fails = |acts: &[Act]| with(acts).run(&mut Counts::default()).is_err();
+        with(&minimise(&self.acts, fails))
+    }
+
+    /// Its transactions, and what happens to each.
+    pub(super) fn story(&self) -> String {
+        let mut story = format!("{:?}, {:?}", self.profile, self.barriers);
+        for act in &self.acts {
+            let op: String = format!("{:?}", act.op).chars().take(TOLD_MAX).collect();
+            let (event, seed) = (act.event, act.seed);
+            write!(story, "\n  {op}\n    {event:?}, seed {seed}").expect("text is taken");
+        }
+        story
+    }
+
+    fn run_all(&self, counts: &mut Counts) -> Result<(), String> {
+        let disk = SimDisk::with_profile(self.profile);
+        let mut store = self.open(&disk).map_err(|error| error.to_string())?;
+        let mut oracle = Oracle::new(self.page_size);
+        for (number, act) in self.acts.iter().enumerate() {
+            let told = |what: String| format!("transaction {number}: {what}");
+            store = self.step(&disk, store, &mut oracle, act, counts).map_err(told)?;
+            oracle.forget_before(oracle.seq());
+        }
+        Ok(())
+    }
+
+    /// Runs one transaction, and goes on from what is left of it.
+    fn step(
+        &self,
+        disk: &SimDisk,
+        mut store: Handle,
+        oracle: &mut Oracle,
+        act: &Act,
+        counts: &mut Counts,
+    ) -> Result<Handle, String> {
+        counts.transactions += 1;
+        let mut random = Seeded::new(act.seed);
+        disk.choose_from(Seeded::new(random.next_u64()));
+        act.event.inject(disk);
+        let low = oracle.seq();
+        let found = store.run(&act.op);
+        let wanted = oracle.apply(&act.op);
+        let commits_any_number = may_compact(&act.op);
+        if act.event == Event::Nothing {
+            if found != wanted {
+                return Err(format!("{:?} answers {found:?}, not {wanted:?}", act.op));
+            }
+            oracle.follow(store.db().current_seq());
+            return Ok(store);
+        }
+        act.event.count(counts);
+        // What a compaction had committed before it failed holds the same contents.
+        if commits_any_number {
+            oracle.follow(low + 1000);
+        }
+        let is_done = found == wanted && found.end == Ending::Done && !commits_any_number;
+        let low = if is_done && !act.event.may_lie() { oracle.seq() } else { low };
+        let left = Left { disk, low, is_lying: act.event.may_lie() };
+        disk.clear_faults();
+        Session::go_on_open(&store, oracle, &left, &act.event)?;
+        self.restart(store, oracle, &left, act, &mut random, counts)
+    }
+
+    /// An error means a state that had begun, to those who read, while the process goes on.
+    fn go_on_open(
+        store: &Handle,
+        oracle: &Oracle,
+        left: &Left<'_>,
+        event: &Event,
+    ) -> Result<(), String> {
+        if !store.is_open() || matches!(event, Event::PowerOff(_)) {
+            return Ok(());
+        }
+        let seq = store.db().current_seq();
+        let mut seen = oracle.clone();
+        if seq < left.low || !seen.recover(seq) {
+            return Err(format!("state {seq} is shown, {} was acknowledged", left.low));
+        }
+        compare(store.db(), seen.now()).map_err(|what| format!("{event:?}, still open: {what}"))
+    }
+
+    /// Ends the process, perhaps with a power failure, perhaps with more while it comes back.
+    fn restart(
+        &self,
+        store: Handle,
+        oracle: &mut Oracle,
+        left: &Left<'_>,
+        act: &Act,
+        random: &mut Seeded,
+        counts: &mut Counts,
+    ) -> Result<Handle, String> {
+        let disk = left.disk;
+        let power_fails = matches!(act.event, Event::PowerOff(_)) || random.below(2) == 0;
+        // Closing commits nothing, but after a sync that lied it may cover the state before.
+        if !power_fails && random.below(2) == 0 && !left.is_lying {
+            drop(store);
+        } else {
+            disk.kill();
+            drop(store);
+        }
+        disk.kill();
+        if power_fails {
+            disk.crash();
+            for _ in 0..random.below(NESTED_MAX + 1) {
+                counts.nested += 1;
+                let at = When::Once(u64::from(random.below(24)));
+                disk.inject(Fault::new(OpSet::ALL, at, Failure::PowerOff));
+                let opened = self.open(disk);
+                disk.crash();
+                drop(opened);
+            }
+        } else if random.below(3) == 0 {
+            disk.evict();
+        }
+        let mut opened = self.open(disk);
+        // A failure that is told late comes now, once.
+        if left.is_lying && opened.is_err() {
+            disk.kill();
+            opened = self.open(disk);
+        }
+        let opened = opened.map_err(|error| {
+            let detail = error.detail().map_or_else(String::new, |detail| detail.to_string());
+            format!("after {:?} the store does not open: {error}: {detail}", act.event)
+        })?;
+        let seq = opened.db().current_seq();
+        if seq < left.low || !oracle.recover(seq) {
+            let (low, high) = (left.low, oracle.seq());
+            return Err(format!("after {:?} state {seq} is none of {low}..={high}", act.event));
+        }
+        compare(opened.db(), oracle.now())
+            .map_err(|what| format!("after {:?}, state {seq}: {what}", act.event))?;
+        let report = opened.db().verify().map_err(|error| error.to_string())?;
+        if !report.is_sound() {
+            return Err(format!("after {:?}, state {seq}: {report}", act.event));
+        }
+        if left.is_lying { self.hear_late(opened, oracle, left) } else { Ok(opened) }
+    }
+
+    /// Goes on until whatever is still to be told late is told.
+    fn hear_late(
+        &self,
+        opened: Handle,
+        oracle: &mut Oracle,
+        left: &Left<'_>,
+    ) -> Result<Handle, String> {
+        // Each time another entry: what changes nothing is not synced, and hears nothing.
+        let key = Data::from(oracle.seq().to_be_bytes());
+        if opened.db().exec("late", |txn| txn.put(key.bytes(), "")).is_err() {
+            left.disk.kill();
+        }
+        drop(opened);
+        let again = self.open(left.disk).map_err(|error| error.to_string())?;
+        let bucket = "late".to_owned();
+        let steps = vec![Step::Write(Write::Put(key, Data::from("")))];
+        oracle.apply(&Op::Exec(Exec { bucket, steps, end: End::Commit }));
+        let seq = again.db().current_seq();
+        if seq < left.low || !oracle.recover(seq) {
+            return Err(format!("after a failure told late state {seq} is found"));
+        }
+        compare(again.db(), oracle.now()).map_err(|what| format!("told late: {what}"))?;
+        Ok(again)
+    }
+}
+
+/// What an event leaves behind.
+struct Left<'d> {
+    disk: &'d SimDisk,
+    /// The oldest state that may be found.
+    low: u64,
+    is_lying: bool,
+}
+
+fn may_compact(op: &Op) -> bool {
+    format!("{op:?}").contains("Compact(")
+}
