@@ -51,6 +51,7 @@
 //!
 //! - `ffi`: the C interface of `include/btree_store.h`.
 //! - `sim`: a simulated disk and an explorer of crashes, for this store and for programs on top.
+//! - `cli`: the command `btree-store`, which reads, writes, checks and crash-tests stores.
 
 // Here and not in `Cargo.toml`, which would hold the tests' helpers to it too.
 #![warn(clippy::unwrap_used)]

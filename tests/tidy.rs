@@ -29,7 +29,7 @@ use words::Discard;
 const DISCARDS: &[Discard] = &[];
 
 /// The command that the README tells a reader to type, and that `.ci/run` ends with.
-const TEST_COMMAND: &str = "cargo test --features ffi,sim";
+const TEST_COMMAND: &str = "cargo test --features ffi,sim,cli";
 
 /// The README's command is the one that is run.
 fn check_command(tree: &Tree) -> Vec<Violation> {

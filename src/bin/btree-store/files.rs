@@ -1,0 +1,77 @@
+//! Files that are no stores, and how stores are opened.
+//!
+//! Owns: the only way of the command to the file system beside the store, and the options with
+//! which stores are opened. Must not know: what is read or written.
+
+use super::outcome::{Code, Done, Failure};
+use btree_store::{BTree, Options};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Opens a store that exists, to be read.
+pub fn open_to_read(path: &Path) -> Done<BTree> {
+    Ok(Options::new().read_only().open(path)?)
+}
+
+/// Whether a missing file is made, and with which pages.
+#[derive(Clone, Copy)]
+pub enum Missing {
+    Fail,
+    Create { page_size: u32 },
+}
+
+/// Opens a store to be written.
+pub fn open_to_write(path: &Path, missing: Missing) -> Done<BTree> {
+    let options = match missing {
+        Missing::Fail => Options::new().must_exist(),
+        Missing::Create { page_size } => Options::new().page_size(page_size),
+    };
+    Ok(options.open(path)?)
+}
+
+/// The length of a file in bytes.
+pub fn len(path: &Path) -> Done<u64> {
+    let metadata = std::fs::metadata(path);
+    metadata.map(|found| found.len()).map_err(|error| Failure::io("ask for the length", &error))
+}
+
+/// A value that comes from somewhere.
+pub enum Source {
+    Bytes(Vec<u8>),
+    /// The file and its length.
+    File(File, u64),
+}
+
+impl Source {
+    /// A file's content: piece by piece, if its length is known.
+    pub fn of_file(path: &Path, limit: u64) -> Done<Source> {
+        let open = || {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        };
+        let name = path.to_string_lossy();
+        let (file, metadata) =
+            open().map_err(|error: io::Error| Failure::io(&format!("read {name:?}"), &error))?;
+        if metadata.is_file() {
+            return Ok(Source::File(file, metadata.len()));
+        }
+        Source::of_reader(file, limit)
+    }
+
+    /// All that a reader has. One byte more than the limit is enough to be refused.
+    pub fn of_reader(reader: impl Read, limit: u64) -> Done<Source> {
+        let mut bytes = Vec::new();
+        let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::io("read the value", &error))?;
+        Ok(Source::Bytes(bytes))
+    }
+}
+
+/// Writes a file as a whole, in place of one that is there.
+pub fn write(path: &Path, text: &str) -> Done<()> {
+    let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let name = path.to_string_lossy();
+    written.map_err(|error| Failure::new(Code::Failed, format!("write {name:?}: {error}")))
+}

@@ -1,0 +1,80 @@
+//! The command `btree-store` (layer L9): a store read, written, checked and crash-tested from a
+//! shell.
+//!
+//! Owns: which command runs, and how the process ends. Must not know: anything of the library but
+//! its public interface.
+#![warn(clippy::unwrap_used)]
+
+mod args;
+mod dump;
+mod entries;
+mod files;
+mod health;
+mod json;
+mod load;
+mod outcome;
+mod output;
+mod picture;
+mod scan;
+mod text;
+mod torture;
+
+use args::{Cli, Command, Typed};
+use outcome::{Code, Done, Failure};
+use output::{Output, Reader};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let ended = args::read().and_then(|typed| match typed {
+        Typed::Cli(cli) => run(&cli),
+        Typed::Text(text) => {
+            let mut out = Output::new(Reader::Person);
+            out.text(&text)?;
+            out.finish()?;
+            Ok(Code::Done)
+        }
+    });
+    let code = match ended {
+        Ok(code) => code,
+        Err(Failure::ClosedPipe) => Code::Done,
+        Err(Failure::Told { code, message }) => {
+            let line = message.replace(char::is_control, " ");
+            // Where this cannot be written, there is nowhere to say so.
+            writeln!(std::io::stderr(), "btree-store: {line}").unwrap_or_default();
+            code
+        }
+    };
+    code.into()
+}
+
+fn run(cli: &Cli) -> Done {
+    let reader = if cli.json { Reader::Program } else { Reader::Person };
+    let mut out = Output::new(reader);
+    let code = match &cli.command {
+        Command::Get(args) => about(&args.place.file, entries::get(args, &mut out)),
+        Command::Put(args) => about(&args.place.file, entries::put(args, &mut out)),
+        Command::Del(args) => about(&args.place.file, entries::del(args, &mut out)),
+        Command::Scan(args) => about(&args.place.file, scan::scan(args, &mut out)),
+        Command::Buckets(args) => about(&args.file, entries::buckets(args, &mut out)),
+        Command::Load(args) => about(&args.file, load::load(args, &mut out)),
+        Command::Dump(args) => about(&args.file, dump::dump(args, &mut out)),
+        Command::Stat(args) => about(&args.file, health::stat(args, &mut out)),
+        Command::Check(args) => about(&args.file, health::check(args, &mut out)),
+        Command::Compact(args) => about(&args.file, health::compact(args, &mut out)),
+        Command::Pages(args) => about(&args.file, picture::pages(args, &mut out)),
+        Command::Torture(args) => torture::torture(args, &mut out),
+        Command::Replay(args) => torture::replay(args, &mut out),
+    }?;
+    match out.finish() {
+        // A finding counts, whether or not somebody read it to its end.
+        Ok(()) | Err(Failure::ClosedPipe) => Ok(code),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Puts the file in front of what went wrong with it.
+fn about(file: &Path, ended: Done) -> Done {
+    ended.map_err(|failure| failure.about(&file.to_string_lossy()))
+}

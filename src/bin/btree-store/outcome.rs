@@ -1,0 +1,120 @@
+//! How a command ends.
+//!
+//! Owns: [`Code`], the numbers that scripts see, [`Failure`], one line for people, and
+//! [`Carrier`]. Must not know: what any command does.
+
+use btree_store::Error;
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+/// The codes with which the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Done,
+    NotFound,
+    Usage,
+    Damage,
+    Busy,
+    Failed,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> ExitCode {
+        ExitCode::from(match code {
+            Code::Done => 0,
+            Code::NotFound => 1,
+            Code::Usage => 2,
+            Code::Damage => 3,
+            Code::Busy => 4,
+            Code::Failed => 5,
+        })
+    }
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody reads any more what it prints: it ends without a word.
+    ClosedPipe,
+    Told {
+        code: Code,
+        message: String,
+    },
+}
+
+/// What each command returns.
+pub type Done<T = Code> = Result<T, Failure>;
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure::Told { code, message: message.into() }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Code::Usage, message)
+    }
+
+    /// What could not be done with a file of the system.
+    pub fn io(what: &str, error: &io::Error) -> Failure {
+        Failure::new(Code::Failed, format!("{what}: {error}"))
+    }
+
+    /// The same failure, with what it is about in front.
+    pub fn about(self, what: &str) -> Failure {
+        match self {
+            Failure::ClosedPipe => Failure::ClosedPipe,
+            Failure::Told { code, message } => Failure::new(code, format!("{what}: {message}")),
+        }
+    }
+}
+
+/// Of the store, with its detail.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let code = match error {
+            Error::NotFound => Code::NotFound,
+            Error::Invalid | Error::TooLarge => Code::Usage,
+            Error::Corruption => Code::Damage,
+            Error::Busy => Code::Busy,
+            _ => Code::Failed,
+        };
+        let message = match error.detail() {
+            Some(detail) => format!("{error}: {detail}"),
+            None => error.to_string(),
+        };
+        Failure::new(code, message)
+    }
+}
+
+/// Of what is printed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::io("write the output", &error),
+        }
+    }
+}
+
+/// Brings a failure of a command's own out of a closure of the store, which returns errors of the
+/// store only, and undoes what it did.
+#[derive(Default)]
+pub struct Carrier(Option<Failure>);
+
+impl Carrier {
+    /// Keeps a failure; the closure ends with what this returns.
+    pub fn take<T>(&mut self, result: Result<T, impl Into<Failure>>) -> btree_store::Result<T> {
+        result.map_err(|failure| {
+            self.0 = Some(failure.into());
+            Error::Invalid
+        })
+    }
+
+    /// The failure that was kept, or what the store says.
+    pub fn deliver<T>(self, result: btree_store::Result<T>) -> Done<T> {
+        match self.0 {
+            Some(failure) => Err(failure),
+            None => result.map_err(Failure::from),
+        }
+    }
+}

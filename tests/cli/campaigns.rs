@@ -1,0 +1,67 @@
+//! Crash campaigns and tokens.
+
+use super::json::Json;
+use super::{Place, run};
+use btree_store::sim::certify::Workload;
+
+fn torture(line: &str) -> Json {
+    Json::read(run(line.split(' '), b"").done())
+}
+
+#[test]
+fn a_campaign_gives_the_same_report_on_any_threads_and_in_shards() {
+    let whole = torture("torture --transactions 200 --seed 3 --json --threads 1");
+    assert_eq!((whole.number("sessions"), whole.number("transactions")), (5, 200));
+    assert!(whole.number("power_failures") > 0 && whole.list("failures").is_empty());
+    assert_eq!(torture("torture --transactions 161 --seed 3 --json --threads 3"), whole);
+    let shards = [1, 2].map(|shard| {
+        torture(&format!("torture --transactions 200 --seed 3 --json --shard {shard}/2"))
+    });
+    assert_eq!(shards[0].number("sessions"), 3);
+    for name in ["transactions", "power_failures", "nested_power_failures", "full_disks", "kills"] {
+        let sum = shards.iter().map(|shard| shard.number(name)).sum::<u64>();
+        assert_eq!(sum, whole.number(name), "{name}");
+    }
+}
+
+#[test]
+fn a_campaign_writes_reports() {
+    let place = Place::new();
+    let line = "torture --transactions 40 --html @report.html --json-file @report.json";
+    let text = place.run(line);
+    assert!(text.done().contains("no session fails\n"), "{}", text.text());
+    let html = std::fs::read_to_string(place.path("report.html")).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"), "{html}");
+    assert!(html.contains("<td>40</td><td>transactions</td>"), "{html}");
+    for outside in ["http", "src=", "href="] {
+        assert!(!html.contains(outside), "{outside} in {html}");
+    }
+    let json = std::fs::read_to_string(place.path("report.json")).unwrap();
+    assert_eq!(Json::read(&json).number("transactions"), 40);
+    let missing = place.run("torture --transactions 1 --html @none/report.html");
+    missing.refused(5, &["write", "report.html", "No such file"]);
+}
+
+#[test]
+fn a_token_is_told_again() {
+    let session = run(["replay", "campaign:3"], b"");
+    assert!(session.done().contains("Exec(") && session.text().ends_with("\nit passes\n"));
+    // The certificate's first workload, with the power failing before its second sync.
+    let token = format!("{}@512:-1.", Workload::numbered(0).name());
+    let told = run(["replay", &token], b"");
+    for part in ["the workload runs", "the power fails before #", "the check runs", "it passes"] {
+        assert!(told.done().contains(part), "{part}: {}", told.text());
+    }
+    let json = Json::read(run(["replay", &token, "--json"], b"").done());
+    assert_eq!((json.text("token"), json.get("passes")), (token.as_str(), &Json::Truth(true)));
+    assert!(told.text().starts_with(json.text("story")));
+    for other in ["", "campaign:", "campaign:x", "x@512:", "empty/put-new@513:", "@:-"] {
+        run(["replay", other], b"").refused(2, &["no workload"]);
+    }
+    let name = Workload::numbered(0).name();
+    for (rest, says) in
+        [("-999.", "no such crash point"), ("A", "no replay token"), ("-", "no replay")]
+    {
+        run(["replay", &format!("{name}@512:{rest}")], b"").refused(2, &[says]);
+    }
+}
