@@ -13,7 +13,7 @@
 use super::{Bucket, Core, Writer};
 use crate::error::{Error, Result};
 use crate::node::{Run, run_pages};
-use crate::page::{PageId, RunHash};
+use crate::page::{Extent, PageId, RunHash};
 use crate::pager::{Pager, Pieces};
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, Reservation};
@@ -63,9 +63,17 @@ fn grow(file: &dyn VfsFile, wanted: u64) -> Result<()> {
     file.set_len(len).map_err(|error| Error::io("grow the file", &error))
 }
 
+/// The file grows by so many bytes for a value that is written, or by as many as were written of it:
+/// who names a length of which little comes does not get that much.
+const AHEAD_BYTES: u64 = 16 << 20;
+
 /// A large value on its way into the file, from its beginning. Dropped, it gives its pages back.
 pub(crate) struct EarlyWriter<'a> {
     pager: &'a Pager,
+    /// The file's length, where the value's pages make it longer.
+    length: Option<&'a Length>,
+    /// Pages of the value that the file is long enough for.
+    roomy: u32,
     len: u32,
     pages: Reservation,
     hash: RunHash,
@@ -82,20 +90,36 @@ impl<'a> EarlyWriter<'a> {
         let page_size = core.pager.page_size();
         let pages = writer.space.reserve(run_pages(len, page_size)).ok_or(Error::NoSpace)?;
         let end = pages.extent().end();
+        let mut early = EarlyWriter::to(&core.pager, len, pages);
         if end > writer.space.page_count() {
-            let wanted = PageId(end).offset(page_size);
-            core.length.grow_for_early(core.pager.file(), wanted)?;
+            (early.length, early.roomy) = (Some(&core.length), 0);
+            early.make_room(1)?;
             if seeded!(EarlyGrowthBelieved) {
-                core.flush.lock().fenced_len = wanted;
+                core.flush.lock().fenced_len = PageId(end).offset(page_size);
             }
         }
-        Ok(EarlyWriter::to(&core.pager, len, pages))
+        Ok(early)
     }
 
     fn to(pager: &Pager, len: u32, pages: Reservation) -> EarlyWriter<'_> {
         pager.forget_extent(pages.extent());
         let hash = RunHash::new(pages.extent().first);
-        EarlyWriter { pager, len, pages, hash, written: 0 }
+        let roomy = pages.extent().pages;
+        EarlyWriter { pager, length: None, roomy, len, pages, hash, written: 0 }
+    }
+
+    /// Makes the file long enough for more pages of the value.
+    fn make_room(&mut self, more: u32) -> Result<()> {
+        let needed = self.written.saturating_add(more);
+        let Some(length) = self.length.filter(|_| needed > self.roomy) else { return Ok(()) };
+        let page_size = self.pager.page_size();
+        let ahead = u32::try_from(AHEAD_BYTES / page_size as u64).expect("the quotient is small");
+        let Extent { first, pages } = self.pages.extent();
+        let roomy = needed.max(ahead).max(self.written.saturating_mul(2)).min(pages);
+        let wanted = PageId(first.0 + roomy).offset(page_size);
+        length.grow_for_early(self.pager.file(), wanted)?;
+        self.roomy = roomy;
+        Ok(())
     }
 
     /// Writes the next bytes: whole pages, or the last ones.
@@ -104,6 +128,9 @@ impl<'a> EarlyWriter<'a> {
     /// What the storage says.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<()> {
         let page_size = self.pager.page_size();
+        let pages = piece.len().div_ceil(page_size);
+        let pages = u32::try_from(pages).expect("a piece has few pages");
+        self.make_room(pages)?;
         let padding = piece.len().next_multiple_of(page_size) - piece.len();
         let zeros = vec![0; padding];
         self.hash.update(piece);
@@ -111,8 +138,7 @@ impl<'a> EarlyWriter<'a> {
         let before = if seeded!(EarlyPiecesAtOnePlace) { 0 } else { self.written };
         let first = PageId(self.pages.extent().first.0 + before);
         self.pager.write_padded(first, piece, &zeros)?;
-        let pages = piece.len().div_ceil(page_size);
-        self.written += u32::try_from(pages).expect("a piece has few pages");
+        self.written += pages;
         Ok(())
     }
 
