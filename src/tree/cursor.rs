@@ -4,6 +4,8 @@
 //! Must not know: transactions. Keeps: snapshot-stable, errors-stick, sorted-keys (from leaf to
 //! leaf).
 
+mod unread;
+
 use super::{At, Dirty, Expected, Held, PageRead, Root, Tree};
 use crate::arena::Lines;
 use crate::error::{Error, Fault, Result};
@@ -161,14 +163,6 @@ impl Cursor {
         value: &mut Vec<u8>,
     ) -> Result<bool> {
         self.copy(pages, Way::Backward, key, value)
-    }
-
-    /// Steps over the next entry and lends its key; its value is not read. `None` at the end.
-    ///
-    /// # Errors
-    /// What reading pages says; the cursor then keeps failing.
-    pub(crate) fn next_key(&mut self, pages: &dyn PageRead) -> Result<Option<&[u8]>> {
-        Ok(self.step_over(pages, Way::Forward)?.map(|_| self.walk.key()))
     }
 
     /// The key that was shown last; empty before the first step.

@@ -81,8 +81,8 @@ impl Shared {
 /// # Ok::<(), btree_store::Error>(())
 /// ```
 pub struct Iter {
-    cursor: Cursor,
-    hold: Arc<Hold>,
+    pub(super) cursor: Cursor,
+    pub(super) hold: Arc<Hold>,
     /// The error was yielded by the `Iterator`, which then ends.
     has_told: bool,
 }

@@ -7,6 +7,7 @@
 
 mod iter;
 mod multi;
+mod pieces;
 mod range;
 mod read;
 mod reader;
@@ -25,6 +26,7 @@ pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
+pub(crate) use pieces::Shown;
 pub(crate) use read::run_view;
 pub(crate) use snapshot::bucket_names;
 pub(crate) use write::run_exec;

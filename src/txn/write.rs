@@ -4,6 +4,7 @@
 //! Keeps: commit-atomic (undone when dropped before it is settled), errors-stick.
 
 mod early;
+mod load;
 
 use super::iter::{Hold, Shared};
 use super::range::Bounds;
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::tree::{Append, Condition, Cursor, Edit, Large, NewValue, PageRead, Stored, Tree};
+use crate::tree::{Condition, Cursor, Edit, Large, NewValue, PageRead, Stored, Tree};
 use early::EARLY_BYTES_MIN;
 use std::ops::RangeBounds;
 
@@ -285,61 +286,6 @@ impl<'t> Txn<'t> {
                 from = [cursor.key(), &[0]].concat();
             }
         }
-    }
-
-    /// Puts entries with ascending keys into an empty bucket, or behind its last key. Builds full
-    /// pages from the bottom up, without a search for each key. Returns how many there were.
-    ///
-    /// The pages stay in memory until the transaction commits, and so do large values, unlike those
-    /// of [`Txn::put`]: about as many bytes as the file will grow by, and large values once more
-    /// than that.
-    ///
-    /// ```
-    /// # use btree_store::Error;
-    /// # let db = btree_store::Options::new().open_in_memory()?;
-    /// db.exec("b", |txn| {
-    ///     let entries = (0..10_000_u32).map(|number| (number.to_be_bytes(), "value"));
-    ///     assert_eq!(txn.bulk_load(entries)?, 10_000);
-    ///     assert_eq!(txn.bulk_load([("a", "1"), ("b", "2"), ("b", "3")]), Err(Error::Duplicate));
-    ///     assert_eq!(txn.len(), 10_000);
-    ///     Ok(())
-    /// })?;
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Duplicate`] for a key that equals the one before, [`Error::Invalid`] for one that
-    /// is lower, or empty; [`Error::TooLarge`] for a key or a value beyond its limit: nothing is
-    /// changed then, and nothing was kept of what came before. [`Error::Corruption`] and
-    /// [`Error::IoError`], which stick.
-    pub fn bulk_load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &mut self,
-        entries: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<u64> {
-        let (core, page_size) = (self.core, self.page_size());
-        self.work_mut()?;
-        let (work, sticky) = (self.work.get_mut(), &self.sticky);
-        let before = work.tree.entries;
-        // Given up only if all goes well.
-        let mut freed = Vec::new();
-        let mut edit = Edit { freed: &mut freed, ..work.writer.batch.edit(&core.pager) };
-        let mut append = sticky.note(Append::begin(work.tree.clone(), &mut edit))?;
-        for (key, value) in entries {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            check_key(page_size, key)?;
-            check_value(value)?;
-            sticky.note(append.push(&mut edit, key, value))?;
-        }
-        let tree = sticky.note(append.finish(&mut edit))?;
-        let count = tree.entries - before;
-        if count > 0 {
-            work.writer.batch.freed.append(&mut freed);
-            self.change(|old, _| {
-                *old = tree;
-                Ok(true)
-            })?;
-        }
-        Ok(count)
     }
 
     /// The value of a key.

@@ -1,0 +1,47 @@
+//! Trees: cursors that do not read every value (layer L4).
+//!
+//! Owns: steps over entries whose values are not wanted, or not at once. Must not know:
+//! transactions. Keeps: errors-stick.
+
+use super::{Cursor, Lent, PageRead, misplaced};
+use crate::error::Result;
+use crate::node::{Run, Value, Way};
+
+/// An entry that is lent, or its key and where its value lies.
+type LentOrRun<'a> = (&'a [u8], std::result::Result<&'a [u8], Run>);
+
+impl Cursor {
+    /// Steps over the next entry and lends its key; its value is not read. `None` at the end.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    pub(crate) fn next_key(&mut self, pages: &dyn PageRead) -> Result<Option<&[u8]>> {
+        Ok(self.step_over(pages, Way::Forward)?.map(|_| self.walk.key()))
+    }
+
+    /// Steps over the next entry and lends it, but for a value of at least so many bytes in a run,
+    /// which is not read. `None` at the end. The tree is sealed.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    pub(crate) fn next_or_run(
+        &mut self,
+        pages: &dyn PageRead,
+        bytes_min: usize,
+    ) -> Result<Option<LentOrRun<'_>>> {
+        if let Some(plain) = self.walk.look(Way::Forward) {
+            let (key, value): Lent<'_> = self.walk.take(plain);
+            return Ok(Some((key, Ok(value))));
+        }
+        let Some(at) = self.step_over(pages, Way::Forward)? else { return Ok(None) };
+        if let Value::Overflow(run) = self.walk.value(at).ok_or_else(misplaced)? {
+            if run.len as usize >= bytes_min {
+                return Ok(Some((self.walk.key(), Err(run))));
+            }
+            self.value.clear();
+            let read = pages.read_run(run, &mut self.value);
+            self.stick(read)?;
+        }
+        Ok(Some((self.walk.key(), Ok(self.walk.held_value(at).unwrap_or(&self.value)))))
+    }
+}
