@@ -362,6 +362,14 @@ fn pass(core: &Arc<Core>, survey: &Survey) -> Result<()> {
     guard.finish(Outcome::Changed)
 }
 
+/// Gives the free end of the file back to the system. Moves nothing; what was given up by the last
+/// commits may stay.
+pub(crate) fn cut_free_end(core: &Arc<Core>) -> Result<()> {
+    let survey = Survey::of(&mut core.begin()?, u32::MAX, 0, 0);
+    pass(core, &survey)?;
+    core.shorten_file()
+}
+
 /// Makes dirty what is to be moved. Returns what it will take.
 fn move_buckets(
     core: &Arc<Core>,

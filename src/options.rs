@@ -1,7 +1,7 @@
 //! How a store is opened (layer L7).
 //!
-//! Owns: [`Options`], the creation of files, the registry through which one process shares a
-//! file. Must not know: transactions.
+//! Owns: [`Options`], the creation of files, whole stores ([`NewStore`]) among them, the registry
+//! through which one process shares a file. Must not know: transactions.
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
 //! file's own lock).
 
@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of pages that a store keeps in memory unless told otherwise.
 const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+/// Bytes of pages that are kept in memory of a store that is being made: its right edges.
+const NEW_CACHE_BYTES: u64 = 1 << 20;
 /// The name of the file that is being created, behind the name that it will get.
 const CREATING_SUFFIX: &str = "-create";
 
@@ -42,7 +44,8 @@ const CREATING_SUFFIX: &str = "-create";
 #[derive(Clone)]
 #[must_use]
 pub struct Options {
-    page_size: u32,
+    /// Of a file that is created; `None` until one is chosen.
+    page_size: Option<u32>,
     cache_bytes: u64,
     barriers: Barriers,
     missing: Missing,
@@ -66,7 +69,7 @@ impl Default for Options {
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
-            .field("page_size", &self.page_size)
+            .field("page_size", &self.created_page_size())
             .field("cache_bytes", &self.cache_bytes)
             .field("barriers", &self.barriers)
             .finish_non_exhaustive()
@@ -77,7 +80,7 @@ impl Options {
     /// Pages of 4,096 bytes, 64 MiB of cache, one barrier, created when missing.
     pub fn new() -> Options {
         Options {
-            page_size: PAGE_SIZE_DEFAULT,
+            page_size: None,
             cache_bytes: CACHE_BYTES_DEFAULT,
             barriers: Barriers::One,
             missing: Missing::Create,
@@ -89,7 +92,7 @@ impl Options {
     /// The page size of a file that is created, in bytes: a power of two from 512 to 32,768. A
     /// file that exists keeps its own.
     pub fn page_size(mut self, bytes: u32) -> Options {
-        self.page_size = bytes;
+        self.page_size = Some(bytes);
         self
     }
 
@@ -135,21 +138,31 @@ impl Options {
     /// database, or one whose state cannot be recovered: the file is left as it is;
     /// [`Error::Invalid`] for a page size that is not allowed; [`Error::IoError`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
-        let is_allowed = self.page_size.is_power_of_two()
-            && (PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&self.page_size);
-        if !is_allowed {
-            return Err(Error::invalid("a page size is a power of two from 512 to 32,768"));
-        }
+        check_page_size(self.created_page_size())?;
         let path = path.as_ref();
         match self.vfs.clone() {
-            Some(vfs) => self.open_new(&*vfs, path, None),
+            Some(vfs) => self.open_new(vfs, path, None),
             #[cfg(not(loom))]
-            None => registry::open(path, |keeper| self.open_new(&OsVfs, path, keeper)),
+            None => registry::open(path, |keeper| self.open_new(Arc::new(OsVfs), path, keeper)),
             // A model opens each store once.
             #[cfg(loom)]
-            None => self.open_new(&OsVfs, path, None),
+            None => self.open_new(Arc::new(OsVfs), path, None),
         }
         .map(BTree::new)
+    }
+
+    /// Whether a file may be created.
+    pub(crate) fn may_create(&self) -> bool {
+        self.access == Access::ReadWrite && self.missing == Missing::Create
+    }
+
+    /// Where files live, and the page size of one that is created, if either was chosen.
+    pub(crate) fn into_place(self) -> (Option<Arc<dyn Vfs>>, Option<u32>) {
+        (self.vfs, self.page_size)
+    }
+
+    fn created_page_size(&self) -> u32 {
+        self.page_size.unwrap_or(PAGE_SIZE_DEFAULT)
     }
 
     /// Opens a store that lives in memory and goes away with its last handle.
@@ -160,8 +173,8 @@ impl Options {
         self.vfs(Arc::new(MemVfs::default())).open("memory")
     }
 
-    fn open_new(&self, vfs: &dyn Vfs, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
-        let file = self.open_file(vfs, path)?;
+    fn open_new(&self, vfs: Arc<dyn Vfs>, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
+        let file = self.open_file(&*vfs, path)?;
         let start = recover(&*file, self.access)?;
         let is_new = start.state.txn == TxnId(0) && !seeded!(DirectoryNotSyncedOnCreate);
         if self.access == Access::ReadWrite && is_new {
@@ -172,7 +185,7 @@ impl Options {
         }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
-        let usage = Usage { barriers: self.barriers, is_read_only, keeper };
+        let usage = Usage { barriers: self.barriers, is_read_only, vfs, keeper };
         Ok(Arc::new(Core::new(pager, start, usage)))
     }
 
@@ -182,7 +195,7 @@ impl Options {
             Access::ReadOnly => (OpenMode::Read, LockMode::Shared),
             Access::ReadWrite => (OpenMode::ReadWrite, LockMode::Exclusive),
         };
-        let may_create = self.access == Access::ReadWrite && self.missing == Missing::Create;
+        let may_create = self.may_create();
         loop {
             let file = match vfs.open(path, mode) {
                 Ok(file) => file,
@@ -220,24 +233,93 @@ impl Options {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));
         }
         let creating = if seeded!(CreatedInPlace) { path.clone() } else { creating_path(path) };
-        let file = vfs.open(&creating, OpenMode::Create).map_err(io("create"))?;
-        lock_file(&*file, LockMode::Exclusive)?;
-        if !is_named(vfs, &creating, &*file)? {
-            return Ok(None);
-        }
+        let Some(file) = open_creating(vfs, &creating)? else { return Ok(None) };
         if !is_missing_or_empty(vfs, path)? {
             vfs.remove(&creating).map_err(io("remove what is not needed"))?;
             return Ok(None);
         }
-        file.set_len(0).map_err(io("empty the new file"))?;
-        let bytes = initial_bytes(self.page_size as usize);
-        write_all_at(&*file, &bytes, 0).map_err(io("write the new file"))?;
+        begin_file(&*file, self.created_page_size())?;
         if !seeded!(FileNotSyncedOnCreate) {
             file.sync_all().map_err(io("sync the new file"))?;
         }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
         Ok(Some(file))
     }
+}
+
+/// A store that is made under a temporary name, and is nobody else's before it gets its own.
+/// Dropped earlier, it is removed.
+pub(crate) struct NewStore {
+    // Dropped in this order: the file stays locked until its name is gone.
+    name: NewName,
+    core: Arc<Core>,
+}
+
+/// The name of a file that is being made, which goes away with this.
+struct NewName {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
+    /// What is removed when this is dropped.
+    doomed: Option<PathBuf>,
+}
+
+impl Drop for NewName {
+    fn drop(&mut self) {
+        if let Some(path) = &self.doomed
+            && self.vfs.remove(path).is_err()
+        {
+            // Whoever creates a file of that name begins with what is left here.
+        }
+    }
+}
+
+impl NewStore {
+    /// Begins with an empty store.
+    ///
+    /// # Errors
+    /// `Duplicate` when there is a file of that name, `Busy` when somebody else makes one;
+    /// what the storage says.
+    pub(crate) fn begin(vfs: Arc<dyn Vfs>, path: &Path, page_size: u32) -> Result<NewStore> {
+        let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
+        if path.file_name().is_none() {
+            return Err(Error::io("create", &ErrorKind::NotFound.into()));
+        }
+        check_missing(&*vfs, &path)?;
+        let creating = creating_path(&path);
+        let Some(file) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
+        let name = NewName { vfs: Arc::clone(&vfs), path, doomed: Some(creating) };
+        begin_file(&*file, page_size)?;
+        let start = recover(&*file, Access::ReadWrite)?;
+        let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
+        let usage = Usage { barriers: Barriers::One, is_read_only: false, vfs, keeper: None };
+        Ok(NewStore { name, core: Arc::new(Core::new(pager, start, usage)) })
+    }
+
+    /// Whom the store's transactions belong to.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Closes the store and gives it its name, durably. On an error there is no file of that name.
+    ///
+    /// # Errors
+    /// `Duplicate` when there is a file of that name meanwhile; what the storage says.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.core.settle()?;
+        let NewName { vfs, path, doomed } = &mut self.name;
+        check_missing(&**vfs, path)?;
+        let named = vfs.rename(&creating_path(path), path);
+        named.map_err(|error| Error::io("name the new file", &error))?;
+        *doomed = Some(path.clone());
+        vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
+        *doomed = None;
+        Ok(())
+    }
+}
+
+fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    let found = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
+    found.map_or(Ok(()), |_| Err(Error::Duplicate))
 }
 
 impl BTree {
@@ -248,6 +330,29 @@ impl BTree {
     pub fn open(path: impl AsRef<Path>) -> Result<BTree> {
         Options::new().open(path)
     }
+}
+
+/// Refuses what is no page size.
+pub(crate) fn check_page_size(bytes: u32) -> Result<()> {
+    if bytes.is_power_of_two() && (PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&bytes) {
+        return Ok(());
+    }
+    Err(Error::invalid("a page size is a power of two from 512 to 32,768"))
+}
+
+/// Opens and locks a file that is being created. `None` when its name is somebody else's by now.
+fn open_creating(vfs: &dyn Vfs, creating: &Path) -> Result<Option<Box<dyn VfsFile>>> {
+    let file = vfs.open(creating, OpenMode::Create).map_err(|error| Error::io("create", &error))?;
+    lock_file(&*file, LockMode::Exclusive)?;
+    Ok(is_named(vfs, creating, &*file)?.then_some(file))
+}
+
+/// Puts the empty state into a file that is being created.
+fn begin_file(file: &dyn VfsFile, page_size: u32) -> Result<()> {
+    // A process that died may have left something there.
+    file.set_len(0).map_err(|error| Error::io("empty the new file", &error))?;
+    let bytes = initial_bytes(page_size as usize);
+    write_all_at(file, &bytes, 0).map_err(|error| Error::io("write the new file", &error))
 }
 
 fn creating_path(path: &Path) -> PathBuf {

@@ -32,6 +32,7 @@ use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
 use crate::tree::PageRead;
+use crate::vfs::Vfs;
 use early::Length;
 use flush::{Failed, flush, write_mirror};
 use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
@@ -126,6 +127,8 @@ pub(crate) struct Core {
     is_poisoned: AtomicBool,
     barriers: Barriers,
     is_read_only: bool,
+    /// Where the file lives.
+    pub(crate) vfs: Arc<dyn Vfs>,
     /// Of the running transaction: pages it made dirty, pages it freed.
     pub(crate) running: (AtomicU64, AtomicU64),
     /// What must outlive the file; fields are dropped in this order.
@@ -139,6 +142,7 @@ pub(crate) type Keeper = Option<Box<dyn std::any::Any + Send + Sync>>;
 pub(crate) struct Usage {
     pub(crate) barriers: Barriers,
     pub(crate) is_read_only: bool,
+    pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) keeper: Keeper,
 }
 
@@ -172,6 +176,7 @@ impl Core {
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
+            vfs: usage.vfs,
             running: (AtomicU64::new(0), AtomicU64::new(0)),
             _keeper: usage.keeper,
         }
@@ -405,6 +410,19 @@ impl Core {
         Ok(())
     }
 
+    /// Writes the newest durable state into both slots. Nobody else writes to the store.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        writer.catch_up();
+        let slot = writer.next_slot;
+        drop(writer);
+        let mut flush = self.flush.lock();
+        if flush.is_mirrored { Ok(()) } else { self.mirror(&mut flush, slot) }
+    }
+
     /// Whether the calling thread is in a write transaction of this store.
     pub(crate) fn is_writing(&self) -> bool {
         writing::is_in(self.identity())
@@ -460,12 +478,7 @@ impl Drop for Core {
         if is_read_only || self.check_poison().is_err() {
             return;
         }
-        let mut writer = self.writer.lock();
-        writer.catch_up();
-        let slot = writer.next_slot;
-        drop(writer);
-        let mut flush = self.flush.lock();
-        if !flush.is_mirrored && self.mirror(&mut flush, slot).is_err() {
+        if self.settle().is_err() {
             // Every acknowledged commit is durable already; the next open mends the slots.
         }
     }
