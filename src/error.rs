@@ -29,7 +29,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The key or the bucket does not exist.
     NotFound,
-    /// The file's bytes break an invariant; [`ErrorDetail::Corruption`] names page and invariant.
+    /// The bytes of a file, or of a backup stream, break an invariant; [`ErrorDetail::Corruption`]
+    /// names page and invariant.
     Corruption,
     /// A key, a value or a bucket name exceeds its limit; [`ErrorDetail::Limit`] names it.
     TooLarge,
@@ -43,7 +44,7 @@ pub enum Error {
     /// The call is not allowed here: an empty key, a write to a read-only store, a write
     /// transaction inside another of the same thread; [`ErrorDetail::Message`] says which.
     Invalid,
-    /// The key exists already, where the call wants it absent.
+    /// The key, or the file of a backup, exists already, where the call wants it absent.
     Duplicate,
     /// Another transaction committed first.
     Conflict,

@@ -183,3 +183,31 @@ pub const fn meta_tail_words_max(page_size: usize) -> usize {
 pub const fn log_page_words_max(page_size: usize) -> usize {
     (page_size - LOG_BODY) / 4
 }
+
+/// The first bytes of a backup stream.
+pub const STREAM_MAGIC: [u8; 8] = *b"BTBACKUP";
+/// The version of the format of backup streams.
+pub const STREAM_VERSION: u32 = 1;
+/// Of a stream's header: magic number, 8 bytes.
+pub const STREAM_HEADER_MAGIC: usize = 0;
+/// Version, u32.
+pub const STREAM_HEADER_VERSION: usize = 8;
+/// Page size of the store that was backed up, in bytes, u32: limits follow from it.
+pub const STREAM_HEADER_PAGE_SIZE: usize = 12;
+/// The number of the state, u64.
+pub const STREAM_HEADER_SEQ: usize = 16;
+/// CRC32C of all bytes in front of it, u32.
+pub const STREAM_HEADER_CHECKSUM: usize = 24;
+/// Bytes of a stream's header; blocks follow.
+pub const STREAM_HEADER_LEN: usize = 28;
+/// Bytes in front of a block's content: length u32, checksum u32.
+pub const STREAM_BLOCK_HEADER: usize = 8;
+/// Bytes of a block's content at most.
+pub const STREAM_BLOCK_MAX: usize = 1 << 18;
+/// Bytes of a bucket's record without the name: length of the name u16, entries u64.
+pub const STREAM_BUCKET_LEN: usize = 10;
+/// Bytes of an entry's record without key and value: length of the key u16, of the value u32.
+pub const STREAM_ENTRY_LEN: usize = 6;
+/// Bytes of the closing record: zero u16, then buckets, entries, bytes of keys and values, each
+/// u64.
+pub const STREAM_END_LEN: usize = 26;

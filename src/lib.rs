@@ -74,6 +74,7 @@ pub mod verify;
 pub mod vfs;
 
 mod arena;
+mod backup;
 mod buffer;
 mod cache;
 mod catalog;
@@ -102,6 +103,7 @@ mod sync;
 mod tree;
 mod txn;
 
+pub use backup::BackupStats;
 pub use commit::Barriers;
 pub use compact::CompactStats;
 pub use db::{BTree, Stats};

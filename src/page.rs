@@ -158,6 +158,15 @@ pub(crate) fn run_checksum(first: PageId, bytes: &[u8]) -> u32 {
     hash.checksum()
 }
 
+/// CRC32C of some bytes, one behind the other.
+pub(crate) fn crc32c(parts: &[&[u8]]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    for part in parts {
+        digest.update(part);
+    }
+    u32::try_from(digest.finalize()).expect("the checksum has 32 bits")
+}
+
 /// Stamps id and transaction on a page and computes its checksum. Returns the checksum.
 pub(crate) fn seal_bytes(bytes: &mut [u8], id: PageId, txn: TxnId) -> u32 {
     let early = seeded!(IdStampedAfterChecksum).then(|| page_checksum(bytes));

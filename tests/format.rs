@@ -53,9 +53,16 @@ fn values() -> BTreeMap<&'static str, u64> {
         META_CATALOG_LEN META_ITEMS META_TAIL_WORDS META_SPARE META_BODY META_FLAG_CATALOG_TREE
         META_FLAG_MIRROR META_ITEM_RUN META_ITEM_LEN ONE_BARRIER_PAGES_MAX BUCKET_LEN LOG_PREVIOUS
         LOG_PREVIOUS_CHECKSUM LOG_BODY LOG_RECORD_TXN LOG_RECORD_SNAPSHOT LOG_RECORD_RESIZE
+        STREAM_VERSION STREAM_HEADER_MAGIC STREAM_HEADER_VERSION STREAM_HEADER_PAGE_SIZE
+        STREAM_HEADER_SEQ STREAM_HEADER_CHECKSUM STREAM_HEADER_LEN STREAM_BLOCK_HEADER
+        STREAM_BLOCK_MAX STREAM_BUCKET_LEN STREAM_ENTRY_LEN STREAM_END_LEN
     ];
     all.into_iter().collect()
 }
+
+/// Every constant that is a text.
+const MAGICS: [(&str, [u8; 8]); 2] =
+    [("MAGIC", constants::MAGIC), ("STREAM_MAGIC", constants::STREAM_MAGIC)];
 
 /// Every limit that depends on the page size.
 fn limits() -> BTreeMap<&'static str, fn(usize) -> usize> {
@@ -105,10 +112,10 @@ fn compare(document: &str, source: &str) -> Vec<String> {
                     wrong.push(format!("{name}({page_size}) is {is}, {told} is told"));
                 }
             }
-        } else if name == "MAGIC" {
-            let bytes: Vec<String> = constants::MAGIC.iter().map(|b| format!("{b:02X}")).collect();
+        } else if let Some((_, magic)) = MAGICS.iter().find(|(magic, _)| *magic == name) {
+            let bytes: Vec<String> = magic.iter().map(|b| format!("{b:02X}")).collect();
             if told("Value") != format!("`{}`", bytes.join(" ")) {
-                wrong.push(format!("MAGIC is {}, {} is told", bytes.join(" "), told("Value")));
+                wrong.push(format!("{name} is {}, {} is told", bytes.join(" "), told("Value")));
             }
         } else {
             wrong.push(format!("line {}: {name} is no constant of the format", row.line));
@@ -157,7 +164,7 @@ fn the_fields_lie_side_by_side() {
         first.cell("Offset").map(str::to_owned)
     });
     let header = constants::HEADER_LEN.to_string();
-    assert_eq!(starts.collect::<Vec<_>>(), ["0".to_owned(), header.clone(), header]);
+    assert_eq!(starts.collect::<Vec<_>>(), ["0", &header, &header, "0"]);
 }
 
 #[test]
@@ -165,7 +172,7 @@ fn every_constant_of_this_test_is_defined() {
     let mut defined = defined(CONSTANTS);
     let mut known: Vec<String> =
         values().into_keys().chain(limits().into_keys()).map(str::to_owned).collect();
-    known.push("MAGIC".to_owned());
+    known.extend(MAGICS.map(|(name, _)| name.to_owned()));
     defined.sort();
     known.sort();
     assert_eq!(defined, known);
@@ -204,6 +211,7 @@ fn the_checksum_is_the_published_one() {
 fn refreshed(document: &str) -> String {
     let file = example::two_commits().expect("the commits succeed");
     let log = example::log_page().expect("the commits succeed");
+    let stream = example::stream().expect("the commits succeed");
     let part = |first: usize, pages: usize| &file[first * PAGE..(first + pages) * PAGE];
     let mut says = None;
     with_blocks(document, |block| {
@@ -214,6 +222,10 @@ fn refreshed(document: &str) -> String {
                 (run, decode::run(block.number(1), run))
             }
             "log" => (log.as_slice(), decode::page(&log)),
+            "stream" => {
+                says = Some(decode::stream(&stream));
+                return Some(dump(&stream));
+            }
             "header" => return Some(decode::header(part(block.number(1), 1))),
             "says" => return says.take(),
             _ => return None,
@@ -248,8 +260,8 @@ fn the_examples_are_what_the_engine_writes_and_the_decoder_reads() {
     assert_eq!(wrong, None, "if the change is meant, run with UPDATE_FORMAT_EXAMPLES=1");
     assert_eq!(fresh.lines().count(), DOCUMENT.lines().count());
     let count = |kind| blocks(DOCUMENT).iter().filter(|block| block.kind() == kind).count();
-    let counts = ["header", "page", "run", "log", "says"].map(count);
-    assert_eq!(counts, [1, 5, 1, 1, 7], "the document lost an example");
+    let counts = ["header", "page", "run", "log", "stream", "says"].map(count);
+    assert_eq!(counts, [1, 5, 1, 1, 1, 8], "the document lost an example");
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl Snapshot {
         Snapshot { core: Arc::clone(core), state: core.readers.keep_newest() }
     }
 
+    /// Whose state it is.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// The number of its state: [`BTree::current_seq`](crate::BTree::current_seq) when it was made.
     pub fn seq(&self) -> u64 {
         self.state.txn.0

@@ -267,3 +267,44 @@ fn extents(count: u32, words: &[u32]) -> (String, &[u32]) {
     let shown: Vec<String> = shown.collect();
     (if shown.is_empty() { "none".to_owned() } else { shown.join(" ") }, rest)
 }
+
+/// What a backup stream says.
+pub fn stream(bytes: &[u8]) -> String {
+    assert_eq!(&bytes[..8], b"BTBACKUP");
+    let mut before = crc32c(&[&bytes[..24]]);
+    assert_eq!(u32_at(bytes, 24), before, "the checksum of the header");
+    let (version, size, state) = (u32_at(bytes, 8), u32_at(bytes, 12), u64_at(bytes, 16));
+    let mut out = format!("version {version}, pages of {size} bytes, state {state}\n");
+    let (mut at, mut records) = (28, Vec::new());
+    while at < bytes.len() {
+        let content = &bytes[at + 8..at + 8 + len_at(bytes, at)];
+        let computed = crc32c(&[&before.to_le_bytes(), &bytes[at..at + 4], content]);
+        before = u32_at(bytes, at + 4);
+        assert_eq!(before, computed, "the checksum of the block at {at}");
+        writeln!(out, "block of {} bytes, checksum {before:#010x}", content.len())
+            .expect("a string takes it");
+        records.extend_from_slice(content);
+        at += 8 + content.len();
+    }
+    let mut rest = records.as_slice();
+    while u16_at(rest, 0) > 0 {
+        let (name, entries) = (&rest[10..10 + u16_at(rest, 0)], u64_at(rest, 2));
+        rest = &rest[10 + name.len()..];
+        writeln!(out, "  bucket {}, {entries} entries", show(name)).expect("a string takes it");
+        for _ in 0..entries {
+            let (key, value) = rest[6..].split_at(u16_at(rest, 0));
+            let value = &value[..len_at(rest, 2)];
+            rest = &rest[6 + key.len() + value.len()..];
+            let shown = match value.len() {
+                0..=200 => show(value),
+                len => format!("{len} bytes from {} on", show(&value[..20])),
+            };
+            writeln!(out, "    {} = {shown}", show(key)).expect("a string takes it");
+        }
+    }
+    let [buckets, entries, sum] = [2, 10, 18].map(|at| u64_at(rest, at));
+    assert_eq!(rest.len(), 26, "nothing follows the closing record");
+    writeln!(out, "  {buckets} buckets, {entries} entries, {sum} bytes")
+        .expect("a string takes it");
+    out
+}

@@ -56,11 +56,23 @@ pub fn large() -> Entry {
 /// Two commits, and the bytes of the file after them.
 pub fn two_commits() -> Result<Vec<u8>> {
     let vfs = MemVfs::default();
-    let db = create(&vfs)?;
+    let _db = commit_twice(&vfs)?;
+    Ok(bytes(&vfs))
+}
+
+fn commit_twice(vfs: &MemVfs) -> Result<BTree> {
+    let db = create(vfs)?;
     db.exec("fruit", |txn| fruits().iter().try_for_each(|(key, value)| txn.put(key, value)))?;
     let (key, value) = large();
     db.exec("fruit", |txn| txn.put(key, &value))?;
-    Ok(bytes(&vfs))
+    Ok(db)
+}
+
+/// A backup of the two commits.
+pub fn stream() -> Result<Vec<u8>> {
+    let mut stream = Vec::new();
+    commit_twice(&MemVfs::default())?.snapshot().backup_to(&mut stream)?;
+    Ok(stream)
 }
 
 /// The first page of the space log that a longer run of commits writes.

@@ -1,0 +1,209 @@
+//! Backup and restore (layer L7).
+//!
+//! Owns: the ways from a state to a new file, to a stream, and from a stream to a new file.
+//! Must not know: pages, or how a transaction becomes durable.
+//! Keeps: snapshot-stable (what is copied is one state), bytes-never-panic (a stream comes from
+//! elsewhere).
+
+mod blocks;
+mod fill;
+mod source;
+mod stream;
+
+use crate::compact::cut_free_end;
+use crate::db::BTree;
+use crate::error::{Error, Result};
+use crate::options::{NewStore, Options, check_page_size};
+use crate::sync::Arc;
+use crate::tree::PageRead;
+use crate::txn::Snapshot;
+use crate::vfs::{OsVfs, Vfs};
+use fill::fill;
+use source::{Source, StateSource};
+use std::io::{Read, Write};
+use std::path::Path;
+use stream::{StreamSource, write_stream};
+
+/// What a backup or a restore has copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupStats {
+    /// The number of the state that was copied, [`Snapshot::seq`]. The numbers of a new file begin
+    /// anew.
+    pub seq: u64,
+    /// Buckets.
+    pub buckets: u64,
+    /// Entries of all buckets.
+    pub entries: u64,
+    /// Bytes of their keys and values.
+    pub content_bytes: u64,
+    /// Bytes of the file or of the stream that was written.
+    pub written_bytes: u64,
+}
+
+/// What was copied so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Totals {
+    buckets: u64,
+    entries: u64,
+    content_bytes: u64,
+}
+
+impl Totals {
+    fn add_entry(&mut self, key: &[u8], value_len: u64) {
+        self.entries += 1;
+        self.content_bytes += key.len() as u64 + value_len;
+    }
+
+    fn stats(self, seq: u64, written_bytes: u64) -> BackupStats {
+        let Totals { buckets, entries, content_bytes } = self;
+        BackupStats { seq, buckets, entries, content_bytes, written_bytes }
+    }
+}
+
+impl Snapshot {
+    /// Copies this state, all buckets of it, into a new store file, which [`BTree::open`] opens
+    /// afterwards. Its pages are full, whatever the source's are, and have the same size; next to
+    /// none are free.
+    ///
+    /// Readers and writers go on meanwhile; what they write is not copied. About 50 MiB are in
+    /// memory at a time, whatever the size of the data. The file is written under another name
+    /// beside `path`, with `-create` behind it, and gets its own, durably, when it is whole: a
+    /// crash or an error leaves nothing at `path`. The error removes the other file; after a crash
+    /// it stays until the next backup to this path, or the opening of a store there, which begins
+    /// with it.
+    ///
+    /// The file is made where the store's own files live: by [`Options::vfs`], if that was said.
+    /// In the memory of [`Options::open_in_memory`] nobody finds it; [`Snapshot::backup_to`] gets
+    /// the data out of there.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (path, copy) = (dir.path().join("data.db"), dir.path().join("copy.db"));
+    /// use btree_store::{BTree, Error};
+    /// let db = BTree::open(&path)?;
+    /// db.exec("users", |txn| txn.put("id:100", "Alice"))?;
+    /// let stats = db.snapshot().backup(&copy)?;
+    /// assert_eq!((stats.seq, stats.buckets, stats.entries), (1, 1, 1));
+    /// let copied = BTree::open(&copy)?;
+    /// assert_eq!(copied.view("users", |txn| txn.get("id:100"))?, b"Alice");
+    /// assert_eq!(db.backup(&copy), Err(Error::Duplicate));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] when there is something at `path`, be it empty: it is left as it is;
+    /// [`Error::Busy`] when another backup, or the opening of a store there, is making the same
+    /// file; [`Error::NoSpace`] and [`Error::IoError`] of either file; [`Error::Corruption`] of the
+    /// source.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupStats> {
+        let pager = &self.core().pager;
+        let page_size = u32::try_from(pager.page_size()).map_err(|_| Error::Internal)?;
+        let vfs = Arc::clone(&self.core().vfs);
+        make(vfs, path.as_ref(), page_size, &mut StateSource::new(self)?)
+    }
+
+    /// Writes this state, all buckets of it, as a stream, from which [`Options::restore`] makes a
+    /// store again. `docs/format.md` in the repository describes it.
+    ///
+    /// Readers and writers go on meanwhile. Some 256 KiB are in memory, and one value of less than
+    /// that, whatever the size of the data. The writer gets pieces of at most 256 KiB and 8 bytes,
+    /// and is flushed at the end. The same state gives the same bytes.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// use btree_store::Options;
+    /// use btree_store::vfs::MemVfs;
+    /// use std::sync::Arc;
+    /// db.exec("users", |txn| txn.put("id:100", "Alice"))?;
+    /// let mut stream = Vec::new();
+    /// let stats = db.snapshot().backup_to(&mut stream)?;
+    /// assert_eq!(stats.written_bytes, stream.len() as u64);
+    /// let options = Options::new().vfs(Arc::new(MemVfs::new()));
+    /// options.clone().restore(&mut stream.as_slice(), "restored.db")?;
+    /// let restored = options.open("restored.db")?;
+    /// assert_eq!(restored.view("users", |txn| txn.get("id:100"))?, b"Alice");
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::IoError`] and [`Error::NoSpace`] with what the writer says; [`Error::Corruption`]
+    /// and [`Error::IoError`] of the source. What was written by then is no whole stream, and a
+    /// restore refuses it.
+    pub fn backup_to(&self, writer: &mut impl Write) -> Result<BackupStats> {
+        write_stream(writer, self.core().pager.page_size(), &mut StateSource::new(self)?)
+    }
+}
+
+impl BTree {
+    /// Copies the newest durable state into a new store file: [`Snapshot::backup`] of a snapshot
+    /// that lives as long as this call.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::backup`].
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupStats> {
+        self.snapshot().backup(path)
+    }
+}
+
+impl Options {
+    /// Makes a store file out of a stream that [`Snapshot::backup_to`] wrote. It is not open
+    /// afterwards.
+    ///
+    /// Its pages are full, and have the size that the options say, or else that of the store that
+    /// was backed up. As with [`Snapshot::backup`], the file gets its name when it is whole, and
+    /// about 50 MiB are in memory. Nothing is believed before its checksum was compared. The
+    /// stream says where it ends: what follows it in the reader is not read.
+    ///
+    /// ```
+    /// use btree_store::{Error, Options};
+    /// # let db = Options::new().open_in_memory()?;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("restored.db");
+    /// let mut stream = Vec::new();
+    /// db.snapshot().backup_to(&mut stream)?;
+    /// stream.truncate(stream.len() - 1);
+    /// assert_eq!(Options::new().restore(&mut stream.as_slice(), &path), Err(Error::Corruption));
+    /// assert!(!path.exists());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] for a stream that is damaged, ends too early, or is none of this
+    /// version: the detail names the place; [`Error::IoError`] with what the reader says;
+    /// [`Error::TooLarge`] for a key or a name that is too long for the page size of the options;
+    /// [`Error::Invalid`] for a page size that is not allowed, and for options that do not let a
+    /// file be created; [`Error::Duplicate`], [`Error::Busy`], [`Error::NoSpace`] and
+    /// [`Error::IoError`] as for [`Snapshot::backup`]. There is no file at `path` then.
+    pub fn restore(self, reader: &mut impl Read, path: impl AsRef<Path>) -> Result<BackupStats> {
+        let (vfs, chosen) = self.creating()?;
+        let mut source = StreamSource::begin(reader)?;
+        let page_size = chosen.unwrap_or(source.page_size());
+        make(vfs, path.as_ref(), page_size, &mut source)
+    }
+
+    /// Where a file may be created, and the page size that was chosen for it.
+    fn creating(self) -> Result<(Arc<dyn Vfs>, Option<u32>)> {
+        if !self.may_create() {
+            return Err(Error::invalid("a restore creates a file, which these options exclude"));
+        }
+        let (vfs, page_size) = self.into_place();
+        page_size.map_or(Ok(()), check_page_size)?;
+        Ok((vfs.unwrap_or_else(|| Arc::new(OsVfs)), page_size))
+    }
+}
+
+/// Makes a new store file out of what a source gives.
+fn make(
+    vfs: Arc<dyn Vfs>,
+    path: &Path,
+    page_size: u32,
+    source: &mut dyn Source,
+) -> Result<BackupStats> {
+    let new = NewStore::begin(vfs, path, page_size)?;
+    let totals = fill(new.core(), source)?;
+    cut_free_end(new.core())?;
+    let pages = new.core().readers.newest().page_count;
+    new.finish()?;
+    Ok(totals.stats(source.seq(), u64::from(pages) * u64::from(page_size)))
+}

@@ -1,0 +1,181 @@
+//! Storage and writers that fail.
+
+use super::{COPY, CREATING, NAME, PIECE, contents, contents_of, fill_round, options, stream_of};
+use crate::common::story;
+use crate::common::watch::{Op, Watch};
+use btree_store::vfs::{MemVfs, OpenMode, Vfs};
+use btree_store::{BTree, Error, Options};
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+fn watched() -> (MemVfs, Watch, BTree) {
+    let (memory, watch) = Watch::memory();
+    let db = options(&watch, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    (memory, watch, db)
+}
+
+/// Fails one operation, or all from there on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    One,
+    AllFrom,
+}
+
+/// Lets each operation of `make` fail, one after the other, until there are no more.
+fn fail_each(
+    failing: Failing,
+    kind: ErrorKind,
+    mut make: impl FnMut(&BTree, &Watch) -> btree_store::Result<()>,
+) {
+    let (memory, watch, db) = watched();
+    let wanted = contents(&db.snapshot()).unwrap();
+    let mut failed_syncs = 0;
+    for at in 0.. {
+        let mut operations = 0;
+        watch.hook(move |_| {
+            operations += 1;
+            let fails = match failing {
+                Failing::One => operations == at + 1,
+                Failing::AllFrom => operations > at,
+            };
+            if fails { Err(kind.into()) } else { Ok(()) }
+        });
+        let (ops, made) = watch.record(|| make(&db, &watch));
+        watch.unhook();
+        let (is_there, is_left) =
+            (memory.read_file(COPY).is_some(), memory.read_file(CREATING).is_some());
+        let Err(error) = made else {
+            assert_eq!((is_there, is_left), (true, false));
+            assert!(at > 10 && failed_syncs > 2, "{at} operations");
+            assert!(contents_of(&memory, COPY) == wanted);
+            return;
+        };
+        let op = &ops[at];
+        failed_syncs += usize::from(op.is_sync());
+        assert!(matches!(error, Error::IoError | Error::NoSpace), "{at}: {error} of {op:?}");
+        if failing == Failing::One {
+            assert_eq!((is_there, is_left), (false, false), "{at}: {op:?}");
+        } else if is_there {
+            // Nothing could be removed any more; it is whole.
+            assert!(contents_of(&memory, COPY) == wanted, "{at}: {op:?}");
+            memory.remove(COPY.as_ref()).unwrap();
+        }
+        db.exec("c", |txn| txn.put("k", at.to_le_bytes())).unwrap();
+        db.del_bucket("c").unwrap();
+        assert!(contents(&db.snapshot()).unwrap() == wanted);
+    }
+}
+
+#[test]
+fn whatever_fails_leaves_no_copy_and_a_healthy_source() {
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        fail_each(Failing::One, kind, |db, _| db.backup(COPY).map(drop));
+        fail_each(Failing::AllFrom, kind, |db, _| db.backup(COPY).map(drop));
+    }
+}
+
+#[test]
+fn whatever_fails_leaves_nothing_restored() {
+    let (_, _, db) = watched();
+    let stream = stream_of(&db.snapshot());
+    for failing in [Failing::One, Failing::AllFrom] {
+        fail_each(failing, ErrorKind::Other, |_, watch| {
+            let options = Options::new().vfs(Arc::new(watch.clone()));
+            options.restore(&mut stream.as_slice(), COPY).map(drop)
+        });
+    }
+}
+
+#[test]
+fn a_copy_is_synced_before_it_is_named_and_its_name_before_it_is_told() {
+    let (_, watch, db) = watched();
+    let (ops, _) = watch.record(|| db.backup(COPY).unwrap());
+    let changes: Vec<&Op> =
+        ops.iter().filter(|op| op.is_sync() || op.is_change() || **op == Op::SyncDir).collect();
+    let [.., mirrored, cut, renamed, named] = changes.as_slice() else { panic!("{ops:?}") };
+    assert!(mirrored.is_sync() && matches!(cut, Op::SetLen(_)), "{changes:?}");
+    assert_eq!((*renamed, *named), (&Op::Rename, &Op::SyncDir));
+}
+
+/// A writer that takes few bytes at a time, and fails after some.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = bytes.len().min(1_000).min(self.0);
+        self.0 -= len;
+        if len == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(len) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.0 > 100 { Ok(()) } else { Err(io::Error::other("not flushed")) }
+    }
+}
+
+#[test]
+fn what_the_writer_says_is_told() {
+    let (_, _, db) = watched();
+    let snapshot = db.snapshot();
+    let len = stream_of(&snapshot).len();
+    for after in (0..len).step_by(9_973).chain([1, 28, len - 1]) {
+        assert_eq!(snapshot.backup_to(&mut Full(after)), Err(Error::NoSpace), "after {after}");
+        assert!(story(Error::NoSpace).starts_with("write the backup"));
+    }
+    assert_eq!(snapshot.backup_to(&mut Full(len)), Err(Error::IoError));
+    assert_eq!(story(Error::IoError), "write the backup: not flushed");
+    snapshot.backup_to(&mut Full(len + 101)).unwrap();
+    fill_round(&db, 2);
+}
+
+#[test]
+fn damage_of_the_source_is_told_and_leaves_no_copy() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    db.exec("b", |txn| {
+        (0..100_u32).try_for_each(|at| txn.put(at.to_be_bytes(), [7; 50]))?;
+        txn.put("large", vec![3; 700_000])?;
+        txn.put("medium", vec![5; 7_000])
+    })
+    .unwrap();
+    drop(db);
+    let whole = vfs.read_file(NAME).unwrap();
+    let value = |byte| whole.windows(300).position(|part| part == [byte; 300]).unwrap();
+    let leaf = whole.windows(50).position(|part| part == [7; 50]).unwrap();
+    for at in [leaf, value(3), value(3) + 2 * PIECE, value(5)] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        let vfs = MemVfs::new();
+        vfs.write_file(NAME, &damaged);
+        let db = options(&vfs, 512).open(NAME).unwrap();
+        assert_eq!(db.backup(COPY), Err(Error::Corruption));
+        let told = story(Error::Corruption);
+        assert!(told.starts_with("page "), "{told}");
+        assert!(vfs.read_file(COPY).is_none() && vfs.read_file(CREATING).is_none());
+        let mut stream = Vec::new();
+        assert_eq!(db.snapshot().backup_to(&mut stream), Err(Error::Corruption));
+        assert_eq!(super::restore(&MemVfs::new(), &stream), Err(Error::Corruption));
+        assert_eq!(db.view("b", |txn| txn.get("none")), Err(Error::NotFound));
+    }
+}
+
+#[test]
+fn a_panic_of_the_reader_leaves_nothing() {
+    struct Panics;
+    impl io::Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("the reader panics")
+        }
+    }
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let stream = stream_of(&db.snapshot());
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut reader = io::Read::chain(&stream[..stream.len() / 2], Panics);
+        Options::new().vfs(Arc::new(vfs.clone())).restore(&mut reader, COPY)
+    }));
+    assert!(caught.is_err());
+    assert!(vfs.read_file(COPY).is_none() && vfs.read_file(CREATING).is_none());
+    vfs.open(COPY.as_ref(), OpenMode::Read).map(drop).unwrap_err();
+}

@@ -1,0 +1,83 @@
+//! How much memory a backup takes, whatever the size of the data.
+
+use super::PIECE;
+use btree_store::Options;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ROLE: &str = "BTREE_STORE_TEST_BACKUP";
+const PATH: &str = "BTREE_STORE_TEST_PATH";
+const MIB: usize = 1 << 20;
+
+/// The most memory that this process has had, in bytes.
+fn peak() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Plays its role in a process of its own, where nothing else takes memory.
+#[test]
+fn measures_itself() {
+    let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PATH)) else { return };
+    let path = PathBuf::from(path);
+    let db = Options::new().cache_bytes(1 << 20).open(path.join("data.db")).unwrap();
+    let before = peak().unwrap();
+    match role.as_str() {
+        "file" => db.backup(path.join("copy.db")).map(drop).unwrap(),
+        "stream" => {
+            let mut file = File::create(path.join("stream")).unwrap();
+            db.snapshot().backup_to(&mut file).map(drop).unwrap();
+        }
+        _ => {
+            let mut file = File::open(path.join("stream")).unwrap();
+            Options::new().restore(&mut file, path.join("restored.db")).map(drop).unwrap();
+        }
+    }
+    println!("took {} bytes", peak().unwrap() - before);
+}
+
+fn measure(role: &str, path: &Path) -> usize {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["memory::measures_itself", "--exact", "--nocapture"])
+        .env(ROLE, role)
+        .env(PATH, path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let (_, rest) = said.split_once("took ").expect("the child measures");
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_backup_takes_little_memory() {
+    if peak().is_none() {
+        println!("skipped: this system does not tell");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().cache_bytes(1 << 20).open(dir.path().join("data.db")).unwrap();
+    db.exec("large", |txn| txn.put("k", vec![7; 64 * MIB])).unwrap();
+    for round in 0..6_u8 {
+        // The most that is kept in memory: values that are almost large, and small entries.
+        db.exec("medium", |txn| {
+            (0..40_u8).try_for_each(|at| txn.put([round, at], vec![at; PIECE - 1]))
+        })
+        .unwrap();
+        db.exec("small", |txn| {
+            (0..50_000_u32).try_for_each(|at| {
+                txn.put([at, u32::from(round)].map(u32::to_be_bytes).concat(), [7; 60])
+            })
+        })
+        .unwrap();
+    }
+    drop(db);
+    for (role, most) in [("file", 50 * MIB), ("stream", 2 * MIB), ("restore", 50 * MIB)] {
+        let took = measure(role, dir.path());
+        println!("{role}: {took} bytes");
+        assert!(took <= most, "{role}: {took} bytes, at most {most}");
+    }
+}

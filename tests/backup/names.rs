@@ -1,0 +1,103 @@
+//! Where copies may be made, and what is there already.
+
+use super::{COPY, CREATING, NAME, contents, contents_of, fill_round, options, stream_of};
+use btree_store::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs};
+use btree_store::{BTree, Error, Options};
+use std::fs;
+use std::sync::Arc;
+
+#[test]
+fn what_is_there_already_is_left_as_it_is() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let stream = stream_of(&db.snapshot());
+    for there in [b"".as_slice(), b"some text", &vfs.read_file(NAME).unwrap()] {
+        vfs.write_file(COPY, there);
+        assert_eq!(db.backup(COPY), Err(Error::Duplicate));
+        let options = Options::new().vfs(Arc::new(vfs.clone()));
+        assert_eq!(options.restore(&mut stream.as_slice(), COPY), Err(Error::Duplicate));
+        assert!(vfs.read_file(COPY).unwrap() == there);
+    }
+    assert_eq!(db.backup(NAME), Err(Error::Duplicate), "the store itself");
+    assert_eq!(db.backup(""), Err(Error::IoError));
+    assert!(vfs.read_file(CREATING).is_none());
+}
+
+#[test]
+fn whoever_else_makes_the_file_goes_first() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let other = vfs.open(CREATING.as_ref(), OpenMode::Create).unwrap();
+    assert!(other.try_lock(LockMode::Exclusive).unwrap());
+    assert_eq!(db.backup(COPY), Err(Error::Busy));
+    assert!(vfs.read_file(CREATING).is_some() && vfs.read_file(COPY).is_none());
+    drop(other);
+    // It died, and has left something there.
+    vfs.write_file(CREATING, &vec![7; 1_000_000]);
+    db.backup(COPY).unwrap();
+    assert!(contents_of(&vfs, COPY) == contents(&db.snapshot()).unwrap());
+    assert!(vfs.read_file(CREATING).is_none());
+}
+
+/// A storage where somebody makes the file while the copy is written.
+#[test]
+fn a_file_that_came_meanwhile_is_left_as_it_is() {
+    let (memory, watch) = crate::common::watch::Watch::memory();
+    let db = options(&watch, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let place = memory.clone();
+    watch.hook(move |op| {
+        if op.is_sync() {
+            place.write_file(COPY, b"came meanwhile");
+        }
+        Ok(())
+    });
+    assert_eq!(db.backup(COPY), Err(Error::Duplicate));
+    watch.unhook();
+    assert_eq!(memory.read_file(COPY).unwrap(), b"came meanwhile");
+    assert!(memory.read_file(CREATING).is_none());
+}
+
+#[test]
+fn real_files_are_copied_and_opened_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let db = BTree::open(at(NAME)).unwrap();
+    fill_round(&db, 1);
+    let wanted = contents(&db.snapshot()).unwrap();
+    let stats = db.backup(at(COPY)).unwrap();
+    assert_eq!(stats.written_bytes, fs::metadata(at(COPY)).unwrap().len());
+    let copy = BTree::open(at(COPY)).unwrap();
+    assert!(contents(&copy.snapshot()).unwrap() == wanted);
+    fill_round(&copy, 2);
+    assert!(contents(&db.snapshot()).unwrap() == wanted, "they are two stores");
+    assert_eq!(db.backup(at(COPY)), Err(Error::Duplicate), "it is open");
+    assert_eq!(db.backup(dir.path()), Err(Error::Duplicate), "a directory");
+    assert_eq!(db.backup(at("none").join("copy")), Err(Error::IoError), "no directory");
+    let mut stream = stream_of(&db.snapshot());
+    Options::new().restore(&mut stream.as_slice(), at("restored")).unwrap();
+    assert!(contents_of(&OsVfs, at("restored")) == wanted);
+    stream.pop();
+    let short = Options::new().restore(&mut stream.as_slice(), at("short"));
+    assert_eq!(short, Err(Error::Corruption));
+    let mut names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [COPY, NAME, "restored"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_leads_to_the_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let db = BTree::open(at(NAME)).unwrap();
+    fill_round(&db, 1);
+    std::os::unix::fs::symlink("target", at("link")).unwrap();
+    db.backup(at("link")).unwrap();
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert!(contents_of(&OsVfs, at("target")) == contents(&db.snapshot()).unwrap());
+    assert_eq!(db.backup(at("link")), Err(Error::Duplicate));
+}
