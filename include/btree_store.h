@@ -313,6 +313,12 @@ int btree_snapshot_buckets(BTreeSnapshot *snapshot, BTreeTextFn fn, void *ctx);
 int btree_snapshot_seq(BTreeSnapshot *snapshot, uint64_t *seq);
 
 /*
+ * Copies the snapshot's state into a new store file.
+ * Fails: as btree_backup.
+ */
+int btree_snapshot_backup(BTreeSnapshot *snapshot, const char *path);
+
+/*
  * Frees a snapshot; NULL is none. No other thread may be in a call with it. A callback that reads
  * it may: its state stays until the callback has returned.
  */
@@ -352,6 +358,14 @@ typedef struct BTreeCompactStats {
  * Fails: as btree_exec.
  */
 int btree_compact(BTree *db, uint64_t target_bytes, BTreeCompactStats *stats);
+
+/*
+ * Copies the newest durable state into a new store file, which btree_open opens afterwards. Others
+ * read and write meanwhile. The file is at path as a whole or not at all.
+ * Fails: INVALID; DUPLICATE (something is at path, and left as it is); BUSY (somebody else makes the
+ * same file); NO_SPACE, IO, CORRUPTION (of the source).
+ */
+int btree_backup(BTree *db, const char *path);
 
 /*
  * The number of the newest durable state: it grows with every commit that changed something.

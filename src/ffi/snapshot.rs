@@ -110,6 +110,26 @@ pub unsafe extern "C" fn btree_snapshot_seq(snapshot: *mut Snapshot, seq: *mut u
     })
 }
 
+/// Copies the snapshot's state into a new store file. Otherwise as
+/// [`btree_backup`](super::store::btree_backup).
+///
+/// # Safety
+/// `snapshot` is `NULL`, or was made and not freed; `path` is `NULL` or ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn btree_snapshot_backup(
+    snapshot: *mut Snapshot,
+    path: *const c_char,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let snapshot = unsafe { held(snapshot) }?;
+        // SAFETY: the caller's promise; the path is used during this call only.
+        let path = unsafe { text(path) }?;
+        snapshot.backup(path)?;
+        Ok(())
+    })
+}
+
 /// Frees a snapshot; `NULL` is none. Inside a callback that reads it, too: its state stays until
 /// the callback has returned.
 ///

@@ -235,6 +235,26 @@ pub unsafe extern "C" fn btree_compact(
     })
 }
 
+/// Copies the newest durable state into a new store file. Others read and write meanwhile.
+///
+/// Fails with `INVALID` for `NULL`; `DUPLICATE` when there is something at `path`, which is left as
+/// it is; `BUSY` when somebody else makes the same file; `NO_SPACE`, `IO`, and `CORRUPTION` of the
+/// source: there is nothing at `path` then.
+///
+/// # Safety
+/// `db` is `NULL`, or opened and not closed; `path` is `NULL` or ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn btree_backup(db: *mut BTree, path: *const c_char) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let store = unsafe { store(db) }?;
+        // SAFETY: the caller's promise; the path is used during this call only.
+        let path = unsafe { text(path) }?;
+        store.backup(path)?;
+        Ok(())
+    })
+}
+
 /// The number of the newest durable state: it grows with every commit that changed something.
 ///
 /// # Safety

@@ -328,6 +328,36 @@ static void open_options(const char *directory) {
     btree_close(db);
 }
 
+/* Copies of the store and of a snapshot, which are stores of their own. */
+static void backups(BTree *db, const char *directory) {
+    BTree *copy = NULL;
+    BTreeSnapshot *snapshot = NULL;
+    uint64_t entries = 965;
+    char path[1024], kept[1024], missing[1024];
+    PATH_OF(path, directory, "copy.db");
+    PATH_OF(kept, directory, "kept.db");
+    PATH_OF(missing, directory, "missing/copy.db");
+    RETURNS(0, btree_snapshot(db, &snapshot));
+    RETURNS(0, btree_backup(db, path));
+    RETURNS(BTREE_ERR_DUPLICATE, btree_backup(db, path));
+    RETURNS(BTREE_ERR_IO, btree_backup(db, missing));
+    RETURNS(BTREE_ERR_INVALID, btree_backup(db, NULL));
+    RETURNS(BTREE_ERR_INVALID, btree_backup(NULL, path));
+    RETURNS(0, btree_verify_path(path, unexpected, NULL));
+    RETURNS(0, btree_open(path, &copy));
+    RETURNS(0, btree_view(copy, "entries", count_entries, &entries));
+    RETURNS(0, btree_del_bucket(copy, "entries"));
+    btree_close(copy);
+    RETURNS(0, btree_snapshot_backup(snapshot, kept));
+    RETURNS(BTREE_ERR_DUPLICATE, btree_snapshot_backup(snapshot, path));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_backup(snapshot, NULL));
+    RETURNS(BTREE_ERR_INVALID, btree_snapshot_backup(NULL, path));
+    btree_snapshot_free(snapshot);
+    RETURNS(0, btree_open(kept, &copy));
+    RETURNS(0, btree_view(copy, "entries", count_entries, &entries));
+    btree_close(copy);
+}
+
 int main(int argc, char **argv) {
     BTreeOptions options = BTREE_OPTIONS_INIT;
     BTree *db = NULL;
@@ -352,6 +382,7 @@ int main(int argc, char **argv) {
     buckets(db);
     figures(db);
     open_options(argv[1]);
+    backups(db, argv[1]);
     snapshot = snapshots(db);
     btree_close(db);
     RETURNS(0, btree_snapshot_view(snapshot, "entries", count_entries, &entries));
