@@ -3,6 +3,7 @@
 use super::{COPY, CREATING, NAME, PIECE, contents, contents_of, fill_round, options, stream_of};
 use crate::common::story;
 use crate::common::watch::{Op, Watch};
+use btree_store::format::META_BODY;
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Error, Options};
 use std::io::{self, ErrorKind, Write};
@@ -178,4 +179,31 @@ fn a_panic_of_the_reader_leaves_nothing() {
     assert!(caught.is_err());
     assert!(vfs.read_file(COPY).is_none() && vfs.read_file(CREATING).is_none());
     vfs.open(COPY.as_ref(), OpenMode::Read).map(drop).unwrap_err();
+}
+
+#[test]
+fn a_count_that_is_wrong_is_told() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    db.exec("b", |txn| (0..10_u8).try_for_each(|key| txn.put([key], "value"))).unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    // Behind the name in the catalog of both slots: the root, its checksum, its level, the count.
+    let at = META_BODY + 2 + "b".len() + 12;
+    for count in [9, 11] {
+        for slot in bytes.chunks_mut(512).take(2) {
+            slot[at] = count;
+            let checksum = crc32c::crc32c(&slot[4..]);
+            slot[..4].copy_from_slice(&checksum.to_le_bytes());
+        }
+        let vfs = MemVfs::new();
+        vfs.write_file(NAME, &bytes);
+        let db = options(&vfs, 512).open(NAME).unwrap();
+        assert_eq!(db.view("b", |txn| Ok(txn.len())).unwrap(), u64::from(count));
+        assert_eq!(db.backup(COPY), Err(Error::Corruption));
+        assert!(story(Error::Corruption).starts_with("entry-count"));
+        assert!(vfs.read_file(COPY).is_none() && vfs.read_file(CREATING).is_none());
+        let made = db.snapshot().backup_to(&mut Vec::new());
+        assert_eq!(made, Err(Error::Corruption));
+    }
 }
