@@ -63,8 +63,8 @@ fn grow(file: &dyn VfsFile, wanted: u64) -> Result<()> {
     file.set_len(len).map_err(|error| Error::io("grow the file", &error))
 }
 
-/// The file grows by so many bytes for a value that is written, or by as many as were written of it:
-/// who names a length of which little comes does not get that much.
+/// The file grows by so many bytes for a value that is written, or by as many as were written of
+/// it: who names a length of which little comes does not get that much.
 const AHEAD_BYTES: u64 = 16 << 20;
 
 /// A large value on its way into the file, from its beginning. Dropped, it gives its pages back.
