@@ -55,6 +55,12 @@ impl Txn<'_> {
     /// is lower, or empty; [`Error::TooLarge`] for a key or a value beyond its limit: nothing is
     /// changed then, and nothing was kept of what came before. [`Error::Corruption`] and
     /// [`Error::IoError`], which stick.
+    ///
+    /// [`Error::Corruption`]: crate::Error::Corruption
+    /// [`Error::Duplicate`]: crate::Error::Duplicate
+    /// [`Error::Invalid`]: crate::Error::Invalid
+    /// [`Error::IoError`]: crate::Error::IoError
+    /// [`Error::TooLarge`]: crate::Error::TooLarge
     pub fn bulk_load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         entries: impl IntoIterator<Item = (K, V)>,
