@@ -33,9 +33,7 @@ impl Form {
     pub fn write(self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         match self {
             Form::Hex => bytes.chunks(1 << 10).try_for_each(|piece| {
-                let digits = piece.iter().flat_map(|&byte| [byte >> 4, byte & 15]);
-                let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);
-                let digits: Vec<u8> = digits.collect();
+                let digits: Vec<u8> = piece.iter().flat_map(|&byte| digits_of(byte)).collect();
                 out.write_all(&digits)
             }),
             Form::Text => bytes.utf8_chunks().try_for_each(|chunk| {
@@ -85,8 +83,16 @@ fn write_escaped(byte: u8, out: &mut impl Write) -> io::Result<()> {
         b'\n' => out.write_all(b"\\n"),
         b'\r' => out.write_all(b"\\r"),
         b'\t' => out.write_all(b"\\t"),
-        byte => write!(out, "\\x{byte:02x}"),
+        byte => {
+            let [high, low] = digits_of(byte);
+            out.write_all(&[b'\\', b'x', high, low])
+        }
     }
+}
+
+/// The two hexadecimal digits of a byte.
+fn digits_of(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)])
 }
 
 fn digit(byte: u8) -> Option<u8> {
