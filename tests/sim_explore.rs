@@ -211,3 +211,20 @@ fn shards_share_the_crash_points() {
     let together: BTreeSet<String> = parts.into_iter().flat_map(|(seen, _)| seen).collect();
     assert_eq!(together, all);
 }
+
+/// An exploration of no crash point at all would be a pass.
+#[test]
+#[should_panic(expected = "part 3 of 3 parts")]
+fn there_is_no_part_behind_the_last() {
+    drop(Explorer::new("none").shard(3, 3));
+}
+
+#[test]
+fn a_token_is_found_again_whatever_the_name_begins_with() {
+    let mistake = Mistake::HalfChecksum;
+    let explorer = Explorer::new(" half: ");
+    let report = explorer.explore(commits(mistake, 2), check(mistake));
+    let found = report.violation.expect("the mistake is found");
+    let again = explorer.replay(&found.token, commits(mistake, 2), check(mistake));
+    assert_eq!(again, Ok(Some(found)));
+}

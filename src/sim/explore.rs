@@ -117,9 +117,13 @@ impl Explorer {
 
     /// Takes only the crash points whose number leaves the rest `part` when divided by `parts`,
     /// so that several explorers can share the work.
+    ///
+    /// # Panics
+    /// If there is no such part: an exploration of nothing would pass.
     #[must_use]
     pub fn shard(mut self, part: u32, parts: u32) -> Explorer {
-        self.settings.shard = (part, parts.max(1));
+        assert!(part < parts, "part {part} of {parts} parts, counted from 0");
+        self.settings.shard = (part, parts);
         self
     }
 

@@ -81,8 +81,9 @@ impl Path {
     }
 }
 
+/// A token is read without the spaces around it, so its name begins with none.
 fn clean_name(name: &str) -> String {
-    name.replace([':', '\n'], "_")
+    name.trim_start().replace([':', '\n'], "_")
 }
 
 fn write_choices(text: &mut String, choices: &[u32]) {
@@ -143,6 +144,12 @@ mod tests {
         let token = path.to_token("put: one");
         assert_eq!(token, "put_ one:2ad-7.3abyz25.2z4000.c-0.");
         assert_eq!(Path::parse("put: one", &token), Ok(path));
+    }
+
+    #[test]
+    fn spaces_around_a_token_and_in_front_of_a_name_do_not_count() {
+        let token = Path::default().to_token(" w ");
+        assert_eq!(Path::parse(" w ", &format!("  {token}\n")), Ok(Path::default()));
     }
 
     #[test]
