@@ -23,6 +23,18 @@ fn disk_with(profile: Profile, bytes: &[u8]) -> SimDisk {
     disk
 }
 
+/// A file that is brought from elsewhere makes nothing else durable.
+#[test]
+fn a_file_from_elsewhere_leaves_other_names_open() {
+    let left = survivors(|| {
+        let disk = disk_with(Profile::default(), b"old");
+        disk.remove(Path::new(PATH)).expect("removed");
+        disk.write_file("dir/other", b"brought");
+        disk
+    });
+    assert_eq!(left, [None, Some(b"old".to_vec())].into());
+}
+
 /// What a file holds after the crash of a disk, over many seeds.
 fn survivors(make: impl Fn() -> SimDisk) -> BTreeSet<Option<Vec<u8>>> {
     let crash = |seed| {
@@ -220,6 +232,83 @@ fn only_a_fault_that_is_meant_for_it_strikes_what_the_disk_is_told_to_begin_with
     assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
 }
 
+/// What is said of failing syncs is said of syncs: anything else just fails.
+#[test]
+fn what_fails_as_a_sync_does_is_a_plain_error_elsewhere() {
+    let disk = disk_with(Profile::default(), b"old");
+    let (path, other) = (Path::new(PATH), Path::new("dir/other"));
+    let file = create(&disk);
+    disk.inject(Fault::new(OpSet::ALL, When::From(0), Failure::Sync(SyncFailure::Keep)));
+    let failures = [
+        disk.open(path, OpenMode::Read).is_err(),
+        disk.file_id(path).is_err(),
+        disk.rename(path, other).is_err(),
+        disk.remove(path).is_err(),
+        disk.sync_dir(path).is_err(),
+        file.read_at(&mut [0; 3], 0).is_err(),
+        file.write_at(b"new", 0).is_err(),
+        file.set_len(1).is_err(),
+        file.size().is_err(),
+        file.try_lock(LockMode::Shared).is_err(),
+        file.id().is_err(),
+        file.sync_data().is_err(),
+    ];
+    assert_eq!(failures, [true; 12]);
+    disk.clear_faults();
+    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
+}
+
+/// Neither writing back that fails nor a second sync that fails late makes up for what a sync owes.
+#[test]
+fn what_a_sync_owes_the_next_one_tells() {
+    let late = Failure::Sync(SyncFailure::Late);
+    let drop = Failure::Sync(SyncFailure::Drop);
+    let disk = disk_with(Profile::default(), b"old");
+    let file = create(&disk);
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), late));
+    disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Once(0), drop));
+    file.write_at(b"new", 0).expect("written");
+    file.sync_data().expect("it fails late");
+    assert!(file.begin_write_back(0..3).is_err());
+    assert!(file.sync_data().is_err());
+    file.sync_data().expect("all is told");
+
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), late));
+    disk.inject(Fault::new(OpSet::SYNCS, When::Once(1), late));
+    file.sync_data().expect("it fails late");
+    assert!(file.sync_data().is_err(), "the first is told");
+    assert!(file.sync_data().is_err(), "the second is told");
+    file.sync_data().expect("all is told");
+}
+
+/// Two sectors that a failed sync lost: each stays in the cache, or goes, by itself.
+#[test]
+fn memory_pressure_takes_any_of_what_a_failed_sync_left() {
+    let read = |seed, crashes: bool| {
+        let disk = disk_with(Profile { sector_bytes: 4, ..Profile::default() }, b"aaaabbbb");
+        let file = create(&disk);
+        file.write_at(b"AAAABBBB", 0).expect("written");
+        disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), Failure::Sync(SyncFailure::Drop)));
+        assert!(file.sync_all().is_err());
+        disk.choose_from(Seeded::new(seed));
+        disk.evict_some();
+        let seen = disk.read_file(PATH).expect("it is there");
+        assert_eq!(disk.read_file(PATH).as_deref(), Some(&*seen), "it is decided");
+        file.sync_all().expect("there is nothing to do");
+        if crashes {
+            disk.crash();
+        }
+        (seen, disk.read_file(PATH).expect("it is there"))
+    };
+    let seen: BTreeSet<_> = (0..200).map(|seed| read(seed, false).0).collect();
+    let wanted: [&[u8]; 4] = [b"AAAABBBB", b"AAAAbbbb", b"aaaaBBBB", b"aaaabbbb"];
+    assert_eq!(seen, wanted.map(<[u8]>::to_vec).into());
+    // What was seen to be gone stays gone; what is still in the cache may be on the medium.
+    let left: BTreeSet<_> = (0..400).map(|seed| read(seed, true)).collect();
+    let of = |seen: &[u8]| left.iter().filter(|(found, _)| found == seen).count();
+    assert_eq!(wanted.map(of), [4, 2, 2, 1]);
+}
+
 /// A write of zeros changes nothing where the file just grew, and is a write all the same.
 #[test]
 fn zeros_in_growth_are_read_as_zeros_after_a_failed_sync_on_a_stale_disk() {
@@ -402,11 +491,14 @@ fn a_snapshot_starts_other_disks() {
 }
 
 #[test]
-fn a_settled_disk_loses_nothing() {
-    let (disk, _file, _) = after_failed_sync(SyncFailure::Drop);
-    disk.settle();
-    disk.crash();
-    assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+fn a_settled_disk_loses_nothing_and_owes_nothing() {
+    for failure in [SyncFailure::Drop, SyncFailure::Late] {
+        let (disk, file, _) = after_failed_sync(failure);
+        disk.settle();
+        file.sync_all().expect("nothing has failed since");
+        disk.crash();
+        assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"new"[..]));
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ enum Step {
     Exists { file: usize },
     FailNextSync(SyncFailure),
     Evict,
+    EvictSome,
 }
 
 fn random_step(random: &mut Seeded, only_reads: bool) -> Step {
@@ -51,8 +52,9 @@ fn random_step(random: &mut Seeded, only_reads: bool) -> Step {
             Step::Rename { from, to: (from + 1 + random.below(2) as usize) % 3 }
         }
         12 => Step::Remove { file },
-        13 => match random.below(5) {
+        13 => match random.below(6) {
             0 => Step::Evict,
+            5 => Step::EvictSome,
             1 => Step::FailNextSync(SyncFailure::Drop),
             2 => Step::FailNextSync(SyncFailure::Revert),
             3 => Step::FailNextSync(SyncFailure::Keep),
@@ -109,6 +111,7 @@ fn run(disk: &SimDisk, program: &[Step], seen: &mut String) -> std::io::Result<(
                 disk.inject(Fault::new(OpSet::SYNCS, next, Failure::Sync(failure)));
             }
             Step::Evict => disk.evict(),
+            Step::EvictSome => disk.evict_some(),
         }
     }
     Ok(())

@@ -16,6 +16,14 @@ pub enum Choice {
         /// The sector's number in the file.
         sector: u32,
     },
+    /// Which content of a sector that a failed sync lost is read after
+    /// [`SimDisk::evict_some`](super::SimDisk::evict_some); 0 is the one in the cache.
+    Cached {
+        /// The file's number on the disk.
+        file: u32,
+        /// The sector's number in the file.
+        sector: u32,
+    },
     /// Which size of a file survived a crash; 0 is the newest.
     Size {
         /// The file's number on the disk.

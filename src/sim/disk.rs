@@ -8,7 +8,7 @@
 use super::choose::{Choice, Choose};
 use super::chooser::Chooser;
 use super::fault::Fault;
-use super::file::Fence;
+use super::file::{Fence, FileState};
 use super::machine::{Handle, Machine};
 use super::monitor::Monitor;
 use super::points::Mark;
@@ -177,13 +177,13 @@ impl SimDisk {
     /// Memory pressure: what a failed sync left in the page cache as clean is dropped, and reads
     /// see what the medium holds.
     pub fn evict(&self) {
-        let mut machine = self.machine();
-        for file in &mut machine.state.files {
-            file.evict();
-        }
-        if let Some(guard) = &mut machine.guard {
-            guard.reset();
-        }
+        self.machine().evict_with(FileState::evict);
+    }
+
+    /// Memory pressure of which nobody knows what it took: each sector that a failed sync left in
+    /// the page cache as clean is still there, or dropped. Which it is is decided when it is read.
+    pub fn evict_some(&self) {
+        self.machine().evict_with(FileState::evict_some);
     }
 
     /// Makes everything durable, as if it had been synced long ago. The result is what initial
@@ -228,7 +228,7 @@ impl SimDisk {
         let mut machine = self.machine();
         let path = machine.paths.id(path.as_ref());
         let file = machine.find(path)?;
-        Some(machine.with_file(file, super::file::FileState::size))
+        Some(machine.with_file(file, FileState::size))
     }
 
     /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file
@@ -237,10 +237,13 @@ impl SimDisk {
         let mut machine = self.machine();
         let path = machine.paths.id(path.as_ref());
         let found = machine.find(path);
-        let file = found.unwrap_or_else(|| machine.create(path));
-        machine.state.names.settle();
+        let file = found.unwrap_or_else(|| {
+            let file = machine.create(path);
+            machine.state.names.settle_last();
+            file
+        });
         machine.with_file(file, |file, scope| {
-            *file = super::file::FileState::new();
+            *file = FileState::new();
             file.write(scope, bytes, 0);
             file.fence(Fence::All);
         });

@@ -6,6 +6,8 @@
 //! Keeps: a crash leaves each sector at one of its versions, and the size at one of its values,
 //! independently; nothing is decided before it is read.
 
+mod evict;
+
 use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
 use super::{count, index};
@@ -35,14 +37,27 @@ enum Cached {
     Dirty(Content),
     /// Read as this, and believed to be on the medium, which may not have it: a sync failed.
     Lost(Content),
+    /// The same, or evicted since; nobody has looked.
+    Fading(Content),
 }
 
 impl Cached {
     fn content(self) -> Option<Content> {
         match self {
             Cached::Not => None,
-            Cached::Dirty(content) | Cached::Lost(content) => Some(content),
+            Cached::Dirty(content) | Cached::Lost(content) | Cached::Fading(content) => {
+                Some(content)
+            }
         }
+    }
+
+    /// The content, if reading it decides nothing.
+    fn known(self) -> Option<Content> {
+        if matches!(self, Cached::Fading(_)) { None } else { self.content() }
+    }
+
+    fn is_lost(self) -> bool {
+        matches!(self, Cached::Lost(_) | Cached::Fading(_))
     }
 }
 
@@ -147,6 +162,9 @@ impl FileState {
 
     /// The content of a sector as the process sees it.
     fn content(&mut self, scope: &mut Scope<'_>, sector: usize) -> Content {
+        if let Some(Cached::Fading(kept)) = self.cached.get(sector).copied() {
+            self.keep_or_drop(scope, sector, kept);
+        }
         if let Some(content) = self.cached.get(sector).and_then(|cached| cached.content()) {
             return content;
         }
@@ -163,9 +181,10 @@ impl FileState {
 
     /// The content of a sector, if reading it decides nothing.
     pub(super) fn known_content(&self, sector: usize) -> Option<Content> {
-        let cached = self.cached.get(sector).and_then(|cached| cached.content());
-        let durable = self.durable.get(sector).map_or(Some(Content::ZERO), |held| held.decided());
-        cached.or(durable)
+        match self.cached.get(sector) {
+            Some(cached) if *cached != Cached::Not => cached.known(),
+            _ => self.durable.get(sector).map_or(Some(Content::ZERO), |held| held.decided()),
+        }
     }
 
     pub(super) fn read(&mut self, scope: &mut Scope<'_>, buf: &mut [u8], offset: u64) -> usize {
@@ -209,7 +228,7 @@ impl FileState {
         let whole = piece.len() == scope.arena.sector_bytes();
         let base = if whole { Content::ZERO } else { self.content(scope, sector) };
         let content = scope.arena.overlay(base, at, piece, scope.operation);
-        let lost = matches!(self.cached.get(sector), Some(Cached::Lost(_)));
+        let lost = self.cached.get(sector).is_some_and(|cached| cached.is_lost());
         let unchanged =
             self.known_content(sector).is_some_and(|held| scope.arena.same(held, content));
         // A sector that a failed sync lost is dirty again even when its bytes stay the same.
@@ -254,7 +273,7 @@ impl FileState {
             sector += 1;
         }
         for sector in sector..self.durable.len().max(self.cached.len()) {
-            let lost = matches!(self.cached.get(sector), Some(Cached::Lost(_)));
+            let lost = self.cached.get(sector).is_some_and(|cached| cached.is_lost());
             let zero = self
                 .known_content(sector)
                 .is_some_and(|held| scope.arena.same(held, Content::ZERO));
@@ -264,16 +283,22 @@ impl FileState {
         }
     }
 
+    /// Puts a content on the medium.
+    fn hold(&mut self, sector: usize, content: Candidates) {
+        if self.durable.len() <= sector {
+            self.durable.resize(sector + 1, Candidates::ZERO);
+        }
+        self.durable[sector] = content;
+    }
+
     /// A sync that works: the newest versions are on the medium.
     pub(super) fn fence(&mut self, fence: Fence) {
-        for version in self.pending.drain(..) {
-            let sector = index(version.sector);
-            if self.durable.len() <= sector {
-                self.durable.resize(sector + 1, Candidates::ZERO);
-            }
-            self.durable[sector] = version.content.into();
-            self.cached[sector] = Cached::Not;
+        for at in 0..self.pending.len() {
+            let Version { sector, content } = self.pending[at];
+            self.hold(index(sector), content.into());
+            self.cached[index(sector)] = Cached::Not;
         }
+        self.pending.clear();
         if fence == Fence::All && !self.size.pending.is_empty() {
             self.size.pending.clear();
             self.size.durable.clear();
@@ -323,20 +348,6 @@ impl FileState {
         self.land_anywhere(arena, stale);
         self.resize_anywhere();
         self.forget_cache(arena);
-    }
-
-    /// Whether the cache holds what an eviction would change.
-    pub(super) fn has_lost(&self) -> bool {
-        self.cached.iter().any(|cached| matches!(cached, Cached::Lost(_)))
-    }
-
-    /// Memory pressure: what is clean leaves the cache, and with it what a failed sync lost.
-    pub(super) fn evict(&mut self) {
-        for cached in &mut self.cached {
-            if matches!(cached, Cached::Lost(_)) {
-                *cached = Cached::Not;
-            }
-        }
     }
 
     /// A power failure: each sector stops at one of its versions, the size at one of its values.
@@ -404,8 +415,9 @@ impl FileState {
         }
     }
 
-    /// Puts on the medium what the process sees; nothing may be open.
+    /// Puts on the medium what the process sees, and forgets what failed; nothing may be open.
     pub(super) fn settle(&mut self) {
+        self.fails_late = false;
         self.fence(Fence::All);
         for (sector, cached) in self.cached.iter_mut().enumerate() {
             if let Some(content) = cached.content() {
@@ -433,7 +445,7 @@ impl FileState {
     pub(super) fn decide_all(&mut self, scope: &mut Scope<'_>) {
         self.size(scope);
         for sector in 0..self.durable.len() {
-            if self.cached.get(sector).is_none_or(|cached| *cached == Cached::Not) {
+            if self.cached.get(sector).is_none_or(|cached| cached.known().is_none()) {
                 self.content(scope, sector);
             }
         }
@@ -464,6 +476,7 @@ impl FileState {
                 Cached::Not => Cached::Not,
                 Cached::Dirty(content) => Cached::Dirty(mover.content(content)),
                 Cached::Lost(content) => Cached::Lost(mover.content(content)),
+                Cached::Fading(content) => Cached::Fading(mover.content(content)),
             };
         }
         for version in &mut self.pending {

@@ -112,8 +112,7 @@ impl Machine {
         self.operation = operation;
         self.first_operation = operation;
         self.asked = 0;
-        self.restart();
-        self.powered = true;
+        self.boot();
         self.plan.clear();
         self.marks.clear();
         self.violation = None;
@@ -153,7 +152,7 @@ impl Machine {
         self.generation += 1;
         self.locks.clear();
         if let Some(guard) = &mut self.guard {
-            guard.reset();
+            guard.look_again();
         }
     }
 
@@ -161,9 +160,25 @@ impl Machine {
     pub(super) fn crash(&mut self) {
         let stale = self.profile.growth == Growth::Stale;
         self.state.crash(&mut self.arena, stale);
+        self.boot();
+        self.plan.clear();
+    }
+
+    /// Starts with nothing in the page cache.
+    fn boot(&mut self) {
         self.restart();
         self.powered = true;
-        self.plan.clear();
+        if let Some(guard) = &mut self.guard {
+            guard.reset();
+        }
+    }
+
+    /// Has files lose some of what is clean in the page cache.
+    pub(super) fn evict_with(&mut self, evict: impl Fn(&mut FileState)) {
+        self.state.files.iter_mut().for_each(evict);
+        if let Some(guard) = &mut self.guard {
+            guard.look_again();
+        }
     }
 
     pub(super) fn arena_mark(&self) -> ArenaMark {
@@ -200,6 +215,7 @@ impl Machine {
                 self.power_off(Some(kind));
                 Err(power_is_off())
             }
+            Some(Failure::Sync(_)) if !kind.writes_back() => Err(Errno::Eio.error()),
             failure => Ok(failure),
         }
     }
@@ -339,14 +355,10 @@ impl Machine {
     }
 
     pub(super) fn sync_dir(&mut self, path: PathId) -> io::Result<()> {
-        let result = self.begin(OpKind::SyncDir).and_then(|failure| {
-            if matches!(failure, Some(Failure::Sync(_))) {
-                return Err(Errno::Eio.error());
-            }
+        let result = self.begin(OpKind::SyncDir).map(|_| {
             if self.profile.flush == Flush::Honest {
                 self.state.names.fence(&self.paths, path);
             }
-            Ok(())
         });
         let op = self.name_op(OpKind::SyncDir, path, None);
         self.end(op, &result, |()| 0);

@@ -65,7 +65,8 @@
 //!   each of the ways in which real ones do ([`SyncFailure`]). [`When::Chosen`] has an exploration
 //!   try every place.
 //! - A machine that is restarted without a crash ([`SimDisk::kill`]) keeps its page cache, and
-//!   with it whatever a failed sync left there.
+//!   with it whatever a failed sync left there, until memory is short and all of it goes
+//!   ([`SimDisk::evict`]), or any part of it ([`SimDisk::evict_some`]).
 //!
 //! Which version of a sector survived is decided when it is first read. What nobody reads makes
 //! no difference, so that a search through every outcome that *can be seen* is feasible where

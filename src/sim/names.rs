@@ -227,6 +227,14 @@ impl Names {
         self.settle_prefix();
     }
 
+    /// Makes the latest change durable.
+    pub(super) fn settle_last(&mut self) {
+        if let Some(change) = self.changes.last_mut() {
+            change.fate = Fate::Kept;
+        }
+        self.settle_prefix();
+    }
+
     /// Works the changes at the front whose fate is known into the durable names.
     fn settle_prefix(&mut self) {
         let known = |change: &Change| matches!(change.fate, Fate::Kept | Fate::Lost);

@@ -26,11 +26,9 @@ impl Machine {
         let asked = buf.len();
         self.asked = mix(mix(self.asked, offset), asked as u64);
         let result = self.begin(OpKind::Read).map(|failure| {
-            let limit = transferred(failure, asked)?;
-            Ok(self
-                .with_file(handle.file, |file, scope| file.read(scope, &mut buf[..limit], offset)))
+            let limit = transferred(failure, asked);
+            self.with_file(handle.file, |file, scope| file.read(scope, &mut buf[..limit], offset))
         });
-        let result = result.and_then(|inner| inner);
         if self.trace.is_some() {
             let got = result.as_ref().map_or(0, |read| *read);
             let checksum = crc32c::crc32c(&buf[..got]);
@@ -49,7 +47,7 @@ impl Machine {
         self.alive(handle)?;
         self.asked = mix(mix(self.asked, offset), u64::from(crc32c::crc32c(bytes)));
         let result = self.begin(OpKind::Write).and_then(|failure| {
-            let limit = transferred(failure, bytes.len())?;
+            let limit = transferred(failure, bytes.len());
             self.check_room(handle, offset, limit)?;
             self.tell_monitor_of_write(handle, &bytes[..limit], offset);
             self.guard_write(handle, &bytes[..limit], offset);
@@ -99,10 +97,7 @@ impl Machine {
     pub(super) fn set_len(&mut self, handle: &Handle, len: u64) -> io::Result<()> {
         self.alive(handle)?;
         self.asked = mix(self.asked, len);
-        let result = self.begin(OpKind::SetLen).and_then(|failure| {
-            if matches!(failure, Some(Failure::Sync(_))) {
-                return Err(Errno::Eio.error());
-            }
+        let result = self.begin(OpKind::SetLen).and_then(|_| {
             self.check_room(handle, len, 0)?;
             if let Some(monitor) = &mut self.monitor {
                 let path = self.paths.path(handle.path);
@@ -161,11 +156,14 @@ impl Machine {
     fn sync_file(&mut self, number: u32, kind: OpKind, failure: Option<Failure>) -> io::Result<()> {
         let stale = self.profile.growth == Growth::Stale;
         let (file, arena) = (&mut self.state.files[index(number)], &mut self.arena);
+        let is_owed = file.fails_late;
+        let tells = is_owed && kind != OpKind::BeginWriteBack;
         let how = match failure {
             Some(Failure::Sync(how)) => Some(how),
-            _ => file.fails_late.then_some(SyncFailure::Drop),
+            _ => tells.then_some(SyncFailure::Drop),
         };
-        file.fails_late = how == Some(SyncFailure::Late);
+        // What is owed is told by a sync, whatever else has failed since.
+        file.fails_late = how == Some(SyncFailure::Late) || (is_owed && !tells);
         match how {
             Some(SyncFailure::Keep) => Err(Errno::Eio.error()),
             Some(SyncFailure::Revert) => {
@@ -175,7 +173,7 @@ impl Machine {
             Some(how) => {
                 file.lose(arena, stale);
                 match how {
-                    SyncFailure::Late => Ok(()),
+                    SyncFailure::Late if !tells => Ok(()),
                     SyncFailure::NoSpace => Err(Errno::Enospc.error()),
                     _ => Err(Errno::Eio.error()),
                 }
@@ -234,10 +232,9 @@ impl Machine {
 }
 
 /// How many bytes a transfer moves under a fault.
-fn transferred(failure: Option<Failure>, asked: usize) -> io::Result<usize> {
+fn transferred(failure: Option<Failure>, asked: usize) -> usize {
     match failure {
-        Some(Failure::Short(limit)) => Ok(asked.min(limit)),
-        Some(Failure::Sync(_)) => Err(Errno::Eio.error()),
-        _ => Ok(asked),
+        Some(Failure::Short(limit)) => asked.min(limit),
+        _ => asked,
     }
 }

@@ -164,7 +164,8 @@ impl Machine {
         (guard.path == handle.path).then_some(guard.page_size)
     }
 
-    /// What the file held at the last fence: nothing was changed since, if nobody asked before.
+    /// What the file held at the last fence, or when this process began: nothing was changed since,
+    /// if nobody asked before.
     fn guarded_look(&mut self, file: u32, page_size: usize) -> Arc<Look> {
         if let Some(fenced) = self.guard.as_ref().and_then(|guard| guard.fenced.clone()) {
             return fenced;

@@ -132,6 +132,11 @@ fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String 
             };
             format!("file {file} bytes {from}..{}: {origin} {which}", from + sector_bytes)
         }
+        Choice::Cached { file, sector } => {
+            let sector_bytes = u64::from(machine.profile.sector_bytes);
+            let from = u64::from(sector) * sector_bytes;
+            format!("file {file} bytes {from}..{}: evicted {which}", from + sector_bytes)
+        }
         Choice::Size { file } => {
             let state = start.files.get(index(file));
             match state.and_then(|state| state.open_size(answer.chosen)) {

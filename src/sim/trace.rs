@@ -67,6 +67,12 @@ impl OpKind {
         OpKind::BeginWriteBack,
     ];
 
+    /// Whether a failure of it leaves something behind, see
+    /// [`SyncFailure`](super::SyncFailure).
+    pub(super) fn writes_back(self) -> bool {
+        matches!(self, OpKind::SyncData | OpKind::SyncAll | OpKind::BeginWriteBack)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             OpKind::Open => "open",
