@@ -2,6 +2,7 @@
 //! the certificate covers as a whole?
 #![cfg(feature = "sim")]
 
+use btree_store::Barriers;
 use btree_store::sim::certify::{Certifier, FAMILY, Initial, Row, Step, Workload, rows_of};
 
 /// The levels of the tree after these steps, from each initial state.
@@ -52,6 +53,25 @@ fn a_file_is_not_cut_while_a_slot_holds_a_longer_state() {
     let part = Certifier::new(512).run_some(&numbers, 2).expect("the initial states can be made");
     let found: Vec<_> = part.failures().map(|row| row.violation.as_deref()).collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The process that recovers from a crash meets a fault, and the next one commits.
+#[test]
+fn recoveries_that_fail_are_followed_by_ones_that_do_not() {
+    let names = ["empty/put-new", "two-levels/put-new", "one-leaf/put-split,compact"];
+    let is_named = |number: &usize| names.contains(&Workload::numbered(*number).name().as_str());
+    let numbers: Vec<usize> = (0..FAMILY).filter(is_named).collect();
+    for barriers in [Barriers::One, Barriers::Two] {
+        let certifier = Certifier { barriers, recoveries_every: 1, ..Certifier::new(512) };
+        let without = Certifier { recoveries_every: FAMILY, ..certifier.clone() };
+        let part = certifier.run_some(&numbers, 2).expect("the initial states can be made");
+        let found: Vec<_> = part.failures().map(|row| row.violation.as_deref()).collect();
+        assert!(found.is_empty(), "{found:#?}");
+        let fewer = without.run_some(&numbers[1..], 2).expect("the initial states can be made");
+        let [all, fewer] =
+            [&part, &fewer].map(|part| part.rows[part.rows.len() - 1].fault_executions);
+        assert!(all > fewer + 100, "{all} after {fewer}");
+    }
 }
 
 #[test]

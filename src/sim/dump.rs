@@ -54,8 +54,10 @@ impl Dump {
             while iter.prev_ref(&mut key, &mut value) {
                 dump.backward = Dump::add(dump.backward, &key, &value);
             }
-            // A wrong count makes a dump that is like no state.
-            dump.exists = dump.entries == txn.len();
+            if dump.entries != txn.len() {
+                // Such a dump is like no state.
+                dump.entries = u64::MAX;
+            }
             Ok(dump)
         });
         match found {

@@ -147,6 +147,11 @@ impl Fault {
         self.failure
     }
 
+    /// Whether an operation of this kind may fail.
+    pub(super) const fn concerns(&self, kind: OpKind) -> bool {
+        self.ops.contains(kind)
+    }
+
     /// Which operations fail, in words.
     pub(super) fn place(&self) -> String {
         let kinds = OpKind::ALL.iter().filter(|kind| self.ops.contains(**kind));
@@ -193,6 +198,7 @@ impl Fault {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     faults: Vec<Fault>,
+    has_struck: bool,
 }
 
 impl Plan {
@@ -202,6 +208,12 @@ impl Plan {
 
     pub(super) fn clear(&mut self) {
         self.faults.clear();
+        self.has_struck = false;
+    }
+
+    /// Whether one of the faults has struck.
+    pub(super) fn has_struck(&self) -> bool {
+        self.has_struck
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -219,6 +231,7 @@ impl Plan {
             let failure = fault.strike(kind, operation, choose);
             first = first.or(failure);
         }
+        self.has_struck |= first.is_some();
         first
     }
 }

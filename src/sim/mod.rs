@@ -96,6 +96,7 @@ pub mod oracle;
 mod permission;
 mod points;
 mod profile;
+mod promise;
 mod report;
 mod run;
 mod state;

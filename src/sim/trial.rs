@@ -15,9 +15,9 @@ use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
 use super::dump::Dump;
 use super::fault::Fault;
-use super::file::FileState;
 use super::guard::Guard;
 use super::points::Mark;
+use super::promise::{PROBES, Promise, State, possible, probe_acknowledged, probe_started};
 use super::trace::OpKind;
 use super::workloads::{BUCKET, Contents, Edit, Initial, Sizes, Step, apply, commit};
 use crate::{BTree, Barriers, Error, Iter, Options, Result};
@@ -29,44 +29,18 @@ pub(super) const PATH: &str = "store";
 /// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
 const CACHE_PAGES: u64 = 128;
 
-/// A state that may be found: a state of the workload, and which checks left their probe in it.
+/// What is written after a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    step: u64,
-    probes: u64,
+enum Next {
+    /// A probe.
+    Probe,
+    /// The last step once more, if it is lost, and a probe along with it: some pages are then what
+    /// they were in the commit that was lost, and others are not.
+    Retry,
 }
 
-/// Probes that can be told apart: one for each crash in a row.
-const PROBES: usize = 4;
-
-impl State {
-    fn code(self) -> u64 {
-        self.step * (1 << PROBES) + self.probes
-    }
-
-    fn from_code(code: u64) -> State {
-        State { step: code >> PROBES, probes: code % (1 << PROBES) }
-    }
-}
-
-/// What a note of a trial means, in its upper half.
-const FOUND: u64 = 1 << 32;
-const PROBE_STARTED: u64 = 2 << 32;
-const PROBE_ACKNOWLEDGED: u64 = 3 << 32;
-
-/// What holds on the disk of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Promise {
-    /// What was acknowledged is found again.
-    Durable,
-    /// One sync may lie, behind the last step: that step may be lost, as a whole.
-    LastMayBeLost,
-    /// The same, and what was built on the step may have replaced the state before: an older one
-    /// is found as a whole, or the damage is noticed.
-    LastMayBreak,
-    /// All syncs lie: what is found is some state as a whole, or the damage is noticed.
-    Whole,
-}
+/// The probe of a process that a fault strikes.
+const LAST_PROBE: u64 = 1 << (PROBES - 1);
 
 /// One workload.
 pub(super) struct Trial {
@@ -182,20 +156,23 @@ impl Trial {
         }
         disk.inject(fault);
         let result = self.step(disk, &db, last, &mut readers);
-        drop(readers);
+        Trial::forget_what_others_have(disk);
         if let Err(error) = result
             && disk.choose(2) == 0
         {
             disk.clear_faults();
             self.check_after_error(disk, &db, error)?;
+            for (reader, state) in readers.drain(..) {
+                check_reader(reader, state)?;
+            }
         }
-        drop(db);
-        self.restart(disk)
+        drop((readers, db));
+        self.restart(disk, &Crash::default(), Next::Probe)
     }
 
     /// Runs the workload, ends the process before it closes the store, and lets a fault strike
-    /// while the next process opens it; then starts the process once more.
-    pub(super) fn run_recovering(&self, disk: &SimDisk, fault: Fault) -> Checked {
+    /// while the next process opens it, if there is one; then starts the process once more.
+    pub(super) fn run_recovering(&self, disk: &SimDisk, fault: Option<Fault>) -> Checked {
         self.guard(disk);
         let db = self.open(disk)?;
         let mut readers = Vec::new();
@@ -204,36 +181,62 @@ impl Trial {
         }
         disk.kill();
         drop((readers, db));
-        disk.inject(fault);
+        disk.forget_crash_points();
+        if let Some(fault) = fault {
+            disk.inject(fault);
+        }
         if let Ok(db) = self.open(disk) {
             match Dump::of_store(&db) {
-                Ok(found) => drop(self.find(found, &self.left(disk))?),
+                Ok(found) => drop(self.find(found, &self.left(disk, &Crash::default()))?),
                 Err(Error::IoError) => {}
                 Err(error) => return Err(error.into()),
             }
             self.probe_under_faults(disk, &db);
         }
-        self.restart(disk)
+        if fault.is_some() {
+            Trial::forget_what_others_have(disk);
+        }
+        self.restart(disk, &Crash::default(), Next::Probe)
+    }
+
+    /// Where no fault has struck, the run without faults has the crash points so far.
+    fn forget_what_others_have(disk: &SimDisk) {
+        if !disk.machine().plan.has_struck() {
+            disk.forget_crash_points();
+        }
     }
 
     /// Commits a probe, which may fail.
     fn probe_under_faults(&self, disk: &SimDisk, db: &BTree) {
-        let bit = 1 << (PROBES - 1);
-        disk.mark(Mark::Note(PROBE_STARTED | bit));
+        disk.mark(probe_started(LAST_PROBE));
         if commit(db, &[probe(PROBES - 1)]).is_ok() && self.promise == Promise::Durable {
-            disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit));
+            disk.mark(probe_acknowledged(LAST_PROBE));
         }
     }
 
+    /// The check after a crash, of which the recovery meets a fault; then the process starts
+    /// again, without a reboot. After a further crash it is the ordinary check.
+    pub(super) fn check_recovering(&self, disk: &SimDisk, crash: &Crash, fault: Fault) -> Checked {
+        if crash.depth() > 1 {
+            return self.check(disk, crash);
+        }
+        let seen = self.check_read_only(disk, &self.possible(crash.marks()))?;
+        disk.mark(seen.is_found());
+        disk.inject(fault);
+        if let Ok(db) = self.open(disk) {
+            self.find(Dump::of_store(&db)?, &[seen])?;
+            self.probe_under_faults(disk, &db);
+        }
+        // Until its first sync the next recovery leaves all that a crash could leave by now.
+        disk.forget_crash_points();
+        self.restart(disk, crash, Next::Retry)
+    }
+
     /// Starts the process again, without a reboot, and checks what it finds.
-    fn restart(&self, disk: &SimDisk) -> Checked {
+    fn restart(&self, disk: &SimDisk, crash: &Crash, next: Next) -> Checked {
         disk.clear_faults();
         disk.kill();
-        let has_lost = disk.machine().state.files.iter().any(FileState::has_lost);
-        if has_lost && disk.choose(2) == 1 {
-            disk.evict();
-        }
-        disk.forget_crash_points();
+        disk.evict_some();
         if self.may_lose_last() {
             // A failure that the disk tells late may come only now, once.
             if let Ok(db) = self.open(disk) {
@@ -241,7 +244,7 @@ impl Trial {
             }
             disk.kill();
         }
-        self.noticed(self.recover(disk, &self.left(disk), 0))
+        self.noticed(self.recover(disk, &self.left(disk, crash), crash.depth(), next))
     }
 
     fn may_lose_last(&self) -> bool {
@@ -262,22 +265,22 @@ impl Trial {
     }
 
     /// What may be found after the marks so far.
-    fn left(&self, disk: &SimDisk) -> Vec<State> {
-        self.possible(disk.marks().into_iter())
+    fn left(&self, disk: &SimDisk, crash: &Crash) -> Vec<State> {
+        self.possible(crash.marks().chain(disk.marks()))
     }
 
-    /// An error means the state before or after, to those who read; and once its cause is over,
-    /// the store goes on, or says that it does not.
+    /// After an error readers see the state before; and once its cause is over, the store goes on
+    /// from there, or says that it does not.
     fn check_after_error(&self, disk: &SimDisk, db: &BTree, error: Error) -> Checked {
-        let last = self.steps.len();
+        let before = self.steps.len() - 1;
         let found = Dump::of_store(db)?;
-        if found != self.dumps[last - 1][0] && found != self.dumps[last][0] {
-            return Err(format!("after {error:?}, {found:?} is no state").into());
+        if found != self.dumps[before][0] {
+            return Err(format!("after {error:?} readers see {found:?}").into());
         }
-        let bit = 1 << (PROBES - 1);
-        disk.mark(Mark::Note(PROBE_STARTED | bit));
+        let next = State { step: before as u64, probes: LAST_PROBE };
+        disk.mark(next.has_begun());
         match commit(db, &[probe(PROBES - 1)]) {
-            Ok(()) => disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit)),
+            Ok(()) => disk.mark(next.is_found()),
             Err(Error::Poisoned) => {}
             Err(other) => {
                 let message = format!("after {error:?}, and once it is over: {other:?}");
@@ -293,27 +296,41 @@ impl Trial {
         let checked = self.check_read_only(disk, &possible).and_then(|seen| {
             // What is on the medium is what every further recovery finds, also one that follows
             // on a crash of this one.
-            disk.mark(Mark::Note(FOUND | seen.code()));
-            self.recover(disk, &[seen], crash.depth())
+            disk.mark(seen.is_found());
+            self.recover(disk, &[seen], crash.depth(), Next::Probe)
         });
         self.noticed(checked)
     }
 
     /// Opens the store and checks all that must hold, then goes on with it.
-    fn recover(&self, disk: &SimDisk, possible: &[State], crashes: usize) -> Checked {
+    fn recover(&self, disk: &SimDisk, possible: &[State], crashes: usize, next: Next) -> Checked {
         let db = self.open(disk)?;
         let state = self.find(Dump::of_store(&db)?, possible)?;
-        disk.mark(Mark::Note(FOUND | state.code()));
+        disk.mark(state.is_found());
         self.check_pages(disk, &db)?;
-        let bit = 1 << crashes.min(PROBES - 1);
-        disk.mark(Mark::Note(PROBE_STARTED | bit));
-        commit(&db, &[probe(crashes)])?;
-        disk.mark(Mark::Note(PROBE_ACKNOWLEDGED | bit));
+        let (edits, after) = self.next(state, crashes, next);
+        disk.mark(after.has_begun());
+        commit(&db, &edits)?;
+        disk.mark(after.is_found());
         self.check_pages(disk, &db)?;
         drop(db);
-        let after = State { probes: state.probes | bit, ..state };
         self.find(Dump::of_store(&self.open(disk)?)?, &[after])?;
         Ok(())
+    }
+
+    /// What is written after a recovery, and the state that this leads to.
+    fn next(&self, state: State, crashes: usize, next: Next) -> (Vec<Edit>, State) {
+        let place = crashes.min(PROBES - 1);
+        let mut after = State { probes: state.probes | 1 << place, ..state };
+        let mut edits = Vec::new();
+        let last = self.steps.len();
+        let is_lost = state == State::of_step(last as u64 - 1);
+        if next == Next::Retry && is_lost {
+            edits.clone_from(&self.steps[last - 1].1);
+            after.step = last as u64;
+        }
+        edits.push(probe(place));
+        (edits, after)
     }
 
     /// A reader that may not write finds a state, and writes nothing.
@@ -388,39 +405,7 @@ impl Trial {
 
     /// What may be found, after these marks.
     fn possible(&self, marks: impl Iterator<Item = Mark>) -> Vec<State> {
-        if self.promise == Promise::Whole {
-            let states = (0..self.dumps.len() as u64)
-                .flat_map(|step| (0..1 << PROBES).map(move |probes| State { step, probes }));
-            return states.collect();
-        }
-        let last = self.steps.len() as u64;
-        let mut possible = vec![State { step: 0, probes: 0 }];
-        if self.promise == Promise::LastMayBreak {
-            possible = (0..last).map(|step| State { step, probes: 0 }).collect();
-        }
-        for mark in marks {
-            match mark {
-                Mark::Started(step) => possible.push(State { step, probes: 0 }),
-                // The sync behind the last step lied.
-                Mark::Acknowledged(_) if self.promise == Promise::LastMayBreak => {}
-                Mark::Acknowledged(step)
-                    if step == last && self.promise == Promise::LastMayBeLost => {}
-                Mark::Acknowledged(step) => possible = vec![State { step, probes: 0 }],
-                Mark::Note(note) if note & !0xFFFF_FFFF == FOUND => {
-                    possible = vec![State::from_code(note & 0xFFFF_FFFF)];
-                }
-                Mark::Note(note) if note & !0xFFFF_FFFF == PROBE_STARTED => {
-                    let bit = note & 0xFFFF_FFFF;
-                    let with = |state: &State| State { probes: state.probes | bit, ..*state };
-                    let probed: Vec<State> = possible.iter().map(with).collect();
-                    possible.extend(probed);
-                }
-                Mark::Note(note) => {
-                    possible.retain(|state| state.probes & note & 0xFFFF_FFFF != 0);
-                }
-            }
-        }
-        possible
+        possible(self.promise, self.steps.len() as u64, marks)
     }
 }
 

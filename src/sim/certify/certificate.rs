@@ -9,7 +9,7 @@ use super::super::fault::{Failure, Fault};
 use super::super::report::{Report, Verdict};
 use super::super::workloads::{Initial, Step};
 use super::family::{FAMILY, Workload};
-use super::runs::{FAULTS, OPENING};
+use super::runs::{FAULTS, OPENING, RECOVERY};
 use super::{Certifier, Faults};
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ pub struct Row {
     pub points: u64,
     /// Checks run after crashes, without faults.
     pub executions: u64,
-    /// Runs of the workload with a fault in it.
+    /// Runs of the workload with a fault in it, or in its recovery.
     pub fault_runs: u64,
     /// Checks run after crashes of those.
     pub fault_executions: u64,
@@ -132,6 +132,7 @@ impl Part {
         field("barriers", format!("\"{:?}\"", certifier.barriers));
         field("faults", (certifier.faults == Faults::Each).to_string());
         field("all_faults_every", certifier.all_faults_every.to_string());
+        field("recoveries_every", certifier.recoveries_every.to_string());
         field("every", certifier.every.to_string());
         let without: Vec<&str> = certifier.without.iter().map(|step| step.name()).collect();
         field("without", format!("\"{}\"", without.join(",")));
@@ -175,23 +176,25 @@ impl Certificate {
         };
         let verdict = if self.is_verified() { "verified" } else { "NOT VERIFIED" };
         let parts: Vec<String> = self.parts.iter().map(Part::to_json).collect();
-        let list = |faults: &[Fault]| {
-            let texts: Vec<String> = faults.iter().map(text).collect();
-            names(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+        let list = |faults: &mut dyn Iterator<Item = String>| {
+            names(&faults.collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>())
         };
+        let text_of_opening = |fault: &Option<Fault>| fault.as_ref().map_or("none".into(), text);
         format!(
-            "{{\n  \"format\": 2,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
+            "{{\n  \"format\": 3,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
              \"initial_states\": {},\n  \"transactions\": {},\n  \"faults\": {},\n  \
-             \"faults_of_the_open\": {},\n  \"crash_points\": \"before every sync, and at the \
-             end\",\n  \"nested_crashes\": \"1, after a single transaction 2\",\n  \
+             \"faults_of_the_open\": {},\n  \"faults_of_the_recovery\": {},\n  \
+             \"crash_points\": \"before every sync, and at the end\",\n  \
+             \"nested_crashes\": \"1, after a single transaction 2\",\n  \
              \"row\": [\"digit of the initial state, letters of the transactions\", \
              \"verdict\", \"crash points\", \"executions\", \"runs with a fault\", \
              \"executions after them\", \"log2 of the raw images\", \"trace hash\"],\n  \
              \"parts\": [\n{}\n  ]\n}}\n",
             names(&Initial::ALL.map(Initial::name)),
             names(&Step::ALL.map(Step::name)),
-            list(&FAULTS),
-            list(&OPENING),
+            list(&mut FAULTS.iter().map(text)),
+            list(&mut OPENING.iter().map(text_of_opening)),
+            list(&mut RECOVERY.iter().map(text)),
             parts.join(",\n"),
         )
     }

@@ -9,29 +9,33 @@
 //! every way in which sectors, sizes and names can survive, and its recovery is crashed again; a
 //! workload of one transaction once more. What happens before the last transaction is left to
 //! the workload that ends there. Then each operation of the last transaction fails, and each of
-//! the next open; the process starts again without a reboot, with the cache as it is or evicted,
-//! and then the power fails.
+//! the next open; the process starts again without a reboot, with any part of what a failed sync
+//! left in the cache evicted; and the power fails before every sync behind the fault, and at the
+//! end. Last, the power fails first, each change that the recovery makes to the file fails, the
+//! process starts again in the same way, and the power fails once more.
 
 mod certificate;
 mod family;
 mod runs;
 
 use super::audit::Audit;
+use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
 use super::explore::Explorer;
 use super::index;
 use super::minimise::minimise;
 use super::profile::{DataSync, Flush, Growth, Profile};
+use super::promise::Promise;
 use super::report::{Report, Verdict, Violation};
 use super::state::Snapshot;
-use super::trial::{OnDisk, PATH, Promise, Trial, sizes};
+use super::trial::{OnDisk, PATH, Trial, sizes};
 use super::workloads::{Edit, commit};
 pub use super::workloads::{Initial, Step};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Barriers, Options, Result};
 pub use certificate::{Certificate, Part, Row, rows_of};
 pub use family::{FAMILY, Workload};
-use runs::{FAULTS, OPENING, Run};
+use runs::{FAULTS, OPENING, RECOVERY, Run};
 
 /// What is certified, and how much of it.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Certifier {
     /// Of which workloads operations fail in all ways; of the others, each operation fails once,
     /// and from each one on, with EIO. Every so many, by number.
     pub all_faults_every: usize,
+    /// Of which workloads the recoveries fail too. Every so many, by number.
+    pub recoveries_every: usize,
 }
 
 /// Whether operations fail too.
@@ -85,6 +91,7 @@ impl Certifier {
             nested_max: 2,
             faults: Faults::Each,
             all_faults_every: 4,
+            recoveries_every: 16,
         }
     }
 
@@ -239,7 +246,7 @@ impl Certifier {
     fn explorer(&self, workload: &Workload, run: Run, start: &Snapshot) -> Explorer {
         let nested = match run {
             Run::Plain if workload.steps.len() == 1 => 2,
-            Run::Plain => 1,
+            Run::Plain | Run::Recovery(_) => 1,
             Run::Fault(_) | Run::Opening(_) => 0,
         };
         Explorer::new(format!("{}@{}{}", workload.name(), self.tag(), run.suffix()))
@@ -251,7 +258,17 @@ impl Certifier {
     fn explore(&self, workload: &Workload, run: Run, start: &Snapshot) -> Report {
         let trial = self.trial(workload, run);
         self.explorer(workload, run, start)
-            .explore(|disk| work(&trial, run, disk), |disk, crash| trial.check(disk, crash))
+            .explore(|disk| work(&trial, run, disk), |disk, crash| look(&trial, run, disk, crash))
+    }
+
+    /// Whether a workload is run in this way.
+    fn takes(&self, number: usize, run: Run) -> bool {
+        let every = match run {
+            Run::Recovery(_) => self.recoveries_every,
+            run if run.is_basic() => 1,
+            Run::Plain | Run::Fault(_) | Run::Opening(_) => self.all_faults_every,
+        };
+        number.is_multiple_of(every.max(1))
     }
 
     /// Runs one workload of the family.
@@ -264,8 +281,7 @@ impl Certifier {
         row.executions = plain.executions;
         self.add(&mut row, &workload, Run::Plain, start, &plain);
         if self.faults == Faults::Each {
-            let takes_all = number.is_multiple_of(self.all_faults_every.max(1));
-            for run in Run::faulty().filter(|run| takes_all || run.is_basic()) {
+            for run in Run::faulty().filter(|run| self.takes(number, *run)) {
                 let report = self.explore(&workload, run, start);
                 row.fault_runs += report.workload_runs;
                 row.fault_executions += report.executions;
@@ -310,7 +326,7 @@ impl Certifier {
         let (name, rest) = token.trim().split_once('@').ok_or_else(no_workload)?;
         let workload = Workload::named(name).ok_or_else(no_workload)?;
         let (kind, _) = rest.split_once(':').ok_or_else(no_workload)?;
-        let at = kind.find(['!', '?']).unwrap_or(kind.len());
+        let at = kind.find(['!', '?', '~']).unwrap_or(kind.len());
         let (tag, suffix) = kind.split_at(at);
         let run = Run::of_suffix(suffix).ok_or_else(no_workload)?;
         let all = Certifier::all();
@@ -320,16 +336,23 @@ impl Certifier {
         let told = certifier.explorer(&workload, run, &start).retell(
             token,
             |disk| work(&trial, run, disk),
-            |disk, crash| trial.check(disk, crash),
+            |disk, crash| look(&trial, run, disk, crash),
         );
         told.map_err(|error| error.to_string())
     }
 }
 
-fn work(trial: &Trial, run: Run, disk: &SimDisk) -> super::crash::Checked {
+fn work(trial: &Trial, run: Run, disk: &SimDisk) -> Checked {
     match run {
-        Run::Plain => trial.run_guarded(disk),
+        Run::Plain | Run::Recovery(_) => trial.run_guarded(disk),
         Run::Fault(number) => trial.run_faulted(disk, FAULTS[number]),
         Run::Opening(number) => trial.run_recovering(disk, OPENING[number]),
+    }
+}
+
+fn look(trial: &Trial, run: Run, disk: &SimDisk, crash: &Crash) -> Checked {
+    match run {
+        Run::Recovery(number) => trial.check_recovering(disk, crash, RECOVERY[number]),
+        Run::Plain | Run::Fault(_) | Run::Opening(_) => trial.check(disk, crash),
     }
 }

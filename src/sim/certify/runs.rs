@@ -16,12 +16,16 @@ pub(super) enum Run {
     Fault(usize),
     /// An operation of the open after it fails: by number in [`OPENING`].
     Opening(usize),
+    /// The power fails, and an operation of the recovery fails: by number in [`RECOVERY`].
+    Recovery(usize),
 }
 
 impl Run {
     /// The runs with faults.
     pub(super) fn faulty() -> impl Iterator<Item = Run> {
-        (0..FAULTS.len()).map(Run::Fault).chain((0..OPENING.len()).map(Run::Opening))
+        let faults = (0..FAULTS.len()).map(Run::Fault);
+        let opening = (0..OPENING.len()).map(Run::Opening);
+        faults.chain(opening).chain((0..RECOVERY.len()).map(Run::Recovery))
     }
 
     /// Whether it is one of the two that every workload has: any operation fails, once or from
@@ -35,6 +39,7 @@ impl Run {
             Run::Plain => String::new(),
             Run::Fault(number) => format!("!{number}"),
             Run::Opening(number) => format!("?{number}"),
+            Run::Recovery(number) => format!("~{number}"),
         }
     }
 
@@ -43,18 +48,25 @@ impl Run {
         all.into_iter().find(|run| run.suffix() == suffix)
     }
 
-    /// Whether a sync reports success although it failed.
+    /// Whether a sync reports success although it failed. Of what the disk was told to begin with,
+    /// the sync behind it tells.
     pub(super) fn has_late_failure(self) -> bool {
-        let late = Failure::Sync(SyncFailure::Late);
+        let is_late = |fault: &Fault| {
+            fault.failure() == Failure::Sync(SyncFailure::Late) && fault.concerns(OpKind::SyncData)
+        };
         match self {
-            Run::Fault(number) => FAULTS[number].failure() == late,
-            Run::Opening(number) => OPENING[number].failure() == late,
-            Run::Plain => false,
+            Run::Fault(number) => is_late(&FAULTS[number]),
+            Run::Opening(number) => OPENING[number].as_ref().is_some_and(is_late),
+            Run::Plain | Run::Recovery(_) => false,
         }
     }
 }
 
 const TRANSFERS: OpSet = OpSet::of(&[OpKind::Read, OpKind::Write]);
+
+/// All that recovery does to a file.
+const CHANGES: OpSet =
+    OpSet::of(&[OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll]);
 
 const fn once(ops: OpSet, failure: Failure) -> Fault {
     Fault::new(ops, When::Chosen(1), failure)
@@ -65,7 +77,7 @@ const fn sync(failure: SyncFailure) -> Fault {
 }
 
 /// The faults of the last transaction, each tried at every place.
-pub(super) const FAULTS: [Fault; 13] = [
+pub(super) const FAULTS: [Fault; 18] = [
     once(OpSet::ALL, Failure::Error(Errno::Eio)),
     Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio)),
     once(OpSet::WRITES, Failure::Error(Errno::Enospc)),
@@ -79,16 +91,31 @@ pub(super) const FAULTS: [Fault; 13] = [
     sync(SyncFailure::Revert),
     sync(SyncFailure::NoSpace),
     sync(SyncFailure::Late),
+    once(OpSet::WRITE_BACKS, Failure::Error(Errno::Eio)),
+    once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop)),
+    once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Revert)),
+    once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::NoSpace)),
+    once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Late)),
 ];
 
-/// The faults of the open that follows on a process that ended, each tried at every place.
-pub(super) const OPENING: [Fault; 8] = [
-    once(OpSet::ALL, Failure::Error(Errno::Eio)),
-    Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio)),
-    once(OpSet::WRITES, Failure::Error(Errno::Enospc)),
+/// The faults of the open that follows on a process that ended, each tried at every place; at last
+/// none, so that the power fails at every place.
+pub(super) const OPENING: [Option<Fault>; 9] = [
+    Some(once(OpSet::ALL, Failure::Error(Errno::Eio))),
+    Some(Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio))),
+    Some(once(OpSet::WRITES, Failure::Error(Errno::Enospc))),
+    Some(sync(SyncFailure::Drop)),
+    Some(sync(SyncFailure::Keep)),
+    Some(sync(SyncFailure::Revert)),
+    Some(sync(SyncFailure::NoSpace)),
+    Some(sync(SyncFailure::Late)),
+    None,
+];
+
+/// The faults of the recovery of a crash, each tried at every place.
+pub(super) const RECOVERY: [Fault; 4] = [
+    Fault::new(CHANGES, When::ChosenFrom, Failure::Error(Errno::Eio)),
     sync(SyncFailure::Drop),
     sync(SyncFailure::Keep),
     sync(SyncFailure::Revert),
-    sync(SyncFailure::NoSpace),
-    sync(SyncFailure::Late),
 ];
