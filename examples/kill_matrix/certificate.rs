@@ -9,7 +9,10 @@ use std::time::Instant;
 /// Of so many workloads one is run.
 const EVERY: usize = 301;
 /// And this one: the file is longer than it needs to be when the power fails.
-const LAST: &str = "three-levels/delete-merge,grow,compact";
+const LONG: &str = "three-levels/delete-merge,grow,compact";
+/// Last this one, whose recoveries fail: its transaction writes two pages, so that the next one can
+/// write one of them as it was.
+const RECOVERED: &str = "two-levels/put-new";
 /// What a failure shows is short: characters of its token, transactions, seconds of its replay.
 const TOKEN_MAX: usize = 300;
 const STEPS_MAX: usize = 3;
@@ -17,10 +20,14 @@ const SECONDS_MAX: f64 = 1.0;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let certifier = Certifier::new(512);
-    let is_last = |number: &usize| Workload::numbered(*number).name() == LAST;
-    let last = certifier.numbers().into_iter().find(is_last);
-    let some = certifier.numbers().into_iter().step_by(EVERY);
-    for number in some.chain(last) {
+    let recovering = Certifier { recoveries_every: 1, ..certifier.clone() };
+    let named = |name: &str| {
+        let is_it = |number: &usize| Workload::numbered(*number).name() == name;
+        certifier.numbers().into_iter().find(is_it)
+    };
+    let some = certifier.numbers().into_iter().step_by(EVERY).chain(named(LONG));
+    let all = some.map(|number| (&certifier, number));
+    for (certifier, number) in all.chain(named(RECOVERED).map(|number| (&recovering, number))) {
         let part = match certifier.run_some(&[number], 1) {
             Ok(part) => part,
             Err(error) => return Some(Kill(format!("an initial state: {error}"))),
