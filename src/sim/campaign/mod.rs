@@ -6,8 +6,9 @@
 //!
 //! A session is forty transactions on one disk: of 512 or 4,096 bytes a page, of one barrier or
 //! two, of any kind of disk that keeps its promises. The power fails inside of them, and inside of
-//! the recoveries, up to three times in a row; the disk is full; syncs fail in the five ways; the
-//! process ends without a power failure, with its cache kept or evicted. After each, the store
+//! the recoveries, up to three times in a row, or the disk fails there; the disk is full; syncs
+//! fail in the five ways; the process ends without a power failure, with its cache kept or any
+//! part of it evicted. After each, the store
 //! holds a state between the last that was acknowledged and the last that had begun, as the model
 //! has it; every page has its owner; and it goes on. A session that fails is made smaller before
 //! it is told.
