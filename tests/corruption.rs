@@ -7,6 +7,8 @@
 
 mod common;
 
+#[path = "corruption/bounds.rs"]
+mod bounds;
 #[path = "corruption/cursors.rs"]
 mod cursors;
 #[path = "corruption/forge.rs"]

@@ -4,7 +4,7 @@
 //! Must not know: files. Keeps: sorted-keys (each key is compared with the one before),
 //! separators-bound-children, uniform-depth, entry-count.
 
-use super::insert::{Change, SplitUp};
+use super::insert::{Change, SplitUp, bounded};
 use super::{Dirty, Edit, NewValue, Root, Tree, UNSEALED};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -94,6 +94,7 @@ impl Append {
     ) -> Result<()> {
         while let Some(branch) = self.edge.get_mut(level) {
             let at = branch.node().count();
+            bounded(&branch.bytes, at, &separator)?;
             let kids = branch.kids_mut();
             kids[at] = Some(full);
             kids.push(None);

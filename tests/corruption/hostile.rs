@@ -65,6 +65,10 @@ const WORKS: &[(&str, Work)] = &[
         db.exec("b", |txn| (0..KEYS).try_for_each(|i| txn.put(key(i) + "!", [b'w'; 60])))
     }),
     ("put large", |db| db.exec("b", |txn| txn.put("large", vec![b'm'; 3_000]))),
+    ("bulk load", |db| {
+        let keys = (0..KEYS).map(|i| format!("\u{fe}{i:05}"));
+        db.exec("b", |txn| txn.bulk_load(keys.map(|key| (key, [b'w'; 40]))).map(drop))
+    }),
     ("del up", |db| db.exec("b", |txn| (0..KEYS).try_for_each(|i| del(txn, i)))),
     ("del down", |db| db.exec("b", |txn| (0..KEYS).rev().try_for_each(|i| del(txn, i)))),
     ("del range", |db| db.exec("b", |txn| txn.delete_range::<[u8]>(..).map(drop))),
