@@ -58,7 +58,11 @@ pub(crate) fn open(
     // The table stays locked, so that two threads cannot open one file at once.
     let place = Arc::new(Mutex::new(None));
     let core = open_new(Some(Box::new(Entry(Arc::clone(&place)))))?;
-    let id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
+    let mut id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
+    if !cfg!(unix) {
+        // There it comes from the name, and a file that was just created had another one.
+        id = identify()?.unwrap_or(id);
+    }
     let id = if seeded!(LockedByName) { named(id) } else { id };
     *place.lock() = Some(id);
     stores.insert(id, Arc::downgrade(&core));
