@@ -207,7 +207,8 @@ int txn_get(Txn *txn, const uint8_t *key, size_t klen, uint8_t **out, size_t *ou
 
 /*
  * Inserts an entry, or replaces its value. val may be NULL when vlen is 0.
- * Fails: INVALID (an empty key, a view), TOO_LARGE: nothing has changed. IO, CORRUPTION: stick.
+ * Fails: INVALID (an empty key, a view), TOO_LARGE: nothing has changed. IO, CORRUPTION, and
+ * NO_SPACE for a value of 256 KiB or more: stick.
  */
 int txn_put(Txn *txn, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen);
 

@@ -69,7 +69,8 @@ pub unsafe extern "C" fn btree_free(p: *mut c_void, len: usize) {
 /// Inserts an entry, or replaces its value. `val` may be `NULL` when `vlen` is 0.
 ///
 /// Fails with `INVALID` for `NULL`, a stale handle, an empty key, and in a view; `TOO_LARGE` for
-/// a key or a value beyond its limit; with nothing changed. `IO`, `CORRUPTION`, which stick.
+/// a key or a value beyond its limit; with nothing changed. `IO`, `CORRUPTION`, and `NO_SPACE` for
+/// a value of 256 KiB or more, which stick.
 ///
 /// # Safety
 /// `key` points to `klen` bytes and `val` to `vlen` bytes, or they are `NULL`.
