@@ -5,10 +5,11 @@
 //! no-reuse-while-reachable (a state counts as read from before its reader looks at it).
 
 use crate::catalog::Catalog;
+use crate::error::{Error, Fault};
 use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Published, Seat, Slots};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, OnceLock};
 use std::collections::BTreeMap;
 
 /// A committed state. It never changes.
@@ -17,6 +18,24 @@ pub(crate) struct State {
     pub(crate) txn: TxnId,
     pub(crate) page_count: u32,
     pub(crate) catalog: Catalog,
+    /// Why it was taken back, if its flush failed.
+    lost: OnceLock<Fault>,
+}
+
+impl State {
+    pub(crate) fn new(txn: TxnId, page_count: u32, catalog: Catalog) -> State {
+        State { txn, page_count, catalog, lost: OnceLock::new() }
+    }
+
+    /// The flush failed: what the state had of its own will not be found, or something else there.
+    pub(crate) fn lose(&self, fault: &Fault) {
+        self.lost.get_or_init(|| fault.clone());
+    }
+
+    /// What the flush met, if it failed.
+    pub(crate) fn loss(&self) -> Option<Error> {
+        self.lost.get().map(Fault::raise)
+    }
 }
 
 /// The newest durable state and the pinned ones.

@@ -92,7 +92,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
         }
     }
     let meta = accepted.meta.clone();
-    let state = State { txn: meta.txn, page_count: meta.page_count, catalog };
+    let state = State::new(meta.txn, meta.page_count, catalog);
     // Whatever lies behind, an earlier process may have added without making it durable.
     let fenced_len = meta.file_len();
     Ok(Start { meta, state, space, next_slot, is_mirrored, fenced_len })

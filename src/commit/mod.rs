@@ -305,6 +305,8 @@ impl Core {
                 if seeded!(SlotTurnsOnFailure) {
                     writer.next_slot = writer.next_slot.other();
                 }
+                // Before anybody can miss its pages.
+                job.state.lose(&fault);
                 if seeded!(FailedFlushPublished) {
                     self.readers.publish(job.state);
                 }

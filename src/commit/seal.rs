@@ -282,7 +282,7 @@ fn seal_at(
     let is_listed = pages.len() + runs.len() <= meta_items_max(page_size)
         && pages.len() as u64 + run_pages <= u64::from(ONE_BARRIER_PAGES_MAX);
     let items = if is_listed { items_of(&pages, runs) } else { Vec::new() };
-    let state = State { txn, page_count: writer.space.page_count(), catalog };
+    let state = State::new(txn, writer.space.page_count(), catalog);
     let meta = Meta {
         txn,
         page_size,

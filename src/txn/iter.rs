@@ -3,11 +3,12 @@
 //! Owns: [`Iter`]. Must not know: how a tree is walked. Keeps: snapshot-stable (the state is
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
-use super::{FirstFault, ReadOnlyTxn, Sticky, Txn};
+use super::{FirstFault, ReadOnlyTxn, Sticky, Txn, is_failure};
 use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::node::Begun;
 use crate::page::{Page, TxnId};
+use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, OnceLock};
 use crate::tree::{At, Cursor, Lent, Tree};
@@ -16,17 +17,56 @@ use crate::tree::{At, Cursor, Lent, Tree};
 pub(super) struct Hold {
     pub(super) core: Arc<Core>,
     pub(super) state: TxnId,
+    /// The state itself, if its flush may still fail.
+    sealed: Option<Arc<State>>,
     /// What the transaction and its cursors met first.
-    pub(super) first: FirstFault,
+    first: FirstFault,
+}
+
+/// A state that is to be held.
+pub(super) enum Base<'a> {
+    Durable(TxnId),
+    /// The newest sealed one; its flush may be under way.
+    Sealed(&'a Arc<State>),
 }
 
 impl Hold {
     /// Holds a state that is pinned, or cannot go away while this runs.
-    fn new(core: &Arc<Core>, state: TxnId, first: FirstFault) -> Hold {
+    fn new(core: &Arc<Core>, base: &Base<'_>, first: FirstFault) -> Hold {
+        let (state, sealed) = match *base {
+            Base::Durable(state) => (state, None),
+            Base::Sealed(state) => (state.txn, Some(Arc::clone(state))),
+        };
         if !seeded!(PinReleasedWithTransaction) {
             core.readers.pin(state);
         }
-        Hold { core: Arc::clone(core), state, first }
+        Hold { core: Arc::clone(core), state, sealed, first }
+    }
+
+    /// Remembers a failure of the storage, and says why it is one.
+    #[inline(always)]
+    pub(super) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        match &result {
+            Ok(_) => result,
+            Err(error) => Err(self.fail(*error)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&self, error: Error) -> Error {
+        let error = self.cause_of(error);
+        if is_failure(error) {
+            self.first.keep(error);
+        }
+        error
+    }
+
+    /// Why something could not be read: where the state is lost, its pages may have been others',
+    /// and the file is not to blame.
+    pub(super) fn cause_of(&self, error: Error) -> Error {
+        let lost = self.sealed.as_ref().and_then(|state| state.loss());
+        lost.filter(|_| is_failure(error)).unwrap_or(error)
     }
 }
 
@@ -47,8 +87,8 @@ impl Shared {
     }
 
     /// Holds a state that is pinned, or cannot go away while this runs.
-    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Arc<Hold> {
-        let hold = || Arc::new(Hold::new(core, state, sticky.share().clone()));
+    pub(super) fn hold(&self, core: &Arc<Core>, base: &Base<'_>, sticky: &Sticky) -> Arc<Hold> {
+        let hold = || Arc::new(Hold::new(core, base, sticky.share().clone()));
         Arc::clone(self.0.get_or_init(hold))
     }
 }
@@ -56,6 +96,8 @@ impl Shared {
 /// A cursor over a bucket as it was when the cursor was made, in the order of the keys.
 ///
 /// It does not see what its transaction writes afterwards, and it may outlive the transaction.
+/// Where that saw what other threads had written, and the flush of all of it failed, the cursor
+/// fails with what the flush met when it comes to a page that is gone.
 /// It stands between two entries: at first before the first one for steps forward and behind the
 /// last one for steps backward; both move the same position.
 ///
@@ -123,7 +165,7 @@ impl Iter {
     /// its transaction.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.hold.first.note(self.cursor.forward(|| &self.hold.core.pager))
+        self.hold.note(self.cursor.forward(|| &self.hold.core.pager))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -133,7 +175,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.hold.first.note(self.cursor.backward(|| &self.hold.core.pager))
+        self.hold.note(self.cursor.backward(|| &self.hold.core.pager))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value of more than 64 pages
@@ -141,14 +183,14 @@ impl Iter {
     /// [`Iter::error`] tells, and the transaction around it fails.
     pub fn next_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.next(&self.hold.core.pager, key, value);
-        self.hold.first.note(step).unwrap_or(false)
+        self.hold.note(step).unwrap_or(false)
     }
 
     /// Steps over the previous entry and puts it into the two buffers. `false` at the beginning,
     /// or when the file is damaged: [`Iter::error`] tells, and the transaction around it fails.
     pub fn prev_ref(&mut self, key: &mut Vec<u8>, value: &mut Vec<u8>) -> bool {
         let step = self.cursor.previous(&self.hold.core.pager, key, value);
-        self.hold.first.note(step).unwrap_or(false)
+        self.hold.note(step).unwrap_or(false)
     }
 
     /// Moves to the place in front of the first entry whose key is not below `key`.
@@ -157,7 +199,7 @@ impl Iter {
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let moved = self.cursor.seek(&self.hold.core.pager, key.as_ref());
-        self.hold.first.note(moved)
+        self.hold.note(moved)
     }
 
     /// The cursor in front of a key in the leaf to which that belongs, where its search was begun.
@@ -168,7 +210,7 @@ impl Iter {
 
     /// The error that ended the cursor, if one did.
     pub fn error(&self) -> Option<Error> {
-        self.cursor.error()
+        self.cursor.error().map(|error| self.hold.cause_of(error))
     }
 }
 

@@ -51,17 +51,6 @@ struct Told {
 }
 
 impl FirstFault {
-    /// Remembers a failure of the storage. A bad argument or a missing key is none.
-    #[inline(always)]
-    fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result
-            && is_failure(*error)
-        {
-            self.keep(*error);
-        }
-        result
-    }
-
     fn keep(&self, error: Error) {
         let mut told = self.0.lock();
         if told.fault.is_none() && !seeded!(SwallowedErrorCommits) {
@@ -113,7 +102,7 @@ impl Sticky {
         }
     }
 
-    /// As [`FirstFault::note`].
+    /// Remembers a failure of the storage. A bad argument or a missing key is none.
     #[inline(always)]
     fn note<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result

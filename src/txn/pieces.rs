@@ -23,7 +23,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     pub(crate) fn next_shown(&mut self) -> Result<Option<(&[u8], Shown<'_>)>> {
         let step = self.cursor.next_or_run(&self.hold.core.pager, PIECE_BYTES);
-        let entry = self.hold.first.note(step)?;
+        let entry = self.hold.note(step)?;
         let hold = &self.hold;
         Ok(entry.map(|(key, value)| match value {
             Ok(value) => (key, Shown::Whole(value)),

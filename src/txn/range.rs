@@ -126,7 +126,7 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.hold.first.note(step)?.filter(|_| is_left))
+        Ok(self.hold.note(step)?.filter(|_| is_left))
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -146,12 +146,13 @@ impl Range {
             _ => false,
         };
         self.is_over = !is_left;
-        Ok(self.hold.first.note(step)?.filter(|_| is_left))
+        Ok(self.hold.note(step)?.filter(|_| is_left))
     }
 
     /// The error that ended the range, if one did.
     pub fn error(&self) -> Option<Error> {
-        self.front.error().or_else(|| self.back.error())
+        let error = self.front.error().or_else(|| self.back.error());
+        error.map(|error| self.hold.cause_of(error))
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
-use super::iter::{Hold, Shared};
+use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::{Iter, Sticky, ValueReader, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
@@ -167,7 +167,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.state.txn, &self.sticky)
+        self.hold.hold(self.core, &Base::Durable(self.state.txn), &self.sticky)
     }
 
     /// The leaf to which a key belongs, its search there, and the leaf behind, if they are at hand.

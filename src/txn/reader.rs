@@ -137,11 +137,12 @@ impl ValueReader {
         let Source::File(pieces) = &mut self.source else { return Ok(()) };
         self.given = 0;
         let read = self.hold.core.pager.read_piece(pieces, &mut self.piece);
+        let read = self.hold.note(read);
         if let Err(error) = read {
             self.piece.clear();
             self.fault = Some(Fault::keep(error));
         }
-        self.hold.first.note(read)
+        read
     }
 }
 

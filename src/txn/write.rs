@@ -6,13 +6,13 @@
 mod early;
 mod load;
 
-use super::iter::{Hold, Shared};
+use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::work::Work;
 use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Bucket, Core, Outcome, Writer};
 use crate::error::{Error, Result};
-use crate::page::TxnId;
+use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tree::{Condition, Cursor, Edit, Large, NewValue, PageRead, Stored, Tree};
@@ -25,7 +25,7 @@ use std::ops::RangeBounds;
 pub struct Txn<'t> {
     core: &'t Arc<Core>,
     /// The newest sealed state.
-    base: TxnId,
+    base: Arc<State>,
     /// Locked for one call at a time: one that reads may have to make gathered puts first.
     work: Mutex<Work<'t>>,
     is_settled: bool,
@@ -65,8 +65,8 @@ pub(super) fn run_in_bucket<R>(
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
-    let base = writer.batch.base.txn;
-    let tree = found.unwrap_or_else(|| Tree { txn: base, ..Tree::empty() });
+    let base = Arc::clone(&writer.batch.base);
+    let tree = found.unwrap_or_else(|| Tree { txn: base.txn, ..Tree::empty() });
     let work = Mutex::new(Work::new(writer, tree, outcome));
     let (hold, sticky) = (Shared::new(), Sticky::new());
     let mut txn = Txn { core, base, work, is_settled: false, hold, sticky, whole };
@@ -100,7 +100,7 @@ impl<'t> Txn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.base, &self.sticky)
+        self.hold.hold(self.core, &Base::Sealed(&self.base), &self.sticky)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {

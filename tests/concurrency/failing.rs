@@ -1,7 +1,8 @@
 //! Flushes that fail while others follow.
 
 use super::{BTree, Barriers, Error, MemVfs, NAME, Op, Watch, add_one, get, in_time, on, open};
-use btree_store::Iter;
+use crate::common::story;
+use btree_store::{Iter, Txn};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -217,21 +218,23 @@ fn an_error_of_any_operation_of_a_commit_leaves_one_of_two_states() {
     }
 }
 
-/// A cursor over `b` that sees what `put` puts there, whose flush fails meanwhile, and outlives it.
-fn cursor_over_failure(
+/// What `keep` made of a transaction on `b` that sees what `put` puts there, whose flush fails
+/// meanwhile; it outlives both.
+fn kept_over_failure<T>(
     db: &BTree,
     watch: &Watch,
+    is_it: fn(&Op) -> bool,
     put: impl FnOnce() -> Result<(), Error> + Send,
-    look: impl FnOnce(&mut Iter),
-) -> Iter {
-    let (at_failure, release) = fail_when_released(watch, is_data_write, ErrorKind::StorageFull);
-    let iter = std::thread::scope(|scope| {
+    keep: impl FnOnce(&Txn<'_>) -> T,
+) -> T {
+    let (at_failure, release) = fail_when_released(watch, is_it, ErrorKind::StorageFull);
+    let kept = std::thread::scope(|scope| {
         let leader = scope.spawn(put);
         at_failure.recv().unwrap();
         let mut kept = None;
         let follower = db.exec_multi(|multi| {
             multi.exec("b", |txn| {
-                look(kept.insert(txn.iter()));
+                kept = Some(keep(txn));
                 Ok(())
             })?;
             release.send(()).unwrap();
@@ -242,7 +245,11 @@ fn cursor_over_failure(
         kept.unwrap()
     });
     watch.unhook();
-    iter
+    kept
+}
+
+fn iter_of(txn: &Txn<'_>) -> Iter {
+    txn.iter()
 }
 
 #[test]
@@ -253,7 +260,7 @@ fn a_cursor_over_a_batch_that_failed_yields_no_wrong_entry() {
         let put = || {
             db.exec("b", |txn| (0..200_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 100])))
         };
-        let iter = cursor_over_failure(&db, &watch, put, |_| ());
+        let iter = kept_over_failure(&db, &watch, is_data_write, put, iter_of);
         // Other commits take the places of the failed one.
         (0..300_u32).for_each(|i| {
             db.exec("c", |txn| txn.put(i.to_be_bytes(), [2; 100])).unwrap();
@@ -278,14 +285,17 @@ fn a_cursor_over_a_batch_that_failed_yields_no_large_value_of_the_next() {
                 (0..8).try_for_each(|i| txn.put(format!("large {i}"), vec![byte; 5_000]))
             })
         };
-        let mut iter = cursor_over_failure(
+        let mut iter = kept_over_failure(
             &db,
             &watch,
+            is_data_write,
             || put(1),
-            |iter| {
+            |txn| {
+                let mut iter = txn.iter();
                 let (mut key, mut value) = (Vec::new(), Vec::new());
                 assert!(iter.next_ref(&mut key, &mut value));
                 assert_eq!((&*key, &*value), (b"a".as_slice(), [1; 10].as_slice()));
+                iter
             },
         );
         // The same places for other values, which are being written.
@@ -313,6 +323,50 @@ fn a_cursor_over_a_batch_that_failed_yields_no_large_value_of_the_next() {
             assert!(wrong.is_empty(), "{wrong:?}");
         });
         watch.unhook();
+        assert!(db.verify().unwrap().is_sound());
+    });
+}
+
+/// All small writes: not those of a large value that goes to the file before its commit.
+fn is_write_of_few(op: &Op) -> bool {
+    matches!(op, Op::Write { offset, len } if *offset >= 2 * 4096 && *len < 1 << 17)
+}
+
+#[test]
+fn what_outlives_a_batch_that_failed_says_why_it_cannot_be_read() {
+    let (_, watch, db) = watched(Barriers::One);
+    in_time(move || {
+        let put = || {
+            db.exec("b", |txn| {
+                txn.put("large", vec![1; 1 << 19])?;
+                (0..200_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [1; 100]))
+            })
+        };
+        let keep = |txn: &Txn<'_>| (txn.iter(), txn.range::<str>(..), txn.get_reader("large"));
+        let kept = kept_over_failure(&db, &watch, is_write_of_few, put, keep);
+        let (mut iter, mut range, reader) = kept;
+        let mut reader = reader.unwrap();
+        // Other commits take the places of the failed one.
+        (0..300_u32).for_each(|i| {
+            db.exec("c", |txn| txn.put(i.to_be_bytes(), [2; 1_000])).unwrap();
+        });
+        for _ in 0..2 {
+            let last = iter.by_ref().last();
+            assert!(last.is_none_or(|last| last == Err(Error::NoSpace)));
+            assert_eq!(iter.error(), Some(Error::NoSpace));
+            assert_eq!(iter.next_entry(), Err(Error::NoSpace));
+            assert_eq!(iter.seek("k"), Err(Error::NoSpace));
+            assert!(story(Error::NoSpace).contains("write pages"));
+            let last = range.by_ref().last();
+            assert!(last.is_none_or(|last| last == Err(Error::NoSpace)));
+            assert_eq!(range.error(), Some(Error::NoSpace));
+            assert_eq!(range.prev_entry(), Err(Error::NoSpace));
+            while let Ok(piece) = reader.next_piece() {
+                assert!(piece.is_some(), "a short value");
+            }
+            assert_eq!(reader.next_piece(), Err(Error::NoSpace));
+        }
+        drop((iter, range, reader));
         assert!(db.verify().unwrap().is_sound());
     });
 }
