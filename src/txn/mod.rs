@@ -35,12 +35,19 @@ use crate::commit::Core;
 use crate::error::{Error, Fault, Result};
 use crate::format::{VALUE_LEN_MAX, bucket_name_len_max, key_len_max};
 use crate::seeded::seeded;
-use crate::sync::{Arc, Mutex, OnceLock};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 use crate::tree::{Cursor, PageRead, Tree};
 
 /// The first failure of the storage that a transaction met, or one of the cursors that share it.
 #[derive(Clone, Debug)]
-struct FirstFault(Arc<Mutex<Told>>);
+struct FirstFault(Arc<First>);
+
+#[derive(Debug)]
+struct First {
+    told: Mutex<Told>,
+    /// Set when there is a fault: whoever asks before each step need not lock.
+    has_failed: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Told {
@@ -51,10 +58,27 @@ struct Told {
 }
 
 impl FirstFault {
+    fn new() -> FirstFault {
+        let (told, has_failed) = (Mutex::new(Told::default()), AtomicBool::new(false));
+        FirstFault(Arc::new(First { told, has_failed }))
+    }
+
+    /// Fails when something failed before.
+    #[inline]
+    fn check(&self) -> Result<()> {
+        if self.0.has_failed.load(Ordering::Acquire) { self.raise() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn raise(&self) -> Result<()> {
+        self.0.told.lock().fault.as_ref().map_or(Ok(()), |fault| Err(fault.raise()))
+    }
+
     fn keep(&self, error: Error) {
-        let mut told = self.0.lock();
+        let mut told = self.0.told.lock();
         if told.fault.is_none() && !seeded!(SwallowedErrorCommits) {
             told.fault = Some(Fault::keep(error));
+            self.0.has_failed.store(true, Ordering::Release);
             let whole = told.whole.take();
             drop(told);
             if let Some(whole) = whole {
@@ -79,23 +103,20 @@ impl Sticky {
     }
 
     fn share(&self) -> &FirstFault {
-        self.0.get_or_init(|| FirstFault(Arc::new(Mutex::new(Told::default()))))
+        self.0.get_or_init(FirstFault::new)
     }
 
     /// Fails when something failed before.
     #[inline]
     fn check(&self) -> Result<()> {
-        match self.0.get() {
-            None => Ok(()),
-            Some(first) => first.0.lock().fault.as_ref().map_or(Ok(()), |f| Err(f.raise())),
-        }
+        self.0.get().map_or(Ok(()), FirstFault::check)
     }
 
     /// Ends as a part of a transaction. What its cursors still meet fails the whole; what was met
     /// before is up to whoever ran the part.
     fn end_within(&self, whole: &Sticky) {
         if let Some(part) = self.0.get() {
-            let mut told = part.0.lock();
+            let mut told = part.0.told.lock();
             if told.fault.is_none() {
                 told.whole = Some(whole.share().clone());
             }

@@ -444,7 +444,7 @@ impl<'t> ReadOnlyTxn<'t> {
     )]
     #[inline]
     pub fn iter(&self) -> Iter {
-        Iter::new(self.tree(), self.hold())
+        Iter::new(self.tree(), self.hold()).after(self.sticky.check())
     }
 
     /// The entries whose keys lie in a range. None, when it ends before
@@ -472,7 +472,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn bounded(&self, bounds: Bounds) -> super::Range {
-        super::Range::new(self.tree(), self.hold(), bounds)
+        super::Range::new(self.tree(), self.hold(), bounds).after(self.sticky.check())
     }
 
     /// A cursor in front of the first entry whose key is not below `key`.
@@ -481,7 +481,8 @@ impl<'t> ReadOnlyTxn<'t> {
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
     #[inline]
     pub fn iter_from(&self, key: impl AsRef<[u8]>) -> Result<Iter> {
-        let (key, mut iter) = (key.as_ref(), self.iter());
+        self.sticky.check()?;
+        let (key, mut iter) = (key.as_ref(), Iter::new(self.tree(), self.hold()));
         match self.leaf_for(key) {
             Some((leaf, begun, next)) => iter.stand_in(leaf, begun, next, key),
             None => iter.seek(key)?,

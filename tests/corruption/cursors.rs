@@ -156,6 +156,12 @@ fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
         assert_eq!(txn.get(key(broken)), Err(Error::Corruption));
         assert_eq!(txn.get(key(0)), Err(Error::Corruption), "errors stick");
         assert_eq!(txn.contains(key(0)), Err(Error::Corruption));
+        assert_eq!(txn.first(), Err(Error::Corruption));
+        assert_eq!(txn.get_reader(key(0)).map(drop), Err(Error::Corruption));
+        assert_eq!(txn.iter().next_entry(), Err(Error::Corruption));
+        assert_eq!(txn.iter_from(key(0)).map(drop), Err(Error::Corruption));
+        assert_eq!(txn.prefix("key").next(), Some(Err(Error::Corruption)));
+        assert_eq!(txn.range::<str>(..).next_back(), Some(Err(Error::Corruption)));
         Ok(())
     });
     assert_eq!(result, Err(Error::Corruption));
