@@ -439,6 +439,29 @@ fn an_end_that_nothing_is_below_costs_no_walk_over_what_lies_behind_it() {
 }
 
 #[test]
+fn where_its_ends_meet_a_range_reads_no_value_again() {
+    type Steps = fn(&mut Range) -> [Option<btree_store::Result<Entry>>; 3];
+    let meetings: [Steps; 3] = [
+        |range| [range.next(), range.next_back(), range.next_back()],
+        |range| [range.next_back(), range.next_back(), range.next()],
+        |range| [range.next_back(), range.next(), range.next()],
+    ];
+    for (round, steps) in meetings.into_iter().enumerate() {
+        let read = pages_read(|db| {
+            db.view("b", |txn| {
+                let [one, two, none] = steps(&mut txn.range::<str>(..="key 0000"));
+                assert!(one.is_some_and(|entry| entry.is_ok()));
+                assert!(two.is_some_and(|entry| entry.is_ok()));
+                assert_eq!(none, None);
+                Ok(())
+            })
+            .unwrap();
+        });
+        assert!((4_000..4_020).contains(&read), "round {round}: {read} pages");
+    }
+}
+
+#[test]
 fn what_is_removed_is_not_read() {
     let removed = |db: &BTree| db.exec("b", |txn| txn.delete_range::<str>(..="first"));
     let read = pages_read(|db| assert_eq!(removed(db), Ok(1)));

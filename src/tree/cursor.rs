@@ -107,43 +107,34 @@ impl Cursor {
         self.stick(result)
     }
 
-    /// Steps over the next entry and lends it. `None` at the end.
+    /// Steps over an entry and lends it. `None` where there is none.
     ///
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     #[inline(always)]
-    pub(crate) fn forward<'p>(
-        &mut self,
-        pages: impl Fn() -> &'p dyn PageRead,
-    ) -> Result<Option<Lent<'_>>> {
-        self.step(pages, Way::Forward)
-    }
-
-    /// Steps over the previous entry and lends it. `None` at the beginning.
-    #[inline(always)]
-    pub(crate) fn backward<'p>(
-        &mut self,
-        pages: impl Fn() -> &'p dyn PageRead,
-    ) -> Result<Option<Lent<'_>>> {
-        self.step(pages, Way::Backward)
-    }
-
-    #[inline(always)]
-    fn step<'p>(
+    pub(crate) fn step<'p>(
         &mut self,
         pages: impl Fn() -> &'p dyn PageRead,
         way: Way,
     ) -> Result<Option<Lent<'_>>> {
+        self.step_if(pages, way, |_| true)
+    }
+
+    /// As [`Cursor::step`], if the entry's key is wanted; the value of another is not read.
+    #[inline(always)]
+    pub(crate) fn step_if<'p>(
+        &mut self,
+        pages: impl Fn() -> &'p dyn PageRead,
+        way: Way,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Lent<'_>>> {
         match self.walk.look(way) {
-            Some(plain) => Ok(Some(self.walk.take(plain))),
-            None => self.lend(pages(), way),
+            Some(plain) => Ok(Some(self.walk.take(plain)).filter(|(key, _)| is_wanted(key))),
+            None => self.lend_if(pages(), way, is_wanted),
         }
     }
 
-    /// Steps over the next entry and puts it into the buffers. `false` at the end.
-    ///
-    /// # Errors
-    /// What reading pages says; the cursor then keeps failing.
+    /// As [`Cursor::step`], of the next entry, which is put into the buffers. `false` at the end.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -205,18 +196,28 @@ impl Cursor {
         (self.dirty, self.next) = (None, None);
     }
 
-    /// Steps over an entry of this leaf or another, and lends it.
+    /// As [`Cursor::step_if`], of an entry of this leaf or another.
     #[cold]
     #[inline(never)]
-    fn lend(&mut self, pages: &dyn PageRead, way: Way) -> Result<Option<Lent<'_>>> {
+    fn lend_if(
+        &mut self,
+        pages: &dyn PageRead,
+        way: Way,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Lent<'_>>> {
         let at = match self.walk.step(way) {
             Some(at) => at,
             None if !self.reach(pages, way)? => return Ok(None),
             None => match self.walk.look(way) {
-                Some(plain) => return Ok(Some(self.walk.take(plain))),
+                Some(plain) => {
+                    return Ok(Some(self.walk.take(plain)).filter(|(key, _)| is_wanted(key)));
+                }
                 None => self.walk.step(way).ok_or_else(misplaced)?,
             },
         };
+        if !is_wanted(self.walk.key()) {
+            return Ok(None);
+        }
         if self.walk.held_value(at).is_none() {
             let mut value = std::mem::take(&mut self.value);
             value.clear();

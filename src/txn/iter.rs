@@ -6,7 +6,7 @@
 use super::{FirstFault, ReadOnlyTxn, Sticky, Txn, is_failure};
 use crate::commit::Core;
 use crate::error::{Error, Result};
-use crate::node::Begun;
+use crate::node::{Begun, Way};
 use crate::page::{Page, TxnId};
 use crate::readers::State;
 use crate::seeded::seeded;
@@ -165,7 +165,7 @@ impl Iter {
     /// its transaction.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.hold.note(self.cursor.forward(|| &self.hold.core.pager))
+        self.hold.note(self.cursor.step(|| &self.hold.core.pager, Way::Forward))
     }
 
     /// Steps over the previous entry and lends it until the cursor moves again. `None` at the
@@ -175,7 +175,7 @@ impl Iter {
     /// Those of [`Iter::next_entry`].
     #[inline(always)]
     pub fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
-        self.hold.note(self.cursor.backward(|| &self.hold.core.pager))
+        self.hold.note(self.cursor.step(|| &self.hold.core.pager, Way::Backward))
     }
 
     /// Steps over the next entry and puts it into the two buffers; a value of more than 64 pages

@@ -5,6 +5,7 @@
 
 use super::iter::{Hold, owned};
 use crate::error::{Error, Result};
+use crate::node::Way;
 use crate::sync::Arc;
 use crate::tree::{Cursor, Lent, Tree};
 use std::iter::FusedIterator;
@@ -120,13 +121,10 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.front = true;
-        let step = self.front.forward(|| &self.hold.core.pager);
-        let is_left = match &step {
-            Ok(Some((key, _))) => !self.has_moved.back || *key < self.back.key(),
-            _ => false,
-        };
-        self.is_over = !is_left;
-        Ok(self.hold.note(step)?.filter(|_| is_left))
+        let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
+        let step = self.front.step_if(|| &self.hold.core.pager, Way::Forward, is_left);
+        self.is_over = !matches!(step, Ok(Some(_)));
+        self.hold.note(step)
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -140,13 +138,10 @@ impl Range {
             return Ok(None);
         }
         self.has_moved.back = true;
-        let step = self.back.backward(|| &self.hold.core.pager);
-        let is_left = match &step {
-            Ok(Some((key, _))) => !self.has_moved.front || *key > self.front.key(),
-            _ => false,
-        };
-        self.is_over = !is_left;
-        Ok(self.hold.note(step)?.filter(|_| is_left))
+        let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
+        let step = self.back.step_if(|| &self.hold.core.pager, Way::Backward, is_left);
+        self.is_over = !matches!(step, Ok(Some(_)));
+        self.hold.note(step)
     }
 
     /// The error that ended the range, if one did.

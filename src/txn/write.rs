@@ -282,7 +282,7 @@ impl<'t> Txn<'t> {
                 from.push(0);
                 let tree = self.work_mut()?.tree.clone();
                 let mut cursor = Cursor::bounded(tree, from, to.clone());
-                cursor.forward(|| &self.core.pager)?;
+                cursor.next_key(&self.core.pager)?;
                 from = [cursor.key(), &[0]].concat();
             }
         }
