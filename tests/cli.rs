@@ -8,6 +8,8 @@
 mod campaigns;
 #[path = "cli/codes.rs"]
 mod codes;
+#[path = "cli/copies.rs"]
+mod copies;
 #[path = "cli/dumps.rs"]
 mod dumps;
 #[path = "cli/entries.rs"]

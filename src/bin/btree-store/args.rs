@@ -41,7 +41,7 @@ EXIT CODES
 
 Commands that only read open the file for reading, beside other readers, and never create or change
 it. `put`, `del`, `load` and `compact` need the file for themselves; only `put` and `load` make
-one, when --create says so.";
+one, when --create says so. `backup` and `restore` make a new file, never in place of one.";
 
 #[derive(Debug, Parser)]
 #[command(name = "btree-store", version, about = ABOUT, after_long_help = GUIDE)]
@@ -66,6 +66,8 @@ pub enum Command {
     Stat(Stat),
     Check(Check),
     Compact(Compact),
+    Backup(Backup),
+    Restore(Restore),
     Pages(Pages),
     Torture(Torture),
     Replay(Replay),
@@ -262,6 +264,25 @@ pub struct Compact {
     /// Shorten the file by so much, if it can be; by all that can be won when absent
     #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
     pub bytes: u64,
+}
+
+/// Copy the store into a new file, or into a stream on standard output.
+///
+/// The copy is of one state, and its pages are full. The new file gets its name when it is whole
+/// and on the disk.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The store's file
+    pub file: PathBuf,
+    /// The new file, which must not exist; a stream for `restore` is printed when absent
+    pub target: Option<PathBuf>,
+}
+
+/// Make a store of the stream that `backup` printed, from standard input.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// The new file, which must not exist; it gets its name when it is whole
+    pub file: PathBuf,
 }
 
 /// Draw the file: a character for each page, or for some.

@@ -6,6 +6,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod args;
+mod copies;
 mod dump;
 mod entries;
 mod files;
@@ -63,6 +64,8 @@ fn run(cli: &Cli) -> Done {
         Command::Stat(args) => about(&args.file, health::stat(args, &mut out)),
         Command::Check(args) => about(&args.file, health::check(args, &mut out)),
         Command::Compact(args) => about(&args.file, health::compact(args, &mut out)),
+        Command::Backup(args) => about(&args.file, copies::backup(args, &mut out)),
+        Command::Restore(args) => about(&args.file, copies::restore(args, &mut out)),
         Command::Pages(args) => about(&args.file, picture::pages(args, &mut out)),
         Command::Torture(args) => torture::torture(args, &mut out),
         Command::Replay(args) => torture::replay(args, &mut out),
