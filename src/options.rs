@@ -27,6 +27,9 @@ const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
 const NEW_CACHE_BYTES: u64 = 1 << 20;
 /// The name of the file that is being created, behind the name that it will get.
 const CREATING_SUFFIX: &str = "-create";
+/// The same of a store that gets its name when it holds all that it should. What has this name is
+/// written over, so it is one that nobody gives a store.
+const FILLING_SUFFIX: &str = "-btree-store-backup";
 
 /// How a store is opened, and created when it is missing.
 ///
@@ -136,7 +139,8 @@ impl Options {
     /// # Errors
     /// [`Error::Busy`] when another process has it open; [`Error::Corruption`] when it is no
     /// database, or one whose state cannot be recovered: the file is left as it is;
-    /// [`Error::Invalid`] for a page size that is not allowed; [`Error::IoError`].
+    /// [`Error::Invalid`] for a page size that is not allowed, and for a file that is to be created
+    /// beside another store whose name is the same with `-create` behind it; [`Error::IoError`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;
         let path = path.as_ref();
@@ -232,7 +236,8 @@ impl Options {
         if path.file_name().is_none() {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));
         }
-        let creating = if seeded!(CreatedInPlace) { path.clone() } else { creating_path(path) };
+        let creating =
+            if seeded!(CreatedInPlace) { path.clone() } else { with_suffix(path, CREATING_SUFFIX) };
         let Some(file) = open_creating(vfs, &creating)? else { return Ok(None) };
         if !is_missing_or_empty(vfs, path)? {
             vfs.remove(&creating).map_err(io("remove what is not needed"))?;
@@ -261,14 +266,17 @@ struct NewName {
     path: PathBuf,
     /// What is removed when this is dropped.
     doomed: Option<PathBuf>,
+    /// Keeps others from creating a file at `path`; removed at the end.
+    creating: PathBuf,
+    _lock: Box<dyn VfsFile>,
 }
 
 impl Drop for NewName {
     fn drop(&mut self) {
-        if let Some(path) = &self.doomed
-            && self.vfs.remove(path).is_err()
-        {
-            // Whoever creates a file of that name begins with what is left here.
+        for path in self.doomed.iter().chain([&self.creating]) {
+            if self.vfs.remove(path).is_err() {
+                // Whoever makes a file of that name begins with what is left here.
+            }
         }
     }
 }
@@ -285,9 +293,12 @@ impl NewStore {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));
         }
         check_missing(&*vfs, &path)?;
-        let creating = creating_path(&path);
-        let Some(file) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
-        let name = NewName { vfs: Arc::clone(&vfs), path, doomed: Some(creating) };
+        let creating = with_suffix(&path, CREATING_SUFFIX);
+        let Some(_lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
+        let filling = with_suffix(&path, FILLING_SUFFIX);
+        let doomed = Some(filling.clone());
+        let name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock };
+        let Some(file) = open_locked(&*vfs, &filling)? else { return Err(Error::Busy) };
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
@@ -306,9 +317,9 @@ impl NewStore {
     /// `Duplicate` when there is a file of that name meanwhile; what the storage says.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.core.settle()?;
-        let NewName { vfs, path, doomed } = &mut self.name;
+        let NewName { vfs, path, doomed, .. } = &mut self.name;
         check_missing(&**vfs, path)?;
-        let named = vfs.rename(&creating_path(path), path);
+        let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
         named.map_err(|error| Error::io("name the new file", &error))?;
         *doomed = Some(path.clone());
         vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
@@ -342,9 +353,29 @@ pub(crate) fn check_page_size(bytes: u32) -> Result<()> {
 
 /// Opens and locks a file that is being created. `None` when its name is somebody else's by now.
 fn open_creating(vfs: &dyn Vfs, creating: &Path) -> Result<Option<Box<dyn VfsFile>>> {
-    let file = vfs.open(creating, OpenMode::Create).map_err(|error| Error::io("create", &error))?;
+    let file = open_locked(vfs, creating)?;
+    if let Some(file) = &file
+        && has_commits(&**file)?
+    {
+        return Err(Error::invalid("another store has the name under which this one is made"));
+    }
+    Ok(file)
+}
+
+/// Opens and locks a file that is made. `None` when its name is somebody else's by now.
+fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
+    let file = vfs.open(path, OpenMode::Create).map_err(|error| Error::io("create", &error))?;
     lock_file(&*file, LockMode::Exclusive)?;
-    Ok(is_named(vfs, creating, &*file)?.then_some(file))
+    Ok(is_named(vfs, path, &*file)?.then_some(file))
+}
+
+/// Whether a file is a store that somebody wrote to, and not what a creator left that died.
+fn has_commits(file: &dyn VfsFile) -> Result<bool> {
+    match recover(file, Access::ReadOnly) {
+        Ok(start) => Ok(start.state.txn > TxnId(0)),
+        Err(Error::Corruption) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts the empty state into a file that is being created.
@@ -355,9 +386,9 @@ fn begin_file(file: &dyn VfsFile, page_size: u32) -> Result<()> {
     write_all_at(file, &bytes, 0).map_err(|error| Error::io("write the new file", &error))
 }
 
-fn creating_path(path: &Path) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
-    name.push(CREATING_SUFFIX);
+    name.push(suffix);
     PathBuf::from(name)
 }
 

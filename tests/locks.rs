@@ -351,6 +351,25 @@ fn what_a_killed_creator_left_is_replaced() {
 }
 
 #[test]
+fn a_store_that_has_the_temporary_name_is_not_replaced() {
+    let (dir, path) = place();
+    let other = dir.path().join("data.db-create");
+    let db = BTree::open(&other).unwrap();
+    put(&db, "k", "v");
+    assert_eq!(BTree::open(&path).unwrap_err(), Error::Busy, "while it is open");
+    assert_eq!(db.backup(&path), Err(Error::Busy), "while it is open");
+    drop(db);
+    assert_eq!(BTree::open(&path).unwrap_err(), Error::Invalid);
+    assert!(!path.exists());
+    let db = BTree::open(&other).unwrap();
+    assert_eq!(get(&db, "k").as_deref(), Some("v"));
+    drop(db);
+    let third = BTree::open(dir.path().join("third.db")).unwrap();
+    assert_eq!(third.backup(&path), Err(Error::Invalid));
+    assert_eq!(get(&BTree::open(&other).unwrap(), "k").as_deref(), Some("v"));
+}
+
+#[test]
 fn an_existing_empty_file_becomes_a_store() {
     let (dir, path) = place();
     fs::write(&path, b"").unwrap();

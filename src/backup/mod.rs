@@ -68,10 +68,9 @@ impl Snapshot {
     ///
     /// Readers and writers go on meanwhile; what they write is not copied. About 50 MiB are in
     /// memory at a time, whatever the size of the data. The file is written under another name
-    /// beside `path`, with `-create` behind it, and gets its own, durably, when it is whole: a
-    /// crash or an error leaves nothing at `path`. The error removes the other file; after a crash
-    /// it stays until the next backup to this path, or the opening of a store there, which begins
-    /// with it.
+    /// beside `path`, with `-btree-store-backup` behind it, and gets its own, durably, when it is
+    /// whole: a crash or an error leaves nothing at `path`. The error removes the other file; after
+    /// a crash it stays until the next backup to this path, which writes over it.
     ///
     /// The file is made where the store's own files live: by [`Options::vfs`], if that was said.
     /// In the memory of [`Options::open_in_memory`] nobody finds it; [`Snapshot::backup_to`] gets
