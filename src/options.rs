@@ -294,10 +294,10 @@ impl NewStore {
         }
         check_missing(&*vfs, &path)?;
         let creating = with_suffix(&path, CREATING_SUFFIX);
-        let Some(_lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
+        let Some(lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
         let filling = with_suffix(&path, FILLING_SUFFIX);
         let doomed = Some(filling.clone());
-        let name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock };
+        let name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock: lock };
         let Some(file) = open_locked(&*vfs, &filling)? else { return Err(Error::Busy) };
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
