@@ -1,28 +1,14 @@
 //! How much memory a backup takes, whatever the size of the data.
 
 use super::PIECE;
+use crate::common::memory::{MIB, measure, peak, role, tell};
 use btree_store::Options;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-const ROLE: &str = "BTREE_STORE_TEST_BACKUP";
-const PATH: &str = "BTREE_STORE_TEST_PATH";
-const MIB: usize = 1 << 20;
-
-/// The most memory that this process has had, in bytes.
-fn peak() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
 
 /// Plays its role in a process of its own, where nothing else takes memory.
 #[test]
 fn measures_itself() {
-    let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PATH)) else { return };
-    let path = PathBuf::from(path);
+    let Some((role, path)) = role() else { return };
     let db = Options::new().cache_bytes(1 << 20).open(path.join("data.db")).unwrap();
     let before = peak().unwrap();
     match role.as_str() {
@@ -36,20 +22,7 @@ fn measures_itself() {
             Options::new().restore(&mut file, path.join("restored.db")).map(drop).unwrap();
         }
     }
-    println!("took {} bytes", peak().unwrap() - before);
-}
-
-fn measure(role: &str, path: &Path) -> usize {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["memory::measures_itself", "--exact", "--nocapture"])
-        .env(ROLE, role)
-        .env(PATH, path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let (_, rest) = said.split_once("took ").expect("the child measures");
-    rest.split_whitespace().next().unwrap().parse().unwrap()
+    tell(before);
 }
 
 #[test]

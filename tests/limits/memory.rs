@@ -1,27 +1,15 @@
 //! How much memory a large value takes: its own, and one copy.
 
+use crate::common::memory::{MIB, measure, peak, role, tell};
 use btree_store::Options;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-const ROLE: &str = "BTREE_STORE_TEST_MEMORY";
-const PATH: &str = "BTREE_STORE_TEST_PATH";
-const MIB: usize = 1 << 20;
 const VALUE: usize = 96 * MIB;
-
-/// The most memory that this process has had, in bytes.
-fn peak() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kibibytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
 
 /// Plays its role in a process of its own, where nothing else takes memory.
 #[test]
 fn measures_itself() {
-    let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PATH)) else { return };
-    let db = Options::new().cache_bytes(1 << 20).open(PathBuf::from(path)).unwrap();
+    let Some((role, path)) = role() else { return };
+    let db = Options::new().cache_bytes(1 << 20).open(path).unwrap();
     let value = if role == "put" { vec![7; VALUE] } else { Vec::new() };
     let before = peak().unwrap();
     match role.as_str() {
@@ -32,20 +20,7 @@ fn measures_itself() {
         }
         _ => db.compact(0).map(drop).unwrap(),
     }
-    println!("took {} bytes", peak().unwrap() - before);
-}
-
-fn measure(role: &str, path: &Path) -> usize {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["memory::measures_itself", "--exact", "--nocapture"])
-        .env(ROLE, role)
-        .env(PATH, path)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let (_, rest) = said.split_once("took ").expect("the child measures");
-    rest.split_whitespace().next().unwrap().parse().unwrap()
+    tell(before);
 }
 
 #[test]
