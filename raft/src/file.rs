@@ -1,0 +1,113 @@
+//! Snapshots as files.
+//!
+//! Owns: [`SnapshotFile`], what openraft moves between nodes, and [`Spool`], the directory in
+//! which they lie. Must not know: what is in them.
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{self, SeekFrom};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tempfile::TempPath;
+use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+const SUFFIX: &str = ".snapshot";
+
+/// A snapshot on its way: what openraft reads on the leader, and writes on a follower.
+///
+/// A file of the state machine's directory for snapshots, with a place in it of its own. The file
+/// goes away with the last handle.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    file: tokio::fs::File,
+    path: Arc<TempPath>,
+}
+
+impl SnapshotFile {
+    /// A handle at the beginning of a file that is whole.
+    pub(crate) fn open(path: &Arc<TempPath>) -> Result<SnapshotFile> {
+        let file = File::open(&**path).map_err(Error::spool("open a snapshot"))?;
+        Ok(SnapshotFile { file: tokio::fs::File::from_std(file), path: Arc::clone(path) })
+    }
+
+    /// The file, with all that was written, to be read from its beginning.
+    pub(crate) async fn received(mut self) -> Result<Arc<TempPath>> {
+        self.file.flush().await.map_err(Error::spool("write a snapshot"))?;
+        Ok(self.path)
+    }
+}
+
+impl AsyncRead for SnapshotFile {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_read(context, buf)
+    }
+}
+
+impl AsyncWrite for SnapshotFile {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.file).poll_write(context, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.file).poll_shutdown(context)
+    }
+}
+
+impl AsyncSeek for SnapshotFile {
+    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        Pin::new(&mut self.file).start_seek(position)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Pin::new(&mut self.file).poll_complete(context)
+    }
+}
+
+/// A directory for snapshots.
+#[derive(Clone, Debug)]
+pub(crate) struct Spool {
+    directory: PathBuf,
+}
+
+impl Spool {
+    /// A directory, which is made when it is missing. What a process left there that was killed is
+    /// removed.
+    pub(crate) fn open(directory: PathBuf) -> Result<Spool> {
+        let failed = Error::spool("prepare the directory for snapshots");
+        std::fs::create_dir_all(&directory).map_err(&failed)?;
+        for entry in std::fs::read_dir(&directory).map_err(&failed)? {
+            let path = entry.map_err(&failed)?.path();
+            if path.to_string_lossy().ends_with(SUFFIX) {
+                std::fs::remove_file(path).map_err(&failed)?;
+            }
+        }
+        Ok(Spool { directory })
+    }
+
+    /// A new file.
+    pub(crate) fn create(&self) -> Result<(File, Arc<TempPath>)> {
+        let made = tempfile::Builder::new().suffix(SUFFIX).tempfile_in(&self.directory);
+        let (file, path) = made.map_err(Error::spool("create a snapshot"))?.into_parts();
+        Ok((file, Arc::new(path)))
+    }
+
+    /// A new file, to be written by openraft.
+    pub(crate) fn receive(&self) -> Result<SnapshotFile> {
+        let (file, path) = self.create()?;
+        Ok(SnapshotFile { file: tokio::fs::File::from_std(file), path })
+    }
+}

@@ -1,0 +1,225 @@
+//! Does the log hold what a model holds, also after a process was killed?
+
+use crate::common::{Log, LogEntry, Numbers, blank, in_memory, log_on, open_file, put, run};
+use btree_store::sim::{OpKind, SimDisk};
+use btree_store::vfs::MemVfs;
+use btree_store_raft::LogStore;
+use btree_store_raft::kv::KeyValueConfig;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::testing::log_id;
+use openraft::{LogId, LogState, RaftLogReader, Vote};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a log should hold.
+#[derive(Clone, Default)]
+struct Model {
+    entries: BTreeMap<u64, LogEntry>,
+    purged: Option<LogId<u64>>,
+    vote: Option<Vote<u64>>,
+    committed: Option<LogId<u64>>,
+    /// What of it a process that is killed leaves.
+    committed_kept: Option<LogId<u64>>,
+}
+
+impl Model {
+    fn next_index(&self) -> u64 {
+        let last = self.entries.keys().next_back().copied();
+        last.or(self.purged.map(|purged| purged.index)).map_or(0, |last| last + 1)
+    }
+
+    fn state(&self) -> LogState<KeyValueConfig> {
+        let last = self.entries.values().next_back().map(|entry| entry.log_id);
+        LogState { last_purged_log_id: self.purged, last_log_id: last.or(self.purged) }
+    }
+}
+
+/// Does one thing to a log and its model.
+async fn step(numbers: &mut Numbers, term: u64, log: &mut Log, model: &mut Model) -> String {
+    let next = model.next_index();
+    let first = model.entries.keys().next().copied().unwrap_or(next);
+    match numbers.below(6) {
+        0 => {
+            let vote = Vote::new(term, numbers.below(3));
+            log.save_vote(&vote).await.expect("a vote is saved");
+            model.vote = Some(vote);
+            model.committed_kept = model.committed;
+            format!("{vote}")
+        }
+        1 => {
+            let committed = Some(log_id(term, 0, next));
+            log.save_committed(committed).await.expect("a log id is noted");
+            model.committed = committed;
+            format!("committed {committed:?}")
+        }
+        2 if first < next => {
+            let since = first + numbers.below(next - first + 1);
+            log.truncate(log_id(term, 0, since)).await.expect("the log is cut");
+            model.entries.split_off(&since);
+            model.committed_kept = model.committed;
+            format!("truncate {since}")
+        }
+        3 if first < next => {
+            let upto = first + numbers.below(next - first);
+            let purged = model.entries[&upto].log_id;
+            log.purge(purged).await.expect("the log is purged");
+            model.entries = model.entries.split_off(&(upto + 1));
+            model.purged = Some(purged);
+            model.committed_kept = model.committed;
+            format!("purge {upto}")
+        }
+        _ => {
+            let entry = |index| {
+                let len = [0, 3, 600, 3_000][usize::try_from(index % 4).unwrap_or(0)];
+                let mut entry = put(index, "key", vec![7; len]);
+                entry.log_id = log_id(term, 0, index);
+                entry
+            };
+            let entries: Vec<LogEntry> = (next..=next + numbers.below(4)).map(entry).collect();
+            log.blocking_append(entries.clone()).await.expect("entries are appended");
+            let count = entries.len();
+            model.entries.extend(entries.into_iter().map(|entry| (entry.log_id.index, entry)));
+            model.committed_kept = model.committed;
+            format!("append {count}")
+        }
+    }
+}
+
+async fn check(log: &mut Log, model: &Model, committed: Option<LogId<u64>>, told: &str) {
+    assert_eq!(log.get_log_state().await.expect("it is read"), model.state(), "{told}");
+    assert_eq!(log.read_vote().await.expect("it is read"), model.vote, "{told}");
+    assert_eq!(log.read_committed().await.expect("it is read"), committed, "{told}");
+    let found = log.try_get_log_entries(..).await.expect("entries are read");
+    assert!(found.iter().eq(model.entries.values()), "{told}: {found:?}");
+    let some = 1..=model.next_index() / 2;
+    let found = log.get_log_reader().await.try_get_log_entries(some.clone()).await;
+    let expected = model.entries.values().filter(|entry| some.contains(&entry.log_id.index));
+    assert!(found.expect("entries are read").iter().eq(expected), "{told}: {some:?}");
+}
+
+#[test]
+fn what_was_done_is_there_when_a_process_is_killed_after_each_step() {
+    for seed in 0..12 {
+        run(async {
+            let (mut numbers, mut model) = (Numbers::new(seed), Model::default());
+            let mut vfs = MemVfs::new();
+            let mut log = log_on(&open_file(Arc::new(vfs.clone())).expect("it opens"));
+            let mut told = format!("seed {seed}:");
+            for term in 1..60 {
+                told = format!("{told} {},", step(&mut numbers, term, &mut log, &mut model).await);
+                check(&mut log, &model, model.committed, &told).await;
+                if numbers.below(3) == 0 {
+                    vfs = vfs.snapshot();
+                    log = log_on(&open_file(Arc::new(vfs.clone())).expect("it opens again"));
+                    model.committed = model.committed_kept;
+                    told.push_str(" killed,");
+                    check(&mut log, &model, model.committed, &told).await;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_append_and_a_vote_cost_one_sync_each_and_a_committed_log_id_none() {
+    let disk = SimDisk::new();
+    let syncs = || disk.count(OpKind::SyncData) + disk.count(OpKind::SyncAll);
+    run(async {
+        let mut log = log_on(&open_file(disk.vfs()).expect("it opens"));
+        log.blocking_append([blank(1, 0)]).await.expect("an entry is appended");
+        let before = syncs();
+        log.blocking_append((1..=20).map(|index| put(index, "k", "v"))).await.expect("appended");
+        assert_eq!(syncs() - before, 1);
+        log.save_committed(Some(log_id(1, 0, 20))).await.expect("noted");
+        log.try_get_log_entries(..).await.expect("read");
+        assert_eq!(syncs() - before, 1);
+        log.save_vote(&Vote::new(2, 1)).await.expect("saved");
+        assert_eq!(syncs() - before, 2);
+    });
+    let mut again = log_on(&open_file(disk.vfs()).expect("it opens again"));
+    assert_eq!(run(again.read_committed()).expect("read"), Some(log_id(1, 0, 20)));
+}
+
+#[test]
+fn entries_of_megabytes_come_back_and_are_read_a_few_at_a_time() {
+    run(async {
+        let mut log = log_on(&in_memory());
+        let entries: Vec<_> = (0..6)
+            .map(|index| put(index, "k", vec![u8::try_from(index).unwrap(); 3 << 20]))
+            .collect();
+        log.blocking_append(entries.clone()).await.expect("they are appended");
+        let some = log.limited_get_log_entries(1, 6).await.expect("they are read");
+        assert_eq!(some, entries[1..3]);
+        assert_eq!(log.try_get_log_entries(0..6).await.expect("they are read"), entries);
+        log.truncate(log_id(1, 0, 1)).await.expect("the log is cut");
+        assert_eq!(log.try_get_log_entries(..).await.expect("read"), entries[..1]);
+    });
+}
+
+#[test]
+fn entries_that_do_not_follow_each_other_are_refused_and_nothing_is_changed() {
+    run(async {
+        let mut log = log_on(&in_memory());
+        log.blocking_append([blank(1, 0), blank(1, 1)]).await.expect("they are appended");
+        for wrong in [[blank(1, 2), blank(1, 4)], [blank(1, 3), blank(1, 3)]] {
+            let error = log.blocking_append(wrong).await.expect_err("that is no log");
+            assert!(error.to_string().contains("does not follow"), "{error}");
+        }
+        let found = log.try_get_log_entries(..).await.expect("read");
+        assert_eq!(found, [blank(1, 0), blank(1, 1)]);
+        log.blocking_append([]).await.expect("nothing is nothing");
+    });
+}
+
+#[test]
+fn what_a_snapshot_replaced_is_gone_when_the_log_goes_on() {
+    run(async {
+        // The entries of term 1 are not what was agreed upon; a snapshot up to term 3 came, and a
+        // crash before the log was purged.
+        let mut log = log_on(&in_memory());
+        log.blocking_append((0..6).map(|index| blank(1, index))).await.expect("appended");
+        log.purge(log_id(3, 0, 2)).await.expect("purged");
+        let state = log.get_log_state().await.expect("read");
+        assert_eq!(state.last_log_id, Some(log_id(3, 0, 2)));
+
+        let mut log = log_on(&in_memory());
+        log.blocking_append((0..6).map(|index| blank(1, index))).await.expect("appended");
+        log.blocking_append([blank(3, 3)]).await.expect("appended");
+        let state = log.get_log_state().await.expect("read");
+        assert_eq!(state.last_log_id, Some(log_id(3, 0, 3)));
+        assert_eq!(log.try_get_log_entries(4..).await.expect("read"), []);
+    });
+}
+
+#[test]
+fn work_that_nobody_waits_for_is_done_before_what_comes_later() {
+    run(async {
+        let mut log = log_on(&in_memory());
+        for _ in 0..20 {
+            // It has begun when it was polled once, and is dropped. Without an order, the cut would
+            // overtake it while it is encoded.
+            let append = log.blocking_append([put(0, "k", vec![7; 1 << 20])]);
+            tokio::select! {
+                biased;
+                appended = append => appended.expect("appended"),
+                () = std::future::ready(()) => {}
+            }
+            log.truncate(log_id(1, 0, 0)).await.expect("cut");
+            assert_eq!(log.try_get_log_entries(..).await.expect("read"), []);
+        }
+    });
+}
+
+#[test]
+fn groups_share_a_store_and_nothing_else() {
+    let db = in_memory();
+    run(async {
+        let group = |name: &str| btree_store_raft::Group::new(&db, name).expect("it is a name");
+        let mut one: Log = LogStore::open(&group("one")).expect("it opens");
+        let mut two: Log = LogStore::open(&group("two")).expect("it opens");
+        one.blocking_append([blank(1, 0), blank(1, 1)]).await.expect("appended");
+        two.blocking_append([blank(7, 0)]).await.expect("appended");
+        one.truncate(log_id(1, 0, 0)).await.expect("cut");
+        assert_eq!(two.try_get_log_entries(..).await.expect("read"), [blank(7, 0)]);
+    });
+}
