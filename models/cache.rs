@@ -17,6 +17,7 @@ pub(super) const MODELS: &[Model] = models![
     a_page_that_is_lent_stays,
     a_page_that_is_lent_to_another_thread_stays,
     a_page_that_is_held_stays,
+    a_page_that_is_kept_stays,
     a_page_is_filled_before_it_is_found,
     a_miss_meets_the_reuse_of_an_id,
 ];
@@ -83,6 +84,20 @@ impl World {
             assert_eq!(lent.bytes(), page.bytes());
             self.let_others_run();
             assert_eq!(lent.bytes(), page.bytes());
+        }
+    }
+
+    /// Looks at a page and keeps it.
+    fn keep(&self, page: &Page) {
+        let hold = self.published.hold().expect("there are slots enough");
+        let look = self.cache.look(hold.seat()).expect("the cache has a frame");
+        let kept = look.peek(page.child_ref()).map(|seen| look.keep(seen));
+        drop(look);
+        drop(hold);
+        if let Some(kept) = kept {
+            assert_eq!(kept.bytes(), page.bytes());
+            self.let_others_run();
+            assert_eq!(kept.bytes(), page.bytes());
         }
     }
 
@@ -162,6 +177,10 @@ fn a_page_that_is_lent_to_another_thread_stays() {
 
 fn a_page_that_is_held_stays() {
     against_eviction(World::hold);
+}
+
+fn a_page_that_is_kept_stays() {
+    against_eviction(World::keep);
 }
 
 /// A reader that finds a page finds it filled; and whoever fills a frame sees that the reader has

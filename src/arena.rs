@@ -21,9 +21,9 @@ mod empties;
 mod lines;
 
 pub(crate) use empties::Empties;
-pub(crate) use lines::{CAN_ASK, LINE_BYTES, Lines, prefetch_bytes, prefetch_value};
+pub(crate) use lines::{CAN_ASK, LINE_BYTES, Lines, frame_bytes, prefetch_bytes, prefetch_value};
 
-use lines::prefetch_lines;
+use lines::{HEADER_BYTES, prefetch_lines};
 
 use crate::seeded::seeded;
 use crate::slots::{Entered, Seat, Slots};
@@ -33,8 +33,6 @@ use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, fence_after_rmw};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
-/// Bytes in front of a page in its frame; together with the page's own header a cache line.
-const HEADER_BYTES: usize = 32;
 /// Regions of at least this size are aligned to it, so that the system may map large pages.
 const HUGE_BYTES: usize = 2 << 20;
 
@@ -94,11 +92,6 @@ pub(crate) struct Retired {
     since: Option<u64>,
 }
 
-/// Bytes that a frame of this page size takes.
-pub(crate) fn frame_bytes(page_size: usize) -> usize {
-    (HEADER_BYTES + page_size).next_multiple_of(LINE_BYTES)
-}
-
 /// Bytes of so many frames, and of as many words behind them.
 #[inline(always)]
 fn region_bytes(frames: u32, stride: usize, words: usize) -> usize {
@@ -122,10 +115,11 @@ impl Arena {
         slots: Arc<Slots>,
     ) -> Option<(Arc<Arena>, Empties)> {
         let stride = frame_bytes(page_size);
-        let bytes = region_bytes(frames, stride, words);
+        let of_words = words.checked_mul(size_of::<AtomicU64>())?;
+        let bytes = (frames as usize).checked_mul(stride)?.checked_add(of_words)?;
         let align = if bytes >= HUGE_BYTES { HUGE_BYTES } else { LINE_BYTES };
         // Zeroed memory of the smallest alignment is not touched until it is used.
-        let layout = Layout::from_size_align(bytes + align, 1).ok()?;
+        let layout = Layout::from_size_align(bytes.checked_add(align)?, 1).ok()?;
         // SAFETY: the layout's size is not 0, since the alignment is not.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         let offset = base.addr().get().next_multiple_of(align) - base.addr().get();
@@ -287,10 +281,15 @@ impl Arena {
         swap.ok().map(|_| Retired { frame, since: None })
     }
 
-    /// Empties the retired frames that nobody can read any more.
-    pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) {
+    /// Empties the retired frames that nobody can read any more. Returns how many others will be
+    /// free soon, when those end who look at frames; who holds one may keep it for long.
+    pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) -> u32 {
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.slots.fence();
+        if !self.slots.fence() {
+            // Any of them may be read; what finds no frame is read past the cache.
+            return u32::try_from(retired.len()).unwrap_or(u32::MAX);
+        }
+        let mut soon = 0;
         let oldest = self.slots.oldest_epoch();
         retired.retain_mut(|retired| {
             let since = *retired.since.get_or_insert(epoch);
@@ -300,11 +299,13 @@ impl Arena {
                 && !seeded!(FrameEmptiedWhileHeld);
             let is_lent = self.slots.hold_frame(frame) && !seeded!(FrameEmptiedWhileLent);
             if is_seen || is_held || is_lent {
+                soon += u32::from(is_seen);
                 return true;
             }
             empties.put(Empty { frame: retired.frame });
             false
         });
+        soon
     }
 
     /// Whether a frame was used since the last call; a frame that somebody holds is.

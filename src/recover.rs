@@ -85,7 +85,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     if may_write && !is_clean {
         let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
-        fence(file, file_len, (accepted, written), older)?;
+        fence(file, file_len, (accepted, written), older, &space)?;
         if older.is_none() && !seeded!(RejectedSlotLeftAlone) {
             mirror(file, &accepted.meta, accepted.slot.other())?;
             is_mirrored = true;
@@ -100,18 +100,19 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
 
 /// Reads the slots that hold a meta page; at least one does.
 fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
-    let first = read_slot(file, file_len, Slot::Zero, None).map_err(Fault::keep);
-    let sizes: Vec<usize> = match &first {
-        Ok(found) => vec![found.meta.page_size],
-        // Slot 0 may be torn. Its size is still the file's, unless it is damaged.
-        Err(_) => std::iter::successors(Some(PAGE_SIZE_MIN), |size| Some(size * 2))
-            .take_while(|size| *size <= PAGE_SIZE_MAX)
-            .map(|size| size as usize)
-            .collect(),
-    };
+    let mut stated = None;
+    let first = read_first_slot(file, file_len, &mut stated).map_err(Fault::keep);
+    // Slot 0 may be torn. The size that it states is the file's, unless that is damaged: where slot
+    // 1 would be with another lies what users wrote, which may look like a slot.
+    let mut sizes: Vec<usize> = stated.into_iter().collect();
+    if first.is_err() {
+        let all = std::iter::successors(Some(PAGE_SIZE_MIN), |size| Some(size * 2));
+        let all = all.take_while(|size| *size <= PAGE_SIZE_MAX).map(|size| size as usize);
+        sizes.extend(all.filter(|&size| Some(size) != stated));
+    }
     let mut second = Err(Error::Corruption);
     for size in sizes {
-        second = read_slot(file, file_len, Slot::One, Some(size));
+        second = read_slot(file, file_len, Slot::One, size);
         if !matches!(second, Err(Error::Corruption)) {
             break;
         }
@@ -129,30 +130,29 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
     }
 }
 
-/// Reads one slot of a file whose page size is known, or stated by the slot itself.
-fn read_slot(
-    file: &dyn VfsFile,
-    file_len: u64,
-    slot: Slot,
-    page_size: Option<usize>,
-) -> Result<Found> {
-    let read = |offset: u64, len: usize| {
-        let mut bytes = vec![0; len];
-        if offset + len as u64 > file_len {
-            let expected = format!("{} bytes", offset + len as u64);
-            return Err(Error::corruption(None, Invariant::ValidMetaWhole, expected, file_len));
-        }
-        read_exact_at(file, &mut bytes, offset)
-            .map_err(|error| Error::io("read a meta page", &error))?;
-        Ok(bytes)
-    };
-    let size = match page_size {
-        Some(size) => size,
-        None => page_size_of(&read(0, META_BODY)?)?,
-    };
-    let bytes = read(slot.page().offset(size), size)?;
+/// Reads slot 0, which states the page size; `stated` is what it states, whatever else is wrong.
+fn read_first_slot(file: &dyn VfsFile, file_len: u64, stated: &mut Option<usize>) -> Result<Found> {
+    let size = page_size_of(&read_bytes(file, file_len, 0, META_BODY)?)?;
+    *stated = Some(size);
+    read_slot(file, file_len, Slot::Zero, size)
+}
+
+/// Reads one slot of a file whose page size is known.
+fn read_slot(file: &dyn VfsFile, file_len: u64, slot: Slot, page_size: usize) -> Result<Found> {
+    let bytes = read_bytes(file, file_len, slot.page().offset(page_size), page_size)?;
     let meta = Meta::decode(&bytes, slot)?;
     Ok(Found { slot, meta, bytes })
+}
+
+fn read_bytes(file: &dyn VfsFile, file_len: u64, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    if offset + len as u64 > file_len {
+        let expected = format!("{} bytes", offset + len as u64);
+        return Err(Error::corruption(None, Invariant::ValidMetaWhole, expected, file_len));
+    }
+    read_exact_at(file, &mut bytes, offset)
+        .map_err(|error| Error::io("read a meta page", &error))?;
+    Ok(bytes)
 }
 
 /// The newest slot whose commit is whole, and what that commit wrote.
@@ -216,6 +216,7 @@ fn fence(
     file_len: u64,
     accepted: (&Found, Vec<Piece>),
     older: Option<&Found>,
+    space: &FreeSpace,
 ) -> Result<()> {
     let sized = file.set_len(file_len);
     sized.map_err(|error| Error::io("set the length while recovering", &error))?;
@@ -224,7 +225,10 @@ fn fence(
     }
     let (accepted, written) = accepted;
     if let Some(older) = older {
-        write_again(file, older, read_what_is_left(file, file_len, &older.meta)?)?;
+        // A device may report a failure one sync late: then it was this commit's.
+        if !seeded!(OlderCommitNotWrittenAgain) {
+            write_again(file, older, read_what_is_left(file, file_len, &older.meta, space)?)?;
+        }
     } else if !seeded!(RejectedSlotLeftAlone | RefusedSlotNotEmptied) {
         empty(file, &accepted.meta, accepted.slot.other())?;
     }
@@ -235,12 +239,20 @@ fn fence(
     sync(file)
 }
 
-/// Reads what an older commit wrote, as far as it is still there: pages that have been freed since,
-/// or cut off, are not needed.
-fn read_what_is_left(file: &dyn VfsFile, file_len: u64, meta: &Meta) -> Result<Vec<Piece>> {
-    let is_inside = |item: &&Item| u64::from(item.extent.end()) * meta.page_size as u64 <= file_len;
+/// Reads what an older commit wrote, as far as the newer one has it still: pages that were freed
+/// since, or cut off, are not needed, and may be damaged.
+fn read_what_is_left(
+    file: &dyn VfsFile,
+    file_len: u64,
+    meta: &Meta,
+    space: &FreeSpace,
+) -> Result<Vec<Piece>> {
+    let is_needed = |item: &&Item| {
+        let end = u64::from(item.extent.end()) * meta.page_size as u64;
+        end <= file_len && !space.has_unused(item.extent)
+    };
     let read =
-        meta.items.iter().filter(is_inside).map(|item| read_item(file, meta.page_size, *item));
+        meta.items.iter().filter(is_needed).map(|item| read_item(file, meta.page_size, *item));
     read.filter(|read| !matches!(read, Err(Error::Corruption))).collect()
 }
 

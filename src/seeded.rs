@@ -282,6 +282,9 @@ mod catalogue {
         RecoveryWritesReadOnly = "recovery-writes-read-only" breaks ValidMetaWhole,
         /// A store that was opened for reading writes when it is closed.
         ReadOnlyCloseWrites = "read-only-close-writes" breaks ValidMetaWhole,
+        /// Recovery writes again what the newest commit wrote, and not the one before, whose
+        /// failure the device may have told late.
+        OlderCommitNotWrittenAgain = "older-commit-not-written-again" breaks FailedSyncPoisons,
         /// Closing writes a copy before a failure that is told late can show.
         MirrorBeforeFence = "mirror-before-fence" breaks FailedSyncPoisons,
         /// A panic keeps what the transaction had installed so far (the bucket was unreadable for
@@ -341,6 +344,10 @@ mod catalogue {
         ReaderEntersUnfenced = "reader-enters-unfenced" breaks CacheCoherent,
         /// A reader that looks at its next page is not known to have read the last one.
         NextLookHidesTheLast = "next-look-hides-the-last" breaks CacheCoherent,
+        /// A reader that lends again is not known to come after whoever gave the last loan back.
+        NextLoanHidesTheLast = "next-loan-hides-the-last" breaks CacheCoherent,
+        /// Whoever empties frames passes no fence that the readers' light ones are made for.
+        HeavyFenceLeftOut = "heavy-fence-left-out" breaks CacheCoherent,
         /// A frame is emptied though a reader looks at it.
         FrameEmptiedWhileLookedAt = "frame-emptied-while-looked-at" breaks CacheCoherent,
         /// A frame is emptied though a reader was lent a value in it.

@@ -102,12 +102,12 @@ impl Slots {
 
     /// The writer's side of the readers' light fences. Who takes a slot passes a full fence: either
     /// it is seen here, or it sees what the caller did before. Without a slot nobody looks at
-    /// frames.
-    pub(crate) fn fence(&self) {
+    /// frames. False where the system denies the fence: then nobody knows what readers have seen.
+    #[must_use]
+    pub(crate) fn fence(&self) -> bool {
         fence(Ordering::SeqCst);
-        if self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) != 0) {
-            heavy_fence();
-        }
+        let is_read = self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) != 0);
+        !is_read || seeded!(HeavyFenceLeftOut) || heavy_fence()
     }
 
     /// The oldest epoch in which somebody still looks at frames. The caller's fence stands
@@ -172,8 +172,12 @@ impl<T> Published<T> {
         let seat = Seat { slots: &self.slots, slot };
         loop {
             let newest = self.newest.load(Ordering::Acquire);
-            if newest == version || seeded!(ReaderRegistersAfterRootRead) {
+            if seeded!(ReaderRegistersAfterRootRead) {
                 return Some(Hold { seat, version });
+            }
+            if newest == version {
+                // Not the first one: that may have been another version's, at the same address.
+                return Some(Hold { seat, version: newest });
             }
             version = newest;
             slot.version.swap(version.addr(), Ordering::SeqCst);
@@ -290,7 +294,9 @@ impl<'a> Entered<'a> {
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
         let mut places = self.slot.frames.iter().enumerate().skip(self.held.get());
         // What was lent may have been given back by another thread, whose reads end before that.
-        let (at, place) = places.find(|(_, place)| place.load(Ordering::Acquire) == 0)?;
+        let is_loose = seeded!(NextLoanHidesTheLast);
+        let order = if is_loose { Ordering::Relaxed } else { Ordering::Acquire };
+        let (at, place) = places.find(|(_, place)| place.load(order) == 0)?;
         self.held.set(at + 1);
         // Whoever sees this epoch pass sees the frame held, and that the one before is not.
         place.store(frame + 1, Ordering::Release);

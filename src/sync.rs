@@ -54,6 +54,12 @@ mod imp {
 
     loom::lazy_static! {
         static ref FENCES: AtomicUsize = AtomicUsize::new(0);
+        static ref MEETINGS: AtomicUsize = AtomicUsize::new(0);
+    }
+
+    /// Orders those who pass here among each other, and nobody who passes a [`fence`] only.
+    pub fn meet() {
+        MEETINGS.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Fences are ordered among all threads, but loom switches threads only before an access, and

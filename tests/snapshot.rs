@@ -229,3 +229,32 @@ fn damage_is_an_error_of_the_view_that_meets_it() {
     });
     assert_eq!(scan, Err(Error::Corruption));
 }
+
+/// What a cursor of a write transaction holds, the commit has replaced: such pages are not kept for
+/// anybody else, but others find room beside them.
+#[test]
+fn a_cursor_that_outlives_its_transaction_does_not_stop_the_cache() {
+    let db = Options::new().cache_bytes(1 << 20).open_in_memory().unwrap();
+    let key = |i: u32| i.to_be_bytes();
+    db.exec("b", |txn| (0..10_000).try_for_each(|i| txn.put(key(i), [7; 200]))).unwrap();
+    let get = |i: u32| db.view("b", |txn| txn.get(key(i)).map(drop)).unwrap();
+    // More leaves than frames, so that none is empty.
+    (0..10_000).step_by(15).for_each(get);
+    let iter = db
+        .exec("b", |txn| {
+            (0..50).try_for_each(|i| txn.put(key(i * 200), [8; 200]))?;
+            Ok(txn.iter())
+        })
+        .unwrap();
+    let mut cold = 0;
+    for place in 0..10 {
+        let read = || (0..20).for_each(|i| get(place * 1_000 + i * 20));
+        read();
+        read();
+        let before = db.stats().unwrap().pages_read;
+        read();
+        cold += db.stats().unwrap().pages_read - before;
+    }
+    assert_eq!(cold, 0, "leaves that were just read twice are read from the file again");
+    drop(iter);
+}

@@ -57,6 +57,7 @@ fn the_project_is_tidy() {
         words::check_errors(&tree, DISCARDS),
         words::check_casts(&tree),
         matrix::check_matrix(&tree),
+        matrix::check_models(&tree),
         check_command(&tree),
     ];
     let mut found: Vec<Violation> = checks.into_iter().flatten().collect();

@@ -5,8 +5,8 @@ use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::recovering;
 use crate::matrix::scripts::{Contents, PAGE, PATH, check_pages, dump, fill, key, value};
 use btree_store::sim::{
-    Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, OpSet, Profile, SimDisk, Snapshot,
-    SyncFailure, Verdict, When,
+    Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, Mark, OpSet, Profile, SimDisk,
+    Snapshot, SyncFailure, Verdict, When,
 };
 use btree_store::{BTree, Error, MultiTxn, Options};
 use std::cell::RefCell;
@@ -30,6 +30,8 @@ enum Act {
     /// Ends the faults; the process ends, without a reboot, and starts again. What a failed sync
     /// left clean in the cache may be evicted.
     Restart,
+    /// As `Restart`, and nothing is evicted.
+    Return,
     Close,
 }
 
@@ -44,6 +46,8 @@ struct Scenario {
     nested: u32,
     /// The disk lies: what was acknowledged may be lost, but nothing may be torn.
     lies: bool,
+    /// The disk has lied, and nothing is asked of it until the last commit was acknowledged.
+    lied: bool,
 }
 
 use Edit::{Delete, Put, PutFrom, Touch};
@@ -80,6 +84,7 @@ fn base(name: &'static str, start: &Snapshot, acts: Vec<Act>) -> Scenario {
         probe: vec![Put("b", 9, 20)],
         nested: 0,
         lies: false,
+        lied: false,
     }
 }
 
@@ -178,6 +183,12 @@ fn faulty() -> Result<Vec<Scenario>, Error> {
     all.push(late(vec![sync(SyncFailure::Late), Act::Commit(large(1))]));
     let [first, _] = two();
     all.push(late(vec![sync(SyncFailure::Late), first, Act::Close]));
+    // The first commit is lost, the second one told so; what the third builds on is both of them.
+    let [first, _] = two();
+    let lost = Fault::new(OpSet::SYNCS, When::Once(0), Failure::Sync(SyncFailure::Late));
+    let [second, third] = [commit(&[Put("c", 2, 30)]), commit(&[Put("c", 3, 30)])];
+    let acts = vec![Act::Inject(lost), first, second, Act::Return, third];
+    all.push(Scenario { lied: true, ..base("a failure told late, and a start", &small, acts) });
     Ok(all)
 }
 
@@ -325,11 +336,13 @@ impl Run<'_> {
                     }
                 }
                 Act::Inject(fault) => disk.inject(*fault),
-                Act::Restart => {
+                Act::Restart | Act::Return => {
                     drop(db.take());
                     disk.clear_faults();
                     disk.kill();
-                    disk.evict_some();
+                    if matches!(act, Act::Restart) {
+                        disk.evict_some();
+                    }
                     let again = open(disk)?;
                     let found = dump(&again)?;
                     let states = self.states.borrow();
@@ -364,6 +377,10 @@ impl Run<'_> {
     fn check(&self, disk: &SimDisk, crash: &Crash) -> Checked {
         let mut states = self.states.borrow().clone();
         let mut possible = vec![0];
+        let last = Mark::Acknowledged(states.len() as u64 - 1);
+        if self.scenario.lied && !crash.marks().any(|mark| mark == last) {
+            return Ok(());
+        }
         for mark in crash.marks() {
             follow(&mut states, &mut possible, mark, &self.scenario.probe);
         }
@@ -371,7 +388,7 @@ impl Run<'_> {
         let found = self.find(&states, &dump(&db)?, &possible)?;
         check_pages(&db).map_err(|kill| kill.0)?;
         // The state that a probe makes, on top of the one found, is the next one.
-        disk.mark(btree_store::sim::Mark::Note(found as u64));
+        disk.mark(Mark::Note(found as u64));
         disk.started(PROBE);
         apply(&db, &self.scenario.probe)?;
         disk.acknowledged(PROBE);
@@ -386,20 +403,14 @@ impl Run<'_> {
 }
 
 /// The states that may be found after these marks of a workload.
-fn states_of(marks: impl Iterator<Item = btree_store::sim::Mark>) -> Vec<u64> {
+fn states_of(marks: impl Iterator<Item = Mark>) -> Vec<u64> {
     let (mut states, mut possible) = (Vec::new(), vec![0]);
     marks.for_each(|mark| follow(&mut states, &mut possible, mark, &[]));
     possible
 }
 
 /// Goes on over a mark: which states there are, and which may be found.
-fn follow(
-    states: &mut Vec<Contents>,
-    possible: &mut Vec<u64>,
-    mark: btree_store::sim::Mark,
-    probe: &[Edit],
-) {
-    use btree_store::sim::Mark;
+fn follow(states: &mut Vec<Contents>, possible: &mut Vec<u64>, mark: Mark, probe: &[Edit]) {
     match mark {
         Mark::Note(found) => *possible = vec![found],
         Mark::Started(PROBE) => {

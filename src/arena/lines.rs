@@ -1,12 +1,21 @@
 //! Lines of memory that are asked for before they are wanted (part of arena, layer L2).
 //!
-//! Owns: how many lines are asked for at once, and [`Lines`] that are asked for by and by.
+//! Owns: the length of a frame, how many of its lines are asked for at once, and [`Lines`] that are
+//! asked for by and by.
 //! Must not know: what lies there.
 
 use super::Arena;
 
 /// Frames begin at multiples of it.
 pub(crate) const LINE_BYTES: usize = 64;
+
+/// Bytes in front of a page in its frame; together with the page's own header a line.
+pub(super) const HEADER_BYTES: usize = 32;
+
+/// Bytes that a frame of this page size takes.
+pub(crate) fn frame_bytes(page_size: usize) -> usize {
+    (HEADER_BYTES + page_size).next_multiple_of(LINE_BYTES)
+}
 
 /// Whether asking for a line does anything here.
 pub(crate) const CAN_ASK: bool = cfg!(target_arch = "x86_64");

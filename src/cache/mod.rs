@@ -98,7 +98,7 @@ impl Cache {
         let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         let arena_of = |frames| {
-            let words = frames as usize * words_per_page(page_size);
+            let words = (frames as usize).saturating_mul(words_per_page(page_size));
             let words = words.checked_ilog2().map_or(0, |bits| 1 << bits);
             Arena::new(frames, words, page_size, Arc::clone(slots))
         };
@@ -195,18 +195,16 @@ impl Cache {
         fill: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<Option<Page>> {
         let home = self.home(child.id);
-        let Some(mut empty) = self.take_empty(home) else { return Ok(None) };
-        let filled = fill(self.arena.bytes_mut(&mut empty));
+        let Some(empty) = self.take_empty(home) else { return Ok(None) };
+        let mut filling = Filling { cache: self, empty: Some(empty) };
+        fill(self.arena.bytes_mut(filling.empty.as_mut().expect("it was just put there")))?;
         let mut frames = self.frames.lock();
-        if let Err(error) = filled {
-            frames.empties.put(empty);
-            return Err(error);
-        }
         // Another thread may have loaded it meanwhile.
         if let Some(pin) = self.pin(tag_of(child)) {
-            frames.empties.put(empty);
+            drop(frames);
             return Ok(Some(Page::in_frame(pin)));
         }
+        let empty = filling.empty.take().expect("nobody took it");
         let pin = self.publish(&mut frames, empty, tag_of(child));
         drop(frames);
         Ok(Some(Page::in_frame(pin)))
@@ -361,7 +359,7 @@ impl Cache {
 
     /// Empties some frames: those retired before, or those that were not used for a while.
     fn make_room(&self, frames: &mut Frames) {
-        self.arena.reclaim(&mut frames.retired, &mut frames.empties);
+        let soon = self.arena.reclaim(&mut frames.retired, &mut frames.empties);
         if frames.empties.len() > 0 {
             return;
         }
@@ -370,8 +368,7 @@ impl Cache {
             return;
         }
         let count = self.arena.frames();
-        let mut wanted =
-            self.batch().saturating_sub(u32::try_from(frames.retired.len()).unwrap_or(0));
+        let mut wanted = self.batch().saturating_sub(soon);
         // Two rounds pass by every frame that was used once more.
         for _ in 0..2 * u64::from(count) {
             if wanted == 0 {
@@ -395,6 +392,20 @@ impl Cache {
     pub(crate) fn len(&self) -> usize {
         let frames = self.frames.lock();
         self.arena.frames() as usize - frames.empties.len() - frames.retired.len()
+    }
+}
+
+/// A frame that is being filled: empty again when that fails, or whoever fills it panics.
+struct Filling<'a> {
+    cache: &'a Cache,
+    empty: Option<Empty>,
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        if let Some(empty) = self.empty.take() {
+            self.cache.frames.lock().empties.put(empty);
+        }
     }
 }
 

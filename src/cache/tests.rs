@@ -276,3 +276,37 @@ fn pages_of_runs_and_of_trees_are_not_taken_for_each_other() {
     assert!(!look.copy_run(tree.child_ref(), 2 * SIZE, &mut Vec::new()), "one page is gone");
     assert!(cache.get(tree.child_ref()).is_some());
 }
+
+#[test]
+fn frames_that_readers_keep_do_not_keep_others_out() {
+    let (cache, slots) = cache(64);
+    let pages: Vec<Page> = (64..128).map(|id| page(id, 1)).collect();
+    for page in &pages {
+        cache.insert(from_ref(page));
+    }
+    let seat = slots.visit().expect("a slot is free");
+    let look = cache.look(&seat).expect("there are frames");
+    let lend = |page: &Page| look.peek(page.child_ref()).expect("it was put there").pin();
+    let lent: Vec<_> = pages[..8].iter().map(lend).collect();
+    drop(look);
+    let is_missed = |id: &u32| {
+        let other = page(*id, 1);
+        cache.insert(from_ref(&other));
+        cache.get(other.child_ref()).is_none()
+    };
+    let missed = (1000..2000).filter(is_missed).count();
+    assert!(missed <= lent.len(), "{missed} of 1000 found no frame");
+    for (lent, page) in lent.iter().zip(&pages) {
+        assert_eq!(lent.bytes(), page.bytes());
+    }
+}
+
+#[test]
+fn a_read_that_panics_takes_no_frame() {
+    let (cache, _) = cache(2);
+    for _ in 0..10 {
+        let load = || cache.load(page(2, 1).child_ref(), |_| panic!("the storage panics"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(load)).is_err());
+        assert_eq!(cache.len(), 0);
+    }
+}

@@ -129,6 +129,11 @@ impl FreeSpace {
         self.pending.iter()
     }
 
+    /// Whether some of these pages are unused: free, or waiting to be.
+    pub fn has_unused(&self, extent: Extent) -> bool {
+        self.free.set().overlaps(extent) || self.pending.overlaps(extent)
+    }
+
     /// Whether the largest free extents, at most `pieces` of them, hold this many pages.
     pub fn fits_in_pieces(&self, pages: u32, pieces: u32) -> bool {
         self.free.pages_in_largest(pieces) >= u64::from(pages)

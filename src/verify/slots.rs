@@ -35,17 +35,23 @@ impl Slots {
         let file_len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
         let states = Vec::with_capacity(META_SLOTS as usize);
         let mut slots = Slots { file_len, states, refused: Vec::new(), broken: None };
-        let first = slots.read_slot(file, 0, None)?;
-        // The pages have the size that slot 0 tells; when it is damaged, any size may be right.
-        let sizes = match &first {
-            Ok(meta) => meta.page_size()..=meta.page_size(),
-            Err(_) => PAGE_SIZE_MIN as usize..=PAGE_SIZE_MAX as usize,
+        let (first, stated) = match slots.stated_size(file)? {
+            Ok(size) => (slots.read_slot(file, 0, size)?, Some(size)),
+            Err(flaw) => (Err(flaw), None),
         };
-        let mut size = *sizes.start();
-        let mut second = slots.read_slot(file, 1, Some(size))?;
-        while second.is_err() && size < *sizes.end() {
-            size *= 2;
-            second = slots.read_slot(file, 1, Some(size))?;
+        // The pages have the size that slot 0 tells; when it is damaged, any size may be right, but
+        // where slot 1 would be with another lies what users wrote.
+        let mut sizes: Vec<usize> = stated.into_iter().collect();
+        if first.is_err() {
+            let all = std::iter::successors(Some(PAGE_SIZE_MIN as usize), |size| Some(size * 2));
+            let all = all.take_while(|size| *size <= PAGE_SIZE_MAX as usize);
+            sizes.extend(all.filter(|&size| Some(size) != stated));
+        }
+        let mut second = slots.read_slot(file, 1, sizes[0])?;
+        for &size in &sizes[1..] {
+            if second.is_err() {
+                second = slots.read_slot(file, 1, size)?;
+            }
         }
         for (slot, read) in [(0, first), (1, second)] {
             match read {
@@ -61,32 +67,26 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Reads a slot of a file whose page size is known, or told by the slot itself.
-    fn read_slot(
-        &self,
-        file: &dyn VfsFile,
-        slot: u8,
-        page_size: Option<usize>,
-    ) -> Result<Checked<Meta>> {
-        let too_short = |wanted: usize| {
-            let expected = format_args!("a file of {wanted} bytes at least");
-            Ok(Err(Flaw::new(Invariant::ValidMetaWhole, expected, self.file_len)))
-        };
-        let page_size = match page_size {
-            Some(page_size) => page_size,
-            None if self.file_len < META_BODY as u64 => return too_short(META_BODY),
-            None => {
-                let mut begin = [0; META_BODY];
-                read(file, &mut begin, 0)?;
-                match page_size_of(&begin) {
-                    Ok(page_size) => page_size,
-                    Err(flaw) => return Ok(Err(flaw)),
-                }
-            }
-        };
+    /// The page size that slot 0 tells, whatever else is wrong with it.
+    fn stated_size(&self, file: &dyn VfsFile) -> Result<Checked<usize>> {
+        if self.file_len < META_BODY as u64 {
+            return Ok(Err(self.too_short(META_BODY)));
+        }
+        let mut begin = [0; META_BODY];
+        read(file, &mut begin, 0)?;
+        Ok(page_size_of(&begin))
+    }
+
+    fn too_short(&self, wanted: usize) -> Flaw {
+        let expected = format_args!("a file of {wanted} bytes at least");
+        Flaw::new(Invariant::ValidMetaWhole, expected, self.file_len)
+    }
+
+    /// Reads a slot of a file whose page size is known.
+    fn read_slot(&self, file: &dyn VfsFile, slot: u8, page_size: usize) -> Result<Checked<Meta>> {
         let offset = PageId(u32::from(slot)).offset(page_size);
         if self.file_len < offset + page_size as u64 {
-            return too_short((usize::from(slot) + 1) * page_size);
+            return Ok(Err(self.too_short((usize::from(slot) + 1) * page_size)));
         }
         let mut bytes = vec![0; page_size];
         read(file, &mut bytes, offset)?;

@@ -52,3 +52,21 @@ pub fn check_matrix(tree: &Tree) -> Vec<Violation> {
         });
     lacking.chain(wrong).chain(unsaid).collect()
 }
+
+const MODELS: &str = "models/";
+const FOUND_BY: &str = "models/bugs.rs";
+
+/// Every model is there for a bug: what `models/bugs.rs` does not name may be one that cannot fail.
+pub fn check_models(tree: &Tree) -> Vec<Violation> {
+    let bugs = tree.texts.get(FOUND_BY).map_or("", String::as_str);
+    let files = tree.texts.iter().filter(|(path, _)| path.starts_with(MODELS));
+    let listed = files.flat_map(|(path, text)| {
+        let lines = text.lines().zip(1..).skip_while(|(line, _)| !line.ends_with("models!["));
+        let names = lines.skip(1).take_while(|(line, _)| line.trim() != "];");
+        names.map(|(line, at)| (path.as_str(), at, line.trim().trim_end_matches(',')))
+    });
+    let is_alone = |(_, _, name): &(&str, usize, &str)| !bugs.contains(&format!("\"{name}\""));
+    let report =
+        |(path, at, name)| Violation::new(path, at, format!("{name} is there for no seeded bug"));
+    listed.filter(is_alone).map(report).collect()
+}

@@ -326,3 +326,14 @@ fn a_matrix_that_differs_from_the_catalogue_is_found() {
     let unknown = [one, two, "| six | b | 4 |\n"].concat();
     assert_places(&table(&unknown, "3 bugs, 0 survive"), &[(readme, 1), (matrix, 6)]);
 }
+
+#[test]
+fn a_model_that_is_there_for_no_bug_is_found() {
+    let models = "pub(super) const MODELS: &[Model] = models![\n    one,\n    two,\n];\n";
+    let check = |bugs| {
+        let files = [("models/cache.rs", models), ("models/bugs.rs", bugs)];
+        matrix::check_models(&planted(&files))
+    };
+    assert_places(&check("(Bug::A, \"one\"),\n(Bug::B, \"two\"),\n"), &[]);
+    assert_places(&check("(Bug::A, \"one\"),\n"), &[("models/cache.rs", 3)]);
+}
