@@ -90,6 +90,10 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
         sealed_size(tree, page_size, &mut size);
     }
     let txn = writer.batch.txn();
+    if txn.0 == u64::MAX {
+        // None could follow; so no file has it.
+        return Err(Error::NoSpace);
+    }
     if seeded!(CompactionIgnoresPins) && writer.packing.is_some() {
         writer.space.begin(txn, &[]);
     } else {
