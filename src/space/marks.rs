@@ -25,10 +25,12 @@ enum Chunk {
 }
 
 /// A set of pages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Marks {
     /// Of the first pages; behind them none is marked.
     chunks: Vec<Chunk>,
+    /// Pages from here on never have a mark: a log may speak of more than the file has.
+    end: u32,
 }
 
 /// Part of a range: whole, or within a chunk.
@@ -54,9 +56,9 @@ impl Part {
     }
 }
 
-/// A range, chunk by chunk.
-fn parts(range: Extent) -> impl Iterator<Item = Part> {
-    let (mut from, end) = (range.first.0, range.end());
+/// A range, as far as `limit`, chunk by chunk.
+fn parts(range: Extent, limit: u32) -> impl Iterator<Item = Part> {
+    let (mut from, end) = (range.first.0, range.end().min(limit));
     std::iter::from_fn(move || {
         if from >= end {
             return None;
@@ -86,9 +88,14 @@ impl Chunk {
 }
 
 impl Marks {
+    /// No marks, and none from page `end` on, whatever is set.
+    pub fn below(end: u32) -> Marks {
+        Marks { chunks: Vec::new(), end }
+    }
+
     /// Marks pages, those marked already included.
     pub fn set(&mut self, range: Extent) {
-        for part in parts(range) {
+        for part in parts(range, self.end) {
             if self.chunks.len() <= part.chunk {
                 self.chunks.resize(part.chunk + 1, Chunk::None);
             }
@@ -105,7 +112,7 @@ impl Marks {
 
     /// Takes the marks off these pages, whether they had one or not.
     pub fn clear(&mut self, range: Extent) {
-        for part in parts(range) {
+        for part in parts(range, self.end) {
             match self.chunks.get_mut(part.chunk) {
                 None | Some(Chunk::None) => {}
                 Some(chunk) if part.is_whole() => *chunk = Chunk::None,
@@ -128,7 +135,7 @@ impl Marks {
                 part.words().map(ones).sum()
             }
         };
-        parts(range).map(count).sum()
+        parts(range, self.end).map(count).sum()
     }
 
     /// All that is marked, by address; what touches is one extent.
@@ -186,7 +193,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), range()), 1..12),
             asked in range(),
         ) {
-            let (mut marks, mut twin) = (Marks::default(), BTreeSet::new());
+            let (mut marks, mut twin) = (Marks::below(u32::MAX), BTreeSet::new());
             for (is_set, range) in steps {
                 let pages = range.first.0..range.end();
                 if is_set {
@@ -209,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_last_page_there_can_be_is_a_page_like_others() {
-        let (last, mut marks) = (span(u32::MAX - 1, u32::MAX), Marks::default());
+        let (last, mut marks) = (span(u32::MAX - 1, u32::MAX), Marks::below(u32::MAX));
         marks.set(last);
         assert_eq!(marks.extents(), [last]);
         marks.set(span(0, u32::MAX));

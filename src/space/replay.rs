@@ -124,8 +124,9 @@ impl Replay {
             latest: TxnId(0),
             page_count: first_count.unwrap_or(page_count),
             highest,
-            known: Marks::default(),
-            unused: Marks::default(),
+            // Of pages that the file has not, the log may speak without end.
+            known: Marks::below(page_count),
+            unused: Marks::below(page_count),
             freed: Vec::new(),
             cursor: Position { lap: 0, address: first_from.unwrap_or(META_SLOTS) },
         })
@@ -258,7 +259,7 @@ impl Replay {
         if known != all {
             return Err(broken(None, format_args!("{all} pages to be known"), known));
         }
-        let mut freed = Marks::default();
+        let mut freed = Marks::below(page_count);
         for &extent in &self.freed {
             if self.unused.count(extent) != u64::from(extent.pages) {
                 let found = format_args!("{extent:?} in use");

@@ -220,3 +220,14 @@ fn a_record_that_contradicts_is_not_believed() {
         assert!(!is_believed(words), "{name}");
     }
 }
+
+/// What a log says of pages that the file has not is neither walked over nor kept.
+#[test]
+fn pages_that_only_the_log_speaks_of_cost_little() {
+    let words = [3, 2, u32::MAX, 3, u32::MAX, 2].repeat(169);
+    let page = |id| LogPage { id: PageId(id), checksum: 0, words: words.clone() };
+    let pages: Vec<LogPage> = (2..3002).map(page).collect();
+    let tail = [3, 2, 3002, 1, 1, 0, 1, 0, 2, 3000];
+    let space = FreeSpace::replay(TxnId(1), 3002, &pages, &tail).unwrap();
+    assert_eq!((space.page_count(), space.free_pages()), (3002, 0));
+}
