@@ -5,14 +5,15 @@
 
 mod common;
 
-use btree_store::vfs::MemVfs;
+use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Barriers, Error, Result, Txn};
 use common::random::Random;
 use common::walk::{Owner, Walk};
 use common::watch::{Counts, Op, Watch};
-use common::{NAME, holding, on, open};
+use common::{NAME, file_len, holding, on, open};
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 const PAGE: u64 = 4096;
 
@@ -631,4 +632,48 @@ fn an_opening_of_a_foreign_file_writes_nothing() {
         assert!(!ops.iter().any(|op| op.is_change() || op.is_sync()), "{ops:?}");
         assert_eq!(vfs.read_file(NAME).unwrap(), bytes);
     }
+}
+
+#[test]
+fn a_cut_that_is_told_as_failed_loses_no_later_commit() {
+    let (vfs, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).open(NAME).unwrap();
+    let put = |i: u32| db.exec("b", |txn| txn.put(i.to_be_bytes(), [b'v'; 60]));
+    db.exec("b", |txn| (0..400_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [b'v'; 60])))
+        .unwrap();
+    let from = 40_u32.to_be_bytes();
+    db.exec("b", |txn| txn.delete_range::<[u8]>(from.as_slice()..).map(drop)).unwrap();
+    let memory = vfs.clone();
+    watch.hook(move |op| match op {
+        Op::SetLen(len) if *len < file_len(&memory) => {
+            memory.open(Path::new(NAME), OpenMode::ReadWrite)?.set_len(*len)?;
+            Err(io::Error::other("told late"))
+        }
+        _ => Ok(()),
+    });
+    assert_eq!(db.compact(0), Err(Error::IoError));
+    watch.unhook();
+    for i in 1000..1040_u32 {
+        put(i).unwrap();
+        // What the next process finds if this one is killed now.
+        let copy = open(&holding(&vfs.read_file(NAME).unwrap())).unwrap();
+        assert!(copy.view("b", |txn| txn.contains(i.to_be_bytes())).unwrap(), "{i}");
+    }
+}
+
+#[test]
+fn a_bad_sector_in_a_page_that_was_replaced_does_not_close_the_store() {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "1")).unwrap();
+    db.exec("b", |txn| txn.put("k", "2")).unwrap();
+    let (other, watch) = Watch::memory();
+    other.write_file(NAME, &vfs.read_file(NAME).unwrap());
+    // The leaf of the first commit, which the second replaced.
+    watch.hook(|op| match op {
+        Op::Read { offset: 1024, .. } => Err(io::Error::other("a bad sector")),
+        _ => Ok(()),
+    });
+    let db = on(watch.clone()).open(NAME).unwrap();
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"2");
 }

@@ -15,6 +15,10 @@ use crate::seeded::seeded;
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
 
+/// Where no page is: whoever does not get on is here from then on. No page of a tree has this id,
+/// and no frame, an empty one included, the tag of it with this checksum.
+const NOWHERE: ChildRef = ChildRef { id: PageId::NONE, checksum: u32::MAX };
+
 /// When hints are looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recall {
@@ -230,11 +234,12 @@ pub(crate) fn look_all<'l, 'a: 'l>(
     let at = |(child, txn_max), level| At { child, expected: Expected { level, txn_max } };
     for level in (1..=root.expected.level).rev() {
         for (key, place) in keys.iter().zip(&mut places) {
-            // Whoever does not get on stays behind, and is at the wrong level from then on.
-            if let Some(next) = at(*place, level).step_down(pages, key) {
-                pages.prefetch(next.child.id, level - 1);
-                *place = (next.child, next.expected.txn_max);
-            }
+            let Some(next) = at(*place, level).step_down(pages, key) else {
+                place.0 = NOWHERE;
+                continue;
+            };
+            pages.prefetch(next.child.id, level - 1);
+            *place = (next.child, next.expected.txn_max);
         }
     }
     let mut ties = [None; GROUP];

@@ -9,7 +9,7 @@ use super::way::{Below, Condition, Spot};
 use super::{Beside, Dirty, Edit, Expected, Held, Root, Tree};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
-use crate::invariant::invariant;
+use crate::invariant::{Invariant, invariant};
 use crate::node::{Halves, Node, NodeMut, merge, rebalance};
 use crate::seeded::seeded;
 use crate::sync::Arc;
@@ -122,6 +122,12 @@ impl Tree {
             self.grow_root(page_size, split);
         }
         self.collapse_root();
+        // Counts that were read from a file must end where the tree does.
+        let is_empty = matches!(self.root, Root::Empty);
+        if is_empty != (self.entries == 0) || is_empty && self.overflow_pages > 0 {
+            let expected = "as many entries as the tree has";
+            return Err(Error::corruption(None, Invariant::EntryCount, expected, self.entries));
+        }
         Ok(())
     }
 

@@ -59,6 +59,10 @@ const WORKS: &[(&str, Work)] = &[
         db.view("b", |txn| txn.get("large").map(drop))
     }),
     ("first and last", |db| db.view("b", |txn| txn.first().and(txn.last()).map(drop))),
+    ("several", |db| {
+        let keys: Vec<String> = (0..KEYS).step_by(7).map(key).collect();
+        db.view("b", |txn| txn.get_many(&keys).map(drop))
+    }),
     ("seek", |db| db.view("b", |txn| txn.iter_from(key(300)).map(drop))),
     ("put all", |db| db.exec("b", |txn| (0..KEYS).try_for_each(|i| txn.put(key(i), "new")))),
     ("put between", |db| {
@@ -77,6 +81,33 @@ const WORKS: &[(&str, Work)] = &[
     ("verify", |db| db.verify().map(drop)),
     ("buckets", |db| db.buckets().map(drop)),
 ];
+
+/// A leaf stands where a branch belongs, and is at hand as another bucket's root.
+#[test]
+fn a_page_at_the_wrong_level_is_not_read_for_several_keys_either() {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec_multi(|multi| {
+        multi.exec("b", |txn| (0..3 * KEYS).try_for_each(|i| txn.put(key(i), [b'v'; 40])))?;
+        multi.exec("z", |txn| txn.put(key(0), "of z"))
+    })
+    .unwrap();
+    drop(db);
+    let mut forge = Forge::new(&vfs.read_file(NAME).unwrap());
+    let root = forge.root();
+    assert!(Walk::new(&forge.bytes).page(root)[HEADER_LEVEL] >= 2);
+    // Behind the record of `b`: the length of the name `z`, the name, its root and checksum.
+    let other = forge.record() + RECORD_LEN + 3;
+    let leaf: [u8; CHILD_LEN] = forge.bytes[other..other + CHILD_LEN].try_into().unwrap();
+    let first = children_at(forge.page(root));
+    forge.page(root)[first..first + CHILD_LEN].copy_from_slice(&leaf);
+    forge.seal_up(root);
+    let db = open(&holding(&forge.bytes)).unwrap();
+    assert_eq!(db.view("z", |txn| txn.get(key(0))).unwrap(), b"of z");
+    assert_eq!(db.view("b", |txn| txn.get(key(0)).map(drop)), Err(Error::Corruption));
+    let several = db.view("b", |txn| txn.get_many(&[key(0)]).map(drop));
+    assert_eq!(several, Err(Error::Corruption));
+}
 
 /// A key that cannot be found is a wrong answer that nobody can notice in a file whose
 /// checksums are right; the deletion goes on.
@@ -631,4 +662,91 @@ fn random_changes_of_sealed_pages_never_panic() {
         });
         survive(&forge.bytes, &format!("seed {seed}, page {id}"));
     }
+}
+
+#[test]
+fn no_commit_becomes_the_last_transaction() {
+    let mut forge = honest();
+    forge.change_meta(|page| {
+        page[HEADER_TXN..HEADER_TXN + 8].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
+    });
+    let vfs = holding(&forge.bytes);
+    let db = open(&vfs).unwrap();
+    assert_eq!(db.exec("b", |txn| txn.put("new", "value")), Err(Error::NoSpace));
+    drop(db);
+    let db = open(&vfs).expect("it opened before");
+    assert!(!db.view("b", |txn| txn.contains("new")).unwrap());
+}
+
+#[test]
+fn a_catalog_tree_of_another_number_of_buckets_is_a_typed_error() {
+    for stated in [2_u32, 9] {
+        let vfs = MemVfs::new();
+        let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+        db.exec_multi(|multi| {
+            (0..6).try_for_each(|i| multi.exec(format!("bucket {i}"), |_| Ok(())))
+        })
+        .unwrap();
+        drop(db);
+        let mut forge = Forge { bytes: vfs.read_file(NAME).unwrap(), page_size: 512 };
+        forge.change_meta(|page| put_u32(page, META_BUCKETS, stated));
+        let db = open(&holding(&forge.bytes)).unwrap();
+        let names = db.buckets().unwrap();
+        assert_eq!(names.len(), 6);
+        let deleted = names.iter().try_for_each(|name| db.del_bucket(name));
+        assert_named(deleted.unwrap_err(), &format!("{stated} buckets stated"));
+    }
+}
+
+#[test]
+fn a_wrong_count_of_one_bucket_does_not_close_the_file() {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    for name in ["a", "b"] {
+        db.exec(name, |txn| txn.put("k", "v")).unwrap();
+    }
+    drop(db);
+    let mut forge = Forge { bytes: vfs.read_file(NAME).unwrap(), page_size: 512 };
+    let record = forge.record();
+    forge.change_meta(|page| page[record + 12..][..8].copy_from_slice(&3_u64.to_le_bytes()));
+    let vfs = holding(&forge.bytes);
+    let db = open(&vfs).unwrap();
+    let deleted = db.exec("a", |txn| txn.del("k"));
+    drop(db);
+    let db = open(&vfs).expect("it opened before");
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"v");
+    assert_eq!(deleted, Err(Error::Corruption));
+}
+
+/// A string with the bytes of a meta page of 512 bytes in slot 1.
+fn looks_like_a_slot() -> String {
+    let mut page = vec![0; 512];
+    (page[4], page[8], page[16], page[40], page[48]) = (1, 1, 1, 1, 2);
+    page[32..40].copy_from_slice(b"BTSTORE\0");
+    put_u32(&mut page, 44, 512);
+    for spare in 0..0x4000_u16 {
+        [page[96], page[97]] = (spare << 1 & 0x7F00 | spare & 0x7F).to_le_bytes();
+        let checksum = crc32c::crc32c(&page[4..]);
+        if checksum.to_le_bytes().is_ascii() {
+            put_u32(&mut page, 0, checksum);
+            return String::from_utf8(page).unwrap();
+        }
+    }
+    unreachable!("one checksum in sixteen is ASCII")
+}
+
+#[test]
+fn a_name_that_looks_like_a_slot_is_none() {
+    let name = "a".repeat(512 - META_BODY - 2) + &looks_like_a_slot();
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(4096).open(NAME).unwrap();
+    db.exec(&name, |txn| txn.put("k", "v")).unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    bytes[HEADER_TXN] ^= 0x40;
+    // What lies there would be a slot, if pages were so short.
+    assert_eq!(u32_at(&bytes[512..], 44), 512);
+    assert_eq!(verify_path(&holding(&bytes), NAME).unwrap().page_size, Some(4096));
+    let db = open(&holding(&bytes)).unwrap();
+    assert_eq!(db.view(&name, |txn| txn.get("k")), Ok(b"v".to_vec()));
 }
