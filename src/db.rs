@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::sync::{Arc, Ordering};
 use crate::tree::PageRead;
 use crate::txn::{
-    MultiTxn, ReadOnlyTxn, Snapshot, Txn, bucket_names, run_exec, run_multi, run_view,
+    MultiTxn, OwnedTxn, ReadOnlyTxn, Snapshot, Txn, bucket_names, run_exec, run_multi,
+    run_transact, run_view,
 };
 use crate::verify::{Report, verify_file};
 
@@ -20,7 +21,7 @@ use crate::verify::{Report, verify_file};
 /// commit at the same time share one flush. Readers see the newest durable state as it was when
 /// they began; they wait for nobody and nobody waits for them.
 ///
-/// The file is closed with the last handle, snapshot and cursor.
+/// The file is closed with the last handle, snapshot, owned transaction and cursor.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -124,6 +125,59 @@ impl BTree {
     /// Those of [`BTree::exec`].
     pub fn exec_multi<R>(&self, closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>) -> Result<R> {
         run_multi(&self.core, closure)
+    }
+
+    /// Begins an optimistic write transaction on the newest durable state, as a value: it is kept
+    /// as long as wanted, and waits for nobody until it commits. Of several that are open at once
+    /// and touch the same, the first to commit wins; the others get [`Error::Conflict`].
+    ///
+    /// ```
+    /// # use btree_store::Error;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// let txn = db.begin();
+    /// txn.bucket("b")?.put("k", "mine")?;
+    /// db.exec("b", |txn| txn.put("k", "theirs"))?;
+    /// assert_eq!(txn.commit(), Err(Error::Conflict));
+    /// assert_eq!(db.view("b", |txn| txn.get("k"))?, b"theirs");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn begin(&self) -> OwnedTxn {
+        OwnedTxn::new(&self.core)
+    }
+
+    /// Runs a closure on a transaction of [`BTree::begin`] and commits it; again from the
+    /// beginning when there was a conflict. The changes are durable when this returns `Ok`.
+    ///
+    /// Other writers go on while the closure runs. When others were ahead of it four times, it
+    /// runs a last time while other writers wait, as that of [`BTree::exec_multi`] does: then
+    /// nobody is ahead of it. So it may run five times, and should do nothing outside of the
+    /// transaction that cannot be done again; and it must not wait for other writers of the store.
+    /// [`Error::Conflict`] may be returned by the closure too, to begin again.
+    ///
+    /// ```
+    /// # use btree_store::Error;
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("counter", [0]))?;
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..3 {
+    ///         scope.spawn(|| {
+    ///             db.transact(|txn| {
+    ///                 let mut bucket = txn.bucket("b")?;
+    ///                 let count = bucket.get("counter")?[0];
+    ///                 bucket.put("counter", [count + 1])
+    ///             })
+    ///         });
+    ///     }
+    /// });
+    /// assert_eq!(db.view("b", |txn| txn.get("counter"))?, [3]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure returns, but for the first four [`Error::Conflict`]; those of
+    /// [`OwnedTxn::commit`]; [`Error::Invalid`] inside a write transaction of the same thread.
+    pub fn transact<R>(&self, closure: impl FnMut(&OwnedTxn) -> Result<R>) -> Result<R> {
+        run_transact(&self.core, closure)
     }
 
     /// Removes a bucket and all that it holds.

@@ -46,7 +46,8 @@ pub enum Error {
     Invalid,
     /// The key, or the file of a backup, exists already, where the call wants it absent.
     Duplicate,
-    /// Another transaction committed first.
+    /// Another transaction committed first: what an [`OwnedTxn`](crate::OwnedTxn) read or wrote has
+    /// changed since it began, and nothing of it has happened; [`ErrorDetail::Message`] says what.
     Conflict,
     /// Another process, or another store object, has the file open.
     Busy,
@@ -90,6 +91,11 @@ impl Error {
     /// An error of a call that is not allowed.
     pub(crate) fn invalid(message: &'static str) -> Error {
         Error::Invalid.with(ErrorDetail::Message(message))
+    }
+
+    /// An error of a transaction that others were ahead of.
+    pub(crate) fn conflict(message: &'static str) -> Error {
+        Error::Conflict.with(ErrorDetail::Message(message))
     }
 
     /// An error of this crate itself.

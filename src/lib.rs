@@ -33,7 +33,8 @@
 //! - [`BTree`]: open a file, run transactions, compact, verify. [`Options`] chooses page size,
 //!   cache, barriers and storage, or a store in memory.
 //! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do. [`Snapshot`]: one
-//!   state of all buckets, kept.
+//!   state of all buckets, kept. [`OwnedTxn`]: a write transaction, kept, of which several are open
+//!   at once; [`BTree::transact`] runs one until nobody was ahead of it.
 //! - [`Error`]: plain values to compare; [`Error::detail`] says which page, which invariant, or
 //!   what the system said.
 //! - [`verify`]: every invariant of a file, page by page, also of one that does not open.
@@ -110,4 +111,7 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
-pub use txn::{Iter, MultiTxn, Range, ReadOnlyTxn, Snapshot, Txn, ValueReader, ValueRef};
+pub use txn::{
+    Iter, MultiTxn, OwnedTxn, Range, ReadOnlyTxn, Snapshot, Txn, TxnBucket, TxnRange, ValueReader,
+    ValueRef,
+};

@@ -1,6 +1,7 @@
 //! The open batch: write transactions that no flush has taken yet (part of commit, layer L5).
 //!
-//! Owns: [`Batch`], the buckets that its transactions changed, on top of the newest sealed state.
+//! Owns: [`Batch`], the buckets that its transactions changed, on top of the newest sealed state;
+//! [`View`], the buckets of a state or of a batch as they were.
 //! Must not know: page ids to come, files, threads.
 //! Keeps: commit-atomic (a transaction that fails is undone by putting old values back).
 
@@ -10,7 +11,7 @@ use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::Arc;
 use crate::tree::{Edit, Freed, PageRead, Root, Tree};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A bucket that the batch changed.
 #[derive(Clone, Debug)]
@@ -36,6 +37,61 @@ impl Bucket {
     }
 }
 
+/// Buckets that were changed on top of a state.
+type Changed = BTreeMap<Vec<u8>, Bucket>;
+
+fn find(
+    (base, changed): (&State, &Changed),
+    pages: &dyn PageRead,
+    name: &[u8],
+) -> Result<Option<Tree>> {
+    match changed.get(name) {
+        Some(Bucket::Live(tree)) => Ok(Some(tree.clone())),
+        Some(Bucket::Dropped) => Ok(None),
+        None => base.catalog.find(pages, name, base.txn),
+    }
+}
+
+fn names((base, changed): (&State, &Changed), pages: &dyn PageRead) -> Result<BTreeSet<Vec<u8>>> {
+    let list = base.catalog.list(pages)?;
+    let mut names: BTreeSet<Vec<u8>> = list.into_iter().map(|(name, _)| name).collect();
+    for (name, bucket) in changed {
+        match bucket {
+            Bucket::Live(_) => names.insert(name.clone()),
+            Bucket::Dropped => names.remove(name),
+        };
+    }
+    Ok(names)
+}
+
+/// All buckets as they were at one moment.
+#[derive(Clone)]
+pub(crate) struct View {
+    /// The newest sealed state of that moment.
+    pub(crate) base: Arc<State>,
+    /// What the open batch had made of it.
+    changed: Changed,
+    /// Large values without pages have lower numbers.
+    pub(crate) next_handle: u32,
+}
+
+impl View {
+    /// Of a sealed state, without what came behind it.
+    pub(crate) fn of(base: Arc<State>) -> View {
+        View { base, changed: Changed::new(), next_handle: 0 }
+    }
+
+    /// A bucket's tree.
+    pub(crate) fn bucket(&self, pages: &dyn PageRead, name: &[u8]) -> Result<Option<Tree>> {
+        find((&self.base, &self.changed), pages, name)
+    }
+
+    /// The names of all buckets.
+    pub(crate) fn names(&self, pages: &dyn PageRead) -> Result<BTreeSet<Vec<u8>>> {
+        names((&self.base, &self.changed), pages)
+    }
+}
+
 /// Changes on top of a sealed state.
 pub(crate) struct Batch {
     /// The newest sealed state; it is durable, or its flush is under way.
@@ -44,7 +100,7 @@ pub(crate) struct Batch {
     pub(super) number: u64,
     /// The batch that made `base`.
     pub(super) after: u64,
-    pub(super) buckets: BTreeMap<Vec<u8>, Bucket>,
+    pub(super) buckets: Changed,
     /// Transactions that changed something.
     pub(super) changes: u64,
     pub(crate) freed: Vec<Freed>,
@@ -140,11 +196,18 @@ impl Batch {
 
     /// A bucket as the batch has it.
     pub(crate) fn bucket(&self, pages: &dyn PageRead, name: &[u8]) -> Result<Option<Tree>> {
-        match self.buckets.get(name) {
-            Some(Bucket::Live(tree)) => Ok(Some(tree.clone())),
-            Some(Bucket::Dropped) => Ok(None),
-            None => self.base.catalog.find(pages, name, self.base.txn),
-        }
+        find((&self.base, &self.buckets), pages, name)
+    }
+
+    /// The names of all buckets as the batch has them.
+    pub(crate) fn names(&self, pages: &dyn PageRead) -> Result<BTreeSet<Vec<u8>>> {
+        names((&self.base, &self.buckets), pages)
+    }
+
+    /// All buckets as they are now.
+    pub(crate) fn view(&self) -> View {
+        let (base, changed) = (Arc::clone(&self.base), self.buckets.clone());
+        View { base, changed, next_handle: self.next_handle }
     }
 
     /// Replaces a bucket.

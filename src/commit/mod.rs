@@ -19,7 +19,7 @@ mod queue;
 mod seal;
 mod writing;
 
-pub(crate) use batch::{Batch, Bucket, Mark};
+pub(crate) use batch::{Batch, Bucket, Mark, View};
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
 

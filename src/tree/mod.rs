@@ -5,6 +5,7 @@
 //! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
 
 mod bulk;
+mod compare;
 mod cursor;
 mod draft;
 mod insert;

@@ -4,6 +4,7 @@
 //! no-reuse-while-reachable, parent-holds-checksum, child-not-newer, snapshot-stable,
 //! same-calls-same-bytes, errors-stick.
 
+mod compare;
 mod draft;
 mod faults;
 mod fill;

@@ -1,12 +1,13 @@
 //! Transactions (layer L6).
 //!
 //! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`], [`Range`] and
-//! [`ValueReader`]; [`Snapshot`]; the limits of keys and names.
+//! [`ValueReader`]; [`Snapshot`] and [`OwnedTxn`]; the limits of keys and names.
 //! Must not know: how a store is opened or shared.
 //! Keeps: errors-stick, commit-atomic, snapshot-stable.
 
 mod iter;
 mod multi;
+mod owned;
 mod pieces;
 mod range;
 mod read;
@@ -18,6 +19,7 @@ mod write;
 
 pub use iter::Iter;
 pub use multi::MultiTxn;
+pub use owned::{OwnedTxn, TxnBucket, TxnRange};
 pub use range::Range;
 pub use read::ReadOnlyTxn;
 pub use reader::ValueReader;
@@ -26,6 +28,7 @@ pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
+pub(crate) use owned::run_transact;
 pub(crate) use pieces::Shown;
 pub(crate) use read::run_view;
 pub(crate) use snapshot::bucket_names;

@@ -5,7 +5,7 @@
 
 use super::write::{Txn, run_in_bucket};
 use super::{Sticky, check_name};
-use crate::commit::{Bucket, Core, Outcome, Writer};
+use crate::commit::{Batch, Bucket, Core, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 
@@ -34,6 +34,11 @@ pub(crate) fn run_multi<R>(
 }
 
 impl MultiTxn<'_> {
+    /// The newest state of all buckets, which the transaction changes.
+    pub(super) fn batch(&self) -> &Batch {
+        &self.writer.batch
+    }
+
     /// Runs a closure on a bucket, which is made when it is missing. The same bucket may be
     /// named again; it then holds what was written to it before.
     ///

@@ -12,13 +12,14 @@ use std::iter::FusedIterator;
 use std::ops::{Bound, RangeBounds};
 
 /// The keys not below the first, and below the second where there is one.
+#[derive(Clone, Default)]
 pub(super) struct Bounds {
     pub(super) from: Vec<u8>,
     pub(super) to: Option<Vec<u8>>,
 }
 
 /// The lowest key above `key`.
-fn successor(key: &[u8]) -> Vec<u8> {
+pub(super) fn successor(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 

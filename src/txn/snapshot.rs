@@ -99,11 +99,13 @@ impl Snapshot {
 
 /// The names of a pinned state's buckets, in ascending order.
 pub(crate) fn bucket_names(core: &Core, state: &State) -> Result<Vec<String>> {
-    let name = |(name, _)| {
-        String::from_utf8(name).map_err(|_| {
-            let invariant = Invariant::BytesNeverPanic;
-            Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
-        })
-    };
-    state.catalog.list(&core.pager)?.into_iter().map(name).collect()
+    state.catalog.list(&core.pager)?.into_iter().map(|(name, _)| shown_name(name)).collect()
+}
+
+/// A bucket's name as the catalog holds it.
+pub(super) fn shown_name(name: Vec<u8>) -> Result<String> {
+    String::from_utf8(name).map_err(|_| {
+        let invariant = Invariant::BytesNeverPanic;
+        Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
+    })
 }

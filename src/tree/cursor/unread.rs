@@ -3,6 +3,7 @@
 //! Owns: steps over entries whose values are not wanted, or not at once. Must not know:
 //! transactions. Keeps: errors-stick.
 
+use super::super::compare::Lies;
 use super::{Cursor, Lent, PageRead, misplaced};
 use crate::error::Result;
 use crate::node::{Run, Value, Way};
@@ -43,5 +44,18 @@ impl Cursor {
             self.stick(read)?;
         }
         Ok(Some((self.walk.key(), Ok(self.walk.held_value(at).unwrap_or(&self.value)))))
+    }
+
+    /// Steps over the next entry, and tells its key and where its value lies. `None` at the end.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    pub(in crate::tree) fn next_lying(
+        &mut self,
+        pages: &dyn PageRead,
+    ) -> Result<Option<(&[u8], Lies<'_>)>> {
+        let Some(at) = self.step_over(pages, Way::Forward)? else { return Ok(None) };
+        let value = self.walk.value(at).ok_or_else(misplaced)?;
+        Ok(Some((self.walk.key(), Lies::of(value, self.dirty.as_ref())?)))
     }
 }

@@ -1,0 +1,279 @@
+//! Transactions as values (part of txn, layer L6).
+//!
+//! Owns: [`OwnedTxn`], which takes the writer's turn only to commit; what a conflict is; running
+//! again after one. Must not know: how a commit reaches the disk.
+//! Keeps: commit-atomic (what it writes waits in memory, and rollback is drop), snapshot-stable,
+//! errors-stick.
+
+mod bucket;
+mod range;
+mod touched;
+mod walk;
+
+pub use bucket::TxnBucket;
+pub use range::TxnRange;
+
+use super::iter::{Base, Hold, Shared};
+use super::snapshot::shown_name;
+use super::{MultiTxn, Sticky, check_name, run_multi};
+use crate::commit::{Batch, Core, View};
+use crate::error::{Error, Result};
+use crate::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use touched::Touched;
+
+/// How often [`run_transact`] runs its closure beside other writers before it takes their turn.
+const OPTIMISTIC_RUNS: u32 = 4;
+
+/// A write transaction over all buckets as a value: it may be kept as long as wanted and sent to
+/// another thread, and several may be open at once. Until it commits it waits for nobody, and
+/// nobody waits for it.
+///
+/// It is *optimistic*: it reads the durable state of the moment at which it began and what it has
+/// written itself. [`OwnedTxn::commit`] looks whether what it read and wrote is still as it was;
+/// if others were ahead of it, nothing of it happens, and that is [`Error::Conflict`]: the first
+/// to commit wins. [`BTree::transact`](crate::BTree::transact) runs a closure again until it
+/// commits. Dropping the transaction rolls it back.
+///
+/// ```
+/// # use btree_store::{Error, Options};
+/// # let db = Options::new().open_in_memory()?;
+/// db.exec("stock", |txn| {
+///     txn.put("apples", "1")?;
+///     txn.put("pears", "1")
+/// })?;
+/// let (anna, otto, eve) = (db.begin(), db.begin(), db.begin());
+/// for (txn, fruit) in [(&anna, "apples"), (&otto, "apples"), (&eve, "pears")] {
+///     let mut stock = txn.bucket("stock")?;
+///     assert_eq!(stock.get(fruit)?, b"1");
+///     stock.put(fruit, "0")?;
+/// }
+/// anna.commit()?; // durable from here on
+/// assert_eq!(otto.commit(), Err(Error::Conflict)); // the apple is gone
+/// eve.commit()?; // another key of the same bucket
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # What conflicts
+///
+/// Transactions that commit are serializable: each of them has happened as if it had run as a whole
+/// at the moment of its commit. What it has seen is compared with the newest state, which may be
+/// newer than the newest durable one:
+///
+/// - keys that were looked up, those that were not there too, and keys that were *written*, even if
+///   they were not read: of two transactions that write one key, the first to commit wins;
+/// - the keys of a range, as far as it was walked, with the absence of others between them;
+/// - how many entries a bucket has, where that was asked for; whether it exists, and which ones do.
+///
+/// Other keys of the same buckets do not count. An entry is compared by its value: one that has its
+/// old value again has not changed. Of values of more than 256 KiB, only their places in the
+/// file are compared: if a compaction moved one, it counts as changed. A transaction that wrote
+/// nothing never conflicts: it has happened when it began.
+///
+/// # What it costs
+///
+/// In memory: the pages of the trees that it changes, and its large values, until it commits; the
+/// keys that were read and written, and two keys for each range. As a
+/// [`Snapshot`](crate::Snapshot) does, it keeps pages from being used again while it lives.
+///
+/// `commit` makes the changes a second time, in the newest state, while other writers wait. Before,
+/// in each bucket that others have changed since, it looks up each key twice, and reads the pages
+/// of the ranges that changed. A bucket that has not changed costs nothing.
+#[must_use = "a transaction that is dropped has done nothing"]
+pub struct OwnedTxn {
+    core: Arc<Core>,
+    /// What it began with; its base is pinned.
+    view: View,
+    seen: Mutex<Seen>,
+    hold: Shared,
+    sticky: Sticky,
+}
+
+/// What a transaction has looked at.
+#[derive(Default)]
+struct Seen {
+    buckets: BTreeMap<String, Arc<Mutex<Touched>>>,
+    /// Somebody was told which buckets there are.
+    is_listed: bool,
+}
+
+impl Seen {
+    fn has_changes(&self) -> bool {
+        self.buckets.values().any(|bucket| bucket.lock().has_changes())
+    }
+
+    /// What was seen or changed, and was changed by somebody else meanwhile.
+    fn conflict(&self, core: &Core, view: &View, newest: &Batch) -> Result<Option<&'static str>> {
+        if self.is_listed && view.names(&core.pager)? != newest.names(&core.pager)? {
+            return Ok(Some("the list of buckets has changed since"));
+        }
+        for (name, bucket) in &self.buckets {
+            let tree = newest.bucket(&core.pager, name.as_bytes())?;
+            let conflict = bucket.lock().conflict(&core.pager, tree.as_ref())?;
+            if conflict.is_some() {
+                return Ok(conflict);
+            }
+        }
+        Ok(None)
+    }
+
+    fn replay(&self, core: &Core, multi: &mut MultiTxn<'_>) -> Result<()> {
+        self.buckets.iter().try_for_each(|(name, bucket)| bucket.lock().replay(core, multi, name))
+    }
+}
+
+/// Runs a closure on a fresh transaction and commits, until that does not conflict.
+pub(crate) fn run_transact<R>(
+    core: &Arc<Core>,
+    mut closure: impl FnMut(&OwnedTxn) -> Result<R>,
+) -> Result<R> {
+    if core.is_writing() {
+        return Err(Error::invalid("this thread is in a write transaction of this store"));
+    }
+    for _ in 0..OPTIMISTIC_RUNS {
+        let txn = OwnedTxn::new(core);
+        let ended = closure(&txn).and_then(|value| txn.commit().map(|()| value));
+        if ended.as_ref().err() != Some(&Error::Conflict) {
+            return ended;
+        }
+    }
+    // Nobody is ahead of whoever has the turn.
+    run_multi(core, |multi| {
+        let mut txn = OwnedTxn::within(core, multi);
+        let value = closure(&txn)?;
+        txn.sticky.check()?;
+        txn.seen.get_mut().replay(core, multi)?;
+        Ok(value)
+    })
+}
+
+impl OwnedTxn {
+    /// Begins on the newest durable state.
+    pub(crate) fn new(core: &Arc<Core>) -> OwnedTxn {
+        OwnedTxn::of(core, View::of(core.readers.keep_newest()))
+    }
+
+    /// Begins on the newest state in memory, which nobody else changes meanwhile.
+    fn within(core: &Arc<Core>, multi: &MultiTxn<'_>) -> OwnedTxn {
+        let view = multi.batch().view();
+        core.readers.pin(view.base.txn);
+        OwnedTxn::of(core, view)
+    }
+
+    /// Of a view whose base is pinned.
+    fn of(core: &Arc<Core>, view: View) -> OwnedTxn {
+        let (seen, hold, sticky) = (Mutex::new(Seen::default()), Shared::new(), Sticky::new());
+        OwnedTxn { core: Arc::clone(core), view, seen, hold, sticky }
+    }
+
+    fn hold(&self) -> Arc<Hold> {
+        self.hold.hold(&self.core, &Base::Sealed(&self.view.base), &self.sticky)
+    }
+
+    fn touch(&self, name: &str) -> Result<Arc<Mutex<Touched>>> {
+        self.sticky.check()?;
+        check_name(&self.core, name)?;
+        let mut seen = self.seen.lock();
+        if let Some(bucket) = seen.buckets.get(name) {
+            return Ok(Arc::clone(bucket));
+        }
+        let then = self.sticky.note(self.view.bucket(&self.core.pager, name.as_bytes()))?;
+        let bucket = Arc::new(Mutex::new(Touched::new(&self.view, then)));
+        seen.buckets.insert(name.to_owned(), Arc::clone(&bucket));
+        Ok(bucket)
+    }
+
+    /// A bucket, to be read and written. It need not be there: then it has no entries, and the
+    /// first call that puts one makes it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::TooLarge`] for the name; [`Error::Corruption`] and
+    /// [`Error::IoError`], which stick.
+    pub fn bucket(&self, name: impl AsRef<str>) -> Result<TxnBucket<'_>> {
+        self.touch(name.as_ref()).map(|bucket| TxnBucket::new(self, bucket))
+    }
+
+    /// Whether there is a bucket of this name.
+    ///
+    /// # Errors
+    /// Those of [`OwnedTxn::bucket`].
+    pub fn contains_bucket(&self, name: impl AsRef<str>) -> Result<bool> {
+        Ok(self.touch(name.as_ref())?.lock().ask())
+    }
+
+    /// Makes a bucket without entries.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`], with nothing changed, when it is there; those of [`OwnedTxn::bucket`].
+    pub fn create_bucket(&self, name: impl AsRef<str>) -> Result<()> {
+        let is_new = self.touch(name.as_ref())?.lock().make();
+        if is_new { Ok(()) } else { Err(Error::Duplicate) }
+    }
+
+    /// Removes a bucket and all that it holds, which counts as read to its end.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], with nothing changed; those of [`OwnedTxn::bucket`].
+    pub fn del_bucket(&self, name: impl AsRef<str>) -> Result<()> {
+        let was_there = self.touch(name.as_ref())?.lock().clear();
+        if was_there { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// The names of all buckets, in ascending order.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        self.sticky.check()?;
+        let mut seen = self.seen.lock();
+        seen.is_listed = true;
+        let mut names = self.sticky.note(self.view.names(&self.core.pager))?;
+        for (name, bucket) in &seen.buckets {
+            if bucket.lock().is_there() {
+                names.insert(name.clone().into_bytes());
+            } else {
+                names.remove(name.as_bytes());
+            }
+        }
+        let names = names.into_iter().map(shown_name).collect();
+        self.sticky.note(names)
+    }
+
+    /// Makes the changes durable, if nothing that the transaction read or wrote has changed since
+    /// it began; otherwise nothing has happened. A transaction without changes ends at once.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when others were ahead; what they committed is durable then, so that a
+    /// transaction that begins now sees it. [`Error::Invalid`] inside a write transaction of the
+    /// same thread, and on a read-only store; [`Error::NoSpace`] when the disk is full: the state
+    /// before holds; [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a
+    /// failed sync; what the transaction or one of its ranges met before.
+    pub fn commit(mut self) -> Result<()> {
+        self.sticky.check()?;
+        let (core, view, seen) = (&self.core, &self.view, self.seen.get_mut());
+        if !seen.has_changes() {
+            return Ok(());
+        }
+        // With a conflict, the turn ends without a change, when all that it saw is durable.
+        let conflict = run_multi(core, |multi| {
+            let conflict = seen.conflict(core, view, multi.batch())?;
+            if conflict.is_none() {
+                seen.replay(core, multi)?;
+            }
+            Ok(conflict)
+        })?;
+        conflict.map_or(Ok(()), |why| Err(Error::conflict(why)))
+    }
+}
+
+impl Drop for OwnedTxn {
+    fn drop(&mut self) {
+        self.core.readers.unpin(self.view.base.txn);
+    }
+}
+
+impl std::fmt::Debug for OwnedTxn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnedTxn").field("state", &self.view.base.txn).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,306 @@
+//! A bucket in an owned transaction (part of txn, layer L6).
+//!
+//! Owns: [`Touched`]: what the bucket was, what the transaction made of it, and what of it the
+//! transaction has seen. Must not know: what else the transaction touched, limits of keys.
+//! Keeps: commit-atomic (the changes lie in a tree of their own, which no other transaction sees).
+//!
+//! The changes are made to a private copy of the tree, so that reads, ranges and counts see them
+//! without more. They reach the store a second time, key by key, when the transaction commits: the
+//! newest tree may have changes of others, at other keys.
+
+use super::walk::Walk;
+use crate::commit::{Core, View};
+use crate::error::{Error, Result};
+use crate::node::Run;
+use crate::page::{ChildRef, Page, TxnId};
+use crate::pager::Pager;
+use crate::sync::{Arc, Mutex};
+use crate::tree::{Condition, Cursor, Edit, Expected, Large, NewValue, PageRead, Stored, Tree};
+use crate::txn::MultiTxn;
+use crate::txn::range::Bounds;
+use std::collections::BTreeMap;
+
+/// What was done with a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Read,
+    Written,
+}
+
+/// A bucket that an owned transaction has looked at.
+pub(super) struct Touched {
+    /// What it was when the transaction began; `None` where it was not there.
+    then: Option<Tree>,
+    /// What the transaction sees.
+    now: Option<Tree>,
+    base: TxnId,
+    next_handle: u32,
+    /// It was dropped, with all that it held then.
+    is_cleared: bool,
+    /// Somebody was told whether it is there.
+    is_asked_for: bool,
+    /// Somebody was told how many entries it has.
+    is_counted: bool,
+    keys: BTreeMap<Vec<u8>, Use>,
+    walks: Vec<Arc<Mutex<Walk>>>,
+}
+
+/// Reads pages for changes that may wait long: none of the cache's frames is held for them.
+struct Unheld<'a>(&'a Pager);
+
+impl PageRead for Unheld<'_> {
+    fn page_size(&self) -> usize {
+        self.0.page_size()
+    }
+
+    fn read_node(&self, child: ChildRef, expected: Expected) -> Result<Page> {
+        self.0.read_node(child, expected)
+    }
+
+    fn read_run(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
+        self.0.read_run(run, out)
+    }
+
+    fn held_max(&self) -> usize {
+        0
+    }
+}
+
+impl Touched {
+    /// A bucket as a transaction finds it.
+    pub(super) fn new(view: &View, then: Option<Tree>) -> Touched {
+        Touched {
+            now: then.clone(),
+            then,
+            base: view.base.txn,
+            next_handle: view.next_handle,
+            is_cleared: false,
+            is_asked_for: false,
+            is_counted: false,
+            keys: BTreeMap::new(),
+            walks: Vec::new(),
+        }
+    }
+
+    /// Whether it is there, without anybody being told.
+    pub(super) fn is_there(&self) -> bool {
+        self.now.is_some()
+    }
+
+    /// Whether it is there.
+    pub(super) fn ask(&mut self) -> bool {
+        self.is_asked_for = true;
+        self.is_there()
+    }
+
+    /// How many entries it has.
+    pub(super) fn count(&mut self) -> u64 {
+        self.is_counted = true;
+        self.now.as_ref().map_or(0, |tree| tree.entries)
+    }
+
+    /// The tree that the transaction sees.
+    fn tree(&self) -> Tree {
+        self.now.clone().unwrap_or_else(|| self.no_entries())
+    }
+
+    fn no_entries(&self) -> Tree {
+        Tree { txn: self.base, ..Tree::empty() }
+    }
+
+    fn note(&mut self, key: &[u8], used: Use) {
+        match self.keys.get_mut(key) {
+            Some(known) if used == Use::Written => *known = used,
+            Some(_) => {}
+            None => drop(self.keys.insert(key.to_vec(), used)),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `NotFound`; what reading pages says.
+    pub(super) fn get(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<Vec<u8>> {
+        self.note(key, Use::Read);
+        self.now.as_ref().map_or(Err(Error::NotFound), |tree| tree.get(pages, key))
+    }
+
+    /// Whether it holds a key.
+    ///
+    /// # Errors
+    /// What reading pages says.
+    pub(super) fn contains(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<bool> {
+        self.note(key, Use::Read);
+        self.now.as_ref().map_or(Ok(false), |tree| tree.contains(pages, key))
+    }
+
+    /// The tree, for a walk within bounds, and where the walk says how far it came.
+    pub(super) fn walk(&mut self, bounds: Bounds) -> (Tree, Arc<Mutex<Walk>>) {
+        let walk = Arc::new(Mutex::new(Walk::new(bounds)));
+        self.walks.push(Arc::clone(&walk));
+        (self.tree(), walk)
+    }
+
+    /// Puts an entry if a condition is met, and makes the bucket if it is not there. Returns
+    /// whether the condition was met.
+    ///
+    /// # Errors
+    /// What reading pages says; the transaction is then to be given up.
+    pub(super) fn put_if(
+        &mut self,
+        core: &Core,
+        (key, value): (&[u8], &[u8]),
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        self.change(core, key, |tree, edit| {
+            tree.put_if(edit, (key, NewValue::Bytes(value)), condition)
+        })
+    }
+
+    /// Removes an entry if a condition is met. Returns whether it was.
+    ///
+    /// # Errors
+    /// Those of [`Touched::put_if`].
+    pub(super) fn del_if(
+        &mut self,
+        core: &Core,
+        key: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        self.change(core, key, |tree, edit| tree.del_if(edit, key, condition))
+    }
+
+    fn change(
+        &mut self,
+        core: &Core,
+        key: &[u8],
+        change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
+    ) -> Result<bool> {
+        let was_there = self.is_there();
+        let mut tree = self.now.take().unwrap_or_else(|| self.no_entries());
+        let mut edit = Edit {
+            pages: &Unheld(&core.pager),
+            // Nothing is freed before the changes reach the store.
+            freed: &mut Vec::new(),
+            next_handle: &mut self.next_handle,
+            base: self.base,
+        };
+        let done = change(&mut tree, &mut edit);
+        if was_there || done == Ok(true) {
+            self.now = Some(tree);
+        }
+        self.note(key, if done == Ok(true) { Use::Written } else { Use::Read });
+        done
+    }
+
+    /// Removes all entries within bounds. Returns how many there were.
+    ///
+    /// # Errors
+    /// Those of [`Touched::put_if`].
+    pub(super) fn delete_range(&mut self, core: &Core, bounds: Bounds) -> Result<u64> {
+        self.walks.push(Arc::new(Mutex::new(Walk::whole(bounds.clone()))));
+        let mut keys = Vec::new();
+        // The cursor is gone before the tree changes: what it holds would be copied.
+        let mut cursor = Cursor::bounded(self.tree(), bounds.from, bounds.to);
+        while let Some(key) = cursor.next_key(&core.pager)? {
+            keys.push(key.to_vec());
+        }
+        drop(cursor);
+        for key in &keys {
+            self.del_if(core, key, Condition::Present)?;
+        }
+        Ok(keys.len() as u64)
+    }
+
+    /// Makes the bucket. Returns whether it was not there.
+    pub(super) fn make(&mut self) -> bool {
+        let is_new = !self.ask();
+        if is_new {
+            self.now = Some(self.no_entries());
+        }
+        is_new
+    }
+
+    /// Drops the bucket, and with it all that it holds. Returns whether it was there.
+    pub(super) fn clear(&mut self) -> bool {
+        if !self.ask() {
+            return false;
+        }
+        self.walks.push(Arc::new(Mutex::new(Walk::whole(Bounds::default()))));
+        self.is_cleared |= self.then.is_some();
+        self.now = None;
+        true
+    }
+
+    /// Whether the transaction changes it.
+    pub(super) fn has_changes(&self) -> bool {
+        let is_written = || self.keys.values().any(|used| *used == Use::Written);
+        self.is_cleared || (self.is_there() && (self.then.is_none() || is_written()))
+    }
+
+    /// What the transaction has seen or changed of it and somebody else has changed meanwhile;
+    /// `newest` is what the bucket is now.
+    ///
+    /// # Errors
+    /// What reading pages says.
+    pub(super) fn conflict(
+        &self,
+        pages: &dyn PageRead,
+        newest: Option<&Tree>,
+    ) -> Result<Option<&'static str>> {
+        if self.is_asked_for && self.then.is_some() != newest.is_some() {
+            return Ok(Some("a bucket was made or dropped since"));
+        }
+        let none = Tree::empty();
+        let (then, newest) = (self.then.as_ref().unwrap_or(&none), newest.unwrap_or(&none));
+        if then.is_same(newest) {
+            return Ok(None);
+        }
+        if self.is_counted && then.entries != newest.entries {
+            return Ok(Some("the number of entries that was asked for has changed since"));
+        }
+        for key in self.keys.keys() {
+            if !then.agrees_at(pages, newest, key)? {
+                return Ok(Some("an entry that was read or written has changed since"));
+            }
+        }
+        for walk in &self.walks {
+            let told = walk.lock().told();
+            for Bounds { from, to } in told {
+                if !then.agrees_within(pages, newest, (&from, to.as_deref()))? {
+                    return Ok(Some("entries of a range that was walked have changed since"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the changes in the newest state.
+    ///
+    /// # Errors
+    /// Those of the calls of a [`Txn`](crate::Txn).
+    pub(super) fn replay(&self, core: &Core, multi: &mut MultiTxn<'_>, name: &str) -> Result<()> {
+        if self.is_cleared {
+            multi.del_bucket(name)?;
+        }
+        let Some(now) = self.now.as_ref().filter(|_| self.has_changes()) else { return Ok(()) };
+        let written = self.keys.iter().filter(|(_, used)| **used == Use::Written);
+        multi.exec(name, |txn| {
+            for (key, _) in written {
+                match now.stored(&core.pager, key) {
+                    Ok(Stored::Inline(value) | Stored::Large(Large::Here(value))) => {
+                        txn.put(key, value)?;
+                    }
+                    Ok(_) => txn.put(key, now.get(&core.pager, key)?)?,
+                    // What the transaction put itself and then removed is not there either.
+                    Err(Error::NotFound) => match txn.del(key) {
+                        Ok(()) | Err(Error::NotFound) => {}
+                        Err(error) => return Err(error),
+                    },
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+    }
+}
