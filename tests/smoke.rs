@@ -9,10 +9,10 @@ fn what_is_written_is_read_after_a_reopen() {
     for size in [512, 4096] {
         let mut twin = BTreeMap::new();
         let path = path.with_extension(size.to_string());
-        for round in 0..30_u32 {
+        for round in 0..12_u32 {
             let db = Options::new().page_size(size).cache_bytes(16384).open(&path).unwrap();
             for i in 0..50_u32 {
-                let key = format!("key_{}", (round * 7919 + i * 31) % 700);
+                let key = format!("key_{}", (round * 7919 + i * 31) % 300);
                 let value = vec![(i % 251) as u8; (i * round) as usize % 1500];
                 if i % 5 == 4 {
                     let result = db.exec("b", |txn| txn.del(&key));
