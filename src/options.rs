@@ -3,7 +3,7 @@
 //! Owns: [`Options`], the creation of files, whole stores ([`NewStore`]) among them, the registry
 //! through which one process shares a file. Must not know: transactions.
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
-//! file's own lock).
+//! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
 
 use crate::commit::{Barriers, Core, Keeper, Usage};
 use crate::db::BTree;
@@ -180,12 +180,8 @@ impl Options {
     fn open_new(&self, vfs: Arc<dyn Vfs>, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
         let file = self.open_file(&*vfs, path)?;
         let start = recover(&*file, self.access)?;
-        let is_new = start.state.txn == TxnId(0) && !seeded!(DirectoryNotSyncedOnCreate);
-        if self.access == Access::ReadWrite && is_new {
-            // Whoever created the file, this call or a process that died, comes here before the
-            // first commit: the name is durable before anything is acknowledged.
-            let synced = vfs.real_path(path).and_then(|path| vfs.sync_dir(&path));
-            synced.map_err(|error| Error::io("sync the directory", &error))?;
+        if self.access == Access::ReadWrite {
+            settle_name(&*vfs, path, start.state.txn)?;
         }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
@@ -266,17 +262,20 @@ struct NewName {
     path: PathBuf,
     /// What is removed when this is dropped.
     doomed: Option<PathBuf>,
-    /// Keeps others from creating a file at `path`; removed at the end.
+    /// Keeps others from creating a file at `path`, and is the mark of a name that may not be
+    /// durable, see [`settle_name`]; removed at the end.
     creating: PathBuf,
     _lock: Box<dyn VfsFile>,
 }
 
 impl Drop for NewName {
     fn drop(&mut self) {
-        for path in self.doomed.iter().chain([&self.creating]) {
-            if self.vfs.remove(path).is_err() {
-                // Whoever makes a file of that name begins with what is left here.
-            }
+        if self.doomed.as_ref().is_some_and(|doomed| self.vfs.remove(doomed).is_err()) {
+            // A store may be at `path`, and stay there: the mark stays, too.
+            return;
+        }
+        if self.vfs.remove(&self.creating).is_err() {
+            // Whoever makes a file of that name, or opens it, comes along here.
         }
     }
 }
@@ -326,6 +325,32 @@ impl NewStore {
         *doomed = None;
         Ok(())
     }
+}
+
+/// Makes the name of a file durable before anything is acknowledged, if nobody may have done so:
+/// of an empty store, which this call has created or a process that died; and of a copy whose
+/// maker died, or could do no more, which has left its mark.
+fn settle_name(vfs: &dyn Vfs, path: &Path, txn: TxnId) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("sync the directory", &error);
+    let path = vfs.real_path(path).map_err(io)?;
+    let mark = with_suffix(&path, CREATING_SUFFIX);
+    let is_new = txn == TxnId(0) && !seeded!(DirectoryNotSyncedOnCreate);
+    // Where the storage cannot say whether there is one, there may be.
+    let is_marked = !is_new && vfs.exists(&mark).unwrap_or(true);
+    if is_new || is_marked {
+        vfs.sync_dir(&path).map_err(io)?;
+    }
+    if is_marked && remove_mark(vfs, &mark).is_err() {
+        // It costs the next opening a sync.
+    }
+    Ok(())
+}
+
+/// Removes a mark, unless somebody holds what has its name, or wrote to it.
+fn remove_mark(vfs: &dyn Vfs, mark: &Path) -> std::io::Result<()> {
+    let file = vfs.open(mark, OpenMode::ReadWrite)?;
+    let is_held = file.try_lock(LockMode::Exclusive)? && vfs.file_id(mark)? == Some(file.id()?);
+    if is_held && file.size()? == 0 { vfs.remove(mark) } else { Ok(()) }
 }
 
 fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {

@@ -3,7 +3,8 @@
 //!
 //! Tiny pages and caches; contents by chance, whose seed a failure prints.
 //!
-//! Attacks: snapshot-stable, bytes-never-panic, sorted-keys and entry-count (of streams).
+//! Attacks: snapshot-stable, durable-before-ok (of commits to a copy), bytes-never-panic,
+//! sorted-keys and entry-count (of streams).
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 

@@ -70,7 +70,8 @@ impl Snapshot {
     /// memory at a time, whatever the size of the data. The file is written under another name
     /// beside `path`, with `-btree-store-backup` behind it, and gets its own, durably, when it is
     /// whole: a crash or an error leaves nothing at `path`. The error removes the other file; after
-    /// a crash it stays until the next backup to this path, which writes over it.
+    /// a crash it stays until the next backup to this path, which writes over it. So may an empty
+    /// file with `-create` behind its name, until somebody opens a store at `path`.
     ///
     /// The file is made where the store's own files live: by [`Options::vfs`], if that was said.
     /// In the memory of [`Options::open_in_memory`] nobody finds it; [`Snapshot::backup_to`] gets

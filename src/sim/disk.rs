@@ -331,6 +331,11 @@ impl Vfs for SimDisk {
         Ok(file.map(|file| self.file_id_of(&machine, file)))
     }
 
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let (mut machine, path) = self.path_id(path);
+        machine.exists(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut machine, from) = self.path_id(from);
         let to = machine.paths.id(to);

@@ -330,6 +330,15 @@ impl Machine {
         result
     }
 
+    /// Has no number among the operations, so that tokens mean the same whether it is asked for or
+    /// not; and no fault is meant for it.
+    pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
+        if !self.powered {
+            return Err(power_is_off());
+        }
+        Ok(self.find(path).is_some())
+    }
+
     pub(super) fn rename(&mut self, from: PathId, to: PathId) -> io::Result<()> {
         let result = self.begin(OpKind::Rename).and_then(|_| {
             let file = self.find(from).ok_or(io::ErrorKind::NotFound)?;

@@ -61,6 +61,14 @@ pub trait Vfs: Send + Sync + 'static {
     /// What the storage says.
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>>;
 
+    /// Whether there is a file behind a path.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.file_id(path)?.is_some())
+    }
+
     /// The path where the file behind `path` lies, or would lie if it were made: symbolic links
     /// of the last component are followed. The same path where there are none.
     ///

@@ -1,13 +1,17 @@
-//! The power fails during a backup: every outcome that can be seen, on the simulated disk.
+//! The power fails during a backup, or after it: every outcome that can be seen, on the simulated
+//! disk.
 //!
-//! Attacks: snapshot-stable, commit-atomic (a copy is there as a whole or not at all).
+//! Attacks: snapshot-stable, commit-atomic (a copy is there as a whole or not at all),
+//! durable-before-ok.
 
 use super::twin::Contents;
-use super::{COPY, NAME, contents};
-use btree_store::sim::{Checked, Crash, Explorer, SimDisk};
+use super::{COPY, CREATING, NAME, contents};
+use btree_store::sim::{
+    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, When,
+};
 use btree_store::verify::verify_path;
 use btree_store::vfs::Vfs;
-use btree_store::{BTree, Options};
+use btree_store::{BTree, Error, Options};
 use std::path::Path;
 
 fn open(disk: &SimDisk, name: &str) -> btree_store::Result<BTree> {
@@ -92,5 +96,45 @@ fn after_a_crash_what_is_restored_is_absent_or_whole() {
         .explore(work, |disk, crash| check(disk, crash, &wanted));
     assert!(report.is_verified(), "{report}");
     println!("{report}");
+    assert!(report.points.len() >= 8 && report.executions > 100, "{report}");
+}
+
+/// The copy got its name from a process that ended, and nobody has made that durable; a commit to
+/// it is durable all the same, once it was acknowledged.
+#[test]
+fn a_commit_to_a_copy_whose_maker_ended_too_early_is_there_after_a_crash() {
+    let mut stream = Vec::new();
+    source(&SimDisk::new()).unwrap().snapshot().backup_to(&mut stream).unwrap();
+    let work = |disk: &SimDisk| {
+        // Neither is the name made durable, nor can the copy be removed again.
+        for kind in [OpKind::SyncDir, OpKind::Remove] {
+            let fails = Failure::Error(Errno::Eio);
+            disk.inject(Fault::new(OpSet::of(&[kind]), When::Once(0), fails));
+        }
+        let made = Options::new().vfs(disk.vfs()).restore(&mut stream.as_slice(), COPY);
+        assert_eq!(made, Err(Error::IoError));
+        assert!(copy_is_there(disk)?, "it failed too early");
+        disk.kill();
+        let db = open(disk, COPY)?;
+        disk.started(1);
+        db.exec("later", |txn| txn.put("k", "v"))?;
+        disk.acknowledged(1);
+        assert!(disk.file_id(Path::new(CREATING))?.is_none(), "the mark is left");
+        Ok(())
+    };
+    let check = |disk: &SimDisk, crash: &Crash| {
+        let found = if copy_is_there(disk)? {
+            open(disk, COPY)?.view("later", |txn| txn.get("k"))
+        } else {
+            Err(Error::NotFound)
+        };
+        match found {
+            Ok(_) if crash.started() == 1 => Ok(()),
+            Err(Error::NotFound) if crash.acknowledged() == 0 => Ok(()),
+            other => Err(format!("found {other:?} after {crash:?}").into()),
+        }
+    };
+    let report = Explorer::new("a copy whose maker ended too early").nested(1).explore(work, check);
+    assert!(report.is_verified(), "{report}");
     assert!(report.points.len() >= 8 && report.executions > 100, "{report}");
 }
