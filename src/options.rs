@@ -295,9 +295,11 @@ impl NewStore {
         let creating = with_suffix(&path, CREATING_SUFFIX);
         let Some(lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
         let filling = with_suffix(&path, FILLING_SUFFIX);
-        let doomed = Some(filling.clone());
-        let name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock: lock };
+        let doomed = None;
+        let mut name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock: lock };
         let Some(file) = open_locked(&*vfs, &filling)? else { return Err(Error::Busy) };
+        // Not before: what somebody else has locked is not to be removed.
+        name.doomed = Some(filling);
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);

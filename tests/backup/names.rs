@@ -44,6 +44,24 @@ fn whoever_else_makes_the_file_goes_first() {
     assert!(!is_left(&vfs));
 }
 
+#[test]
+fn what_somebody_else_holds_is_left_as_it_is() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let held = options(&vfs, 512).open(FILLING).unwrap();
+    held.exec("b", |txn| txn.put("k", "v")).unwrap();
+    assert_eq!(db.backup(COPY), Err(Error::Busy));
+    let mut stream = stream_of(&db.snapshot());
+    assert_eq!(super::restore(&vfs, &stream), Err(Error::Busy));
+    stream.truncate(stream.len() / 2);
+    assert_eq!(super::restore(&vfs, &stream), Err(Error::Busy));
+    assert!(vfs.read_file(CREATING).is_none() && vfs.read_file(COPY).is_none());
+    drop(held);
+    let held = options(&vfs, 512).must_exist().open(FILLING).unwrap();
+    assert_eq!(held.view("b", |txn| txn.get("k")).unwrap(), b"v");
+}
+
 /// A storage where somebody makes the file while the copy is written.
 #[test]
 fn a_file_that_came_meanwhile_is_left_as_it_is() {
