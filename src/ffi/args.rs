@@ -59,17 +59,25 @@ pub(super) fn callback<F>(callback: Option<F>) -> Result<F> {
 pub(super) struct Out<T>(NonNull<T>);
 
 impl<T> Out<T> {
-    /// Takes the place and puts there what it holds when the call fails.
+    /// Takes the place and puts there what it holds when the call fails. Where a function has
+    /// several, it takes all of them before it looks whether one is missing.
     ///
     /// # Safety
     /// `place` is `NULL`, or may be written as long as the result lives.
     pub(super) unsafe fn new(place: *mut T, otherwise: T) -> Result<Out<T>> {
-        let Some(place) = NonNull::new(place) else {
-            return Err(Error::invalid("a pointer to a place for the answer is NULL"));
-        };
-        let mut out = Out(place);
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::optional(place, otherwise) };
+        out.ok_or_else(|| Error::invalid("a pointer to a place for the answer is NULL"))
+    }
+
+    /// The same of a place that may be `NULL`.
+    ///
+    /// # Safety
+    /// As [`Out::new`].
+    pub(super) unsafe fn optional(place: *mut T, otherwise: T) -> Option<Out<T>> {
+        let mut out = NonNull::new(place).map(Out)?;
         out.set(otherwise);
-        Ok(out)
+        Some(out)
     }
 
     pub(super) fn set(&mut self, value: T) {

@@ -34,9 +34,10 @@ pub unsafe extern "C" fn txn_get(
 ) -> c_int {
     call(|| {
         // SAFETY: the caller's promise.
-        let mut out = unsafe { Out::new(out, std::ptr::null_mut()) }?;
+        let out = unsafe { Out::new(out, std::ptr::null_mut()) };
         // SAFETY: the caller's promise.
-        let mut out_len = unsafe { Out::new(out_len, 0) }?;
+        let out_len = unsafe { Out::new(out_len, 0) };
+        let (mut out, mut out_len) = (out?, out_len?);
         // SAFETY: the caller's promise; the key is used during this call only.
         let key = unsafe { bytes(key, klen) }?;
         let value = with_txn(txn, |txn| match txn {
@@ -172,6 +173,8 @@ pub unsafe extern "C" fn txn_del_range(
     removed: *mut u64,
 ) -> c_int {
     call(|| {
+        // SAFETY: the caller's promise.
+        let removed = unsafe { Out::optional(removed, 0) };
         // SAFETY: the caller's promise; the key is used during this call only.
         let first = unsafe { bytes(start, slen) }?;
         // SAFETY: the caller's promise; the key is used during this call only.
@@ -180,9 +183,8 @@ pub unsafe extern "C" fn txn_del_range(
         let count = with_txn(txn, |txn| {
             txn.writer()?.delete_range::<[u8]>((Bound::Included(first), last))
         })?;
-        if !removed.is_null() {
-            // SAFETY: the caller's promise; not NULL.
-            unsafe { Out::new(removed, count) }?;
+        if let Some(mut removed) = removed {
+            removed.set(count);
         }
         Ok(())
     })

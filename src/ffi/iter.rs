@@ -46,16 +46,15 @@ impl Entry {
         value: *mut *const u8,
         value_len: *mut usize,
     ) -> Result<Entry> {
-        Ok(Entry {
-            // SAFETY: the caller's promise.
-            key: unsafe { Out::new(key, std::ptr::null()) }?,
-            // SAFETY: the caller's promise.
-            key_len: unsafe { Out::new(key_len, 0) }?,
-            // SAFETY: the caller's promise.
-            value: unsafe { Out::new(value, std::ptr::null()) }?,
-            // SAFETY: the caller's promise.
-            value_len: unsafe { Out::new(value_len, 0) }?,
-        })
+        // SAFETY: the caller's promise.
+        let key = unsafe { Out::new(key, std::ptr::null()) };
+        // SAFETY: the caller's promise.
+        let key_len = unsafe { Out::new(key_len, 0) };
+        // SAFETY: the caller's promise.
+        let value = unsafe { Out::new(value, std::ptr::null()) };
+        // SAFETY: the caller's promise.
+        let value_len = unsafe { Out::new(value_len, 0) };
+        Ok(Entry { key: key?, key_len: key_len?, value: value?, value_len: value_len? })
     }
 
     fn set(&mut self, from: &TxnIter) {

@@ -221,11 +221,11 @@ pub unsafe extern "C" fn btree_compact(
 ) -> c_int {
     call(|| {
         // SAFETY: the caller's promise.
+        let stats = unsafe { Out::optional(stats, BTreeCompactStats::default()) };
+        // SAFETY: the caller's promise.
         let store = unsafe { store(db) }?;
         let done = store.compact(target_bytes)?;
-        if !stats.is_null() {
-            // SAFETY: the caller's promise; not NULL.
-            let mut stats = unsafe { Out::new(stats, BTreeCompactStats::default()) }?;
+        if let Some(mut stats) = stats {
             stats.set(BTreeCompactStats {
                 moved_pages: done.moved_pages as u64,
                 remaining_candidates: done.remaining_candidates as u64,
@@ -284,9 +284,10 @@ pub unsafe extern "C" fn btree_pending_pages(
 ) -> c_int {
     call(|| {
         // SAFETY: the caller's promise.
-        let mut made = unsafe { Out::new(made, 0) }?;
+        let made = unsafe { Out::new(made, 0) };
         // SAFETY: the caller's promise.
-        let mut given_up = unsafe { Out::new(given_up, 0) }?;
+        let given_up = unsafe { Out::new(given_up, 0) };
+        let (mut made, mut given_up) = (made?, given_up?);
         // SAFETY: the caller's promise.
         let store = unsafe { store(db) }?;
         let pages = store.pending_pages();

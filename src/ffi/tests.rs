@@ -189,6 +189,76 @@ fn a_text_with_a_nul_is_kept_without_it() {
     assert_eq!(last_error(), (BTREE_OK, String::new()));
 }
 
+/// What a place holds that nobody has written to.
+const UNTOUCHED: u64 = 0xA5A5_A5A5_A5A5_A5A5;
+
+#[test]
+fn places_that_may_be_left_out_are_written_on_failure_too() {
+    let store = Store::in_memory();
+    let mut stats = BTreeCompactStats { moved_pages: UNTOUCHED, remaining_candidates: UNTOUCHED };
+    // SAFETY: the store is missing, the place may be written.
+    let code = unsafe { btree_compact(null_mut(), 0, &raw mut stats) };
+    assert_eq!((code, stats), (BTREE_ERR_INVALID, BTreeCompactStats::default()));
+    let code = store.exec(|_| {
+        stats.moved_pages = UNTOUCHED;
+        // SAFETY: the handle is open, the place may be written.
+        let code = unsafe { btree_compact(store.0, 0, &raw mut stats) };
+        assert_eq!((code, stats), (BTREE_ERR_INVALID, BTreeCompactStats::default()));
+        BTREE_OK
+    });
+    assert_eq!(code, BTREE_OK);
+    let fails = |txn, start, len| {
+        let mut removed = UNTOUCHED;
+        // SAFETY: no bytes are at NULL, so that none are read; the place may be written.
+        let code = unsafe { txn_del_range(txn, start, len, null(), 0, &raw mut removed) };
+        assert_eq!((code, removed), (BTREE_ERR_INVALID, 0));
+    };
+    fails(null_mut(), null(), 0);
+    assert_eq!(store.exec(|txn| put(txn, b"k", b"v")), BTREE_OK);
+    assert_eq!(
+        store.exec(|txn| {
+            fails(txn, null(), 3);
+            BTREE_OK
+        }),
+        BTREE_OK
+    );
+    assert_eq!(
+        store.view(|txn| {
+            fails(txn, null(), 0);
+            BTREE_OK
+        }),
+        BTREE_OK
+    );
+}
+
+#[test]
+fn a_place_is_written_though_the_one_before_it_is_missing() {
+    let store = Store::in_memory();
+    let mut given_up = UNTOUCHED;
+    // SAFETY: the handle is open; one place is NULL, the other may be written.
+    let code = unsafe { btree_pending_pages(store.0, null_mut(), &raw mut given_up) };
+    assert_eq!((code, given_up), (BTREE_ERR_INVALID, 0));
+    assert_eq!(store.exec(|txn| put(txn, b"k", b"v")), BTREE_OK);
+    let code = store.view(|txn| {
+        let mut len = 7;
+        // SAFETY: the key has one byte; one place is NULL, the other may be written.
+        let code = unsafe { txn_get(txn, b"k".as_ptr(), 1, null_mut(), &raw mut len) };
+        assert_eq!((code, len), (BTREE_ERR_INVALID, 0));
+        let iter = new_iter(txn);
+        let (mut key_len, mut value, mut value_len) = (7, b"".as_ptr(), 7);
+        let (lens, val) = ((&raw mut key_len, &raw mut value_len), &raw mut value);
+        // SAFETY: the iterator was made and not freed; one place is NULL, the others may be
+        // written.
+        let code = unsafe { txn_iter_next(iter, null_mut(), lens.0, val, lens.1) };
+        assert_eq!((code, key_len, value_len), (BTREE_ERR_INVALID, 0, 0));
+        assert!(value.is_null());
+        assert_eq!(next(iter), BTREE_OK, "it has not moved");
+        free(iter);
+        BTREE_OK
+    });
+    assert_eq!(code, BTREE_OK);
+}
+
 /// What the disk does from now on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
