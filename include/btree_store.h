@@ -175,7 +175,7 @@ int btree_exec_multi(BTree *db, BTreeMultiTxnFn fn, void *ctx);
 /*
  * A bucket of the transaction, which is made when it is missing. *out becomes a handle that is
  * valid until the callback of the transaction returns, or the bucket is removed; it is not freed,
- * and the same name gives the same handle. NULL on failure. An error of the storage that an
+ * and the same name gives the same handle. NULL on failure. An error of the storage that this or an
  * operation on it meets fails the whole transaction.
  * Fails: INVALID, TOO_LARGE (the name), IO, CORRUPTION.
  */
@@ -191,7 +191,8 @@ int mtxn_exec(MultiTxn *mtxn, const char *bucket, BTreeTxnFn fn, void *ctx);
 
 /*
  * Removes a bucket and all that it holds. A handle that mtxn_bucket gave out for it ends.
- * Fails: NOT_FOUND (no such bucket; nothing has changed), INVALID, TOO_LARGE, IO, CORRUPTION.
+ * Fails: NOT_FOUND (no such bucket; nothing has changed), INVALID, TOO_LARGE; IO, CORRUPTION: the
+ * transaction keeps failing.
  */
 int mtxn_del_bucket(MultiTxn *mtxn, const char *bucket);
 

@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_int, c_void};
 /// the transaction, and the same name gives the same handle. `NULL` on failure.
 ///
 /// Fails with `INVALID` for `NULL`, a stale handle, an empty name or one that is not UTF-8;
-/// `TOO_LARGE` for a name beyond the limit; `IO`, `CORRUPTION`.
+/// `TOO_LARGE` for a name beyond the limit; `IO`, `CORRUPTION`, which stick to the transaction.
 ///
 /// # Safety
 /// `bucket` is `NULL` or ends with a NUL; `out` is `NULL` or writable.
@@ -29,7 +29,9 @@ pub unsafe extern "C" fn mtxn_bucket(
         let mut out = unsafe { Out::new(out, std::ptr::null_mut()) }?;
         // SAFETY: the caller's promise; the name is used during this call only.
         let bucket = unsafe { text(bucket) }?;
-        active::with_multi(mtxn, |multi| multi.exec(bucket, |_| Ok(())))?;
+        let touched = active::with_multi(mtxn, |multi| multi.exec(bucket, |_| Ok(())));
+        active::note(mtxn.addr(), &touched);
+        touched?;
         out.set(active::bucket(mtxn, bucket));
         Ok(())
     })
@@ -39,7 +41,8 @@ pub unsafe extern "C" fn mtxn_bucket(
 /// than 0, what it did is undone, the value is returned, and the transaction may go on. Until it
 /// returns, `mtxn` and the handles of [`mtxn_bucket`] are not to be used: `INVALID`.
 ///
-/// Fails as [`mtxn_bucket`], and with an error of the storage that the callback met.
+/// Fails as [`mtxn_bucket`], and with an error of the storage that the callback met; neither
+/// sticks.
 ///
 /// # Safety
 /// `bucket` is `NULL` or ends with a NUL; `callback` is `NULL` or a function that may be called
@@ -82,7 +85,9 @@ pub unsafe extern "C" fn mtxn_del_bucket(
     call(|| {
         // SAFETY: the caller's promise; the name is used during this call only.
         let bucket = unsafe { text(bucket) }?;
-        active::with_multi(mtxn, |multi| multi.del_bucket(bucket))?;
+        let dropped = active::with_multi(mtxn, |multi| multi.del_bucket(bucket));
+        active::note(mtxn.addr(), &dropped);
+        dropped?;
         active::end_bucket(mtxn, bucket);
         Ok(())
     })

@@ -7,7 +7,7 @@ use super::*;
 use crate::db::BTree;
 use crate::options::Options;
 use crate::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -42,12 +42,16 @@ impl Store {
 
     /// Runs a body on the bucket's handle inside a multi-bucket transaction.
     fn exec_multi(&self, mut body: impl FnMut(*mut TxnHandle) -> c_int) -> c_int {
-        let mut body: MultiBody<'_> = Box::new(move |multi| {
+        self.multi(|multi| {
             let mut txn = null_mut();
             // SAFETY: the name ends with a NUL, the place may be written.
             let code = unsafe { mtxn_bucket(multi, c"b".as_ptr(), &raw mut txn) };
             if code == BTREE_OK { body(txn) } else { code }
-        });
+        })
+    }
+
+    fn multi(&self, body: impl FnMut(*mut MultiTxnHandle) -> c_int) -> c_int {
+        let mut body: MultiBody<'_> = Box::new(body);
         let ctx = (&raw mut body).cast();
         // SAFETY: the handle is open; the body lives until the call returns.
         unsafe { btree_exec_multi(self.0, Some(multi_body), ctx) }
@@ -436,6 +440,40 @@ fn an_error_of_the_disk_fails_the_transaction_that_ignores_it() {
         assert_eq!(store.exec_multi(&mut body), BTREE_ERR_IO);
         fails_with(BTREE_ERR_IO, "the disk cannot read");
         assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+    }
+}
+
+#[test]
+fn an_error_of_the_disk_at_a_bucket_fails_the_transaction_that_ignores_it() {
+    let (store, disk) = moody();
+    // So many that the catalog is a tree, which is read.
+    let names: Vec<CString> =
+        (0..60).map(|at| CString::new(format!("more{at}")).unwrap()).collect();
+    let bucket = |multi, name: &CStr| {
+        let mut txn = null_mut();
+        // SAFETY: the name ends with a NUL, the place may be written.
+        unsafe { mtxn_bucket(multi, name.as_ptr(), &raw mut txn) }
+    };
+    let made = store.multi(|multi| names.iter().map(|name| bucket(multi, name)).sum());
+    assert_eq!(made, BTREE_OK);
+    let ignored: [&dyn Fn(*mut MultiTxnHandle) -> c_int; 2] = [
+        // SAFETY: the name ends with a NUL.
+        &|multi| unsafe { mtxn_del_bucket(multi, c"b".as_ptr()) },
+        &|multi| bucket(multi, c"more7"),
+    ];
+    for ignored in ignored {
+        let code = store.multi(|multi| {
+            assert_eq!(bucket(multi, c"lost"), BTREE_OK);
+            disk.set(Mood::ReadFails);
+            assert_eq!(ignored(multi), BTREE_ERR_IO);
+            disk.set(Mood::Good);
+            assert_eq!(bucket(multi, c"lost"), BTREE_ERR_IO, "the error sticks");
+            BTREE_OK
+        });
+        assert_eq!(code, BTREE_ERR_IO);
+        fails_with(BTREE_ERR_IO, "the disk cannot read");
+        // SAFETY: the handle is open, the name ends with a NUL.
+        assert_eq!(unsafe { btree_del_bucket(store.0, c"lost".as_ptr()) }, BTREE_ERR_NOT_FOUND);
     }
 }
 

@@ -14,7 +14,8 @@ pub struct MultiTxn<'t> {
     core: &'t Arc<Core>,
     writer: &'t mut Writer,
     outcome: Outcome,
-    /// What cursors met that outlived the closure that made them.
+    /// What cursors met that outlived the closure that made them, and what the transaction met
+    /// outside of closures.
     sticky: Sticky,
 }
 
@@ -44,7 +45,7 @@ impl MultiTxn<'_> {
     ///
     /// When the closure fails, its own changes are undone; what came before stays, and the
     /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
-    /// error: what was read with it would be short.
+    /// error: what was read with it would be short; and when [`MultiTxn::del_bucket`] does.
     ///
     /// ```
     /// # use btree_store::Error;
@@ -82,11 +83,18 @@ impl MultiTxn<'_> {
     /// Removes a bucket and all that it holds.
     ///
     /// # Errors
-    /// [`Error::NotFound`], with nothing changed; [`Error::Corruption`] and [`Error::IoError`].
+    /// [`Error::NotFound`], [`Error::Invalid`] and [`Error::TooLarge`] for the name, with nothing
+    /// changed; [`Error::Corruption`] and [`Error::IoError`], with which the transaction keeps
+    /// failing.
     pub fn del_bucket(&mut self, name: impl AsRef<str>) -> Result<()> {
         let name = name.as_ref();
         self.sticky.check()?;
         check_name(self.core, name)?;
+        let dropped = self.drop_bucket(name);
+        self.sticky.note(dropped)
+    }
+
+    fn drop_bucket(&mut self, name: &str) -> Result<()> {
         let pages = &self.core.pager;
         let batch = &mut self.writer.batch;
         let found = batch.bucket(pages, name.as_bytes())?;

@@ -1,6 +1,7 @@
 //! Scans that meet damage: they end, say so, and the transaction around them fails.
 
 use crate::common::walk::{Owner, Walk};
+use crate::common::watch::{Op, Watch};
 use crate::common::{self, NAME, holding, on, open};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter};
@@ -125,6 +126,35 @@ fn a_cursor_that_meets_damage_later_fails_the_transaction_of_which_its_closure_w
             Ok(())
         });
         assert_eq!(inner, Err(Error::Corruption));
+        multi.exec("whole", |txn| txn.put("k", "w"))
+    });
+    assert_eq!(multi, Ok(()));
+}
+
+#[test]
+fn a_bucket_that_could_not_be_removed_fails_the_transaction_that_goes_on() {
+    let (vfs, _) = with_damaged_leaf();
+    let watch = Watch::new(vfs);
+    let db = on(watch.clone()).cache_bytes(0).open(NAME).unwrap();
+    let multi = db.exec_multi(|multi| {
+        multi.exec("whole", |txn| txn.put("k", "w"))?;
+        watch.hook(|op| match op {
+            Op::Read { .. } => Err(std::io::Error::other("it cannot be read")),
+            _ => Ok(()),
+        });
+        assert_eq!(multi.del_bucket("b"), Err(Error::IoError));
+        watch.unhook();
+        assert_eq!(multi.exec("whole", |_| Ok(())), Err(Error::IoError));
+        assert_eq!(multi.del_bucket("whole"), Err(Error::IoError));
+        Ok(())
+    });
+    assert_eq!(multi, Err(Error::IoError));
+    assert!(common::story(Error::IoError).contains("it cannot be read"));
+    assert_eq!(db.view("whole", |txn| txn.get("k")).unwrap(), b"v");
+    // A name that is not there is an answer.
+    let multi = db.exec_multi(|multi| {
+        assert_eq!(multi.del_bucket("missing"), Err(Error::NotFound));
+        assert_eq!(multi.del_bucket(""), Err(Error::Invalid));
         multi.exec("whole", |txn| txn.put("k", "w"))
     });
     assert_eq!(multi, Ok(()));
