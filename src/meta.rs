@@ -233,6 +233,13 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Whether these first [`META_BODY`] bytes of a slot are those of a later state than the first one,
+/// or of another version. Nothing else of them is looked at: the page may be damaged.
+pub(crate) fn is_of_a_commit(bytes: &[u8]) -> bool {
+    let is_new = get_u32(bytes, META_VERSION) == FORMAT_VERSION && get_u64(bytes, HEADER_TXN) == 0;
+    bytes[META_MAGIC..META_MAGIC + MAGIC.len()] == MAGIC && !is_new
+}
+
 /// The page size that a meta page states, read before anything of it is trusted.
 ///
 /// # Errors

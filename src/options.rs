@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
 use crate::page::TxnId;
 use crate::pager::Pager;
-use crate::recover::{Access, initial_bytes, recover};
+use crate::recover::{Access, initial_bytes, is_more_than_begun, recover};
 #[cfg(not(loom))]
 use crate::registry;
 use crate::seeded::seeded;
@@ -140,7 +140,8 @@ impl Options {
     /// [`Error::Busy`] when another process has it open; [`Error::Corruption`] when it is no
     /// database, or one whose state cannot be recovered: the file is left as it is;
     /// [`Error::Invalid`] for a page size that is not allowed, and for a file that is to be created
-    /// beside another store whose name is the same with `-create` behind it; [`Error::IoError`].
+    /// beside another store, or anything longer than 64 KiB, whose name is the same with `-create`
+    /// behind it; [`Error::IoError`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;
         let path = path.as_ref();
@@ -396,11 +397,12 @@ fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
     Ok(is_named(vfs, path, &*file)?.then_some(file))
 }
 
-/// Whether a file is a store that somebody wrote to, and not what a creator left that died.
+/// Whether a file is a store that somebody wrote to, be it damaged, and not what a creator left
+/// that died.
 fn has_commits(file: &dyn VfsFile) -> Result<bool> {
     match recover(file, Access::ReadOnly) {
         Ok(start) => Ok(start.state.txn > TxnId(0)),
-        Err(Error::Corruption) => Ok(false),
+        Err(Error::Corruption) => is_more_than_begun(file),
         Err(error) => Err(error),
     }
 }

@@ -15,7 +15,7 @@ use crate::format::{
     LOG_PREVIOUS_CHECKSUM, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN, log_page_words_max,
 };
 use crate::invariant::Invariant;
-use crate::meta::{CatalogPart, Item, Meta, Slot, page_size_of};
+use crate::meta::{CatalogPart, Item, Meta, Slot, is_of_a_commit, page_size_of};
 use crate::page::{ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum};
 use crate::readers::State;
 use crate::seeded::seeded;
@@ -63,6 +63,33 @@ pub(crate) fn initial_bytes(page_size: usize) -> Vec<u8> {
     out
 }
 
+/// Whether a file without a state that can be chosen is more than what a creator that died may have
+/// left of [`initial_bytes`], whatever their page size: a damaged store, or one of another version.
+///
+/// # Errors
+/// What the storage says.
+pub(crate) fn is_more_than_begun(file: &dyn VfsFile) -> Result<bool> {
+    let file_len = file.size().map_err(|error| Error::io("ask for the size", &error))?;
+    if file_len > u64::from(META_SLOTS * PAGE_SIZE_MAX) {
+        return Ok(true);
+    }
+    for offset in std::iter::once(0).chain(page_sizes()) {
+        if offset as u64 + META_BODY as u64 > file_len {
+            break;
+        }
+        if is_of_a_commit(&read_bytes(file, file_len, offset as u64, META_BODY)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Every page size, in bytes.
+fn page_sizes() -> impl Iterator<Item = usize> {
+    let sizes = std::iter::successors(Some(PAGE_SIZE_MIN), |size| Some(size * 2));
+    sizes.take_while(|size| *size <= PAGE_SIZE_MAX).map(|size| size as usize)
+}
+
 /// Chooses the state of a file and, with write access, makes sure that it is durable.
 ///
 /// # Errors
@@ -106,9 +133,7 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
     // 1 would be with another lies what users wrote, which may look like a slot.
     let mut sizes: Vec<usize> = stated.into_iter().collect();
     if first.is_err() {
-        let all = std::iter::successors(Some(PAGE_SIZE_MIN), |size| Some(size * 2));
-        let all = all.take_while(|size| *size <= PAGE_SIZE_MAX).map(|size| size as usize);
-        sizes.extend(all.filter(|&size| Some(size) != stated));
+        sizes.extend(page_sizes().filter(|&size| Some(size) != stated));
     }
     let mut second = Err(Error::Corruption);
     for size in sizes {

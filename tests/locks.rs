@@ -10,6 +10,7 @@ mod child;
 #[path = "locks/foreign.rs"]
 mod foreign;
 
+use btree_store::format::{META_MAGIC, META_VERSION};
 use btree_store::vfs::{MemVfs, OsVfs};
 use btree_store::{BTree, Error, ErrorDetail, Options};
 use child::Child;
@@ -340,7 +341,7 @@ fn an_error_at_any_step_of_the_creation_leaves_a_place_where_it_works_later() {
 
 #[test]
 fn what_a_killed_creator_left_is_replaced() {
-    for left in [vec![], vec![0; 8192], b"half a page".to_vec(), vec![0xFF; 1 << 20]] {
+    for left in [vec![], vec![0; 8192], b"half a page".to_vec(), vec![0xFF; 1 << 16]] {
         let (dir, path) = place();
         fs::write(dir.path().join("data.db-create"), &left).unwrap();
         let db = BTree::open(&path).unwrap();
@@ -367,6 +368,30 @@ fn a_store_that_has_the_temporary_name_is_not_replaced() {
     let third = BTree::open(dir.path().join("third.db")).unwrap();
     assert_eq!(third.backup(&path), Err(Error::Invalid));
     assert_eq!(get(&BTree::open(&other).unwrap(), "k").as_deref(), Some("v"));
+}
+
+/// As a flipped bit in each meta page, or a later version, leaves it.
+#[test]
+fn a_damaged_store_that_has_the_temporary_name_is_not_replaced() {
+    let damage_both = |bytes: &mut [u8], at: usize| [0, 512].map(|slot| bytes[slot + at] ^= 0x10);
+    for (keys, at) in [(1, 100), (1, META_VERSION), (1_000, 100), (1_000, META_MAGIC)] {
+        let (dir, path) = place();
+        let other = dir.path().join("data.db-create");
+        let db = Options::new().page_size(512).open(&other).unwrap();
+        db.exec("b", |txn| (0..keys).try_for_each(|key: u32| txn.put(key.to_be_bytes(), [7; 90])))
+            .unwrap();
+        drop(db);
+        let mut bytes = fs::read(&other).unwrap();
+        assert!(keys == 1 || bytes.len() > 1 << 16);
+        damage_both(&mut bytes, at);
+        fs::write(&other, &bytes).unwrap();
+        assert_eq!(BTree::open(&other).unwrap_err(), Error::Corruption);
+        assert_eq!(BTree::open(&path).unwrap_err(), Error::Invalid, "{keys} keys, byte {at}");
+        let third = BTree::open(dir.path().join("third.db")).unwrap();
+        assert_eq!(third.backup(&path), Err(Error::Invalid), "{keys} keys, byte {at}");
+        assert!(!path.exists());
+        assert!(fs::read(&other).unwrap() == bytes, "{keys} keys, byte {at}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn whoever_else_makes_the_file_goes_first() {
     assert!(vfs.read_file(CREATING).is_some() && vfs.read_file(COPY).is_none());
     drop(other);
     // It died, and has left something there.
-    vfs.write_file(CREATING, &vec![7; 1_000_000]);
+    vfs.write_file(CREATING, &vec![7; 60_000]);
     vfs.write_file(FILLING, &vec![7; 1_000_000]);
     db.backup(COPY).unwrap();
     assert!(contents_of(&vfs, COPY) == contents(&db.snapshot()).unwrap());
