@@ -6,8 +6,8 @@ use super::args::{Backup, Restore};
 use super::files::open_to_read;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
-use btree_store::{BackupStats, Error, Options};
-use std::io::{self, Write};
+use btree_store::{BackupStats, Error, ErrorDetail, Options};
+use std::io::{self, ErrorKind, Write};
 
 /// Copies a store into a new file, or into a stream.
 pub fn backup(args: &Backup, out: &mut Output) -> Done {
@@ -17,14 +17,21 @@ pub fn backup(args: &Backup, out: &mut Output) -> Done {
             return Err(Failure::usage("--json has no place beside a stream: name a TARGET"));
         }
         let written = db.snapshot().backup_to(&mut out.out);
-        // A closed pipe is what it is for every command.
         out.out.flush()?;
-        written?;
+        written.map_err(why_not_written)?;
         return Ok(Code::Done);
     };
     let name = target.to_string_lossy();
     let done = db.backup(target).map_err(|error| why(error).about(&name))?;
     tell(out, &done)
+}
+
+/// Why a stream ended early. A closed pipe is what it is for every command.
+fn why_not_written(error: Error) -> Failure {
+    match error.detail() {
+        Some(ErrorDetail::Io { kind: ErrorKind::BrokenPipe, .. }) => Failure::ClosedPipe,
+        _ => error.into(),
+    }
 }
 
 /// Makes a store of a stream.
