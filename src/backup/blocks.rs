@@ -167,7 +167,7 @@ impl<'r> BlockReader<'r> {
             self.advance()?;
         }
         let from = self.given;
-        self.given = self.block.len().min(from + most);
+        self.given = from + most.min(self.block.len() - from);
         Ok(&self.block[from..self.given])
     }
 
