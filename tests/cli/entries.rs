@@ -43,6 +43,16 @@ fn values_come_from_standard_input_and_from_files_as_they_are() {
     place.run("put @a.db b k v --file @value").refused(2, &["--file"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_the_system_makes_up_is_read_to_its_end() {
+    let place = Place::new();
+    assert_eq!(std::fs::metadata("/proc/version").unwrap().len(), 0);
+    place.run("put --create @a.db b k --file /proc/version").done();
+    let wanted = std::fs::read_to_string("/proc/version").unwrap();
+    assert_eq!(place.run("get @a.db b k").done(), wanted);
+}
+
 #[test]
 fn a_file_is_made_only_when_asked_for_and_with_the_pages_asked_for() {
     let place = Place::new();

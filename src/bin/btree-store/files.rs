@@ -54,7 +54,8 @@ impl Source {
         let name = path.to_string_lossy();
         let (file, metadata) =
             open().map_err(|error: io::Error| Failure::io(&format!("read {name:?}"), &error))?;
-        if metadata.is_file() {
+        // Files that the system makes up say that they have no bytes, and are read to their end.
+        if metadata.is_file() && metadata.len() > 0 {
             return Ok(Source::File(file, metadata.len()));
         }
         Source::of_reader(file, limit)
