@@ -122,7 +122,7 @@ fn a_damaged_page_is_named_by_whoever_meets_it() {
 fn wrong_arguments_are_one_line() {
     let place = Place::with_store();
     let long = "k".repeat(200);
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&[], "a command is missing"),
         (&["frobnicate"], "unrecognized subcommand"),
         (&["get", "@data.db"], "<BUCKET> <KEY>"),
@@ -136,6 +136,8 @@ fn wrong_arguments_are_one_line() {
         (&["scan", "@data.db", "users", "--limit", "-1"], "-1"),
         (&["load", "@data.db", "--batch", "0"], "--batch"),
         (&["torture", "--shard", "3/2"], "K from 1 to N"),
+        (&["torture", "--threads", "0"], "1..=1024"),
+        (&["torture", "--threads", "1000000000000000000"], "--threads"),
         (&["replay", "no token"], "no workload"),
     ];
     for (line, says) in cases {

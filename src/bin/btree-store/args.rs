@@ -5,9 +5,9 @@
 
 use super::outcome::Failure;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use std::ffi::OsString;
-use std::num::{NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 const ABOUT: &str = "Reads, writes, checks and crash-tests stores of btree-store";
@@ -324,9 +324,9 @@ pub struct Torture {
     /// Run only this part of the sessions
     #[arg(long, value_name = "K/N", default_value = "1/1", value_parser = Shard::parse)]
     pub shard: Shard,
-    /// Threads; as many as the machine runs at once when absent
-    #[arg(long, value_name = "COUNT")]
-    pub threads: Option<NonZeroUsize>,
+    /// Threads, 1024 at most; as many as the machine runs at once when absent
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Write a report as a web page, without any other file
     #[arg(long, value_name = "PATH")]
     pub html: Option<PathBuf>,

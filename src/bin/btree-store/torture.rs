@@ -26,8 +26,8 @@ struct Run<'a> {
 
 /// Runs a campaign on a simulated disk.
 pub fn torture(args: &Torture, out: &mut Output) -> Done {
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
-    let threads = threads.map_or(1, NonZeroUsize::get);
+    let of_machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = args.threads.map_or_else(of_machine, usize::from);
     let shard = args.shard;
     let campaign = Campaign::new(args.transactions, args.seed).shard(shard.part - 1, shard.parts);
     let bar = bar(campaign.sessions());

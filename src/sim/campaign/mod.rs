@@ -23,6 +23,8 @@ use session::Session;
 
 /// Transactions of a session.
 pub const PER_SESSION: u64 = 40;
+/// Threads of a campaign at most.
+pub const THREADS_MAX: usize = 1_024;
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
 
@@ -89,10 +91,11 @@ impl Campaign {
         (place < self.sessions).then(|| self.first + place)
     }
 
-    /// Runs its sessions on so many threads, and tells `each` of every one that is over.
+    /// Runs its sessions on so many threads, and tells `each` of every one that is over. There are
+    /// no more threads than sessions, nor than [`THREADS_MAX`], and at least one.
     ///
     /// # Panics
-    /// If `each` does: panics of the store are findings.
+    /// If `each` does, or if the system has no more threads: panics of the store are findings.
     pub fn run(&self, threads: usize, each: impl Fn(Counts) + Sync) -> Found {
         let next = AtomicU64::new(0);
         let work = || {
@@ -108,7 +111,9 @@ impl Campaign {
         };
         let mut all = Found::default();
         std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+            let sessions = usize::try_from(self.sessions()).unwrap_or(usize::MAX);
+            let threads = threads.min(sessions).clamp(1, THREADS_MAX);
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             for thread in running {
                 let found = thread.join().expect("a session catches the panics of the store");
                 all.counts += found.counts;
@@ -159,6 +164,7 @@ mod tests {
     fn shards_share_the_sessions() {
         let whole = Campaign::new(7 * PER_SESSION - 1, 5);
         assert_eq!(whole.sessions(), 7);
+        assert_eq!(Campaign::new(1, 5).run(usize::MAX, |_| {}).counts.sessions, 1);
         let mut seeds = Vec::new();
         for part in 0..3 {
             let shard = whole.shard(part, 3);
