@@ -40,6 +40,7 @@ fn a_campaign_writes_reports() {
     assert_eq!(Json::read(&json).number("transactions"), 40);
     let missing = place.run("torture --transactions 1 --html @none/report.html");
     missing.refused(5, &["write", "report.html", "No such file"]);
+    assert!(missing.text().contains("no session fails\n"), "{}", missing.text());
 }
 
 #[test]

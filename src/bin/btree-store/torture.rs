@@ -40,13 +40,14 @@ pub fn torture(args: &Torture, out: &mut Output) -> Done {
     bar.finish_and_clear();
     let run = Run { args, found };
     let json = Json::line(|json| run.json(json));
+    // First: where a report cannot be written, what was found is told all the same.
+    out.text(&if out.is_json() { json.clone() } else { run.text() })?;
     if let Some(path) = &args.json_file {
         files::write(path, &json)?;
     }
     if let Some(path) = &args.html {
         files::write(path, &run.html())?;
     }
-    out.text(&if out.is_json() { json } else { run.text() })?;
     Ok(if run.found.failed.is_empty() { Code::Done } else { Code::Damage })
 }
 
