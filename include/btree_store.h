@@ -61,7 +61,7 @@ typedef struct TxnIter TxnIter;
 #define BTREE_ERR_IO (-6)
 /* The call is not allowed here; the text says why. */
 #define BTREE_ERR_INVALID (-7)
-/* The key exists already, where the call wants it absent. */
+/* The key, or the file of a backup, exists already, where the call wants it absent. */
 #define BTREE_ERR_DUPLICATE (-8)
 /* Another transaction committed first. */
 #define BTREE_ERR_CONFLICT (-9)

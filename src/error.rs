@@ -143,7 +143,7 @@ impl fmt::Display for Error {
             Error::NoSpace => "no space left",
             Error::IoError => "I/O error",
             Error::Invalid => "the call is not allowed here",
-            Error::Duplicate => "the key exists already",
+            Error::Duplicate => "the key, or the file, exists already",
             Error::Conflict => "another transaction committed first",
             Error::Busy => "the file is in use",
             Error::Poisoned => "an earlier sync failed; reopen the store",
