@@ -42,12 +42,13 @@ pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};
 pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btree_open_with};
 pub use snapshot::{
-    btree_snapshot, btree_snapshot_buckets, btree_snapshot_free, btree_snapshot_seq,
-    btree_snapshot_view,
+    btree_snapshot, btree_snapshot_backup, btree_snapshot_buckets, btree_snapshot_free,
+    btree_snapshot_seq, btree_snapshot_view,
 };
 pub use store::{
-    BTreeCompactStats, BTreeStats, btree_buckets, btree_commit, btree_compact, btree_current_seq,
-    btree_del_bucket, btree_exec, btree_exec_multi, btree_pending_pages, btree_stats, btree_view,
+    BTreeCompactStats, BTreeStats, btree_backup, btree_buckets, btree_commit, btree_compact,
+    btree_current_seq, btree_del_bucket, btree_exec, btree_exec_multi, btree_pending_pages,
+    btree_stats, btree_view,
 };
 
 use crate::error::Error;
