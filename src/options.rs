@@ -170,11 +170,17 @@ impl Options {
         self.page_size.unwrap_or(PAGE_SIZE_DEFAULT)
     }
 
-    /// Opens a store that lives in memory and goes away with its last handle.
+    /// Opens a store that lives in memory and goes away with its last handle. It is empty.
     ///
     /// # Errors
-    /// Those of [`Options::open`].
+    /// [`Error::Invalid`] for a page size that is not allowed, and for options that do not let a
+    /// file be created.
     pub fn open_in_memory(self) -> Result<BTree> {
+        if !self.may_create() {
+            return Err(Error::invalid(
+                "a store in memory is created, which these options exclude",
+            ));
+        }
         self.vfs(Arc::new(MemVfs::default())).open("memory")
     }
 

@@ -479,6 +479,16 @@ fn a_storage_of_the_users_own_is_locked_by_its_files() {
 }
 
 #[test]
+fn a_store_in_memory_is_created_or_refused() {
+    let refused = [Options::new().read_only(), Options::new().must_exist()];
+    for options in refused.into_iter().chain([Options::new().page_size(1_000)]) {
+        assert_eq!(options.open_in_memory().unwrap_err(), Error::Invalid);
+        assert!(matches!(Error::Invalid.detail(), Some(ErrorDetail::Message(_))));
+    }
+    put(&Options::new().open_in_memory().unwrap(), "k", "v");
+}
+
+#[test]
 fn a_second_open_shares_whatever_its_options_say() {
     let (_dir, path) = place();
     let db = Options::new().page_size(512).open(&path).unwrap();

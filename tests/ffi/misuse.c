@@ -106,6 +106,11 @@ static void bad_options(const char *path) {
     options.flags = 0;
     options.reserved = 1;
     INVALID(btree_open_in_memory(&options, &db));
+    options.reserved = 0;
+    options.flags = BTREE_MUST_EXIST;
+    INVALID(btree_open_in_memory(&options, &db));
+    options.flags = BTREE_READ_ONLY;
+    INVALID(btree_open_in_memory(&options, &db));
 }
 
 /* Every function that takes a Txn, with a handle that is not one. */
