@@ -66,12 +66,13 @@ impl Snapshot {
     /// afterwards. Its pages are full, whatever the source's are, and have the same size; next to
     /// none are free.
     ///
-    /// Readers and writers go on meanwhile; what they write is not copied. About 50 MiB are in
-    /// memory at a time, whatever the size of the data. The file is written under another name
-    /// beside `path`, with `-btree-store-backup` behind it, and gets its own, durably, when it is
-    /// whole: a crash or an error leaves nothing at `path`. The error removes the other file; after
-    /// a crash it stays until the next backup to this path, which writes over it. So may an empty
-    /// file with `-create` behind its name, until somebody opens a store at `path`.
+    /// Readers and writers go on meanwhile; what they write is not copied. About 50 MiB and the
+    /// names of all buckets are in memory at a time, whatever else the size of the data. The file
+    /// is written under another name beside `path`, with `-btree-store-backup` behind it, and gets
+    /// its own, durably, when it is whole: a crash or an error leaves nothing at `path`. The error
+    /// removes the other file; after a crash it stays until the next backup to this path, which
+    /// writes over it. So may an empty file with `-create` behind its name, until somebody opens a
+    /// store at `path`.
     ///
     /// The file is made where the store's own files live: by [`Options::vfs`], if that was said.
     /// In the memory of [`Options::open_in_memory`] nobody finds it; [`Snapshot::backup_to`] gets
@@ -106,9 +107,10 @@ impl Snapshot {
     /// Writes this state, all buckets of it, as a stream, from which [`Options::restore`] makes a
     /// store again. `docs/format.md` in the repository describes it.
     ///
-    /// Readers and writers go on meanwhile. Some 256 KiB are in memory, and one value of less than
-    /// that, whatever the size of the data. The writer gets pieces of at most 256 KiB and 8 bytes,
-    /// and is flushed at the end. The same state gives the same bytes.
+    /// Readers and writers go on meanwhile. Some 256 KiB are in memory, one value of less than
+    /// that, and the names of all buckets, whatever else the size of the data. The writer gets
+    /// pieces of at most 256 KiB and 8 bytes, and is flushed at the end. The same state gives the
+    /// same bytes.
     ///
     /// ```
     /// # let db = btree_store::Options::new().open_in_memory()?;
