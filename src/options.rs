@@ -31,6 +31,10 @@ const CREATING_SUFFIX: &str = "-create";
 /// written over, so it is one that nobody gives a store.
 const FILLING_SUFFIX: &str = "-btree-store-backup";
 
+/// So often a file is opened that was renamed or removed before it was locked. Each time somebody
+/// else has come further; unless the storage never says the same of a file and of its path.
+const OPENINGS_MAX: u32 = 10_000;
+
 /// How a store is opened, and created when it is missing.
 ///
 /// ```
@@ -203,7 +207,7 @@ impl Options {
             Access::ReadWrite => (OpenMode::ReadWrite, LockMode::Exclusive),
         };
         let may_create = self.may_create();
-        loop {
+        for _ in 0..OPENINGS_MAX {
             let file = match vfs.open(path, mode) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound && may_create => {
@@ -228,6 +232,8 @@ impl Options {
                 return Ok(created);
             }
         }
+        let never = std::io::Error::other("the path never names the file that was opened by it");
+        Err(Error::io("identify", &never))
     }
 
     /// Creates the file under a temporary name, makes it durable, and gives it its name, which is
