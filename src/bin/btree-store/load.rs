@@ -11,7 +11,7 @@ use super::outcome::{Carrier, Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
 use btree_store::format::{PAGE_SIZE_MAX, VALUE_LEN_MAX};
-use btree_store::{BTree, MultiTxn};
+use btree_store::{BTree, Error, MultiTxn};
 use std::io::{BufRead, ErrorKind};
 
 /// Bytes of a line at most: a value of which each byte is escaped, and a key.
@@ -189,25 +189,46 @@ fn load_batch<R: BufRead>(
     carrier.deliver(result)
 }
 
+/// Puts what the lines hold, from a bucket on. Returns in how many transactions.
+fn load_from<R: BufRead>(
+    db: &BTree,
+    mut name: Option<String>,
+    lines: &mut Lines<R>,
+    batch: u64,
+) -> Done<u64> {
+    let (mut transactions, mut committed) = (0_u64, 0);
+    while let Some(next) = name {
+        let loaded = load_batch(db, next, lines, batch);
+        name = loaded.map_err(|failure| failure.about(&kept(db, committed)))?;
+        (transactions, committed) = (transactions + 1, lines.entries);
+    }
+    Ok(transactions)
+}
+
+/// What is in the store after a failure, behind so many entries that are.
+fn kept(db: &BTree, committed: u64) -> String {
+    // After a failed sync only the next opening tells.
+    let is_known = db.commit() != Err(Error::Poisoned);
+    match (is_known, committed) {
+        (true, 0) => "nothing was kept".to_owned(),
+        (true, some) => format!("{some} entries were kept"),
+        (false, 0) => "nobody knows whether anything was kept".to_owned(),
+        (false, some) => format!("{some} entries were kept, of the next ones nobody knows"),
+    }
+}
+
 /// Reads a dump, and puts what it holds.
 pub fn load(args: &Load, out: &mut Output) -> Done {
     let mut lines = Lines::begin(std::io::stdin().lock())?;
     let first = lines.next()?;
     let db = open_to_write(&args.file, missing(args.create))?;
     let batch = args.batch.map_or(u64::MAX, u64::from);
-    let (mut transactions, mut committed) = (0_u64, 0);
-    let mut name = match first {
+    let name = match first {
         Line::Bucket(name) => Some(name),
         Line::Entry(..) => return Err(lines.wrong("is an entry of no bucket")),
         Line::End => None,
     };
-    while let Some(next) = name {
-        name = load_batch(&db, next, &mut lines, batch).map_err(|failure| match committed {
-            0 => failure.about("nothing was kept"),
-            some => failure.about(&format!("{some} entries were kept")),
-        })?;
-        (transactions, committed) = (transactions + 1, lines.entries);
-    }
+    let transactions = load_from(&db, name, &mut lines, batch)?;
     let (buckets, entries) = (lines.buckets, lines.entries);
     if out.is_json() {
         out.json(|json| {
@@ -219,4 +240,37 @@ pub fn load(args: &Load, out: &mut Output) -> Done {
         out.text(&format!("buckets: {buckets}, entries: {entries}\n"))?;
     }
     Ok(Code::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use btree_store::Options;
+    use btree_store::sim::{Errno, Failure as Fails, Fault, OpSet, SimDisk, When};
+
+    const DUMP: &[u8] = b"btree-store dump 1\nbucket b\n k\tv\n l\tw\nend 1 2\n";
+
+    /// What is told of a load, an entry a transaction, on a disk that fails so.
+    fn told(fault: Fault) -> String {
+        let disk = SimDisk::new();
+        let db = Options::new().vfs(disk.vfs()).open("data.db").unwrap();
+        let mut lines = Lines::begin(DUMP).unwrap();
+        let Line::Bucket(name) = lines.next().unwrap() else { panic!("no bucket comes first") };
+        disk.inject(fault);
+        match load_from(&db, Some(name), &mut lines, 1) {
+            Err(Failure::Told { message, .. }) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn after_a_failed_sync_nobody_knows_what_was_kept() {
+        let sync = |at| Fault::new(OpSet::SYNCS, When::Once(at), Fails::Error(Errno::Eio));
+        let (first, second) = (told(sync(0)), told(sync(1)));
+        assert!(first.starts_with("nobody knows whether anything was kept: "), "{first}");
+        let says = "1 entries were kept, of the next ones nobody knows: ";
+        assert!(second.starts_with(says), "{second}");
+        let full = told(Fault::new(OpSet::WRITES, When::From(0), Fails::Error(Errno::Enospc)));
+        assert!(full.starts_with("nothing was kept: "), "{full}");
+    }
 }
