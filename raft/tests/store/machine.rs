@@ -159,7 +159,7 @@ fn an_application_that_fails_leaves_nothing_and_the_store_goes_on() {
 
 /// A state of some MiB: many entries, a large value.
 async fn large(machine: &mut Machine) {
-    let entries = (1..200).map(|index| put(index, &format!("key {index:05}"), vec![3; 50_000]));
+    let entries = (2..200).map(|index| put(index, &format!("key {index:05}"), vec![3; 50_000]));
     machine.apply(entries.chain([members(200, [1, 2])])).await.expect("they are applied");
     machine.apply([put(201, "large", vec![5; 1 << 20])]).await.expect("it is applied");
 }
@@ -235,6 +235,46 @@ fn a_snapshot_that_is_not_whole_changes_nothing() {
         let file = receive(&mut other, &bytes).await;
         other.install_snapshot(&meta, file).await.expect("it is whole");
         assert_eq!(get(&other.reader(), "a").as_deref(), Some(b"1".as_slice()));
+    });
+}
+
+#[test]
+fn what_a_snapshot_left_that_was_cut_off_is_not_in_the_next_one() {
+    run(async {
+        let (dir, db) = (directory(), in_memory());
+        let mut machine = machine_on(&in_memory(), dir.path());
+        machine.apply([put(1, "small", "1")]).await.expect("it is applied");
+        let small = snapshot_of(&mut machine).await;
+        let meta = small.meta.clone();
+        let small = bytes_of(small).await;
+        large(&mut machine).await;
+        let large = bytes_of(snapshot_of(&mut machine).await).await;
+
+        let other_dir = directory();
+        let mut other = machine_on(&db, other_dir.path());
+        let file = receive(&mut other, &large[..large.len() - 1]).await;
+        other.install_snapshot(&meta, file).await.expect_err("it is cut off");
+        let left = db.buckets().expect("they are read");
+        assert!(left.iter().any(|name| name.contains("/data/")), "nothing was left: {left:?}");
+        let file = receive(&mut other, &small).await;
+        other.install_snapshot(&meta, file).await.expect("it is whole");
+        let view = other.reader().view().expect("a view opens");
+        assert_eq!(view.view("kv", |txn| Ok(txn.len())), Ok(1));
+    });
+}
+
+#[test]
+fn a_snapshot_of_an_older_state_does_not_replace_a_newer_one() {
+    run(async {
+        let dir = directory();
+        let mut machine = machine_on(&in_memory(), dir.path());
+        machine.apply([put(1, "k", "v")]).await.expect("it is applied");
+        let mut old = machine.get_snapshot_builder().await;
+        machine.apply([put(2, "k", "w")]).await.expect("it is applied");
+        let new = snapshot_of(&mut machine).await.meta;
+        old.build_snapshot().await.expect("it is built");
+        let current = machine.get_current_snapshot().await.expect("read").expect("it is there");
+        assert_eq!(current.meta, new);
     });
 }
 
