@@ -1,15 +1,20 @@
 //! Does the log hold what a model holds, also after a process was killed?
 
-use crate::common::{Log, LogEntry, Numbers, blank, in_memory, log_on, open_file, put, run};
+use crate::common::{Log, LogEntry, Numbers, blank, group, in_memory, log_on, open_file, put, run};
 use btree_store::sim::{OpKind, SimDisk};
 use btree_store::vfs::MemVfs;
 use btree_store_raft::LogStore;
 use btree_store_raft::kv::KeyValueConfig;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log_id;
-use openraft::{LogId, LogState, RaftLogReader, Vote};
+use openraft::{
+    BasicNode, Entry, EntryPayload, LogId, LogState, RaftLogReader, TokioRuntime, Vote,
+};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a log should hold.
 #[derive(Clone, Default)]
@@ -191,23 +196,63 @@ fn what_a_snapshot_replaced_is_gone_when_the_log_goes_on() {
     });
 }
 
+/// Whether [`Slow`] waits.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// What it takes as long to write as the test wants.
+#[derive(Deserialize)]
+struct Slow;
+
+impl Serialize for Slow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        while IS_CLOSED.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        serializer.serialize_unit_struct("Slow")
+    }
+}
+
+/// Closed as long as it lives.
+struct Closed;
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        IS_CLOSED.store(false, Ordering::Release);
+    }
+}
+
+openraft::declare_raft_types!(
+    SlowConfig: D = Slow, R = (), NodeId = u64, Node = BasicNode, Entry = Entry<SlowConfig>,
+        SnapshotData = Cursor<Vec<u8>>, AsyncRuntime = TokioRuntime
+);
+
 #[test]
 fn work_that_nobody_waits_for_is_done_before_what_comes_later() {
+    let group = group(&in_memory());
+    let mut log = LogStore::<SlowConfig>::open(&group).expect("it opens");
     run(async {
-        let mut log = log_on(&in_memory());
-        for _ in 0..20 {
-            // It has begun when it was polled once, and is dropped. Without an order, the cut would
-            // overtake it while it is encoded.
-            let append = log.blocking_append([put(0, "k", vec![7; 1 << 20])]);
+        IS_CLOSED.store(true, Ordering::Release);
+        let closed = Closed;
+        let payload = EntryPayload::Normal(Slow);
+        let append = log.blocking_append([Entry { log_id: log_id(1, 0, 0), payload }]);
+        // It has begun when it was polled once, and is dropped.
+        tokio::select! {
+            biased;
+            appended = append => panic!("it cannot be written yet: {appended:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let mut cut = std::pin::pin!(log.truncate(log_id(1, 0, 0)));
+        for _ in 0..5_000 {
             tokio::select! {
                 biased;
-                appended = append => appended.expect("appended"),
-                () = std::future::ready(()) => {}
+                done = &mut cut => panic!("it has overtaken the append: {done:?}"),
+                () = tokio::task::yield_now() => std::thread::yield_now(),
             }
-            log.truncate(log_id(1, 0, 0)).await.expect("cut");
-            assert_eq!(log.try_get_log_entries(..).await.expect("read"), []);
         }
+        drop(closed);
+        cut.await.expect("it is cut");
     });
+    assert_eq!(run(log.get_log_state()).expect("read").last_log_id, None);
 }
 
 #[test]
