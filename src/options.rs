@@ -308,7 +308,7 @@ impl NewStore {
         let creating = with_suffix(&path, CREATING_SUFFIX);
         let Some(lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
         let filling = with_suffix(&path, FILLING_SUFFIX);
-        let doomed = None;
+        let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
         let mut name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock: lock };
         let Some(file) = open_locked(&*vfs, &filling)? else { return Err(Error::Busy) };
         // Not before: what somebody else has locked is not to be removed.
@@ -351,7 +351,7 @@ fn settle_name(vfs: &dyn Vfs, path: &Path, txn: TxnId) -> Result<()> {
     let mark = with_suffix(&path, CREATING_SUFFIX);
     let is_new = txn == TxnId(0) && !seeded!(DirectoryNotSyncedOnCreate);
     // Where the storage cannot say whether there is one, there may be.
-    let is_marked = !is_new && vfs.exists(&mark).unwrap_or(true);
+    let is_marked = !is_new && !seeded!(MarkOfACopyIgnored) && vfs.exists(&mark).unwrap_or(true);
     if is_new || is_marked {
         vfs.sync_dir(&path).map_err(io)?;
     }
@@ -414,6 +414,7 @@ fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
 fn has_commits(file: &dyn VfsFile) -> Result<bool> {
     match recover(file, Access::ReadOnly) {
         Ok(start) => Ok(start.state.txn > TxnId(0)),
+        Err(Error::Corruption) if seeded!(DamagedStoreWrittenOver) => Ok(false),
         Err(Error::Corruption) => is_more_than_begun(file),
         Err(error) => Err(error),
     }

@@ -254,10 +254,15 @@ mod catalogue {
         EarlyGrowthBelieved = "early-growth-believed" breaks DurableBeforeOk,
         /// The name of a new file is not made durable (ALICE).
         DirectoryNotSyncedOnCreate = "directory-not-synced-on-create" breaks DurableBeforeOk,
+        /// That a copy may have a name that is not durable, since its maker was killed, is not
+        /// looked for.
+        MarkOfACopyIgnored = "mark-of-a-copy-ignored" breaks DurableBeforeOk,
         /// A new file gets its name before its bytes are durable (ALICE).
         FileNotSyncedOnCreate = "file-not-synced-on-create" breaks ValidMetaWhole,
         /// A new file is written under its own name (8,192 zero bytes that never opened again).
         CreatedInPlace = "created-in-place" breaks ValidMetaWhole,
+        /// A store that does not open is written over when another is made under its name.
+        DamagedStoreWrittenOver = "damaged-store-written-over" breaks ValidMetaWhole,
         /// Who waits for another's flush returns before it has ended.
         FollowerReturnsEarly = "follower-returns-early" breaks DurableBeforeOk,
         /// A meta page is accepted without a look at what it lists (one sync for data and meta).
@@ -312,6 +317,8 @@ mod catalogue {
         LockedByName = "locked-by-name" breaks OneWriter,
         /// A second open of one path makes a second store.
         SecondOpenMakesSecondStore = "second-open-makes-second-store" breaks OneWriter,
+        /// Whoever cannot make a copy, since somebody holds the file, removes that file.
+        HeldFileRemoved = "held-file-removed" breaks OneWriter,
         /// A write transaction within another waits for it (exec in exec).
         NestedExecDeadlocks = "nested-exec-deadlocks" breaks OneWriter,
         /// The leader leaves without waking who waits.

@@ -2,8 +2,8 @@
 //! recovery is crashed again. Faults of the disk come before the crash in some.
 
 use crate::matrix::budget::{Budget, Kill};
-use crate::matrix::recovering;
 use crate::matrix::scripts::{Contents, PAGE, PATH, check_pages, dump, fill, key, value};
+use crate::matrix::{copies, recovering};
 use btree_store::sim::{
     Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, Mark, OpSet, Profile, SimDisk,
     Snapshot, SyncFailure, Verdict, When,
@@ -60,7 +60,7 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
     match scenarios {
         Ok(scenarios) => {
             let found = scenarios.iter().find_map(|scenario| explore(budget, scenario));
-            found.or_else(|| recovering::run(budget))
+            found.or_else(|| recovering::run(budget)).or_else(|| copies::run(budget))
         }
         Err(kill) => Some(kill),
     }

@@ -23,6 +23,29 @@ pub fn open_in_this_process(path: &str) -> ExitCode {
     }
 }
 
+/// The names under which files are made: what somebody holds there, and a store that is damaged.
+fn names(budget: &mut Budget, db: &BTree, dir: &Path) -> Checked {
+    budget.spend();
+    let held = dir.join("copy.db-btree-store-backup");
+    let holder = BTree::open(&held)?;
+    let made = db.backup(dir.join("copy.db")).map(drop);
+    ensure(made == Err(Error::Busy), || format!("a file that is held is written: {made:?}"))?;
+    ensure(held.exists(), || "a file that is held is removed".into())?;
+    drop(holder);
+    budget.spend();
+    let damaged = dir.join("new.db-create");
+    let other = Options::new().page_size(512).open(&damaged)?;
+    other.exec("b", |txn| txn.put("k", "v"))?;
+    drop(other);
+    let mut bytes = std::fs::read(&damaged)?;
+    [100, 612].into_iter().for_each(|at| bytes[at] ^= 1);
+    std::fs::write(&damaged, &bytes)?;
+    let made = BTree::open(dir.join("new.db")).map(drop);
+    let left = std::fs::read(&damaged).unwrap_or_default();
+    ensure(left == bytes, || "a damaged store is written over".into())?;
+    ensure(made == Err(Error::Invalid), || format!("a name that is taken: {made:?}"))
+}
+
 fn check(budget: &mut Budget) -> Checked {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("data.db");
@@ -46,5 +69,6 @@ fn check(budget: &mut Budget) -> Checked {
     let program = std::env::current_exe()?;
     let path = path.as_os_str();
     let status = Command::new(program).arg("--open").arg(path).status()?;
-    ensure(status.code() == Some(i32::from(BUSY)), || format!("another process opens: {status}"))
+    ensure(status.code() == Some(i32::from(BUSY)), || format!("another process opens: {status}"))?;
+    names(budget, &db, dir.path())
 }

@@ -6,6 +6,7 @@ mod budget;
 mod bytes;
 mod certificate;
 mod controls;
+mod copies;
 mod crash;
 mod faults;
 mod gate;
