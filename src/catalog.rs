@@ -7,9 +7,11 @@ use crate::error::{Error, Result};
 use crate::format::{BUCKET_LEN, LEVELS_MAX, META_SLOTS, meta_catalog_max};
 use crate::invariant::Invariant;
 use crate::meta::CatalogPart;
-use crate::page::{ChildRef, PageId, TxnId, get_u16, get_u32, get_u64, put_u32, put_u64};
+use crate::node::{Node, Run, Value};
+use crate::page::{ChildRef, Page, PageId, TxnId, get_u16, get_u32, get_u64, put_u32, put_u64};
 use crate::seeded::seeded;
 use crate::sync::Arc;
+use crate::tree::newer::Visit;
 use crate::tree::{Cursor, Edit, PageRead, Root, Tree};
 use std::collections::BTreeMap;
 
@@ -85,6 +87,32 @@ pub(crate) enum Names {
     Tree(Tree),
 }
 
+/// Shows the pages of a catalog to somebody, and reads its leaves.
+struct Listing<'a> {
+    visit: &'a mut dyn Visit,
+    all: Vec<(Vec<u8>, Record)>,
+}
+
+impl Visit for Listing<'_> {
+    fn page(&mut self, page: &Page) -> Result<()> {
+        self.visit.page(page)?;
+        let node = Node::new(page.bytes());
+        let leaves = if node.is_leaf() { node.count() } else { 0 };
+        for at in 0..leaves {
+            let record = match node.value(at) {
+                Value::Inline(record) => record,
+                Value::Overflow(_) | Value::Unplaced { .. } => &[],
+            };
+            self.all.push((node.key(at), Record::decode(record)?));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, run: Run) -> Result<()> {
+        self.visit.run(run)
+    }
+}
+
 /// Bytes of one bucket in the inline catalog.
 fn inline_len(name: &[u8]) -> usize {
     2 + name.len() + BUCKET_LEN
@@ -136,6 +164,25 @@ impl Catalog {
                 Ok(all)
             }
         }
+    }
+
+    /// Visits the pages of the catalog itself that transactions behind `since` wrote, or all of
+    /// them. Returns the buckets to which they refer, and those of a catalog without pages; all
+    /// that is newer belongs to one of these.
+    pub(crate) fn visit_newer(
+        &self,
+        pages: &dyn PageRead,
+        since: Option<TxnId>,
+        visit: &mut dyn Visit,
+    ) -> Result<Vec<(Vec<u8>, Record)>> {
+        let Names::Tree(tree) = &self.names else { return self.list(pages) };
+        let mut listing = Listing { visit, all: Vec::new() };
+        let visited = tree.visit_newer(pages, since, &mut listing)?;
+        if since.is_none() && visited.entries != tree.entries {
+            let (expected, found) = (tree.entries, visited.entries);
+            return Err(Error::corruption(None, Invariant::EntryCount, expected, found));
+        }
+        Ok(listing.all)
     }
 
     /// Adds or replaces a bucket.

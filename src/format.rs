@@ -186,8 +186,10 @@ pub const fn log_page_words_max(page_size: usize) -> usize {
 
 /// The first bytes of a backup stream.
 pub const STREAM_MAGIC: [u8; 8] = *b"BTBACKUP";
-/// The version of the format of backup streams.
+/// The version of the format of backup streams that hold a state's entries.
 pub const STREAM_VERSION: u32 = 1;
+/// The version of the format of backup streams that hold pages.
+pub const STREAM_VERSION_PAGES: u32 = 2;
 /// Of a stream's header: magic number, 8 bytes.
 pub const STREAM_HEADER_MAGIC: usize = 0;
 /// Version, u32.
@@ -211,3 +213,8 @@ pub const STREAM_ENTRY_LEN: usize = 6;
 /// Bytes of the closing record: zero u16, then buckets, entries, bytes of keys and values, each
 /// u64.
 pub const STREAM_END_LEN: usize = 26;
+/// Bytes that the content of a stream of pages begins with: the state since which pages are in it
+/// u64, pages of the file u32.
+pub const STREAM_SINCE_LEN: usize = 12;
+/// Bytes in front of what lies at a place of the file: first page u32, length in bytes u32.
+pub const STREAM_PIECE_LEN: usize = 8;

@@ -84,6 +84,7 @@ mod compact;
 mod db;
 mod error;
 mod fence;
+mod image;
 mod invariant;
 mod meta;
 mod node;

@@ -1,7 +1,7 @@
 //! How a store is opened (layer L7).
 //!
-//! Owns: [`Options`], the creation of files, whole stores ([`NewStore`]) among them, the registry
-//! through which one process shares a file. Must not know: transactions.
+//! Owns: [`Options`], the creation of files, whole stores ([`NewStore`], [`NewImage`]) among them,
+//! the registry through which one process shares a file. Must not know: transactions.
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
 //! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
 
@@ -9,6 +9,7 @@ use crate::commit::{Barriers, Core, Keeper, Usage};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
+use crate::image::Image;
 use crate::page::TxnId;
 use crate::pager::Pager;
 use crate::recover::{Access, initial_bytes, is_more_than_begun, recover};
@@ -293,6 +294,38 @@ impl Drop for NewName {
     }
 }
 
+impl NewName {
+    /// Takes the place, and makes the file. Nobody may have one of that name.
+    fn begin(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
+        let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
+        if path.file_name().is_none() {
+            return Err(Error::io("create", &ErrorKind::NotFound.into()));
+        }
+        check_missing(&**vfs, &path)?;
+        let creating = with_suffix(&path, CREATING_SUFFIX);
+        let Some(lock) = open_creating(&**vfs, &creating)? else { return Err(Error::Busy) };
+        let filling = with_suffix(&path, FILLING_SUFFIX);
+        let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
+        let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, _lock: lock };
+        let Some(file) = open_locked(&**vfs, &filling)? else { return Err(Error::Busy) };
+        // Not before: what somebody else has locked is not to be removed.
+        name.doomed = Some(filling);
+        Ok((name, file))
+    }
+
+    /// Gives the file its name, durably. On an error there is no file of that name.
+    fn give(&mut self) -> Result<()> {
+        let NewName { vfs, path, doomed, .. } = self;
+        check_missing(&**vfs, path)?;
+        let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
+        named.map_err(|error| Error::io("name the new file", &error))?;
+        *doomed = Some(path.clone());
+        vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
+        *doomed = None;
+        Ok(())
+    }
+}
+
 impl NewStore {
     /// Begins with an empty store.
     ///
@@ -300,19 +333,7 @@ impl NewStore {
     /// `Duplicate` when there is a file of that name, `Busy` when somebody else makes one;
     /// what the storage says.
     pub(crate) fn begin(vfs: Arc<dyn Vfs>, path: &Path, page_size: u32) -> Result<NewStore> {
-        let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
-        if path.file_name().is_none() {
-            return Err(Error::io("create", &ErrorKind::NotFound.into()));
-        }
-        check_missing(&*vfs, &path)?;
-        let creating = with_suffix(&path, CREATING_SUFFIX);
-        let Some(lock) = open_creating(&*vfs, &creating)? else { return Err(Error::Busy) };
-        let filling = with_suffix(&path, FILLING_SUFFIX);
-        let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
-        let mut name = NewName { vfs: Arc::clone(&vfs), path, doomed, creating, _lock: lock };
-        let Some(file) = open_locked(&*vfs, &filling)? else { return Err(Error::Busy) };
-        // Not before: what somebody else has locked is not to be removed.
-        name.doomed = Some(filling);
+        let (name, file) = NewName::begin(&vfs, path)?;
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
@@ -331,14 +352,30 @@ impl NewStore {
     /// `Duplicate` when there is a file of that name meanwhile; what the storage says.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.core.settle()?;
-        let NewName { vfs, path, doomed, .. } = &mut self.name;
-        check_missing(&**vfs, path)?;
-        let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
-        named.map_err(|error| Error::io("name the new file", &error))?;
-        *doomed = Some(path.clone());
-        vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
-        *doomed = None;
-        Ok(())
+        self.name.give()
+    }
+}
+
+/// A store that is made page by page, under a temporary name. Dropped earlier, it is removed.
+pub(crate) struct NewImage {
+    // Dropped in this order, as a new store is.
+    name: NewName,
+    pub(crate) image: Image,
+}
+
+impl NewImage {
+    /// Begins with an empty file, and fails as [`NewStore::begin`] does.
+    pub(crate) fn begin(vfs: &Arc<dyn Vfs>, path: &Path, page_size: usize) -> Result<NewImage> {
+        let (name, file) = NewName::begin(vfs, path)?;
+        Ok(NewImage { name, image: Image::begin(file, page_size)? })
+    }
+
+    /// Gives the file its name, durably. On an error there is no file of that name.
+    ///
+    /// # Errors
+    /// Those of [`NewStore::finish`].
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.name.give()
     }
 }
 

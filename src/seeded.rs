@@ -85,6 +85,11 @@ mod catalogue {
         RunChecksumNotCompared = "run-checksum-not-compared" breaks ParentHoldsChecksum,
         /// A large value that was found damaged is kept, and handed out the next time.
         DamagedRunKept = "damaged-run-kept" breaks ParentHoldsChecksum,
+        /// An increment begins a transaction too late: what the first one behind its base wrote is
+        /// missing.
+        IncrementMissesTheNext = "increment-misses-the-next" breaks ParentHoldsChecksum,
+        /// An increment has the leaf that refers to a large value, and not the value.
+        IncrementMissesRuns = "increment-misses-runs" breaks ParentHoldsChecksum,
         /// A page of a later transaction is taken below an older parent.
         ChildTxnNotCompared = "child-txn-not-compared" breaks ChildNotNewer,
         /// Two keys with one head are equal when one of them ends within it: a key and its zero-
@@ -206,6 +211,8 @@ mod catalogue {
             breaks NoReuseWhileReachable,
         /// A commit for a compaction does not ask who reads.
         CompactionIgnoresPins = "compaction-ignores-pins" breaks NoReuseWhileReachable,
+        /// In a store that was restored page by page, the pages of large values count as free.
+        RestoredRunsAreFree = "restored-runs-are-free" breaks NoReuseWhileReachable,
         /// The log does not say what a commit allocated.
         AllocationNotLogged = "allocation-not-logged" breaks SpaceLogReplays,
         /// The log does not say what a commit gave up (20 KB leaked at each reopen).
@@ -311,6 +318,8 @@ mod catalogue {
         PlanKeepsNoLargeValue = "plan-keeps-no-large-value" breaks CommitAtomic,
         /// A cursor shows a leaf with a plan as it was before.
         CursorMissesAPlannedEntry = "cursor-misses-a-planned-entry" breaks CommitAtomic,
+        /// An increment is put on whatever state is below it.
+        IncrementTakenAnywhere = "increment-taken-anywhere" breaks CommitAtomic,
         /// The lock on the file is not held while it is open.
         LockDroppedEarly = "lock-dropped-early" breaks OneWriter,
         /// The registry of open files goes by name: a hard link is another file.

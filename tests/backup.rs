@@ -4,7 +4,8 @@
 //! Tiny pages and caches; contents by chance, whose seed a failure prints.
 //!
 //! Attacks: snapshot-stable, durable-before-ok (of commits to a copy), bytes-never-panic,
-//! sorted-keys and entry-count (of streams).
+//! sorted-keys and entry-count (of streams), parent-holds-checksum and commit-atomic (of what is
+//! put together of several).
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
@@ -17,6 +18,8 @@ mod crash;
 mod failing;
 #[path = "backup/hostile.rs"]
 mod hostile;
+#[path = "backup/increments.rs"]
+mod increments;
 #[path = "backup/memory.rs"]
 mod memory;
 #[path = "backup/names.rs"]

@@ -11,7 +11,7 @@ mod bodies;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-const TARGETS: [&str; 5] = ["ops", "file", "forged", "page", "script"];
+const TARGETS: [&str; 6] = ["ops", "file", "forged", "page", "script", "stream"];
 /// Inputs of a target at least: an empty directory would pass every replay.
 const INPUTS_MIN: usize = 50;
 /// A corpus of long inputs is a slow test, and hard to read.
@@ -64,6 +64,11 @@ fn hostile_pages_are_refused_or_usable() {
 #[test]
 fn operations_in_memory_agree_with_the_oracle() {
     replay("script", bodies::script);
+}
+
+#[test]
+fn hostile_streams_are_refused_or_usable() {
+    replay("stream", bodies::stream);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! may panic, abort, hang or ask for all memory.
 
 mod accounting;
+mod backups;
 mod budget;
 mod bytes;
 mod certificate;

@@ -1,6 +1,7 @@
 //! Random operations beside a model that answers as a store must: transactions, failures, panics,
-//! nested calls, cursors, snapshots, compaction, reopening.
+//! nested calls, cursors, snapshots, compaction, reopening, increments.
 
+use crate::matrix::backups;
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, options};
 use btree_store::sim::Seeded;
@@ -32,7 +33,7 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
             }
         }
     }
-    None
+    backups::run(budget).err()
 }
 
 fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64) -> Checked {

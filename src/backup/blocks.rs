@@ -11,16 +11,33 @@ use crate::error::{Error, Result};
 use crate::format::{
     PAGE_SIZE_MAX, PAGE_SIZE_MIN, STREAM_BLOCK_HEADER, STREAM_BLOCK_MAX, STREAM_HEADER_CHECKSUM,
     STREAM_HEADER_LEN, STREAM_HEADER_MAGIC, STREAM_HEADER_PAGE_SIZE, STREAM_HEADER_SEQ,
-    STREAM_HEADER_VERSION, STREAM_MAGIC, STREAM_VERSION,
+    STREAM_HEADER_VERSION, STREAM_MAGIC, STREAM_VERSION, STREAM_VERSION_PAGES,
 };
 use crate::invariant::Invariant;
 use crate::page::{crc32c, get_u32, get_u64, put_u32, put_u64};
 use std::fmt::Display;
 use std::io::{ErrorKind, Read, Write};
 
+/// What the blocks hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Entries,
+    Pages,
+}
+
+impl Form {
+    fn version(self) -> u32 {
+        match self {
+            Form::Entries => STREAM_VERSION,
+            Form::Pages => STREAM_VERSION_PAGES,
+        }
+    }
+}
+
 /// What the header says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
+    pub(super) form: Form,
     /// Of the store, in bytes.
     pub(super) page_size: u32,
     /// The number of the state.
@@ -54,7 +71,7 @@ impl<'w> BlockWriter<'w> {
     pub(super) fn begin(writer: &'w mut dyn Write, head: Head) -> Result<BlockWriter<'w>> {
         let mut bytes = vec![0; STREAM_HEADER_LEN];
         bytes[STREAM_HEADER_MAGIC..STREAM_HEADER_VERSION].copy_from_slice(&STREAM_MAGIC);
-        put_u32(&mut bytes, STREAM_HEADER_VERSION, STREAM_VERSION);
+        put_u32(&mut bytes, STREAM_HEADER_VERSION, head.form.version());
         put_u32(&mut bytes, STREAM_HEADER_PAGE_SIZE, head.page_size);
         put_u64(&mut bytes, STREAM_HEADER_SEQ, head.seq);
         let before = crc32c(&[&bytes[..STREAM_HEADER_CHECKSUM]]);
@@ -143,9 +160,11 @@ impl<'r> BlockReader<'r> {
         }
         read_exact(reader, rest, "the header of a backup stream")?;
         let version = get_u32(&bytes, STREAM_HEADER_VERSION);
-        if version != STREAM_VERSION {
-            return Err(broken(format!("version {STREAM_VERSION} of a backup stream"), version));
-        }
+        let form = [Form::Entries, Form::Pages].into_iter().find(|form| form.version() == version);
+        let Some(form) = form else {
+            let known = format!("version {STREAM_VERSION} or {STREAM_VERSION_PAGES}");
+            return Err(broken(format_args!("{known} of a backup stream"), version));
+        };
         let stored = get_u32(&bytes, STREAM_HEADER_CHECKSUM);
         let before = crc32c(&[&bytes[..STREAM_HEADER_CHECKSUM]]);
         compare(stored, before, "the header")?;
@@ -153,7 +172,7 @@ impl<'r> BlockReader<'r> {
         if !page_size.is_power_of_two() || !(PAGE_SIZE_MIN..=PAGE_SIZE_MAX).contains(&page_size) {
             return Err(broken("a page size in the header", page_size));
         }
-        let head = Head { page_size, seq: get_u64(&bytes, STREAM_HEADER_SEQ) };
+        let head = Head { form, page_size, seq: get_u64(&bytes, STREAM_HEADER_SEQ) };
         let begun = BlockReader { reader, block: Vec::new(), given: 0, before, blocks: 0 };
         Ok((begun, head))
     }

@@ -1,12 +1,14 @@
 //! Backup and restore (layer L7).
 //!
-//! Owns: the ways from a state to a new file, to a stream, and from a stream to a new file.
-//! Must not know: pages, or how a transaction becomes durable.
-//! Keeps: snapshot-stable (what is copied is one state), bytes-never-panic (a stream comes from
-//! elsewhere).
+//! Owns: the ways from a state to a new file, to a stream, and from streams to a new file.
+//! Must not know: what pages hold, or how a transaction becomes durable.
+//! Keeps: snapshot-stable (what is copied is one state), commit-atomic (a new file is there as a
+//! whole or not at all), bytes-never-panic (a stream comes from elsewhere).
 
 mod blocks;
 mod fill;
+mod increment;
+mod pages;
 mod source;
 mod stream;
 
@@ -16,9 +18,13 @@ use crate::error::{Error, Result};
 use crate::options::{NewStore, Options, check_page_size};
 use crate::sync::Arc;
 use crate::tree::PageRead;
+use crate::tree::newer::Visited;
 use crate::txn::Snapshot;
 use crate::vfs::{OsVfs, Vfs};
+use blocks::{BlockReader, Form};
 use fill::fill;
+use increment::Chain;
+use pages::PageStream;
 use source::{Source, StateSource};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -29,11 +35,11 @@ use stream::{StreamSource, write_stream};
 #[non_exhaustive]
 pub struct BackupStats {
     /// The number of the state that was copied, [`Snapshot::seq`]. The numbers of a new file begin
-    /// anew.
+    /// anew, but those of one that is made of [`Snapshot::backup_since`] go on with the source's.
     pub seq: u64,
-    /// Buckets.
+    /// Buckets of the state.
     pub buckets: u64,
-    /// Entries of all buckets.
+    /// Entries of all buckets; of an increment, those of the leaves that are in it.
     pub entries: u64,
     /// Bytes of their keys and values.
     pub content_bytes: u64,
@@ -50,6 +56,11 @@ struct Totals {
 }
 
 impl Totals {
+    fn of(buckets: u64, visited: Visited) -> Totals {
+        let Visited { entries, content_bytes, .. } = visited;
+        Totals { buckets, entries, content_bytes }
+    }
+
     fn add_entry(&mut self, key: &[u8], value_len: u64) {
         self.entries += 1;
         self.content_bytes += key.len() as u64 + value_len;
@@ -149,8 +160,9 @@ impl BTree {
 }
 
 impl Options {
-    /// Makes a store file out of a stream that [`Snapshot::backup_to`] wrote. It is not open
-    /// afterwards.
+    /// Makes a store file out of a stream that [`Snapshot::backup_to`] wrote, or
+    /// [`Snapshot::backup_since`] since 0. It is not open afterwards. What follows is about the
+    /// former; [`Options::restore_chain`] says how the latter differs.
     ///
     /// Its pages are full, and have the size that the options say, or else that of the store that
     /// was backed up. As with [`Snapshot::backup`], the file gets its name when it is whole, and
@@ -179,7 +191,12 @@ impl Options {
     /// [`Error::IoError`] as for [`Snapshot::backup`]. There is no file at `path` then.
     pub fn restore(self, reader: &mut impl Read, path: impl AsRef<Path>) -> Result<BackupStats> {
         let (vfs, chosen) = self.creating()?;
-        let mut source = StreamSource::begin(reader)?;
+        let (blocks, head) = BlockReader::begin(reader)?;
+        if head.form == Form::Pages {
+            let stream = PageStream::begin(head, blocks)?;
+            return Chain::begin(&vfs, path.as_ref(), chosen, stream)?.finish();
+        }
+        let mut source = StreamSource::behind(head, blocks);
         let page_size = chosen.unwrap_or(source.page_size());
         make(vfs, path.as_ref(), page_size, &mut source)
     }

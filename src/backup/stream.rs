@@ -4,7 +4,7 @@
 //! into blocks, or where the entries come from or go.
 //! Keeps: bytes-never-panic, sorted-keys and entry-count (of what a stream says).
 
-use super::blocks::{BlockReader, BlockWriter, Head};
+use super::blocks::{BlockReader, BlockWriter, Form, Head};
 use super::source::{Bucket, Entry, Source, Value};
 use super::{BackupStats, Totals};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::invariant::Invariant;
 use crate::page::{get_u16, get_u32, get_u64, put_u16, put_u32, put_u64};
 use crate::pager::PIECE_BYTES;
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::Write;
 
 /// Writes all that a source gives as a stream.
 ///
@@ -28,7 +28,7 @@ pub(super) fn write_stream(
 ) -> Result<BackupStats> {
     let page_size = u32::try_from(page_size).map_err(|_| Error::Internal)?;
     let seq = source.seq();
-    let mut out = BlockWriter::begin(writer, Head { page_size, seq })?;
+    let mut out = BlockWriter::begin(writer, Head { form: Form::Entries, page_size, seq })?;
     let mut totals = Totals::default();
     while let Some(Bucket { name, entries }) = source.next_bucket()? {
         let mut record = [0; STREAM_BUCKET_LEN];
@@ -95,13 +95,9 @@ pub(super) struct StreamSource<'r> {
 }
 
 impl<'r> StreamSource<'r> {
-    /// Reads the header.
-    ///
-    /// # Errors
-    /// Corruption when it is none of this version; what the reader says.
-    pub(super) fn begin(reader: &'r mut dyn Read) -> Result<StreamSource<'r>> {
-        let (blocks, head) = BlockReader::begin(reader)?;
-        Ok(StreamSource {
+    /// What follows the header of a stream of entries.
+    pub(super) fn behind(head: Head, blocks: BlockReader<'r>) -> StreamSource<'r> {
+        StreamSource {
             blocks,
             head,
             name: String::new(),
@@ -111,7 +107,7 @@ impl<'r> StreamSource<'r> {
             value: Vec::new(),
             rest: 0,
             totals: Totals::default(),
-        })
+        }
     }
 
     /// Of the store that was backed up, in bytes.

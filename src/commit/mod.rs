@@ -22,6 +22,7 @@ mod writing;
 pub(crate) use batch::{Batch, Bucket, Mark, View};
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
+pub(crate) use seal::log_page;
 
 use crate::error::{Error, Fault, Result};
 use crate::meta::{Meta, Slot};

@@ -322,21 +322,27 @@ fn seal_log(
     pages: &mut Vec<Page>,
 ) {
     for (words, &id) in plan.iter().zip(places) {
-        let mut bytes = Buffer::zeroed(page_size);
-        bytes[HEADER_KIND] = KIND_SPACE_LOG;
-        let count = u16::try_from(words.len()).expect("a page holds fewer words");
-        put_u16(&mut bytes, HEADER_COUNT, count);
-        if let Some((previous, checksum)) = space.log_head() {
-            put_u32(&mut bytes, LOG_PREVIOUS, previous.0);
-            put_u32(&mut bytes, LOG_PREVIOUS_CHECKSUM, checksum);
-        }
-        for (at, &word) in words.iter().enumerate() {
-            put_u32(&mut bytes, LOG_BODY + at * 4, word);
-        }
-        let page = Page::seal(bytes, id, txn);
+        let before = space.log_head().map(|(id, checksum)| ChildRef { id, checksum });
+        let page = Page::seal(log_page(words, before, page_size), id, txn);
         space.log_page_sealed(id, page.checksum());
         pages.push(page);
     }
+}
+
+/// A page of the space log, not sealed yet, and the page before it.
+pub(crate) fn log_page(words: &[u32], before: Option<ChildRef>, page_size: usize) -> Buffer {
+    let mut bytes = Buffer::zeroed(page_size);
+    bytes[HEADER_KIND] = KIND_SPACE_LOG;
+    let count = u16::try_from(words.len()).expect("a page holds fewer words");
+    put_u16(&mut bytes, HEADER_COUNT, count);
+    if let Some(before) = before {
+        put_u32(&mut bytes, LOG_PREVIOUS, before.id.0);
+        put_u32(&mut bytes, LOG_PREVIOUS_CHECKSUM, before.checksum);
+    }
+    for (at, &word) in words.iter().enumerate() {
+        put_u32(&mut bytes, LOG_BODY + at * 4, word);
+    }
+    bytes
 }
 
 /// What the meta page lists of runs.

@@ -267,6 +267,12 @@ impl<'a> Node<'a> {
         (u32::from_le_bytes(self.heads(layout)[at]).to_be_bytes(), rest, len)
     }
 
+    /// The length of the key of slot `at`.
+    pub(crate) fn key_len(self, at: usize) -> usize {
+        let layout = Layout::of(self.bytes);
+        layout.prefix + self.rest_in(layout, self.cell(layout, at)).0
+    }
+
     /// Appends the key of slot `at` to `out`.
     pub(crate) fn append_key(self, at: usize, out: &mut Vec<u8>) {
         let layout = Layout::of(self.bytes);

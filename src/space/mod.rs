@@ -17,6 +17,7 @@
 
 mod chain;
 mod extents;
+mod fresh;
 mod log;
 mod marks;
 mod pending;
@@ -34,6 +35,7 @@ use crate::seeded::seeded;
 use chain::{Chain, Change};
 pub(crate) use extents::Placement;
 use extents::{ExtentSet, FreeSet, span};
+pub(crate) use fresh::PageSet;
 use log::{Position, Room, SNAPSHOT_WORDS, Tail, Writer};
 use pending::Pending;
 use plan::Step;

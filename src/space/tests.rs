@@ -1,6 +1,7 @@
 //! Free space against a plain twin, a set of page numbers.
 //! Attacks: page-owned-once, no-reuse-while-reachable, space-log-replays.
 
+mod fresh;
 mod hostile;
 mod reserved;
 mod twin;

@@ -11,6 +11,7 @@ mod draft;
 mod insert;
 mod large;
 mod look;
+pub(crate) mod newer;
 mod plan;
 mod release;
 mod relocate;
@@ -325,8 +326,7 @@ impl Tree {
         loop {
             let node = dirty.node();
             if node.is_leaf() {
-                let found = node.search(key).ok();
-                return Ok(found.map(|at| (Held::Dirty(dirty.clone()), at)));
+                return Ok(node.search(key).ok().map(|at| (Held::Dirty(dirty.clone()), at)));
             }
             let at = node.child_for(key);
             let Some(kid) = &dirty.kids()[at] else {

@@ -69,6 +69,11 @@ impl Snapshot {
         &self.core
     }
 
+    /// The state itself.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The number of its state: [`BTree::current_seq`](crate::BTree::current_seq) when it was made.
     pub fn seq(&self) -> u64 {
         self.state.txn.0

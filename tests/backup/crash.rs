@@ -138,3 +138,52 @@ fn a_commit_to_a_copy_whose_maker_ended_too_early_is_there_after_a_crash() {
     assert!(report.is_verified(), "{report}");
     assert!(report.points.len() >= 8 && report.executions > 100, "{report}");
 }
+
+#[test]
+fn after_a_crash_what_an_increment_makes_is_absent_or_whole() {
+    let wanted = wanted();
+    let memory = SimDisk::new();
+    let db = source(&memory).unwrap();
+    let mut full = Vec::new();
+    let seq = db.backup_since(0, &mut full).unwrap().seq;
+    db.exec("c", |txn| txn.put("later", [1; 600])).unwrap();
+    db.exec("a", |txn| txn.del([3])).unwrap();
+    let mut increment = Vec::new();
+    db.backup_since(seq, &mut increment).unwrap();
+    let later = contents(&db.snapshot()).unwrap();
+    let put_together = |disk: &SimDisk| {
+        let base = open(disk, NAME)?.snapshot();
+        base.apply_backup(&mut increment.as_slice(), COPY)
+    };
+    let work = |disk: &SimDisk| {
+        // The base is another file of the same pages: what counts is the state.
+        drop(source(disk)?);
+        disk.started(1);
+        put_together(disk)?;
+        disk.acknowledged(1);
+        Ok(())
+    };
+    let report = Explorer::new("an increment").nested(1).explore(work, |disk, crash| {
+        let is_there = copy_is_there(disk)?;
+        if crash.acknowledged() == 1 && !is_there {
+            return Err("the copy that was told is gone".into());
+        }
+        if crash.started() == 0 {
+            return Ok(());
+        }
+        if contents(&open(disk, NAME)?.snapshot())? != wanted {
+            return Err("the base is not what it was".into());
+        }
+        if !is_there {
+            put_together(disk)?;
+        }
+        let report = verify_path(disk, COPY)?;
+        if !report.is_sound() || contents(&open(disk, COPY)?.snapshot())? != later {
+            return Err(format!("the copy is not the later state: {report}").into());
+        }
+        Ok(())
+    });
+    assert!(report.is_verified(), "{report}");
+    println!("{report}");
+    assert!(report.points.len() >= 3 && report.executions > 20, "{report}");
+}

@@ -17,6 +17,14 @@ fn measures_itself() {
             let mut file = File::create(path.join("stream")).unwrap();
             db.snapshot().backup_to(&mut file).map(drop).unwrap();
         }
+        "pages" => {
+            let mut file = File::create(path.join("pages")).unwrap();
+            db.backup_since(0, &mut file).map(drop).unwrap();
+        }
+        "chain" => {
+            let file = File::open(path.join("pages")).unwrap();
+            Options::new().restore_chain([file], path.join("chain.db")).map(drop).unwrap();
+        }
         _ => {
             let mut file = File::open(path.join("stream")).unwrap();
             Options::new().restore(&mut file, path.join("restored.db")).map(drop).unwrap();
@@ -48,7 +56,14 @@ fn a_backup_takes_little_memory() {
         .unwrap();
     }
     drop(db);
-    for (role, most) in [("file", 50 * MIB), ("stream", 2 * MIB), ("restore", 50 * MIB)] {
+    let roles = [
+        ("file", 50 * MIB),
+        ("stream", 2 * MIB),
+        ("restore", 50 * MIB),
+        ("pages", 2 * MIB),
+        ("chain", 3 * MIB),
+    ];
+    for (role, most) in roles {
         let took = measure(role, dir.path());
         println!("{role}: {took} bytes");
         assert!(took <= most, "{role}: {took} bytes, at most {most}");

@@ -35,3 +35,43 @@ fn a_copy_takes_no_place_of_another_and_a_cut_stream_makes_none() {
     place.run("backup @missing.db").refused(5, &["missing.db"]);
     place.run("backup @data.db --json").refused(2, &["stream"]);
 }
+
+#[test]
+fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
+    let place = Place::with_store();
+    let told = place.run("backup @data.db @full --since 0").done().to_owned();
+    let (state, rest) = told.strip_prefix("state ").unwrap().split_once(": ").unwrap();
+    assert!(rest.ends_with(" entries of 21 buckets\n"), "{told}");
+    place.run("put @data.db users new entry").done();
+    let next = format!("backup @data.db @next --since {state} --json");
+    let next = Json::read(place.run(&next).done());
+    assert_eq!(
+        (next.number("seq"), next.number("buckets")),
+        (state.parse::<u64>().unwrap() + 1, 21)
+    );
+    place.run("del @data.db users new").done();
+    // The last one as a stream.
+    let last = place.run(&format!("backup @data.db --since {}", next.number("seq"))).out;
+    std::fs::write(place.path("last"), &last).unwrap();
+    assert_eq!(
+        place.run("restore @all.db @full @next @last").done(),
+        "201 entries of 21 buckets\n"
+    );
+    place.run("restore @one.db @full").done();
+    place.run("restore @two.db --onto @one.db @next").done();
+    let three = place.run_with(&["restore", "@three.db", "--onto", "@two.db"], &last);
+    assert_eq!(three.done(), "201 entries of 21 buckets\n");
+    let dump = place.run("dump @data.db").out;
+    for name in ["all.db", "three.db"] {
+        assert!(place.run(&format!("check @{name}")).done().ends_with("sound\n"));
+        assert!(place.run(&format!("dump @{name}")).out == dump, "{name}");
+    }
+    place.run("restore @no.db @full @last").refused(2, &["no.db", "another state"]);
+    place.run("restore @no.db --onto @one.db @last").refused(2, &["another state"]);
+    place.run("restore @no.db --onto @one.db @next @last").refused(2, &["one stream"]);
+    place.run("restore @no.db --onto @missing.db @next").refused(5, &["missing.db"]);
+    place.run("restore @no.db @missing").refused(5, &["missing"]);
+    place.run("backup @data.db @full --since 0").refused(5, &["full", "exists"]);
+    place.run("backup @data.db @no --since 999999").refused(2, &["no", "earlier state"]);
+    assert!(!place.path("no.db").exists() && !place.path("no").exists());
+}

@@ -14,6 +14,7 @@ mod reseal;
 mod script;
 mod seeds;
 mod space;
+mod stream;
 
 /// Operations on a simulated disk that fails and loses power, against the oracle.
 pub fn ops(data: &[u8]) {
@@ -39,4 +40,9 @@ pub fn page(data: &[u8]) {
 /// Operations on a store in memory, against the oracle, reply by reply.
 pub fn script(data: &[u8]) {
     script::run(data);
+}
+
+/// A damaged or a forged backup stream, or the stream of a forged file: restored, and looked at.
+pub fn stream(data: &[u8]) {
+    stream::run(data);
 }

@@ -270,19 +270,35 @@ pub struct Compact {
 ///
 /// The copy is of one state, and its pages are full. The new file gets its name when it is whole
 /// and on the disk.
+///
+/// With --since it is a stream in any case, of the pages that are newer than a state: of all of
+/// them since 0, with which a chain begins, then since the state that the one before has told.
+/// `restore` makes a store of the chain.
 #[derive(Args, Debug)]
 pub struct Backup {
     /// The store's file
     pub file: PathBuf,
     /// The new file, which must not exist; a stream for `restore` is printed when absent
     pub target: Option<PathBuf>,
+    /// Only what is newer than this state, as a stream
+    #[arg(long, value_name = "SEQ")]
+    pub since: Option<u64>,
 }
 
-/// Make a store of the stream that `backup` printed, from standard input.
+/// Make a store of what `backup` printed: of a stream, or of a chain of them.
+///
+/// A chain is the stream of a backup --since 0, and those since the state of the one before. With
+/// --onto one of them is put on the state of a store that was restored so, which stays as it is.
 #[derive(Args, Debug)]
 pub struct Restore {
     /// The new file, which must not exist; it gets its name when it is whole
     pub file: PathBuf,
+    /// The streams, in their order; standard input when absent
+    #[arg(value_name = "STREAM")]
+    pub streams: Vec<PathBuf>,
+    /// The store below the stream
+    #[arg(long, value_name = "BASE")]
+    pub onto: Option<PathBuf>,
 }
 
 /// Draw the file: a character for each page, or for some.

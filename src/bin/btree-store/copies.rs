@@ -3,11 +3,12 @@
 //! Owns: `backup` and `restore`. Must not know: how a copy is made, or what is in it.
 
 use super::args::{Backup, Restore};
-use super::files::open_to_read;
+use super::files::{open_stream, open_to_read, write_new};
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
-use btree_store::{BackupStats, Error, ErrorDetail, Options};
-use std::io::{self, ErrorKind, Write};
+use btree_store::{BTree, BackupStats, Error, ErrorDetail, Options};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 
 /// Copies a store into a new file, or into a stream.
 pub fn backup(args: &Backup, out: &mut Output) -> Done {
@@ -16,13 +17,23 @@ pub fn backup(args: &Backup, out: &mut Output) -> Done {
         if out.is_json() {
             return Err(Failure::usage("--json has no place beside a stream: name a TARGET"));
         }
-        let written = db.snapshot().backup_to(&mut out.out);
+        let written = match args.since {
+            None => db.snapshot().backup_to(&mut out.out),
+            Some(since) => db.backup_since(since, &mut out.out),
+        };
         out.out.flush()?;
         written.map_err(why_not_written)?;
         return Ok(Code::Done);
     };
     let name = target.to_string_lossy();
-    let done = db.backup(target).map_err(|error| why(error).about(&name))?;
+    let done = match args.since {
+        None => db.backup(target).map_err(why),
+        Some(since) => write_new(target, |file| Ok(db.backup_since(since, file)?)),
+    };
+    let done = done.map_err(|failure| failure.about(&name))?;
+    if args.since.is_some() && !out.is_json() {
+        out.text(&format!("state {}: ", done.seq))?;
+    }
     tell(out, &done)
 }
 
@@ -34,10 +45,30 @@ fn why_not_written(error: Error) -> Failure {
     }
 }
 
-/// Makes a store of a stream.
+/// Makes a store of streams.
 pub fn restore(args: &Restore, out: &mut Output) -> Done {
-    let done = Options::new().restore(&mut io::stdin().lock(), &args.file).map_err(why)?;
+    let done = match (&args.onto, &args.streams[..]) {
+        (Some(base), []) => put_onto(base, &mut io::stdin().lock(), &args.file),
+        (Some(base), [stream]) => put_onto(base, &mut open_stream(stream)?, &args.file),
+        (Some(_), _) => Err(Failure::usage("--onto takes one stream at a time")),
+        (None, []) => Options::new().restore(&mut io::stdin().lock(), &args.file).map_err(why),
+        (None, [stream]) => {
+            Options::new().restore(&mut open_stream(stream)?, &args.file).map_err(why)
+        }
+        (None, streams) => {
+            let streams = streams.iter().map(|stream| open_stream(stream));
+            let streams = streams.collect::<Done<Vec<_>>>()?;
+            Options::new().restore_chain(streams, &args.file).map_err(why)
+        }
+    }?;
     tell(out, &done)
+}
+
+/// Makes a store of another and of what is newer.
+fn put_onto(base: &Path, stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
+    let about_base = |failure: Failure| failure.about(&base.to_string_lossy());
+    let base: BTree = open_to_read(base).map_err(about_base)?;
+    base.snapshot().apply_backup(stream, file).map_err(why)
 }
 
 /// Why a new file was not made.

@@ -70,6 +70,28 @@ impl Source {
     }
 }
 
+/// A stream of a backup.
+pub fn open_stream(path: &Path) -> Done<File> {
+    let name = path.to_string_lossy();
+    File::open(path).map_err(|error| Failure::io(&format!("read {name:?}"), &error))
+}
+
+/// Has a new file written, which is removed when that fails, and makes it durable.
+pub fn write_new<T>(path: &Path, write: impl FnOnce(&mut File) -> Done<T>) -> Done<T> {
+    let mut file = File::create_new(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::new(Code::Failed, "the file exists already"),
+        _ => Failure::io("create", &error),
+    })?;
+    let written = write(&mut file);
+    let synced = file.sync_all().map_err(|error| Failure::io("sync", &error));
+    let done = written.and_then(|value| synced.map(|()| value));
+    if done.is_err() {
+        // What is left there is no whole stream, and a restore says so.
+        std::fs::remove_file(path).unwrap_or_default();
+    }
+    done
+}
+
 /// Writes a file as a whole, in place of one that is there.
 pub fn write(path: &Path, text: &str) -> Done<()> {
     let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
