@@ -79,6 +79,8 @@ invariants! {
     PublishAfterDurable = "publish-after-durable",
     /// The cache holds what the file holds, or will hold when the flush ends.
     CacheCoherent = "cache-coherent",
+    /// An open transaction commits only if nobody changed what it has seen or written.
+    FirstCommitterWins = "first-committer-wins",
     /// Bytes from outside lead to values or to typed errors.
     BytesNeverPanic = "bytes-never-panic",
     /// After a failed sync the store acknowledges nothing more.

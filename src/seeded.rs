@@ -372,6 +372,16 @@ mod catalogue {
         FrameEmptiedWhileHeld = "frame-emptied-while-held" breaks CacheCoherent,
         /// Hints lie where the frames would end if they had no headers.
         HintsInAFrame = "hints-in-a-frame" breaks CacheCoherent,
+        /// Only what an open transaction wrote is compared when it commits: of two that each read
+        /// what the other writes, both do.
+        ReadsNotCompared = "reads-not-compared" breaks FirstCommitterWins,
+        /// What an open transaction writes without a look is written over what others wrote.
+        WritesNotCompared = "writes-not-compared" breaks FirstCommitterWins,
+        /// Keys that came into a range after an open transaction walked it are not missed.
+        RangesNotCompared = "ranges-not-compared" breaks FirstCommitterWins,
+        /// An open transaction is compared with what readers see, and not with commits whose
+        /// flush is under way.
+        ComparedWithWhatIsDurable = "compared-with-what-is-durable" breaks FirstCommitterWins,
         /// Two readers take one slot; when one leaves, the other's state is not named.
         SlotTakenTwice = "slot-taken-twice" breaks NoReuseWhileReachable,
         /// A state may be seen as the newest before its pages are.

@@ -3,7 +3,7 @@
 //! Random histories beside maps, threads, flushes that are under way or fail, crashes; pages of 512
 //! bytes, and no cache, a tiny one and a large one.
 //!
-//! Attacks: commit-atomic, snapshot-stable, errors-stick.
+//! Attacks: first-committer-wins, commit-atomic, snapshot-stable, errors-stick.
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
 mod common;

@@ -17,6 +17,7 @@ mod loom;
 mod meanwhile;
 mod media;
 mod model;
+mod optimistic;
 mod permission;
 mod recovering;
 mod report;

@@ -1,7 +1,7 @@
 //! Trees: whether two hold the same (layer L4).
 //!
 //! Owns: the comparison of two states of a tree, at a key or within bounds; what both have as the
-//! same page is not read. Must not know: who asks, files.
+//! same page is not read. Must not know: who asks, files. Keeps: first-committer-wins.
 
 use super::large::run_equals;
 use super::{Cursor, Dirty, Held, Large, PageRead, Root, Tree};

@@ -3,7 +3,7 @@
 //! Owns: [`OwnedTxn`], which takes the writer's turn only to commit; what a conflict is; running
 //! again after one. Must not know: how a commit reaches the disk.
 //! Keeps: commit-atomic (what it writes waits in memory, and rollback is drop), snapshot-stable,
-//! errors-stick.
+//! errors-stick, first-committer-wins (nobody else writes between the comparison and the changes).
 
 mod bucket;
 mod range;
@@ -18,6 +18,7 @@ use super::snapshot::shown_name;
 use super::{MultiTxn, Sticky, check_name, run_multi};
 use crate::commit::{Batch, Core, View};
 use crate::error::{Error, Result};
+use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use touched::Touched;
@@ -108,7 +109,11 @@ impl Seen {
             return Ok(Some("the list of buckets has changed since"));
         }
         for (name, bucket) in &self.buckets {
-            let tree = newest.bucket(&core.pager, name.as_bytes())?;
+            let tree = if seeded!(ComparedWithWhatIsDurable) {
+                View::of(core.readers.newest()).bucket(&core.pager, name.as_bytes())?
+            } else {
+                newest.bucket(&core.pager, name.as_bytes())?
+            };
             let conflict = bucket.lock().conflict(&core.pager, tree.as_ref())?;
             if conflict.is_some() {
                 return Ok(conflict);

@@ -1,6 +1,6 @@
 //! Two states of a tree beside two maps: do they agree where the maps do?
 //!
-//! Attack: sorted-keys.
+//! Attack: first-committer-wins.
 
 use super::walk::Model;
 use super::world::World;
