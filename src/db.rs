@@ -3,7 +3,7 @@
 //! Owns: [`BTree`] and its statistics. Must not know: pages.
 //! Keeps: nothing of its own; each call goes to the layer that does.
 
-use crate::commit::{Core, Outcome};
+use crate::commit::{Core, Hearing};
 use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
 use crate::sync::{Arc, Ordering};
@@ -21,7 +21,8 @@ use crate::verify::{Report, verify_file};
 /// commit at the same time share one flush. Readers see the newest durable state as it was when
 /// they began; they wait for nobody and nobody waits for them.
 ///
-/// The file is closed with the last handle, snapshot, owned transaction and cursor.
+/// The file is closed with the last handle, snapshot, owned transaction and cursor. Deferred
+/// commits that wait are made durable then; but only [`BTree::sync`] can say whether that works.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -36,6 +37,7 @@ use crate::verify::{Report, verify_file};
 #[derive(Clone)]
 pub struct BTree {
     core: Arc<Core>,
+    hearing: Hearing,
 }
 
 impl std::fmt::Debug for BTree {
@@ -71,25 +73,28 @@ pub struct Stats {
 
 impl BTree {
     pub(crate) fn new(core: Arc<Core>) -> BTree {
-        BTree { core }
+        let hearing = core.hearing();
+        BTree { core, hearing }
     }
 
     /// Runs a write transaction on a bucket, which is made when it is missing. When the closure
-    /// returns `Ok`, the changes are durable before this returns; when it returns an error or
-    /// panics, nothing has changed.
+    /// returns `Ok`, the changes are durable before this returns, and so is all that it saw, unless
+    /// the commit is [deferred](crate::Durability); when it returns an error or panics, nothing has
+    /// changed.
     ///
     /// # Errors
     /// What the closure returns; [`Error::Invalid`] inside another write transaction of the same
     /// thread, on a read-only store and for an empty name; [`Error::TooLarge`] for a name beyond
     /// the limit; [`Error::NoSpace`] when the disk is full: the state before holds;
     /// [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a failed sync;
-    /// [`Error::Corruption`].
+    /// [`Error::Corruption`]. Where deferred commits of this handle were lost, what took them,
+    /// until [`BTree::sync`] has told it.
     pub fn exec<R>(
         &self,
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
     ) -> Result<R> {
-        run_exec(&self.core, bucket.as_ref(), closure)
+        run_exec(&self.core, &self.hearing, bucket.as_ref(), closure)
     }
 
     /// Runs a read transaction on a bucket of the newest durable state.
@@ -124,7 +129,7 @@ impl BTree {
     /// # Errors
     /// Those of [`BTree::exec`].
     pub fn exec_multi<R>(&self, closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>) -> Result<R> {
-        run_multi(&self.core, closure)
+        run_multi(&self.core, &self.hearing, closure)
     }
 
     /// Begins an optimistic write transaction on the newest durable state, as a value: it is kept
@@ -142,7 +147,7 @@ impl BTree {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn begin(&self) -> OwnedTxn {
-        OwnedTxn::new(&self.core)
+        OwnedTxn::new(&self.core, &self.hearing)
     }
 
     /// Runs a closure on a transaction of [`BTree::begin`] and commits it; again from the
@@ -177,7 +182,7 @@ impl BTree {
     /// What the closure returns, but for the first four [`Error::Conflict`]; those of
     /// [`OwnedTxn::commit`]; [`Error::Invalid`] inside a write transaction of the same thread.
     pub fn transact<R>(&self, closure: impl FnMut(&OwnedTxn) -> Result<R>) -> Result<R> {
-        run_transact(&self.core, closure)
+        run_transact(&self.core, &self.hearing, closure)
     }
 
     /// Removes a bucket and all that it holds.
@@ -196,17 +201,38 @@ impl BTree {
         bucket_names(&self.core, &self.core.readers.pin_newest())
     }
 
-    /// Makes all that was written so far durable. Every transaction does so itself before it
-    /// returns; so this only reports whether the store still can.
+    /// Waits until all commits made before, by whichever handle, are durable. Where none is
+    /// [deferred](crate::Durability) that is so already, and this only reports whether the store
+    /// still can.
+    ///
+    /// `Ok` says that no deferred commit was lost since this handle was made, or since this told it
+    /// of a loss. A clone knows what its original knew.
+    ///
+    /// ```
+    /// # use btree_store::{Durability, Error, Options};
+    /// let db = Options::new().durability(Durability::Deferred).open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", "v"))?;
+    /// assert_eq!(db.view("b", |txn| txn.get("k")), Err(Error::NotFound));
+    /// db.sync()?;
+    /// assert_eq!(db.view("b", |txn| txn.get("k"))?, b"v");
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Poisoned`] after a failed sync.
+    /// What took deferred commits of which this handle was not told: call it again for those that
+    /// were made after them. [`Error::NoSpace`] and [`Error::IoError`] of the flush, which takes
+    /// back all that waited for it; [`Error::Poisoned`] after a failed sync; [`Error::Invalid`]
+    /// inside a write transaction of the same thread, and on a read-only store.
+    pub fn sync(&self) -> Result<()> {
+        self.core.sync(&self.hearing)
+    }
+
+    /// As [`BTree::sync`], under another name.
+    ///
+    /// # Errors
+    /// Those of [`BTree::sync`].
     pub fn commit(&self) -> Result<()> {
-        self.core.check_poison()?;
-        if self.core.is_writing() {
-            return Err(Error::invalid("a transaction commits when its closure returns"));
-        }
-        self.core.begin()?.finish(Outcome::Same)
+        self.sync()
     }
 
     /// Fills leaves up from their neighbours, moves pages from the end of the file to free places,
@@ -221,15 +247,20 @@ impl BTree {
     /// pages or one value, of which 256 KiB are in memory at a time. The file is up to a quarter
     /// longer meanwhile, or by some 100 pages; and it stays longer if a reader holds a state from
     /// before: pages that an older state needs stay. Call it again when that is gone.
+    /// Deferred commits are made durable first.
     ///
     /// # Errors
     /// Those of [`BTree::exec`].
     pub fn compact(&self, target_bytes: u64) -> Result<CompactStats> {
+        if !self.core.is_writing() {
+            self.sync()?;
+        }
         compact(&self.core, target_bytes)
     }
 
     /// The number of the newest durable state: it grows with every commit that changed
-    /// something, and with nothing else. Commits that share a flush share a number. A transaction
+    /// something, and with nothing else. Commits that share a flush share a number, so that
+    /// deferred ones have that of the commit that makes them durable. A transaction
     /// that leaves its buckets empty or missing, as they were, has changed nothing.
     pub fn current_seq(&self) -> u64 {
         self.core.readers.newest().txn.0
@@ -244,7 +275,8 @@ impl BTree {
         (load(&self.core.running.0), load(&self.core.running.1))
     }
 
-    /// Walks the whole file and reports every invariant that does not hold. Commits wait.
+    /// Walks the whole file and reports every invariant that does not hold. Commits wait; deferred
+    /// ones that are not durable are not in the file.
     ///
     /// ```
     /// # let db = btree_store::Options::new().open_in_memory()?;

@@ -31,7 +31,7 @@
 //! # Where to begin
 //!
 //! - [`BTree`]: open a file, run transactions, compact, verify. [`Options`] chooses page size,
-//!   cache, barriers and storage, or a store in memory.
+//!   cache, durability, barriers and storage, or a store in memory.
 //! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do. [`Snapshot`]: one
 //!   state of all buckets, kept. [`OwnedTxn`]: a write transaction, kept, of which several are open
 //!   at once; [`BTree::transact`] runs one until nobody was ahead of it.
@@ -42,11 +42,12 @@
 //!
 //! # What is guaranteed
 //!
-//! What `exec` acknowledged survives a crash; a transaction happens as a whole or not at all;
-//! readers see durable states only; damage to the file is an error that names page and invariant,
-//! never a wrong answer; after a failed sync nothing more is acknowledged. `docs/invariants.md` in
-//! the repository states each promise, what it assumes of disk and system, and what checks it;
-//! `docs/format.md` describes the file to the byte.
+//! What `exec` acknowledged survives a crash, but for commits that were [deferred](Durability) and
+//! not yet synced; a transaction happens as a whole or not at all; readers see durable states only;
+//! damage to the file is an error that names page and invariant, never a wrong answer; after a
+//! failed sync nothing more is acknowledged. `docs/invariants.md` in the repository states each
+//! promise, what it assumes of disk and system, and what checks it; `docs/format.md` describes the
+//! file to the byte.
 //!
 //! # Features
 //!
@@ -106,7 +107,7 @@ mod tree;
 mod txn;
 
 pub use backup::BackupStats;
-pub use commit::Barriers;
+pub use commit::{Barriers, Durability};
 pub use compact::CompactStats;
 pub use db::{BTree, Stats};
 pub use error::{Corruption, Error, ErrorDetail, Result};

@@ -5,7 +5,7 @@
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
 //! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
 
-use crate::commit::{Barriers, Core, Keeper, Usage};
+use crate::commit::{Barriers, Core, Durability, Keeper, Usage};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
@@ -56,6 +56,7 @@ pub struct Options {
     page_size: Option<u32>,
     cache_bytes: u64,
     barriers: Barriers,
+    durability: Durability,
     missing: Missing,
     access: Access,
     vfs: Option<Arc<dyn Vfs>>,
@@ -80,17 +81,19 @@ impl std::fmt::Debug for Options {
             .field("page_size", &self.created_page_size())
             .field("cache_bytes", &self.cache_bytes)
             .field("barriers", &self.barriers)
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
 
 impl Options {
-    /// Pages of 4,096 bytes, 64 MiB of cache, one barrier, created when missing.
+    /// Pages of 4,096 bytes, 64 MiB of cache, one barrier, durable commits, created when missing.
     pub fn new() -> Options {
         Options {
             page_size: None,
             cache_bytes: CACHE_BYTES_DEFAULT,
             barriers: Barriers::One,
+            durability: Durability::Durable,
             missing: Missing::Create,
             access: Access::ReadWrite,
             vfs: None,
@@ -116,6 +119,13 @@ impl Options {
     /// How many barriers a commit uses.
     pub fn barriers(mut self, barriers: Barriers) -> Options {
         self.barriers = barriers;
+        self
+    }
+
+    /// When transactions return that do not say so themselves
+    /// ([`Txn::set_durability`](crate::Txn::set_durability)).
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
         self
     }
 
@@ -197,7 +207,8 @@ impl Options {
         }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
-        let usage = Usage { barriers: self.barriers, is_read_only, vfs, keeper };
+        let (barriers, durability) = (self.barriers, self.durability);
+        let usage = Usage { barriers, durability, is_read_only, vfs, keeper };
         Ok(Arc::new(Core::new(pager, start, usage)))
     }
 
@@ -337,7 +348,13 @@ impl NewStore {
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
-        let usage = Usage { barriers: Barriers::One, is_read_only: false, vfs, keeper: None };
+        let usage = Usage {
+            barriers: Barriers::One,
+            durability: Durability::Durable,
+            is_read_only: false,
+            vfs,
+            keeper: None,
+        };
         Ok(NewStore { name, core: Arc::new(Core::new(pager, start, usage)) })
     }
 

@@ -128,6 +128,11 @@ impl Pager {
         self.cache.expect_pages(page_count);
     }
 
+    /// How many bytes of pages the cache takes at most.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        (self.cache.frames() * self.page_size) as u64
+    }
+
     pub(crate) fn cached_pages(&self) -> usize {
         self.cache.len()
     }

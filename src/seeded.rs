@@ -272,6 +272,11 @@ mod catalogue {
         DamagedStoreWrittenOver = "damaged-store-written-over" breaks ValidMetaWhole,
         /// Who waits for another's flush returns before it has ended.
         FollowerReturnsEarly = "follower-returns-early" breaks DurableBeforeOk,
+        /// Who was told Ok before a flush is not told that it failed (fsync errors that no
+        /// descriptor reports).
+        LossNotTold = "loss-not-told" breaks DurableBeforeOk,
+        /// A store is closed without what nobody waits for.
+        CloseForgetsDeferred = "close-forgets-deferred" breaks DurableBeforeOk,
         /// A meta page is accepted without a look at what it lists (one sync for data and meta).
         ListNotChecked = "list-not-checked" breaks ValidMetaWhole,
         /// A listed page counts as whole when it is some whole page.

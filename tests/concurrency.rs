@@ -1,10 +1,12 @@
 //! Threads: readers and writers at once, snapshots, group commit, and calls inside calls.
 //!
 //! Attacks: one-writer, snapshot-stable, no-reuse-while-reachable, committed-pages-immutable,
-//! publish-after-durable, cache-coherent.
+//! publish-after-durable, cache-coherent, durable-before-ok.
 
 mod common;
 
+#[path = "concurrency/deferred.rs"]
+mod deferred;
 #[path = "concurrency/failing.rs"]
 mod failing;
 #[path = "concurrency/nested.rs"]

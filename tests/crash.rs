@@ -21,7 +21,7 @@ use btree_store::sim::oracle::{
     Workload, Write, compare,
 };
 use btree_store::vfs::{OpenMode, Vfs, write_all_at};
-use btree_store::{BTree, Barriers, Error, Options, Txn};
+use btree_store::{BTree, Barriers, Durability, Error, Options, Txn};
 use disk::{CrashDisk, Fault, Kind, Survivors};
 use model::{PATH, check_file};
 use std::io::ErrorKind;
@@ -151,11 +151,48 @@ fn large_workload() -> Vec<Op> {
     ]
 }
 
+/// Deferred commits, made durable in each way: by one that is durable, by a sync, by a compaction,
+/// by the close of the store. A large value among them is written before.
+fn deferring_workload() -> Vec<Op> {
+    let deferred = |key: &str, len| {
+        let steps = vec![
+            Step::Durability(Durability::Deferred),
+            Step::Write(put(key, len)),
+            Step::Write(put("all", 900)),
+        ];
+        Op::Exec(Exec { bucket: "a".to_owned(), steps, end: End::Commit })
+    };
+    vec![
+        exec("a", vec![put("one", 3)]),
+        deferred("two", 300),
+        deferred("three", 9000),
+        exec("b", vec![put("durable", 20)]),
+        deferred("four", 30),
+        Op::Sync,
+        deferred("five", 5000),
+        deferred("two", 20),
+        Op::Compact(0),
+        deferred("six", 100),
+        Op::Reopen,
+        deferred("seven", 300),
+        exec("a", Vec::new()),
+        deferred("eight", 700),
+        deferred("large", 300_000),
+        deferred("nine", 5),
+    ]
+}
+
 /// Operations of all kinds by a seed. Compaction only by itself, so that states can be counted.
 fn random_workload(setting: Setting, seed: u64, count: usize) -> Vec<Op> {
+    random_ops(setting, seed, count, 0)
+}
+
+/// As [`random_workload`]; of eight write transactions, so many are deferred.
+fn random_ops(setting: Setting, seed: u64, count: usize, deferred: u32) -> Vec<Op> {
     let mut workload = Workload::new(setting.page_size, KeyShape::Mixed, ValueShape::Mixed);
     workload.key_count = 40;
     workload.bucket_count = 3;
+    workload.deferred = deferred;
     let mut source = Seeded::new(seed);
     let mut ops = Vec::new();
     while ops.len() < count {
@@ -175,7 +212,8 @@ struct Left {
     states: RangeInclusive<u64>,
 }
 
-/// Runs a workload until the disk freezes, or to its end and a clean close.
+/// Runs a workload until the disk freezes, or to its end and a clean close, which makes durable
+/// what is deferred.
 fn run(disk: &CrashDisk, setting: Setting, ops: &[Op]) -> Result<Left, String> {
     let mut oracle = Oracle::new(setting.page_size);
     let mut store = match setting.open(disk) {
@@ -184,15 +222,21 @@ fn run(disk: &CrashDisk, setting: Setting, ops: &[Op]) -> Result<Left, String> {
         Err(error) => return Err(format!("a new store does not open: {error}")),
     };
     for op in ops {
-        let before = oracle.seq();
+        let (before, had_deferred) = (oracle.seq(), oracle.has_deferred());
         let found = store.run(op);
         let wanted = oracle.apply(op);
+        let done = oracle.seq();
         if disk.is_frozen() {
+            if oracle.has_deferred() {
+                oracle.follow(oracle.seq() + 1);
+            }
             if matches!(op, Op::Compact(_)) {
                 oracle.follow(before + 1000);
             }
-            let is_done = found == wanted && wanted.end == Ending::Done;
-            let low = if is_done && !matches!(op, Op::Compact(_)) { oracle.seq() } else { before };
+            // A store that is closed cannot say that its last flush failed.
+            let is_silent = matches!(op, Op::Compact(_)) || had_deferred && *op == Op::Reopen;
+            let is_done = found == wanted && wanted.end == Ending::Done && !is_silent;
+            let low = if is_done { done } else { before };
             return Ok(Left { states: low..=oracle.seq(), oracle });
         }
         if found != wanted {
@@ -200,7 +244,13 @@ fn run(disk: &CrashDisk, setting: Setting, ops: &[Op]) -> Result<Left, String> {
         }
         oracle.follow(store.db().current_seq());
     }
-    Ok(Left { states: oracle.seq()..=oracle.seq(), oracle })
+    let before = oracle.seq();
+    drop(store);
+    if oracle.has_deferred() {
+        oracle.follow(before + 1);
+    }
+    let low = if disk.is_frozen() { before } else { oracle.seq() };
+    Ok(Left { states: low..=oracle.seq(), oracle })
 }
 
 /// Opens what a crash has left, and checks it; goes on from there, and crashes once more.
@@ -299,6 +349,19 @@ fn a_crash_at_any_operation_of_random_workloads_is_survived() {
     for (seed, setting) in (0..24).zip(SETTINGS.into_iter().cycle()) {
         let ops = random_workload(setting, seed, 12);
         crash_everywhere(setting, &ops, &format!("seed {seed}"));
+    }
+}
+
+/// What is left are the commits up to one of them, and at least to the last durable one.
+#[test]
+fn a_crash_at_any_operation_leaves_deferred_commits_up_to_some_point() {
+    for setting in SETTINGS {
+        let count = crash_everywhere(setting, &deferring_workload(), "the deferring workload");
+        assert!(count > 30, "only {count} operations");
+    }
+    for (seed, setting) in (100..112).zip(SETTINGS.into_iter().cycle()) {
+        let ops = random_ops(setting, seed, 12, 5);
+        crash_everywhere(setting, &ops, &format!("deferring, seed {seed}"));
     }
 }
 

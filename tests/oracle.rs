@@ -3,7 +3,7 @@
 //! A million random calls: every shape of keys and values, pages of 512 and 4,096 bytes, no cache,
 //! a tiny and a large one, one barrier and two; closures that fail and panic, calls inside calls,
 //! cursors under writes and beyond their transactions, snapshots, dropped buckets, thousands of
-//! buckets, compaction, closing and opening.
+//! buckets, compaction, closing and opening; commits that are deferred.
 //!
 //! Twenty times as many, in larger trees:
 //!
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Attacks: sorted-keys, entry-count, txn-ids-increase, commit-atomic, snapshot-stable,
-//! cache-coherent, errors-stick.
+//! cache-coherent, errors-stick, durable-before-ok.
 #![cfg(feature = "sim")]
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
@@ -31,8 +31,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Calls of all tests together.
 const CALLS: u64 = 1_000_000;
 const CALLS_DEEP: u64 = 20_000_000;
-/// Workloads that share the calls: ten shapes of keys and values on nine settings.
-const WORKLOADS: u64 = 90;
+/// Workloads that share the calls: twelve shapes of keys and values on nine settings.
+const WORKLOADS: u64 = 108;
 /// The contents are compared after this many calls.
 const CALLS_PER_CHECK: u64 = 400;
 
@@ -159,6 +159,23 @@ fn one_bucket_of_many_keys() {
         workload.bucket_count = 1;
         workload.key_count = 50_000;
         workload.steps_max = 30;
+    });
+}
+
+#[test]
+fn deferred_commits_of_few_keys() {
+    run_shape(1400, KeyShape::Mixed, ValueShape::Small, |workload| {
+        workload.deferred = 6;
+        workload.key_count = 60;
+    });
+}
+
+#[test]
+fn deferred_commits_of_large_values() {
+    run_shape(1500, KeyShape::Sequential, ValueShape::Mixed, |workload| {
+        workload.deferred = 7;
+        workload.bucket_count = 2;
+        workload.steps_max = 20;
     });
 }
 

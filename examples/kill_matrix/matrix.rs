@@ -9,6 +9,7 @@ mod certificate;
 mod controls;
 mod copies;
 mod crash;
+mod deferred;
 mod faults;
 mod gate;
 mod hostile;

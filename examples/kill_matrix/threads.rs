@@ -1,10 +1,10 @@
 //! Threads that commit at once, readers beside a writer, calls within calls, transactions that are
-//! open at once.
+//! open at once, deferred commits.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::gate::{At, Gate};
 use crate::matrix::scripts::{PATH, key, options};
-use crate::matrix::{meanwhile, optimistic};
+use crate::matrix::{deferred, meanwhile, optimistic};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Txn};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ const WAITS: u32 = 100;
 const WAIT: Duration = Duration::from_millis(20);
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    let all: [fn(&mut Budget) -> Checked; 6] =
-        [nested, held, failing, meanwhile::run, beside, optimistic::run];
+    let all: [fn(&mut Budget) -> Checked; 7] =
+        [nested, held, failing, meanwhile::run, beside, optimistic::run, deferred::run];
     all.iter().find_map(|check| check(budget).err())
 }
 

@@ -5,7 +5,7 @@
 
 use super::Totals;
 use super::source::{Bucket, Entry, Source, Value};
-use crate::commit::Core;
+use crate::commit::{Core, Hearing};
 use crate::error::{Fault, Result};
 use crate::pager::PIECE_BYTES;
 use crate::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) fn fill(core: &Arc<Core>, source: &mut dyn Source) -> Result<Totals> 
     let mut totals = Totals::default();
     let mut bucket = source.next_bucket()?;
     while bucket.is_some() {
-        run_multi(core, |multi| {
+        run_multi(core, &Hearing::none(), |multi| {
             let mut budget = Budget(COMMIT_BYTES);
             while let Some(Bucket { name, .. }) = &bucket
                 && !budget.is_spent()

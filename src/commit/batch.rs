@@ -105,6 +105,8 @@ pub(crate) struct Batch {
     pub(super) changes: u64,
     pub(crate) freed: Vec<Freed>,
     pub(crate) next_handle: u32,
+    /// Bytes of entries that were put, and of buckets' names.
+    pub(super) entered: u64,
     /// Of each bucket that the running transaction changed: what it was before.
     undo: Undo,
 }
@@ -116,6 +118,7 @@ pub(super) type Undo = BTreeMap<Vec<u8>, Option<Bucket>>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     freed: usize,
+    entered: u64,
 }
 
 impl Batch {
@@ -128,13 +131,21 @@ impl Batch {
             changes: 0,
             freed: Vec::new(),
             next_handle: 0,
+            entered: 0,
             undo: BTreeMap::new(),
         }
     }
 
     /// The present point.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { freed: self.freed.len() }
+        Mark { freed: self.freed.len(), entered: self.entered }
+    }
+
+    /// What the batch took in, in bytes: entries that were put, whatever became of them since, and
+    /// a page for each that was replaced or given up. Its own pages are others' copies, or what
+    /// entries filled.
+    pub(super) fn taken_bytes(&self, page_size: usize) -> u64 {
+        self.entered + (self.freed.len() * page_size) as u64
     }
 
     /// Pages and runs freed since a mark.
@@ -168,6 +179,7 @@ impl Batch {
             return;
         }
         self.freed.truncate(mark.freed);
+        self.entered = mark.entered;
     }
 
     /// Whether the transaction changed buckets, and left each of them as it was: missing, or
@@ -212,9 +224,11 @@ impl Batch {
 
     /// Replaces a bucket.
     pub(crate) fn install(&mut self, name: &[u8], bucket: Bucket) {
-        let old = match self.buckets.get_mut(name) {
-            Some(there) => Some(std::mem::replace(there, bucket)),
-            None => self.buckets.insert(name.to_vec(), bucket),
+        let old = if let Some(there) = self.buckets.get_mut(name) {
+            Some(std::mem::replace(there, bucket))
+        } else {
+            self.entered += (name.len() + size_of::<Bucket>()) as u64;
+            self.buckets.insert(name.to_vec(), bucket)
         };
         if !self.undo.contains_key(name) {
             self.undo.insert(name.to_vec(), old);
@@ -228,6 +242,7 @@ impl Batch {
             base: self.base.txn,
             freed: &mut self.freed,
             next_handle: &mut self.next_handle,
+            entered: &mut self.entered,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::batch::{Batch, Mark};
 use super::early::copy_moving;
-use super::{Core, Packing, Writer};
+use super::{Core, Durability, Hearing, Packing, Writer};
 use crate::error::{Error, Result};
 use crate::page::{Extent, PageId};
 use crate::sync::MutexGuard;
@@ -73,20 +73,51 @@ impl<'a> WriteGuard<'a> {
     /// # Errors
     /// What the flush says. The state is then the one before, or, after a failed sync, nobody
     /// knows which of the two a reopened store will find.
-    pub(crate) fn finish(mut self, outcome: Outcome) -> Result<()> {
+    pub(crate) fn finish(self, outcome: Outcome) -> Result<()> {
+        self.end(outcome, None)
+    }
+
+    /// As [`WriteGuard::finish`]; if it is to be deferred, waits only where too much does already.
+    ///
+    /// # Errors
+    /// Those of [`WriteGuard::finish`].
+    pub(crate) fn finish_for(
+        self,
+        hearing: &Hearing,
+        outcome: Outcome,
+        durability: Durability,
+    ) -> Result<()> {
+        match durability {
+            Durability::Durable => self.end(outcome, None),
+            Durability::Deferred => self.end(outcome, Some(hearing)),
+        }
+    }
+
+    fn end(mut self, outcome: Outcome, deferring: Option<&Hearing>) -> Result<()> {
         let Some(mut writer) = self.writer.take() else {
             return Err(Error::internal("a transaction ended twice"));
         };
         let batch = &mut writer.batch;
-        if outcome == Outcome::Changed && batch.left_all_as_it_was(&self.core.pager) {
+        let mut has_changed = outcome == Outcome::Changed;
+        if has_changed && batch.left_all_as_it_was(&self.core.pager) {
             batch.roll_back(self.mark);
-        } else if outcome == Outcome::Changed {
-            batch.changes += 1;
+            has_changed = false;
         }
+        batch.changes += u64::from(has_changed);
         let replaced = batch.settle();
-        let ticket =
-            if writer.batch.changes > 0 { writer.batch.number } else { writer.batch.after };
-        let waiter = self.core.join(ticket);
+        let (number, after) = (batch.number, batch.after);
+        let waiter = match deferring {
+            Some(_) if !has_changed => None,
+            Some(hearing) if self.core.may_defer(&writer.batch) => {
+                self.core.defer(number, hearing);
+                None
+            }
+            _ => {
+                // What others left there is waited for too: this may have seen it.
+                let is_open = writer.batch.changes > 0;
+                self.core.join(if is_open { number } else { after })
+            }
+        };
         self.core.leave();
         drop(writer);
         drop(replaced);

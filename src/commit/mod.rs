@@ -6,12 +6,15 @@
 //! Keeps: one-writer, durable-before-ok, publish-after-durable, failed-sync-poisons.
 //!
 //! A transaction runs under the writer's lock and leaves its changes in the open batch. Its
-//! thread then waits; one of those who wait leads: it seals the batch, lets the next transactions
-//! run on the sealed state, and flushes. Whoever's batch was flushed returns.
+//! thread then waits, unless its commit is deferred; one of those who wait leads: it seals the
+//! batch, lets the next transactions run on the sealed state, and flushes. Whoever's batch was
+//! flushed returns.
 //! Lock order: `writer`, then `flush`, then the length, and the readers' table. The leader holds
 //! none of them while it writes and syncs.
 
 mod batch;
+mod close;
+mod durability;
 mod early;
 mod flush;
 mod guard;
@@ -19,7 +22,10 @@ mod queue;
 mod seal;
 mod writing;
 
+pub use durability::Durability;
+
 pub(crate) use batch::{Batch, Bucket, Mark, View};
+pub(crate) use durability::Hearing;
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
 pub(crate) use seal::log_page;
@@ -34,6 +40,7 @@ use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
 use crate::tree::PageRead;
 use crate::vfs::Vfs;
+use durability::{Losses, waiting_bytes_max};
 use early::Length;
 use flush::{Failed, flush, write_mirror};
 use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
@@ -92,6 +99,7 @@ struct Flush {
     /// The newest batch that is durable.
     durable: u64,
     poisoned: Option<Fault>,
+    losses: Losses,
     /// The file's length in bytes, as far as a barrier has made it durable.
     fenced_len: u64,
     /// The newest durable meta page.
@@ -127,6 +135,10 @@ pub(crate) struct Core {
     length: Length,
     is_poisoned: AtomicBool,
     barriers: Barriers,
+    /// Of a transaction that does not say otherwise.
+    pub(crate) durability: Durability,
+    /// What deferred commits may take in before one of them waits for a flush.
+    waiting_bytes_max: u64,
     is_read_only: bool,
     /// Where the file lives.
     pub(crate) vfs: Arc<dyn Vfs>,
@@ -142,6 +154,7 @@ pub(crate) type Keeper = Option<Box<dyn std::any::Any + Send + Sync>>;
 /// How a store is used.
 pub(crate) struct Usage {
     pub(crate) barriers: Barriers,
+    pub(crate) durability: Durability,
     pub(crate) is_read_only: bool,
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) keeper: Keeper,
@@ -163,12 +176,14 @@ impl Core {
             queue: Queue::default(),
             durable: 0,
             poisoned: None,
+            losses: Losses::default(),
             fenced_len: start.fenced_len,
             meta: start.meta,
             is_mirrored: start.is_mirrored,
         };
         let readers = Readers::new(state, Arc::clone(pager.slots()));
         Core {
+            waiting_bytes_max: waiting_bytes_max(pager.cache_bytes()),
             pager,
             readers,
             writer: Mutex::new(writer),
@@ -176,6 +191,7 @@ impl Core {
             length: Length::new(),
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
+            durability: usage.durability,
             is_read_only: usage.is_read_only,
             vfs: usage.vfs,
             running: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -335,6 +351,7 @@ impl Core {
     /// Fails the batches from `first` to the open one, and begins anew on the durable state.
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
         let mut flush = self.flush.lock();
+        flush.losses.note(first, fault);
         let last = writer.batch.number;
         let failed = flush.queue.take_until(last).into_iter().map(|round| {
             let is_forgotten = seeded!(FailureTellsTheLeaderOnly) && round.batch > first;
@@ -413,19 +430,6 @@ impl Core {
         Ok(())
     }
 
-    /// Writes the newest durable state into both slots. Nobody else writes to the store.
-    ///
-    /// # Errors
-    /// What the storage says.
-    pub(crate) fn settle(&self) -> Result<()> {
-        let mut writer = self.writer.lock();
-        writer.catch_up();
-        let slot = writer.next_slot;
-        drop(writer);
-        let mut flush = self.flush.lock();
-        if flush.is_mirrored { Ok(()) } else { self.mirror(&mut flush, slot) }
-    }
-
     /// Whether the calling thread is in a write transaction of this store.
     pub(crate) fn is_writing(&self) -> bool {
         writing::is_in(self.identity())
@@ -460,6 +464,8 @@ impl Drop for Leader<'_> {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
             let all = flush.queue.take_until(u64::MAX);
             self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));
+            let first = flush.durable + 1;
+            flush.losses.note(first, &fault);
             flush.poisoned = Some(fault);
             self.core.is_poisoned.store(true, Ordering::Release);
         }
@@ -471,18 +477,6 @@ impl Drop for Leader<'_> {
         }
         for (released, outcome) in self.answers.drain(..) {
             released.round.tell(outcome);
-        }
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        let is_read_only = self.is_read_only && !seeded!(ReadOnlyCloseWrites);
-        if is_read_only || self.check_poison().is_err() {
-            return;
-        }
-        if self.settle().is_err() {
-            // Every acknowledged commit is durable already; the next open mends the slots.
         }
     }
 }

@@ -384,6 +384,7 @@ impl Batch {
                 base: self.base.txn,
                 freed: &mut self.freed,
                 next_handle: &mut self.next_handle,
+                entered: &mut self.entered,
             },
         }
     }

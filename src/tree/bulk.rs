@@ -73,6 +73,7 @@ impl Append {
                 self.carry(page_size, 1, full, split.separator)?;
             }
         } else {
+            *edit.entered += page_size as u64;
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, payload));
             edit.keep_value(&mut leaf, &new);
             self.edge.push(leaf);

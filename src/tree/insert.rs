@@ -154,6 +154,7 @@ impl Tree {
         let entry = Entry { key, payload: encoded.payload(), new };
         let overflow_added = new.overflow_pages(page_size);
         if matches!(self.root, Root::Empty) {
+            *edit.entered += page_size as u64;
             let mut leaf = Dirty::leaf(single_leaf(page_size, key, entry.payload));
             edit.keep_value(&mut leaf, &new);
             self.root = Root::Dirty(leaf);
@@ -294,11 +295,14 @@ impl Edit<'_> {
     }
 
     /// A value on its way into the leaf of `key`.
-    pub(super) fn entering<'v>(&self, key: &[u8], value: NewValue<'v>) -> Entering<'v> {
-        let is_large = match value {
-            NewValue::Bytes(bytes) => !fits_inline(self.pages.page_size(), key, bytes.len()),
-            NewValue::Early(_) => true,
+    pub(super) fn entering<'v>(&mut self, key: &[u8], value: NewValue<'v>) -> Entering<'v> {
+        let (is_large, len) = match value {
+            NewValue::Bytes(bytes) => {
+                (!fits_inline(self.pages.page_size(), key, bytes.len()), bytes.len() as u64)
+            }
+            NewValue::Early(early) => (true, u64::from(early.run.len)),
         };
+        *self.entered += key.len() as u64 + len;
         Entering { value, handle: is_large.then_some(*self.next_handle) }
     }
 

@@ -411,6 +411,8 @@ pub(crate) struct Edit<'a> {
     pub(crate) freed: &'a mut Vec<Freed>,
     /// Numbers for values without pages.
     pub(crate) next_handle: &'a mut u32,
+    /// Bytes of the entries that were put, and of the first pages of trees.
+    pub(crate) entered: &'a mut u64,
     /// The newest transaction whose pages the tree may hold.
     pub(crate) base: TxnId,
 }
@@ -477,16 +479,14 @@ const LINES: usize = 14;
 
 /// Checks what only the reader of a page can check: that it is the child its parent means.
 pub(crate) fn check_child(bytes: &[u8], child: ChildRef, expected: Expected) -> Result<()> {
-    let id = Some(child.id.0);
-    let found = get_u32(bytes, HEADER_CHECKSUM);
+    let (id, found) = (Some(child.id.0), get_u32(bytes, HEADER_CHECKSUM));
     if found != child.checksum && !seeded!(ChildChecksumNotCompared) {
         let invariant = Invariant::ParentHoldsChecksum;
         let wanted = format_args!("{:#010x}", child.checksum).to_string();
         return Err(Error::corruption(id, invariant, wanted, format_args!("{found:#010x}")));
     }
-    let is_trusted = seeded!(LevelNotCompared | CyclicChildAccepted);
     let level = bytes[HEADER_LEVEL];
-    if level != expected.level && !is_trusted {
+    if level != expected.level && !seeded!(LevelNotCompared | CyclicChildAccepted) {
         let invariant = Invariant::UniformDepth;
         return Err(Error::corruption(id, invariant, expected.level, level));
     }

@@ -5,7 +5,7 @@
 
 use super::write::{Txn, run_in_bucket};
 use super::{Sticky, check_name};
-use crate::commit::{Batch, Bucket, Core, Outcome, Writer};
+use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 
@@ -14,23 +14,25 @@ pub struct MultiTxn<'t> {
     core: &'t Arc<Core>,
     writer: &'t mut Writer,
     outcome: Outcome,
+    durability: Durability,
     /// What cursors met that outlived the closure that made them, and what the transaction met
     /// outside of closures.
     sticky: Sticky,
 }
 
-/// Runs a closure in a write transaction of its own, and waits until it is durable.
+/// Runs a closure in a write transaction of its own, and waits until it is durable, if it is to be.
 pub(crate) fn run_multi<R>(
     core: &Arc<Core>,
+    hearing: &Hearing,
     closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
-    let mut guard = core.begin()?;
-    let (outcome, sticky) = (Outcome::Same, Sticky::new());
-    let mut multi = MultiTxn { core, writer: guard.writer(), outcome, sticky };
+    let mut guard = core.begin_for(hearing)?;
+    let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), core.durability);
+    let mut multi = MultiTxn { core, writer: guard.writer(), outcome, durability, sticky };
     let value = closure(&mut multi)?;
     multi.sticky.check()?;
-    let outcome = multi.outcome;
-    guard.finish(outcome)?;
+    let MultiTxn { outcome, durability, .. } = multi;
+    guard.finish_for(hearing, outcome, durability)?;
     Ok(value)
 }
 
@@ -73,11 +75,32 @@ impl MultiTxn<'_> {
         self.sticky.check()?;
         let (bucket, whole) = (bucket.as_ref(), &self.sticky);
         check_name(self.core, bucket)?;
-        let (value, outcome) = run_in_bucket(self.core, self.writer, whole, bucket, closure)?;
-        if outcome == Outcome::Changed {
+        let (value, ended) = run_in_bucket(self.core, self.writer, whole, bucket, closure)?;
+        if ended.outcome == Outcome::Changed {
             self.outcome = Outcome::Changed;
         }
+        self.durability = ended.durability.unwrap_or(self.durability);
         Ok(value)
+    }
+
+    /// Whether the transaction waits until it is durable, whatever the options say. The last call
+    /// counts, here and in the closures of [`MultiTxn::exec`]; but those of a closure that fails
+    /// are undone with the rest.
+    ///
+    /// ```
+    /// # use btree_store::{Durability, Error};
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec_multi(|multi| {
+    ///     multi.set_durability(Durability::Deferred);
+    ///     multi.exec("b", |txn| txn.put("k", "v"))
+    /// })?;
+    /// assert_eq!(db.current_seq(), 0);
+    /// db.sync()?;
+    /// assert_eq!(db.current_seq(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
     }
 
     /// Removes a bucket and all that it holds.

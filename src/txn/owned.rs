@@ -16,7 +16,7 @@ pub use range::TxnRange;
 use super::iter::{Base, Hold, Shared};
 use super::snapshot::shown_name;
 use super::{MultiTxn, Sticky, check_name, run_multi};
-use crate::commit::{Batch, Core, View};
+use crate::commit::{Batch, Core, Durability, Hearing, View};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
@@ -83,6 +83,7 @@ const OPTIMISTIC_RUNS: u32 = 4;
 #[must_use = "a transaction that is dropped has done nothing"]
 pub struct OwnedTxn {
     core: Arc<Core>,
+    hearing: Hearing,
     /// What it began with; its base is pinned.
     view: View,
     seen: Mutex<Seen>,
@@ -130,21 +131,23 @@ impl Seen {
 /// Runs a closure on a fresh transaction and commits, until that does not conflict.
 pub(crate) fn run_transact<R>(
     core: &Arc<Core>,
+    hearing: &Hearing,
     mut closure: impl FnMut(&OwnedTxn) -> Result<R>,
 ) -> Result<R> {
     if core.is_writing() {
         return Err(Error::invalid("this thread is in a write transaction of this store"));
     }
     for _ in 0..OPTIMISTIC_RUNS {
-        let txn = OwnedTxn::new(core);
+        let txn = OwnedTxn::new(core, hearing);
         let ended = closure(&txn).and_then(|value| txn.commit().map(|()| value));
         if ended.as_ref().err() != Some(&Error::Conflict) {
             return ended;
         }
     }
     // Nobody is ahead of whoever has the turn.
-    run_multi(core, |multi| {
-        let mut txn = OwnedTxn::within(core, multi);
+    run_multi(core, hearing, |multi| {
+        multi.set_durability(Durability::Durable);
+        let mut txn = OwnedTxn::within(core, hearing, multi);
         let value = closure(&txn)?;
         txn.sticky.check()?;
         txn.seen.get_mut().replay(core, multi)?;
@@ -154,21 +157,22 @@ pub(crate) fn run_transact<R>(
 
 impl OwnedTxn {
     /// Begins on the newest durable state.
-    pub(crate) fn new(core: &Arc<Core>) -> OwnedTxn {
-        OwnedTxn::of(core, View::of(core.readers.keep_newest()))
+    pub(crate) fn new(core: &Arc<Core>, hearing: &Hearing) -> OwnedTxn {
+        OwnedTxn::of(core, hearing, View::of(core.readers.keep_newest()))
     }
 
     /// Begins on the newest state in memory, which nobody else changes meanwhile.
-    fn within(core: &Arc<Core>, multi: &MultiTxn<'_>) -> OwnedTxn {
+    fn within(core: &Arc<Core>, hearing: &Hearing, multi: &MultiTxn<'_>) -> OwnedTxn {
         let view = multi.batch().view();
         core.readers.pin(view.base.txn);
-        OwnedTxn::of(core, view)
+        OwnedTxn::of(core, hearing, view)
     }
 
     /// Of a view whose base is pinned.
-    fn of(core: &Arc<Core>, view: View) -> OwnedTxn {
+    fn of(core: &Arc<Core>, hearing: &Hearing, view: View) -> OwnedTxn {
         let (seen, hold, sticky) = (Mutex::new(Seen::default()), Shared::new(), Sticky::new());
-        OwnedTxn { core: Arc::clone(core), view, seen, hold, sticky }
+        let hearing = hearing.shared();
+        OwnedTxn { core: Arc::clone(core), hearing, view, seen, hold, sticky }
     }
 
     fn hold(&self) -> Arc<Hold> {
@@ -245,7 +249,9 @@ impl OwnedTxn {
     }
 
     /// Makes the changes durable, if nothing that the transaction read or wrote has changed since
-    /// it began; otherwise nothing has happened. A transaction without changes ends at once.
+    /// it began; otherwise nothing has happened. A transaction without changes ends at once. What
+    /// the options say of deferred commits does not count: a transaction that begins behind this
+    /// sees what it did.
     ///
     /// # Errors
     /// [`Error::Conflict`] when others were ahead; what they committed is durable then, so that a
@@ -260,7 +266,8 @@ impl OwnedTxn {
             return Ok(());
         }
         // With a conflict, the turn ends without a change, when all that it saw is durable.
-        let conflict = run_multi(core, |multi| {
+        let conflict = run_multi(core, &self.hearing, |multi| {
+            multi.set_durability(Durability::Durable);
             let conflict = seen.conflict(core, view, multi.batch())?;
             if conflict.is_none() {
                 seen.replay(core, multi)?;

@@ -10,7 +10,7 @@ use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::work::Work;
 use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
-use crate::commit::{Bucket, Core, Outcome, Writer};
+use crate::commit::{Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::readers::State;
 use crate::seeded::seeded;
@@ -29,27 +29,35 @@ pub struct Txn<'t> {
     /// Locked for one call at a time: one that reads may have to make gathered puts first.
     work: Mutex<Work<'t>>,
     is_settled: bool,
+    /// What was asked for last.
+    durability: Option<Durability>,
     hold: Shared,
     sticky: Sticky,
     /// Of the transaction of which this is a part.
     whole: &'t Sticky,
 }
 
-/// Runs a closure in a write transaction of its own, and waits until it is durable.
+/// Runs a closure in a write transaction of its own, and waits until it is durable, if it is to be.
 pub(crate) fn run_exec<R>(
     core: &Arc<Core>,
+    hearing: &Hearing,
     bucket: &str,
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
 ) -> Result<R> {
     check_name(core, bucket)?;
-    let mut guard = core.begin()?;
+    let mut guard = core.begin_for(hearing)?;
     let whole = Sticky::new();
-    let (value, mut outcome) = run_in_bucket(core, guard.writer(), &whole, bucket, closure)?;
-    if seeded!(NoOpMovesSequence) {
-        outcome = Outcome::Changed;
-    }
-    guard.finish(outcome)?;
+    let (value, ended) = run_in_bucket(core, guard.writer(), &whole, bucket, closure)?;
+    let outcome = if seeded!(NoOpMovesSequence) { Outcome::Changed } else { ended.outcome };
+    guard.finish_for(hearing, outcome, ended.durability.unwrap_or(core.durability))?;
     Ok(value)
+}
+
+/// How a closure on a bucket ended that did not fail.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// What it asked for.
+    pub(super) durability: Option<Durability>,
 }
 
 /// Runs a closure on a bucket of the running transaction. When it fails, only its own changes
@@ -60,7 +68,7 @@ pub(super) fn run_in_bucket<R>(
     whole: &Sticky,
     bucket: &str,
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
-) -> Result<(R, Outcome)> {
+) -> Result<(R, Ended)> {
     let found = writer.batch.bucket(&core.pager, bucket.as_bytes())?;
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
@@ -69,7 +77,8 @@ pub(super) fn run_in_bucket<R>(
     let tree = found.unwrap_or_else(|| Tree { txn: base.txn, ..Tree::empty() });
     let work = Mutex::new(Work::new(writer, tree, outcome));
     let (hold, sticky) = (Shared::new(), Sticky::new());
-    let mut txn = Txn { core, base, work, is_settled: false, hold, sticky, whole };
+    let mut txn =
+        Txn { core, base, work, is_settled: false, durability: None, hold, sticky, whole };
     let result = closure(&mut txn);
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         let work = txn.work_mut()?;
@@ -91,7 +100,7 @@ pub(super) fn run_in_bucket<R>(
         work.writer.batch.install(bucket.as_bytes(), Bucket::Live(tree));
     }
     txn.is_settled = true;
-    Ok((value, outcome))
+    Ok((value, Ended { outcome, durability: txn.durability }))
 }
 
 impl<'t> Txn<'t> {
@@ -137,6 +146,30 @@ impl<'t> Txn<'t> {
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
         self.sticky.note(self.work.get_mut().change(self.core, change))
+    }
+
+    /// Whether the transaction waits until it is durable, whatever the options say. The last call
+    /// counts. In a closure of [`MultiTxn::exec`](crate::MultiTxn::exec) it is asked for the whole
+    /// transaction, unless the closure fails.
+    ///
+    /// ```
+    /// # use btree_store::{Durability, Error};
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// let put = |key: &str, durability| {
+    ///     db.exec("b", |txn| {
+    ///         txn.set_durability(durability);
+    ///         txn.put(key, "v")
+    ///     })
+    /// };
+    /// put("k1", Durability::Deferred)?;
+    /// put("k2", Durability::Deferred)?;
+    /// assert_eq!(db.current_seq(), 0);
+    /// put("k3", Durability::Durable)?; // and with it the two before
+    /// assert_eq!(db.view("b", |txn| Ok(txn.len()))?, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = Some(durability);
     }
 
     /// Inserts an entry, or replaces its value.

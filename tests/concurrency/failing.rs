@@ -18,7 +18,7 @@ fn watched(barriers: Barriers) -> (MemVfs, Watch, BTree) {
 
 /// Makes the first operation that `is_it` names wait until it is released, and then fail, and
 /// all others of its kind after it, as long as the hook is there.
-fn fail_when_released(
+pub(super) fn fail_when_released(
     watch: &Watch,
     is_it: fn(&Op) -> bool,
     kind: ErrorKind,
@@ -39,7 +39,7 @@ fn fail_when_released(
     (wait, release)
 }
 
-fn is_data_write(op: &Op) -> bool {
+pub(super) fn is_data_write(op: &Op) -> bool {
     matches!(op, Op::Write { offset, .. } if *offset >= 2 * 4096)
 }
 

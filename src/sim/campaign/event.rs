@@ -68,8 +68,10 @@ impl Event {
     pub(super) fn random(random: &mut Seeded, op: &Op) -> Event {
         let text = format!("{op:?}");
         // A call that holds several commits of which one fails has more than two outcomes.
-        let is_single = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::DelBucket(_))
+        let is_single = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::DelBucket(_) | Op::Sync)
             && !text.contains("Nest(");
+        // One that is deferred goes on without a part that failed, and is flushed when all works.
+        let is_single = is_single && !text.contains("Deferred");
         match random.below(100) {
             0..14 => Event::PowerOff(u64::from(random.below(30))),
             14..22 if is_single => {

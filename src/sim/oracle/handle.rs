@@ -160,6 +160,7 @@ impl Runner<'_> {
             Op::DelBucket(name) => Reply::of(self.db.del_bucket(name).map(|()| None)),
             Op::Buckets => Reply::of(self.db.buckets().map(Answer::Names).map(Some)),
             Op::Commit => Reply::of(self.db.commit().map(|()| None)),
+            Op::Sync => Reply::of(self.db.sync().map(|()| None)),
             Op::Compact(target) => Reply::of(self.db.compact(*target).map(|_| None)),
             Op::Cursor(step) => Reply::of(self.move_cursor(step).map(Some)),
             // A store cannot be closed by a closure that it runs.
@@ -177,6 +178,10 @@ impl Runner<'_> {
             steps.push(match step {
                 Step::Peek(peek) => self.peek(txn, peek),
                 Step::Write(write) => change(txn, write),
+                Step::Durability(durability) => {
+                    txn.set_durability(*durability);
+                    Ok(Answer::Done)
+                }
             });
         }
         finish(exec.end)
@@ -227,6 +232,10 @@ impl Runner<'_> {
     fn part(&mut self, multi: &mut MultiTxn<'_>, part: &Part) -> Answer {
         match part {
             Part::Nest(op) => Answer::Reply(Box::new(self.run(op))),
+            Part::Durability(durability) => {
+                multi.set_durability(*durability);
+                Answer::Done
+            }
             Part::DelBucket(name) => match multi.del_bucket(name) {
                 Ok(()) => Answer::Done,
                 Err(error) => Answer::Reply(Box::new(Reply::of(Err(error)))),

@@ -5,6 +5,7 @@
 //! Must not know: pages, files; it shares no code with the engine but its error type and limits.
 //! Keeps: every state that was committed can be named by its number, until it is forgotten.
 
+mod change;
 mod compare;
 mod contents;
 mod cursor;
@@ -22,12 +23,12 @@ pub use op::{
 };
 pub use workload::{KeyShape, ValueShape, Workload};
 
+use crate::Durability;
 use crate::error::{Error, Result};
 use crate::format::{bucket_name_len_max, key_len_max};
 use crate::sim::index;
 use contents::{Undo, keys_in, roll_back};
 use cursor::Cursor;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -60,6 +61,10 @@ pub struct Oracle {
     seq: u64,
     /// The changes of the write transaction that runs.
     running: Option<Vec<Undo>>,
+    /// What the transaction that runs, or its part, asked for.
+    durability: Durability,
+    /// The changes of deferred commits that are not durable.
+    deferred: Vec<Undo>,
     /// How many closures the call is inside of.
     depth: u32,
     cursors: BTreeMap<u8, Cursor>,
@@ -84,6 +89,8 @@ impl Oracle {
             now: Contents::default(),
             seq: 0,
             running: None,
+            durability: Durability::Durable,
+            deferred: Vec::new(),
             depth: 0,
             cursors: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -91,21 +98,35 @@ impl Oracle {
         }
     }
 
-    /// The number of the newest commit.
+    /// The number of the newest durable commit.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// What the store holds now.
+    /// What write transactions see now.
     pub fn now(&self) -> &Contents {
         &self.now
+    }
+
+    /// What readers see now: nothing of deferred commits that are not durable, nor of the
+    /// transaction that runs.
+    pub fn durable(&self) -> Contents {
+        let mut contents = self.now.clone();
+        let running = self.running.iter().flatten().rev();
+        running.chain(self.deferred.iter().rev()).for_each(|change| contents.take_back(change));
+        contents
+    }
+
+    /// Whether deferred commits are not durable yet.
+    pub fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
     }
 
     /// What the store held after commit `seq`; `None` for a commit to come or a forgotten one.
     pub fn state(&self, seq: u64) -> Option<Contents> {
         let back = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
         let first = self.history.len().checked_sub(back)?;
-        let mut contents = self.now.clone();
+        let mut contents = self.durable();
         for commit in self.history.range(first..).rev() {
             commit.iter().rev().for_each(|change| contents.take_back(change));
         }
@@ -120,11 +141,19 @@ impl Oracle {
     }
 
     /// Takes over the store's number after a call that commits states of the same contents, as
-    /// [`Op::Compact`] does; how many they are is the store's affair.
+    /// [`Op::Compact`] does, or makes deferred commits durable unasked; how many states they are,
+    /// and when that is, is the store's affair.
     pub fn follow(&mut self, seq: u64) {
         while self.seq < seq {
             self.seq += 1;
-            self.history.push_back(Vec::new());
+            self.history.push_back(std::mem::take(&mut self.deferred));
+        }
+    }
+
+    /// Makes deferred commits durable, all as one.
+    fn flush(&mut self) {
+        if self.has_deferred() {
+            self.follow(self.seq + 1);
         }
     }
 
@@ -137,7 +166,7 @@ impl Oracle {
             self.seq -= 1;
         }
         self.now = contents;
-        self.running = None;
+        (self.running, self.deferred) = (None, Vec::new());
         self.let_go();
         true
     }
@@ -151,11 +180,18 @@ impl Oracle {
             Op::Snapshot { slot, act } => self.with_snapshot(*slot, act),
             Op::DelBucket(name) => Reply::of(self.del_bucket(name).map(|()| None)),
             Op::Buckets => Reply::of(Ok(Some(Answer::Names(self.durable().names())))),
-            Op::Commit | Op::Compact(_) => Reply::of(self.check_idle().map(|()| None)),
+            Op::Commit | Op::Sync | Op::Compact(_) => {
+                let idle = self.check_idle();
+                if idle.is_ok() {
+                    self.flush();
+                }
+                Reply::of(idle.map(|()| None))
+            }
             Op::Cursor(step) => Reply::of(Ok(Some(self.move_cursor(step)))),
             // A closure cannot close the store that runs it.
             Op::Reopen if self.depth > 0 => Reply::of(Err(Error::Invalid)),
             Op::Reopen => {
+                self.flush();
                 self.let_go();
                 Reply::of(Ok(None))
             }
@@ -176,15 +212,6 @@ impl Oracle {
         Answer::Reply(Box::new(reply))
     }
 
-    /// What readers see: the contents without the changes of the transaction that runs.
-    fn durable(&self) -> Contents {
-        let mut contents = self.now.clone();
-        for change in self.running.iter().flatten().rev() {
-            contents.take_back(change);
-        }
-        contents
-    }
-
     /// Refuses what is not allowed inside a write transaction.
     fn check_idle(&self) -> Result<()> {
         if self.running.is_some() { Err(Error::Invalid) } else { Ok(()) }
@@ -202,20 +229,28 @@ impl Oracle {
         if let Err(error) = self.check_name(&exec.bucket).and_then(|()| self.check_idle()) {
             return Reply::of(Err(error));
         }
-        self.running = Some(Vec::new());
+        self.begin();
         let (reply, effect) = self.in_bucket(exec);
         self.end(&reply.end, effect);
         reply
+    }
+
+    /// Begins the write transaction.
+    fn begin(&mut self) {
+        (self.running, self.durability) = (Some(Vec::new()), Durability::Durable);
     }
 
     /// Ends the write transaction.
     fn end(&mut self, end: &Ending, effect: Effect) {
         let mut undo = self.running.take().expect("a write transaction runs");
         if *end != Ending::Done {
-            roll_back(&mut self.now, &mut undo, 0);
-        } else if effect == Effect::Changed && !self.now.is_hollow_as_before(&undo) {
-            self.seq += 1;
-            self.history.push_back(undo);
+            return roll_back(&mut self.now, &mut undo, 0);
+        }
+        if effect == Effect::Changed && !self.now.is_hollow_as_before(&undo) {
+            self.deferred.append(&mut undo);
+        }
+        if self.durability == Durability::Durable {
+            self.flush();
         }
     }
 
@@ -224,7 +259,7 @@ impl Oracle {
         let name: Arc<str> = exec.bucket.as_str().into();
         let mut effect = Effect::Same;
         let undo = self.running.as_mut().expect("a write transaction runs");
-        let mark = undo.len();
+        let (mark, before) = (undo.len(), self.durability);
         if self.now.bucket(&name).is_none() {
             self.now.create(&name, undo);
             effect = Effect::Changed;
@@ -238,13 +273,17 @@ impl Oracle {
                     self.read(&bucket, read)
                 }
                 Step::Write(write) => self.write(&name, write, &mut effect),
+                Step::Durability(durability) => {
+                    self.durability = *durability;
+                    Ok(Answer::Done)
+                }
             });
         }
         let end = ending(exec.end);
         if end != Ending::Done {
             let undo = self.running.as_mut().expect("a write transaction runs");
             roll_back(&mut self.now, undo, mark);
-            effect = Effect::Same;
+            (self.durability, effect) = (before, Effect::Same);
         }
         (Reply { steps, end }, effect)
     }
@@ -253,12 +292,16 @@ impl Oracle {
         if let Err(error) = self.check_idle() {
             return Reply::of(Err(error));
         }
-        self.running = Some(Vec::new());
+        self.begin();
         let mut reply = Reply { steps: Vec::new(), end: ending(end) };
         let mut effect = Effect::Same;
         for part in parts {
             let answer = match part {
                 Part::Nest(op) => self.nested(op),
+                Part::Durability(durability) => {
+                    self.durability = *durability;
+                    Answer::Done
+                }
                 Part::DelBucket(name) => match self.drop_bucket(name) {
                     Ok(()) => {
                         effect = Effect::Changed;
@@ -289,7 +332,7 @@ impl Oracle {
 
     fn del_bucket(&mut self, name: &str) -> Result<()> {
         self.check_idle()?;
-        self.running = Some(Vec::new());
+        self.begin();
         let result = self.drop_bucket(name);
         let end = result.map_or_else(Ending::Failed, |()| Ending::Done);
         self.end(&end, Effect::Changed);
@@ -303,9 +346,11 @@ impl Oracle {
     }
 
     fn view(&mut self, view: &View) -> Reply {
-        let bucket = match self.running {
-            Some(_) => self.durable().shared(&view.bucket),
-            None => self.now.shared(&view.bucket),
+        let is_now = self.running.is_none() && !self.has_deferred();
+        let bucket = if is_now {
+            self.now.shared(&view.bucket)
+        } else {
+            self.durable().shared(&view.bucket)
         };
         self.view_of(bucket, view)
     }
@@ -387,72 +432,6 @@ impl Oracle {
     fn move_cursor(&mut self, step: &CursorMove) -> Answer {
         let entries = self.cursors.get_mut(&step.slot).map(|cursor| cursor.step(step));
         Answer::Entries(entries.unwrap_or_default())
-    }
-
-    fn write(&mut self, name: &Arc<str>, write: &Write, effect: &mut Effect) -> Result<Answer> {
-        let bucket = self.now.bucket(name).expect("the bucket was made");
-        let (key, value) = match write {
-            Write::DeleteRange(start, end) => {
-                let keys = keys_in(bucket, start, end);
-                for key in &keys {
-                    self.change(name, key, None, effect);
-                }
-                return Ok(Answer::Count(keys.len() as u64));
-            }
-            Write::BulkLoad(entries) => return self.bulk_load(name, entries, effect),
-            Write::Swap { key, expected, new } => {
-                self.check_key(key)?;
-                let is_met = bucket.get(key) == expected.as_ref();
-                if is_met && (expected, new) != (&None, &None) {
-                    self.change(name, key, new.as_ref(), effect);
-                }
-                return Ok(Answer::Flag(is_met));
-            }
-            Write::Put(key, value) | Write::Insert(key, value) | Write::Update(key, value) => {
-                (key, Some(value))
-            }
-            Write::Del(key) => (key, None),
-        };
-        self.check_key(key)?;
-        let is_there = self.now.bucket(name).is_some_and(|bucket| bucket.contains_key(key));
-        match write {
-            Write::Insert(..) if is_there => return Err(Error::Duplicate),
-            Write::Update(..) if !is_there => return Ok(Answer::Flag(false)),
-            Write::Del(..) if !is_there => return Err(Error::NotFound),
-            _ => {}
-        }
-        self.change(name, key, value, effect);
-        let is_update = matches!(write, Write::Update(..));
-        Ok(if is_update { Answer::Flag(true) } else { Answer::Done })
-    }
-
-    /// All entries, if their keys ascend and lie behind the last one; or none.
-    fn bulk_load(
-        &mut self,
-        name: &Arc<str>,
-        entries: &[(Data, Data)],
-        effect: &mut Effect,
-    ) -> Result<Answer> {
-        let bucket = self.now.bucket(name).expect("the bucket was made");
-        let mut last = bucket.last_key_value().map(|(key, _)| key);
-        for (key, _) in entries {
-            self.check_key(key)?;
-            match last.map(|last| last.cmp(key)) {
-                Some(Ordering::Equal) => return Err(Error::Duplicate),
-                Some(Ordering::Greater) => return Err(Error::Invalid),
-                Some(Ordering::Less) | None => last = Some(key),
-            }
-        }
-        for (key, value) in entries {
-            self.change(name, key, Some(value), effect);
-        }
-        Ok(Answer::Count(entries.len() as u64))
-    }
-
-    fn change(&mut self, name: &Arc<str>, key: &Data, value: Option<&Data>, effect: &mut Effect) {
-        let undo = self.running.as_mut().expect("a write transaction runs");
-        self.now.set(name, key, value, undo);
-        *effect = Effect::Changed;
     }
 }
 

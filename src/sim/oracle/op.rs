@@ -3,6 +3,7 @@
 //! Owns: [`Op`] and its parts, [`Reply`] and its parts. Must not know: who carries an operation
 //! out. Keeps: every call of the public interface that touches buckets has an operation.
 
+use crate::Durability;
 use crate::error::{Error, Result};
 use std::borrow::Borrow;
 use std::fmt;
@@ -73,6 +74,8 @@ pub enum Op {
     Buckets,
     /// [`BTree::commit`](crate::BTree::commit).
     Commit,
+    /// [`BTree::sync`](crate::BTree::sync).
+    Sync,
     /// [`BTree::compact`](crate::BTree::compact), with its target in bytes.
     Compact(u64),
     /// Moves a cursor that outlived its transaction.
@@ -125,6 +128,8 @@ pub enum Part {
     Exec(Exec),
     /// [`MultiTxn::del_bucket`](crate::MultiTxn::del_bucket).
     DelBucket(String),
+    /// [`MultiTxn::set_durability`](crate::MultiTxn::set_durability).
+    Durability(Durability),
     /// A call on the store itself, inside the closure.
     Nest(Op),
 }
@@ -147,6 +152,8 @@ pub enum Step {
     Peek(Peek),
     /// A change.
     Write(Write),
+    /// [`Txn::set_durability`](crate::Txn::set_durability).
+    Durability(Durability),
 }
 
 /// A step of a closure that reads.
@@ -327,7 +334,7 @@ impl Op {
                 .iter()
                 .map(|step| match step {
                     Step::Peek(peek) => peeks(peek),
-                    Step::Write(_) => 1,
+                    Step::Write(_) | Step::Durability(_) => 1,
                 })
                 .sum()
         };
@@ -339,7 +346,7 @@ impl Op {
             Op::Multi { parts, .. } => {
                 let calls = parts.iter().map(|part| match part {
                     Part::Exec(exec) => 1 + inside(exec),
-                    Part::DelBucket(_) => 1,
+                    Part::DelBucket(_) | Part::Durability(_) => 1,
                     Part::Nest(op) => op.calls(),
                 });
                 1 + calls.sum::<u64>()

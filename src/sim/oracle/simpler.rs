@@ -27,10 +27,11 @@ impl Op {
                 nested_in(view).chain(views).collect()
             }
             Op::Multi { parts, end } => {
-                let calls = parts.iter().map(|part| match part {
-                    Part::Exec(exec) => Op::Exec(exec.clone()),
-                    Part::DelBucket(name) => Op::DelBucket(name.clone()),
-                    Part::Nest(op) => op.clone(),
+                let calls = parts.iter().filter_map(|part| match part {
+                    Part::Exec(exec) => Some(Op::Exec(exec.clone())),
+                    Part::DelBucket(name) => Some(Op::DelBucket(name.clone())),
+                    Part::Nest(op) => Some(op.clone()),
+                    Part::Durability(_) => None,
                 });
                 let ends = simpler_end(*end).map(|end| Op::Multi { parts: parts.clone(), end });
                 let lists = simpler_list(parts, simpler_part);
@@ -75,7 +76,7 @@ fn simpler_step(step: &Step) -> Vec<Step> {
             let lists = simpler_list(entries, |_| Vec::new());
             lists.into_iter().map(|entries| Step::Write(Write::BulkLoad(entries))).collect()
         }
-        Step::Write(_) => Vec::new(),
+        Step::Write(_) | Step::Durability(_) => Vec::new(),
     }
 }
 
@@ -90,7 +91,7 @@ fn simpler_part(part: &Part) -> Vec<Part> {
     match part {
         Part::Exec(exec) => simpler_exec(exec).into_iter().map(Part::Exec).collect(),
         Part::Nest(op) => op.simpler().into_iter().map(Part::Nest).collect(),
-        Part::DelBucket(_) => Vec::new(),
+        Part::DelBucket(_) | Part::Durability(_) => Vec::new(),
     }
 }
 

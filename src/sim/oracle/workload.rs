@@ -6,6 +6,7 @@
 use super::op::{
     CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, SnapshotAct, Step, View, Way, Write,
 };
+use crate::Durability;
 use crate::error::Error;
 use crate::format::{bucket_name_len_max, key_len_max, leaf_cell_max};
 use crate::sim::{Choice, Choose, index};
@@ -59,6 +60,8 @@ pub struct Workload {
     pub bucket_count: u32,
     /// Steps of a closure; one in eight has eight times as many.
     pub steps_max: u32,
+    /// Of eight write transactions, how many are deferred. Without any, nothing is chosen for it.
+    pub deferred: u32,
     /// Sequential keys so far.
     next: u32,
     /// Of eight changes, how many remove; it varies as time goes by, so that trees grow high and
@@ -108,6 +111,7 @@ impl Workload {
             key_count: 400,
             bucket_count: 4,
             steps_max: 6,
+            deferred: 0,
             next: 0,
             removing: 2,
         }
@@ -123,17 +127,35 @@ impl Workload {
             self.removing = [2, 7, 0, 4][index(dice.below(4))];
         }
         match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 12, 2]) {
-            0 => Op::Exec(self.exec(dice, depth)),
+            0 => {
+                let mut exec = self.exec(dice, depth);
+                if let Some(durability) = self.durability(dice, depth) {
+                    let at = index(dice.below(2)) * exec.steps.len();
+                    exec.steps.insert(at, Step::Durability(durability));
+                }
+                Op::Exec(exec)
+            }
             1 => Op::View(self.view(dice, depth)),
             2 => self.multi(dice, depth),
             3 => Op::Cursor(self.cursor_move(dice)),
             4 => Op::DelBucket(self.name(dice)),
             5 => Op::Buckets,
+            6 if self.deferred > 0 && dice.once_in(2) => Op::Sync,
             6 => Op::Commit,
             7 => Op::Compact([0, 4096, 1 << 16, u64::MAX][index(dice.below(4))]),
             8 => self.snapshot(dice, depth),
             _ => Op::Reopen,
         }
+    }
+
+    /// What a transaction asks for. A call inside a closure is durable: when the store flushes
+    /// unasked is seen behind the call that made it.
+    fn durability(&self, dice: &mut Dice<'_>, depth: u32) -> Option<Durability> {
+        if self.deferred == 0 || depth > 0 {
+            return None;
+        }
+        let is_deferred = dice.below(8) >= 8 - self.deferred;
+        is_deferred.then_some(Durability::Deferred)
     }
 
     fn exec(&mut self, dice: &mut Dice<'_>, depth: u32) -> Exec {
@@ -158,6 +180,9 @@ impl Workload {
                 _ if depth < DEPTH_MAX => Part::Nest(self.op_at(dice, depth + 1)),
                 _ => Part::Nest(Op::Buckets),
             });
+        }
+        if let Some(durability) = self.durability(dice, depth) {
+            parts.push(Part::Durability(durability));
         }
         Op::Multi { parts, end: end(dice) }
     }

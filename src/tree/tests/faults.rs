@@ -239,8 +239,13 @@ fn a_cycle_ends_in_an_error() {
     redirect(&mut world.store, path[1], root);
     let careless = Careless(&world.store);
     for (name, work) in WORKS {
-        let mut edit =
-            Edit { pages: &careless, freed: &mut vec![], next_handle: &mut 0, base: TxnId(9) };
+        let mut edit = Edit {
+            pages: &careless,
+            freed: &mut vec![],
+            next_handle: &mut 0,
+            entered: &mut 0,
+            base: TxnId(9),
+        };
         let done = work(&mut world.tree.clone(), &mut edit);
         assert_eq!(done, Err(Error::Corruption), "{name}");
     }

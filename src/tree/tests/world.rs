@@ -24,6 +24,7 @@ pub(super) struct World {
     base: (Tree, Model),
     freed: Vec<Freed>,
     next_handle: u32,
+    entered: u64,
     txn: TxnId,
     /// Places that nothing reads any more.
     free: Vec<Extent>,
@@ -55,6 +56,7 @@ impl World {
             base: (Tree::empty(), Model::new()),
             freed: Vec::new(),
             next_handle: 0,
+            entered: 0,
             txn: TxnId(0),
             free: Vec::new(),
             reuse: true,
@@ -71,6 +73,7 @@ impl World {
             pages: &self.store,
             freed: &mut self.freed,
             next_handle: &mut self.next_handle,
+            entered: &mut self.entered,
             base: self.txn,
         };
         change(&mut self.tree, &mut edit)

@@ -188,6 +188,7 @@ impl Touched {
             // Nothing is freed before the changes reach the store.
             freed: &mut Vec::new(),
             next_handle: &mut self.next_handle,
+            entered: &mut 0,
             base: self.base,
         };
         let done = change(&mut tree, &mut edit);
