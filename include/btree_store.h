@@ -99,6 +99,8 @@ typedef int (*BTreeTextFn)(const char *text, size_t len, void *ctx);
 #define BTREE_READ_ONLY 1
 /* Of BTreeOptions.flags: a missing file is an error, not created. */
 #define BTREE_MUST_EXIST 2
+/* Of BTreeOptions.flags: commits are deferred; btree_sync waits for them. */
+#define BTREE_DEFERRED 4
 /* Of BTreeOptions.barriers: a commit uses one barrier. */
 #define BTREE_BARRIERS_ONE 1
 /* Of BTreeOptions.barriers: a commit uses two barriers. */
@@ -112,7 +114,7 @@ typedef struct BTreeOptions {
     uint64_t cache_bytes; /* bytes of pages kept in memory at most; 0 keeps none */
     uint32_t page_size;   /* of a new file: a power of two from 512 to 32768; 0: the default */
     uint32_t barriers;    /* BTREE_BARRIERS_ONE or BTREE_BARRIERS_TWO; 0: the default */
-    uint32_t flags;       /* BTREE_READ_ONLY | BTREE_MUST_EXIST, or 0 */
+    uint32_t flags;       /* BTREE_READ_ONLY | BTREE_MUST_EXIST | BTREE_DEFERRED, or 0 */
     uint32_t reserved;    /* 0 */
 } BTreeOptions;
 
@@ -342,10 +344,14 @@ int btree_buckets(BTree *db, BTreeTextFn fn, void *ctx);
 int btree_del_bucket(BTree *db, const char *bucket);
 
 /*
- * Makes all that was written so far durable. Every transaction does so itself before it returns;
- * so this only reports whether the store still can.
- * Fails: POISONED, INVALID (inside a write transaction).
+ * Waits until all commits made before, by whichever handle, are durable. Where none is deferred
+ * (BTREE_DEFERRED) that is so already, and this only reports whether the store still can.
+ * Fails: what took deferred commits of which this handle was not told, NO_SPACE and IO (all that
+ * waited for the flush is taken back), POISONED, INVALID (inside a write transaction; read-only).
  */
+int btree_sync(BTree *db);
+
+/* As btree_sync, under another name. */
 int btree_commit(BTree *db);
 
 typedef struct BTreeCompactStats {

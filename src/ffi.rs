@@ -48,7 +48,7 @@ pub use snapshot::{
 pub use store::{
     BTreeCompactStats, BTreeStats, btree_backup, btree_buckets, btree_commit, btree_compact,
     btree_current_seq, btree_del_bucket, btree_exec, btree_exec_multi, btree_pending_pages,
-    btree_stats, btree_view,
+    btree_stats, btree_sync, btree_view,
 };
 
 use crate::error::Error;
@@ -85,6 +85,8 @@ pub const BTREE_ERR_UNKNOWN: c_int = -1000;
 pub const BTREE_READ_ONLY: u32 = 1;
 /// [`BTreeOptions::flags`]: a missing file is an error, not created.
 pub const BTREE_MUST_EXIST: u32 = 2;
+/// [`BTreeOptions::flags`]: commits are deferred; `btree_sync` waits for them.
+pub const BTREE_DEFERRED: u32 = 4;
 /// [`BTreeOptions::barriers`]: a commit uses one barrier.
 pub const BTREE_BARRIERS_ONE: u32 = 1;
 /// [`BTreeOptions::barriers`]: a commit uses two barriers.

@@ -6,10 +6,10 @@
 use super::args::{Out, text};
 use super::last_error::call;
 use super::{
-    BTREE_BARRIERS_ONE, BTREE_BARRIERS_TWO, BTREE_CACHE_BYTES_DEFAULT, BTREE_MUST_EXIST,
-    BTREE_READ_ONLY,
+    BTREE_BARRIERS_ONE, BTREE_BARRIERS_TWO, BTREE_CACHE_BYTES_DEFAULT, BTREE_DEFERRED,
+    BTREE_MUST_EXIST, BTREE_READ_ONLY,
 };
-use crate::commit::Barriers;
+use crate::commit::{Barriers, Durability};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -29,7 +29,7 @@ pub struct BTreeOptions {
     pub page_size: u32,
     /// [`BTREE_BARRIERS_ONE`] or [`BTREE_BARRIERS_TWO`]; 0 leaves it to the library.
     pub barriers: u32,
-    /// Any of [`BTREE_READ_ONLY`] and [`BTREE_MUST_EXIST`], or 0.
+    /// Any of [`BTREE_READ_ONLY`], [`BTREE_MUST_EXIST`] and [`BTREE_DEFERRED`], or 0.
     pub flags: u32,
     /// 0.
     pub reserved: u32,
@@ -74,7 +74,11 @@ fn translate(from: &BTreeOptions) -> Result<Options> {
     if from.flags & BTREE_MUST_EXIST != 0 {
         options = options.must_exist();
     }
-    if from.flags & !(BTREE_READ_ONLY | BTREE_MUST_EXIST) != 0 || from.reserved != 0 {
+    if from.flags & BTREE_DEFERRED != 0 {
+        options = options.durability(Durability::Deferred);
+    }
+    let known = BTREE_READ_ONLY | BTREE_MUST_EXIST | BTREE_DEFERRED;
+    if from.flags & !known != 0 || from.reserved != 0 {
         return Err(Error::invalid("the options have a flag that this version does not know"));
     }
     Ok(options)

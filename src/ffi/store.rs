@@ -58,8 +58,8 @@ pub(super) fn settle(code: c_int) -> Result<()> {
 }
 
 /// Runs a write transaction on a bucket, which is made when it is missing. When `callback`
-/// returns 0, the changes are durable before this returns. Any other value rolls them back and is
-/// returned.
+/// returns 0, the changes are durable before this returns, unless commits are deferred. Any other
+/// value rolls them back and is returned.
 ///
 /// Fails with `INVALID` for `NULL`, an empty name or one that is not UTF-8, inside another write
 /// transaction of the same thread on the same store, and on a read-only store; `TOO_LARGE` for a
@@ -189,13 +189,28 @@ pub unsafe extern "C" fn btree_del_bucket(db: *mut BTree, bucket: *const c_char)
     })
 }
 
-/// Makes all that was written so far durable. Every transaction does so itself before it returns;
-/// so this only reports whether the store still can.
+/// Waits until all commits made before, by whichever handle, are durable. Where none is deferred
+/// that is so already, and this only reports whether the store still can.
 ///
-/// Fails with `POISONED` after a failed sync, and with `INVALID` inside a write transaction.
+/// Fails with what took deferred commits of which this handle was not told; `NO_SPACE` and `IO` of
+/// the flush, which takes back all that waited for it; `POISONED` after a failed sync; `INVALID`
+/// inside a write transaction, and on a read-only store.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn btree_sync(db: *mut BTree) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let store = unsafe { store(db) }?;
+        Ok(store.sync()?)
+    })
+}
+
+/// As [`btree_sync`], under another name.
+///
+/// # Safety
+/// As [`btree_sync`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn btree_commit(db: *mut BTree) -> c_int {
     call(|| {

@@ -226,6 +226,7 @@ static int count_pending(Txn *txn, void *ctx) {
     CHECK(made > 0);
     RETURNS(BTREE_ERR_INVALID, btree_stats(ctx, &stats));
     RETURNS(BTREE_ERR_INVALID, btree_commit(ctx));
+    RETURNS(BTREE_ERR_INVALID, btree_sync(ctx));
     return 1;
 }
 
@@ -286,6 +287,7 @@ static void figures(BTree *db) {
     RETURNS(0, btree_compact(db, 0, &done));
     RETURNS(0, btree_compact(db, 1 << 20, NULL));
     RETURNS(0, btree_commit(db));
+    RETURNS(0, btree_sync(db));
     RETURNS(0, btree_verify(db, unexpected, NULL));
     RETURNS(0, btree_verify(db, NULL, NULL));
 }
@@ -325,6 +327,30 @@ static void open_options(const char *directory) {
     RETURNS(0, btree_open_in_memory(&options, &db));
     RETURNS(0, btree_stats(db, &stats));
     CHECK(stats.page_size == 1024);
+    btree_close(db);
+}
+
+/* Commits that are durable when a sync asks for it, or when the store is closed. */
+static void deferred(const char *directory) {
+    BTreeOptions options = BTREE_OPTIONS_INIT;
+    BTree *db = NULL;
+    uint64_t seq = 1;
+    char path[1024];
+    int count = 10;
+    PATH_OF(path, directory, "deferred.db");
+    options.flags = BTREE_DEFERRED;
+    RETURNS(0, btree_open_with(path, &options, &db));
+    RETURNS(0, btree_exec(db, "b", fill, &count));
+    RETURNS(0, btree_current_seq(db, &seq));
+    CHECK(seq == 0);
+    RETURNS(0, btree_sync(db));
+    RETURNS(0, btree_current_seq(db, &seq));
+    CHECK(seq == 1);
+    RETURNS(0, btree_exec(db, "c", fill, &count));
+    btree_close(db);
+    RETURNS(0, btree_open(path, &db));
+    RETURNS(0, btree_current_seq(db, &seq));
+    CHECK(seq == 2);
     btree_close(db);
 }
 
@@ -382,6 +408,7 @@ int main(int argc, char **argv) {
     buckets(db);
     figures(db);
     open_options(argv[1]);
+    deferred(argv[1]);
     backups(db, argv[1]);
     snapshot = snapshots(db);
     btree_close(db);

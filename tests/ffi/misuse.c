@@ -41,6 +41,7 @@ static void null_store(void) {
     INVALID(btree_buckets(NULL, nothing_name, NULL));
     INVALID(btree_del_bucket(NULL, "b"));
     INVALID(btree_commit(NULL));
+    INVALID(btree_sync(NULL));
     INVALID(btree_compact(NULL, 0, NULL));
     INVALID(btree_current_seq(NULL, &number));
     INVALID(btree_pending_pages(NULL, &number, &number));
@@ -101,7 +102,7 @@ static void bad_options(const char *path) {
     options.barriers = 3;
     INVALID(btree_open_with(path, &options, &db));
     options.barriers = 0;
-    options.flags = 4;
+    options.flags = 8;
     INVALID(btree_open_with(path, &options, &db));
     options.flags = 0;
     options.reserved = 1;
