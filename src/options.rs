@@ -1,15 +1,18 @@
 //! How a store is opened (layer L7).
 //!
-//! Owns: [`Options`], the creation of files, whole stores ([`NewStore`], [`NewImage`]) among them,
-//! the registry through which one process shares a file. Must not know: transactions.
+//! Owns: [`Options`], the creation of files, whole stores (`new_store`) among them, the registry
+//! through which one process shares a file. Must not know: transactions.
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
 //! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
+
+mod new_store;
+
+pub(crate) use new_store::{NewImage, NewStore};
 
 use crate::commit::{Barriers, Core, Durability, Keeper, Usage};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
-use crate::image::Image;
 use crate::page::TxnId;
 use crate::pager::Pager;
 use crate::recover::{Access, initial_bytes, is_more_than_begun, recover};
@@ -24,14 +27,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of pages that a store keeps in memory unless told otherwise.
 const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
-/// Bytes of pages that are kept in memory of a store that is being made: its right edges.
-const NEW_CACHE_BYTES: u64 = 1 << 20;
 /// The name of the file that is being created, behind the name that it will get.
 const CREATING_SUFFIX: &str = "-create";
-/// The same of a store that gets its name when it holds all that it should. What has this name is
-/// written over, so it is one that nobody gives a store.
-const FILLING_SUFFIX: &str = "-btree-store-backup";
-
 /// So often a file is opened that was renamed or removed before it was locked. Each time somebody
 /// else has come further; unless the storage never says the same of a file and of its path.
 const OPENINGS_MAX: u32 = 10_000;
@@ -273,129 +270,6 @@ impl Options {
     }
 }
 
-/// A store that is made under a temporary name, and is nobody else's before it gets its own.
-/// Dropped earlier, it is removed.
-pub(crate) struct NewStore {
-    // Dropped in this order: the file stays locked until its name is gone.
-    name: NewName,
-    core: Arc<Core>,
-}
-
-/// The name of a file that is being made, which goes away with this.
-struct NewName {
-    vfs: Arc<dyn Vfs>,
-    path: PathBuf,
-    /// What is removed when this is dropped.
-    doomed: Option<PathBuf>,
-    /// Keeps others from creating a file at `path`, and is the mark of a name that may not be
-    /// durable, see [`settle_name`]; removed at the end.
-    creating: PathBuf,
-    _lock: Box<dyn VfsFile>,
-}
-
-impl Drop for NewName {
-    fn drop(&mut self) {
-        if self.doomed.as_ref().is_some_and(|doomed| self.vfs.remove(doomed).is_err()) {
-            // A store may be at `path`, and stay there: the mark stays, too.
-            return;
-        }
-        if self.vfs.remove(&self.creating).is_err() {
-            // Whoever makes a file of that name, or opens it, comes along here.
-        }
-    }
-}
-
-impl NewName {
-    /// Takes the place, and makes the file. Nobody may have one of that name.
-    fn begin(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
-        let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
-        if path.file_name().is_none() {
-            return Err(Error::io("create", &ErrorKind::NotFound.into()));
-        }
-        check_missing(&**vfs, &path)?;
-        let creating = with_suffix(&path, CREATING_SUFFIX);
-        let Some(lock) = open_creating(&**vfs, &creating)? else { return Err(Error::Busy) };
-        let filling = with_suffix(&path, FILLING_SUFFIX);
-        let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
-        let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, _lock: lock };
-        let Some(file) = open_locked(&**vfs, &filling)? else { return Err(Error::Busy) };
-        // Not before: what somebody else has locked is not to be removed.
-        name.doomed = Some(filling);
-        Ok((name, file))
-    }
-
-    /// Gives the file its name, durably. On an error there is no file of that name.
-    fn give(&mut self) -> Result<()> {
-        let NewName { vfs, path, doomed, .. } = self;
-        check_missing(&**vfs, path)?;
-        let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
-        named.map_err(|error| Error::io("name the new file", &error))?;
-        *doomed = Some(path.clone());
-        vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
-        *doomed = None;
-        Ok(())
-    }
-}
-
-impl NewStore {
-    /// Begins with an empty store.
-    ///
-    /// # Errors
-    /// `Duplicate` when there is a file of that name, `Busy` when somebody else makes one;
-    /// what the storage says.
-    pub(crate) fn begin(vfs: Arc<dyn Vfs>, path: &Path, page_size: u32) -> Result<NewStore> {
-        let (name, file) = NewName::begin(&vfs, path)?;
-        begin_file(&*file, page_size)?;
-        let start = recover(&*file, Access::ReadWrite)?;
-        let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
-        let usage = Usage {
-            barriers: Barriers::One,
-            durability: Durability::Durable,
-            is_read_only: false,
-            vfs,
-            keeper: None,
-        };
-        Ok(NewStore { name, core: Arc::new(Core::new(pager, start, usage)) })
-    }
-
-    /// Whom the store's transactions belong to.
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    /// Closes the store and gives it its name, durably. On an error there is no file of that name.
-    ///
-    /// # Errors
-    /// `Duplicate` when there is a file of that name meanwhile; what the storage says.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.core.settle()?;
-        self.name.give()
-    }
-}
-
-/// A store that is made page by page, under a temporary name. Dropped earlier, it is removed.
-pub(crate) struct NewImage {
-    // Dropped in this order, as a new store is.
-    name: NewName,
-    pub(crate) image: Image,
-}
-
-impl NewImage {
-    /// Begins with an empty file, and fails as [`NewStore::begin`] does.
-    pub(crate) fn begin(vfs: &Arc<dyn Vfs>, path: &Path, page_size: usize) -> Result<NewImage> {
-        let (name, file) = NewName::begin(vfs, path)?;
-        Ok(NewImage { name, image: Image::begin(file, page_size)? })
-    }
-
-    /// Gives the file its name, durably. On an error there is no file of that name.
-    ///
-    /// # Errors
-    /// Those of [`NewStore::finish`].
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.name.give()
-    }
-}
-
 /// Makes the name of a file durable before anything is acknowledged, if nobody may have done so:
 /// of an empty store, which this call has created or a process that died; and of a copy whose
 /// maker died, or could do no more, which has left its mark.
@@ -420,11 +294,6 @@ fn remove_mark(vfs: &dyn Vfs, mark: &Path) -> std::io::Result<()> {
     let file = vfs.open(mark, OpenMode::ReadWrite)?;
     let is_held = file.try_lock(LockMode::Exclusive)? && vfs.file_id(mark)? == Some(file.id()?);
     if is_held && file.size()? == 0 { vfs.remove(mark) } else { Ok(()) }
-}
-
-fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {
-    let found = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
-    found.map_or(Ok(()), |_| Err(Error::Duplicate))
 }
 
 impl BTree {
