@@ -26,6 +26,7 @@ const FENCES: &[&str] = &[
     "src/commit/",
     "src/recover.rs",
     "src/options.rs",
+    "src/options/",
     "src/image.rs",
     "src/sim/",
     "src/bin/btree-store/files.rs",
