@@ -34,7 +34,9 @@ const FOUND_BY: &[(Bug, &str)] = &[
     (Bug::FailureTellsTheLeaderOnly, "a_sync_fails_before_followers"),
     (Bug::NextRunsOnFailedState, "a_write_fails_before_followers"),
     (Bug::LeakOnFailedClosure, "a_writer_gives_up_beside_another"),
+    (Bug::LossNotTold, "a_deferred_commit_is_lost_beside_a_durable_one"),
     (Bug::PinReleasedWithTransaction, "the_store_closes_under_a_cursor"),
+    (Bug::ComparedWithWhatIsDurable, "one_of_two_open_transactions_is_ahead"),
 ];
 
 /// The first argument of a process that runs one model on one bug.

@@ -1,13 +1,14 @@
 //! Group commit, in every order of its threads: the real store over a disk that knows what is
 //! durable. One scenario each: the lead passes from hand to hand; a flush fails with transactions
-//! behind it; a transaction that fails among others; the last handles go while a cursor reads.
+//! behind it; a transaction that fails among others; the last handles go while a cursor reads; two
+//! transactions are open at once.
 //!
 //! Attacks: durable-before-ok, publish-after-durable, commit-atomic, one-writer,
-//! failed-sync-poisons, snapshot-stable.
+//! failed-sync-poisons, snapshot-stable, first-committer-wins.
 
 use super::disk::{Disk, Fault, PAGE};
 use super::{Model, models};
-use crate::{BTree, Error, Options};
+use crate::{BTree, Durability, Error, Options};
 use loom::thread;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ pub(super) const MODELS: &[Model] = models![
     a_sync_fails_before_followers,
     a_write_fails_before_followers,
     a_writer_gives_up_beside_another,
+    a_deferred_commit_is_lost_beside_a_durable_one,
     the_store_closes_under_a_cursor,
+    one_of_two_open_transactions_is_ahead,
 ];
 
 fn open(disk: &Disk) -> BTree {
@@ -142,6 +145,35 @@ fn a_writer_gives_up_beside_another() {
     assert!(report.is_sound(), "{report:?}");
 }
 
+fn make_bucket_deferred(db: &BTree, name: &str) -> Result<(), Error> {
+    db.exec(name, |txn| {
+        txn.set_durability(Durability::Deferred);
+        Ok(())
+    })
+}
+
+/// A page cannot be written: a sync that says nothing of it has lost nothing.
+fn a_deferred_commit_is_lost_beside_a_durable_one() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    disk.arm(Fault::FirstPage);
+    let other = {
+        let db = db.clone();
+        thread::spawn(move || db.exec("durable", |txn| txn.put("k", "v")))
+    };
+    make_bucket_deferred(&db, "later").unwrap();
+    let synced = db.sync();
+    let committed = other.join().unwrap();
+    match synced {
+        Ok(()) => assert!(disk.is_durable("later"), "it was synced"),
+        Err(error) => {
+            assert_eq!((error, committed), (Error::IoError, Err(Error::IoError)));
+            assert_eq!(db.view("later", |txn| Ok(txn.len())), Err(Error::NotFound));
+        }
+    }
+    assert_eq!(db.sync(), Ok(()), "it was told");
+}
+
 /// A cursor outlives its transaction and all other handles, and reads what it began with.
 fn the_store_closes_under_a_cursor() {
     let disk = Disk::new();
@@ -162,4 +194,34 @@ fn the_store_closes_under_a_cursor() {
     writer.join().unwrap();
     let db = open(&disk.after_power_failure());
     assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"newest");
+}
+
+/// Two transactions that are open at once count up: none of what was acknowledged is lost. Whoever
+/// is late sees next what was ahead.
+fn one_of_two_open_transactions_is_ahead() {
+    let disk = Disk::new();
+    let db = open(&disk);
+    db.exec("b", |txn| txn.put("k", [0])).unwrap();
+    let count = || {
+        let db = db.clone();
+        move || {
+            let txn = db.begin();
+            let mut bucket = txn.bucket("b").unwrap();
+            let count = bucket.get("k").unwrap()[0];
+            bucket.put("k", [count + 1]).unwrap();
+            match txn.commit() {
+                Ok(()) => 1,
+                Err(error) => {
+                    assert_eq!(error, Error::Conflict);
+                    let next = db.begin().bucket("b").unwrap().get("k").unwrap()[0];
+                    assert!(next > count, "what was ahead is seen");
+                    0
+                }
+            }
+        }
+    };
+    let other = thread::spawn(count());
+    let acknowledged = count()() + other.join().unwrap();
+    assert!(acknowledged > 0, "the first to commit wins");
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), [acknowledged]);
 }
