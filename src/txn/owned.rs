@@ -79,7 +79,8 @@ const OPTIMISTIC_RUNS: u32 = 4;
 ///
 /// `commit` makes the changes a second time, in the newest state, while other writers wait. Before,
 /// in each bucket that others have changed since, it looks up each key twice, and reads the pages
-/// of the ranges that changed. A bucket that has not changed costs nothing.
+/// of the ranges that changed, or all pages of a range below a branch that was split. A bucket that
+/// has not changed costs nothing.
 #[must_use = "a transaction that is dropped has done nothing"]
 pub struct OwnedTxn {
     core: Arc<Core>,
@@ -123,6 +124,11 @@ impl Seen {
         Ok(None)
     }
 
+    /// Fails after a change that panicked.
+    fn check(&self) -> Result<()> {
+        self.buckets.values().try_for_each(|bucket| bucket.lock().check())
+    }
+
     fn replay(&self, core: &Core, multi: &mut MultiTxn<'_>) -> Result<()> {
         self.buckets.iter().try_for_each(|(name, bucket)| bucket.lock().replay(core, multi, name))
     }
@@ -150,7 +156,9 @@ pub(crate) fn run_transact<R>(
         let mut txn = OwnedTxn::within(core, hearing, multi);
         let value = closure(&txn)?;
         txn.sticky.check()?;
-        txn.seen.get_mut().replay(core, multi)?;
+        let seen = txn.seen.get_mut();
+        seen.check()?;
+        seen.replay(core, multi)?;
         Ok(value)
     })
 }
@@ -258,10 +266,13 @@ impl OwnedTxn {
     /// transaction that begins now sees it. [`Error::Invalid`] inside a write transaction of the
     /// same thread, and on a read-only store; [`Error::NoSpace`] when the disk is full: the state
     /// before holds; [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a
-    /// failed sync; what the transaction or one of its ranges met before.
+    /// failed sync; what the transaction or one of its ranges met before; [`Error::Internal`] when
+    /// one of its calls panicked. Where deferred commits of the handle were lost, what took them,
+    /// until [`BTree::sync`](crate::BTree::sync) has told it.
     pub fn commit(mut self) -> Result<()> {
         self.sticky.check()?;
         let (core, view, seen) = (&self.core, &self.view, self.seen.get_mut());
+        seen.check()?;
         if !seen.has_changes() {
             return Ok(());
         }

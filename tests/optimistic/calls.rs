@@ -378,3 +378,64 @@ fn an_error_that_was_met_fails_the_commit() {
         assert_eq!(db.current_seq(), before);
     }
 }
+
+#[test]
+fn ranges_that_overlap_are_compared_once() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    let fill = |keys: std::ops::Range<u32>| {
+        let put = |txn: &mut btree_store::Txn<'_>| {
+            keys.clone().try_for_each(|at| txn.put(format!("{at:05}"), [7; 30]))
+        };
+        db.exec("b", put).unwrap();
+    };
+    fill(0..1000);
+    let txn = db.begin();
+    let mut queue = txn.bucket("b").unwrap();
+    for _ in 0..900 {
+        let (key, _) = queue.first().unwrap().unwrap();
+        queue.del(key).unwrap();
+    }
+    drop(queue);
+    // Behind all that was seen; branches split.
+    fill(1000..3000);
+    let (counts, ended) = watch.during(|| txn.commit());
+    assert_eq!(ended, Ok(()));
+    assert!(counts.reads < 36_000, "{} pages are read for 900 entries", counts.reads);
+}
+
+#[test]
+fn a_storage_that_panics_in_a_call_fails_the_commit() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    db.exec("b", |txn| (0..400).try_for_each(|at| txn.put(key(at), [7; 30]))).unwrap();
+    let txn = db.begin();
+    txn.bucket("b").unwrap().put(key(1), "first").unwrap();
+    txn.bucket("c").unwrap().put("k", "other").unwrap();
+    watch.hook(|op| {
+        assert!(!matches!(op, crate::common::watch::Op::Read { .. }), "the storage panics");
+        Ok(())
+    });
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| txn.bucket("b").unwrap().put(key(399), "second"));
+        assert!(late.join().is_err());
+    });
+    watch.unhook();
+    assert_eq!(txn.commit(), Err(Error::Internal));
+    assert_eq!(db.view("b", |txn| txn.get(key(1))).unwrap(), [7; 30]);
+    assert_eq!(db.buckets().unwrap(), ["b"]);
+}
+
+#[test]
+fn bounds_may_ask_the_transaction() {
+    struct Asks<'t>(&'t OwnedTxn);
+    impl AsRef<[u8]> for Asks<'_> {
+        fn as_ref(&self) -> &[u8] {
+            assert_eq!(self.0.bucket("b").unwrap().len(), 400);
+            b"k399"
+        }
+    }
+    let db = filled();
+    let txn = db.begin();
+    assert_eq!(txn.bucket("b").unwrap().delete_range(&Asks(&txn)..), Ok(1));
+}

@@ -218,7 +218,9 @@ impl<'t> TxnBucket<'t> {
         range: impl RangeBounds<&'k K>,
     ) -> Result<u64> {
         self.txn.sticky.check()?;
-        let done = self.bucket.lock().delete_range(&self.txn.core, Bounds::of(&range));
+        // Before the lock: the caller's bounds may ask the transaction.
+        let bounds = Bounds::of(&range);
+        let done = self.bucket.lock().delete_range(&self.txn.core, bounds);
         self.txn.sticky.note(done)
     }
 }

@@ -30,6 +30,7 @@ enum Use {
 }
 
 /// A bucket that an owned transaction has looked at.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is told or not by itself")]
 pub(super) struct Touched {
     /// What it was when the transaction began; `None` where it was not there.
     then: Option<Tree>,
@@ -45,6 +46,8 @@ pub(super) struct Touched {
     is_counted: bool,
     keys: BTreeMap<Vec<u8>, Use>,
     walks: Vec<Arc<Mutex<Walk>>>,
+    /// A change is under way, or has panicked: nobody knows then what the transaction sees.
+    is_broken: bool,
 }
 
 /// Reads pages for changes that may wait long: none of the cache's frames is held for them.
@@ -81,6 +84,7 @@ impl Touched {
             is_counted: false,
             keys: BTreeMap::new(),
             walks: Vec::new(),
+            is_broken: false,
         }
     }
 
@@ -191,7 +195,9 @@ impl Touched {
             entered: &mut 0,
             base: self.base,
         };
+        self.is_broken = true;
         let done = change(&mut tree, &mut edit);
+        self.is_broken = false;
         if was_there || done == Ok(true) {
             self.now = Some(tree);
         }
@@ -238,6 +244,17 @@ impl Touched {
         true
     }
 
+    /// Fails after a change that panicked.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::internal("a call of the transaction panicked"));
+        }
+        Ok(())
+    }
+
     /// Whether the transaction changes it.
     pub(super) fn has_changes(&self) -> bool {
         let is_written = || self.keys.values().any(|used| *used == Use::Written);
@@ -273,12 +290,10 @@ impl Touched {
                 return Ok(Some("an entry that was read or written has changed since"));
             }
         }
-        for walk in self.walks.iter().filter(|_| !seeded!(RangesNotCompared)) {
-            let told = walk.lock().told();
-            for Bounds { from, to } in told {
-                if !then.agrees_within(pages, newest, (&from, to.as_deref()))? {
-                    return Ok(Some("entries of a range that was walked have changed since"));
-                }
+        let walks = self.walks.iter().filter(|_| !seeded!(RangesNotCompared));
+        for Bounds { from, to } in united(walks.flat_map(|walk| walk.lock().told()).collect()) {
+            if !then.agrees_within(pages, newest, (&from, to.as_deref()))? {
+                return Ok(Some("entries of a range that was walked have changed since"));
             }
         }
         Ok(None)
@@ -312,4 +327,23 @@ impl Touched {
             Ok(())
         })
     }
+}
+
+/// The same keys in bounds that do not overlap: many walks begin at one place.
+fn united(mut told: Vec<Bounds>) -> Vec<Bounds> {
+    told.retain(|bounds| bounds.to.as_ref().is_none_or(|to| *to > bounds.from));
+    told.sort_unstable_by(|one, other| one.from.cmp(&other.from));
+    let mut united: Vec<Bounds> = Vec::new();
+    for next in told {
+        let Some(last) = united.last_mut() else {
+            united.push(next);
+            continue;
+        };
+        match (&last.to, &next.to) {
+            (Some(end), _) if *end < next.from => united.push(next),
+            (Some(end), to) if to.as_ref().is_none_or(|to| to > end) => last.to = next.to,
+            _ => {}
+        }
+    }
+    united
 }
