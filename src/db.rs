@@ -3,7 +3,7 @@
 //! Owns: [`BTree`] and its statistics. Must not know: pages.
 //! Keeps: nothing of its own; each call goes to the layer that does.
 
-use crate::commit::{Core, Hearing};
+use crate::commit::{Core, Durability, Hearing};
 use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
 use crate::sync::{Arc, Ordering};
@@ -72,8 +72,8 @@ pub struct Stats {
 }
 
 impl BTree {
-    pub(crate) fn new(core: Arc<Core>) -> BTree {
-        let hearing = core.hearing();
+    pub(crate) fn new(core: Arc<Core>, durability: Durability) -> BTree {
+        let hearing = core.hearing(durability);
         BTree { core, hearing }
     }
 
@@ -206,7 +206,8 @@ impl BTree {
     /// still can.
     ///
     /// `Ok` says that no deferred commit was lost since this handle was made, or since this told it
-    /// of a loss. A clone knows what its original knew.
+    /// of a loss. A clone knows what its original knew; so keep the handle that syncs: a clone that
+    /// is made for one call hears of everything anew.
     ///
     /// ```
     /// # use btree_store::{Durability, Error, Options};

@@ -120,13 +120,8 @@ impl Image {
         let buckets = catalog.visit_newer(pages, None, &mut reader)?;
         let mut all = Visited::default();
         for (name, record) in &buckets {
-            if std::str::from_utf8(name).is_err() {
-                let invariant = Invariant::BytesNeverPanic;
-                let expected = "a bucket's name in UTF-8";
-                return Err(Error::corruption(None, invariant, expected, "other bytes"));
-            }
             let visited = record.tree(state.txn).visit_newer(pages, None, &mut reader)?;
-            check_counts(record, visited)?;
+            check_bucket(name, record, visited)?;
             all.add(visited);
         }
         Ok((reader.used, buckets.len() as u64, all))
@@ -154,7 +149,15 @@ impl Image {
     }
 }
 
-fn check_counts(record: &Record, visited: Visited) -> Result<()> {
+/// Compares what the catalog says of a bucket with all that was met of it.
+///
+/// # Errors
+/// Corruption.
+pub(crate) fn check_bucket(name: &[u8], record: &Record, visited: Visited) -> Result<()> {
+    if std::str::from_utf8(name).is_err() {
+        let (invariant, expected) = (Invariant::BytesNeverPanic, "a bucket's name in UTF-8");
+        return Err(Error::corruption(None, invariant, expected, "other bytes"));
+    }
     let told = (record.entries, record.overflow_pages);
     let found = (visited.entries, visited.overflow_pages);
     if told == found {

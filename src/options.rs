@@ -146,7 +146,7 @@ impl Options {
     }
 
     /// Opens a store. Opening a file that this process has open already returns the open store,
-    /// whatever the options say.
+    /// whatever the options say, but for the durability, which is the handle's own.
     ///
     /// # Errors
     /// [`Error::Busy`] when another process has it open; [`Error::Corruption`] when it is no
@@ -165,7 +165,7 @@ impl Options {
             #[cfg(loom)]
             None => self.open_new(Arc::new(OsVfs), path, None),
         }
-        .map(BTree::new)
+        .map(|core| BTree::new(core, self.durability))
     }
 
     /// Whether a file may be created.
@@ -204,8 +204,7 @@ impl Options {
         }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
         let is_read_only = self.access == Access::ReadOnly;
-        let (barriers, durability) = (self.barriers, self.durability);
-        let usage = Usage { barriers, durability, is_read_only, vfs, keeper };
+        let usage = Usage { barriers: self.barriers, is_read_only, vfs, keeper };
         Ok(Arc::new(Core::new(pager, start, usage)))
     }
 
@@ -258,6 +257,8 @@ impl Options {
             if seeded!(CreatedInPlace) { path.clone() } else { with_suffix(path, CREATING_SUFFIX) };
         let Some(file) = open_creating(vfs, &creating)? else { return Ok(None) };
         if !is_missing_or_empty(vfs, path)? {
+            // What is removed may be the mark of whoever gave the file its name, and died since.
+            vfs.sync_dir(path).map_err(io("sync the directory"))?;
             vfs.remove(&creating).map_err(io("remove what is not needed"))?;
             return Ok(None);
         }

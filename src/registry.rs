@@ -88,7 +88,7 @@ mod tests {
     //! Attacks: one-writer.
 
     use super::*;
-    use crate::commit::{Barriers, Durability, Usage};
+    use crate::commit::{Barriers, Usage};
     use crate::pager::Pager;
     use crate::recover::{Access, initial_bytes, recover};
     use crate::vfs::{LockMode, OpenMode, write_all_at};
@@ -99,13 +99,8 @@ mod tests {
         assert!(file.try_lock(LockMode::Exclusive).unwrap());
         let start = recover(&*file, Access::ReadWrite).unwrap();
         let pager = Pager::new(file, start.meta.page_size, 0);
-        let usage = Usage {
-            barriers: Barriers::One,
-            durability: Durability::Durable,
-            is_read_only: false,
-            vfs: Arc::new(OsVfs),
-            keeper,
-        };
+        let usage =
+            Usage { barriers: Barriers::One, is_read_only: false, vfs: Arc::new(OsVfs), keeper };
         Arc::new(Core::new(pager, start, usage))
     }
 

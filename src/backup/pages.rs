@@ -9,7 +9,7 @@ use super::blocks::{BlockReader, BlockWriter, Form, Head};
 use super::{BackupStats, Totals};
 use crate::error::{Error, Result};
 use crate::format::{META_SLOTS, STREAM_PIECE_LEN, STREAM_SINCE_LEN};
-use crate::image::Image;
+use crate::image::{Image, check_bucket};
 use crate::meta::{Meta, Slot};
 use crate::node::{Run, run_pages};
 use crate::page::{Page, PageId, TxnId, get_u32, get_u64, put_u32, put_u64};
@@ -87,8 +87,12 @@ fn pour(snapshot: &Snapshot, since: Option<TxnId>, sink: &mut dyn Sink) -> Resul
     let (pager, state) = (&snapshot.core().pager, snapshot.state());
     let mut pour = Pour { pager, sink };
     let mut all = Visited::default();
-    for (_, record) in state.catalog.visit_newer(pager, since, &mut pour)? {
-        all.add(record.tree(state.txn).visit_newer(pager, since, &mut pour)?);
+    for (name, record) in state.catalog.visit_newer(pager, since, &mut pour)? {
+        let visited = record.tree(state.txn).visit_newer(pager, since, &mut pour)?;
+        if since.is_none() {
+            check_bucket(&name, &record, visited)?;
+        }
+        all.add(visited);
     }
     Ok(all)
 }

@@ -145,7 +145,7 @@ impl Batch {
     /// a page for each that was replaced or given up. Its own pages are others' copies, or what
     /// entries filled.
     pub(super) fn taken_bytes(&self, page_size: usize) -> u64 {
-        self.entered + (self.freed.len() * page_size) as u64
+        self.entered + self.freed.len() as u64 * page_size as u64
     }
 
     /// Pages and runs freed since a mark.
@@ -244,6 +244,11 @@ impl Batch {
             next_handle: &mut self.next_handle,
             entered: &mut self.entered,
         }
+    }
+
+    /// The batch that holds the newest commit so far.
+    pub(super) fn newest(&self) -> u64 {
+        if self.changes > 0 { self.number } else { self.after }
     }
 
     /// The state that the batch will make.

@@ -54,8 +54,10 @@ pub enum Durability {
     /// A flush that fails takes back all commits that were to become durable with it. Of deferred
     /// ones that is told by the next [`BTree::sync`](crate::BTree::sync), of every handle: it fails
     /// with the flush's error, once, even if nothing waits any more. Until then a handle that has
-    /// made deferred commits makes no others: its write transactions fail with that error before
-    /// their closures run, since what they would build on is not there. When the store is closed,
+    /// made deferred commits makes no others: its write transactions fail with that error, or with
+    /// `Poisoned`, before their closures run, since what they would build on is not there; those of
+    /// [`BTree::begin`](crate::BTree::begin) and [`BTree::transact`](crate::BTree::transact), which
+    /// build on durable states, when they commit. When the store is closed,
     /// nobody can be told: call `sync` before.
     Deferred,
 }
@@ -74,10 +76,10 @@ pub(super) fn waiting_bytes_max(cache_bytes: u64) -> u64 {
 pub(super) struct Losses {
     /// The newest batch that holds a deferred commit of which nobody knows the outcome; 0 if none.
     open: u64,
-    /// How often some were lost, and to what at last.
-    count: u64,
+    /// The newest batch whose deferred commits were lost, and to what; 0 if none.
+    lost: u64,
     fault: Option<Fault>,
-    /// How many of these losses somebody was told of.
+    /// Up to which batch somebody was told of losses.
     told: u64,
 }
 
@@ -85,55 +87,61 @@ impl Losses {
     /// The batches from `first` on failed.
     pub(super) fn note(&mut self, first: u64, fault: &Fault) {
         if self.open >= first && self.open > 0 && !seeded!(LossNotTold) {
-            self.count += 1;
+            self.lost = self.open;
             self.fault = Some(fault.clone());
         }
         self.open = 0;
     }
 }
 
-/// What a handle was told of lost commits.
+/// How a handle commits, and what it was told of lost commits.
 #[derive(Debug)]
-pub(crate) struct Hearing(Arc<Heard>);
+pub(crate) struct Hearing {
+    heard: Arc<Heard>,
+    /// Of the handle's transactions that do not say otherwise.
+    pub(crate) durability: Durability,
+}
 
 #[derive(Debug)]
 struct Heard {
-    /// How many losses. Changed under the lock of the flush.
+    /// Up to which batch it was told of losses. Changed under the lock of the flush.
     told: AtomicU64,
     /// Whether deferred commits were made through the handle. Set under the writer's lock.
     defers: AtomicBool,
 }
 
 impl Hearing {
-    /// Of whoever is told of the losses behind the first so many.
-    fn from(told: u64) -> Hearing {
-        Hearing(Arc::new(Heard { told: AtomicU64::new(told), defers: AtomicBool::new(false) }))
+    /// Of whoever is told of the losses behind a batch.
+    fn from(told: u64, durability: Durability) -> Hearing {
+        let (told, defers) = (AtomicU64::new(told), AtomicBool::new(false));
+        Hearing { heard: Arc::new(Heard { told, defers }), durability }
     }
 
     /// Of whoever makes no deferred commits.
     pub(crate) fn none() -> Hearing {
-        Hearing::from(0)
+        Hearing::from(0, Durability::Durable)
     }
 
     /// Of what commits for the handle: is told what the handle is told.
     pub(crate) fn shared(&self) -> Hearing {
-        Hearing(Arc::clone(&self.0))
+        Hearing { heard: Arc::clone(&self.heard), durability: self.durability }
     }
 }
 
 impl Clone for Hearing {
     /// Of another handle, which knows what the first one knows now.
     fn clone(&self) -> Hearing {
-        let hearing = Hearing::from(self.0.told.load(Ordering::Relaxed));
-        hearing.0.defers.store(self.0.defers.load(Ordering::Relaxed), Ordering::Relaxed);
+        let told = self.heard.told.load(Ordering::Relaxed);
+        let hearing = Hearing::from(told, self.durability);
+        hearing.heard.defers.store(self.heard.defers.load(Ordering::Relaxed), Ordering::Relaxed);
         hearing
     }
 }
 
 impl Core {
     /// What a new handle knows: the losses that somebody was told of are not its own.
-    pub(crate) fn hearing(&self) -> Hearing {
-        Hearing::from(self.flush.lock().losses.told)
+    pub(crate) fn hearing(&self, durability: Durability) -> Hearing {
+        Hearing::from(self.flush.lock().losses.told, durability)
     }
 
     /// Begins a write transaction of a handle; waits for the one that runs.
@@ -143,7 +151,7 @@ impl Core {
     pub(crate) fn begin_for(&self, hearing: &Hearing) -> Result<WriteGuard<'_>> {
         let guard = self.begin()?;
         // Commits are lost under the writer's lock; so none is between this and the end.
-        if hearing.0.defers.load(Ordering::Relaxed) {
+        if hearing.heard.defers.load(Ordering::Relaxed) {
             self.untold(hearing).map_or(Ok(()), |fault| Err(fault.raise()))?;
         }
         Ok(guard)
@@ -159,27 +167,29 @@ impl Core {
             self.check_poison()?;
             return Err(Error::invalid("a transaction commits when its closure returns"));
         }
-        let begun = self.begin();
+        let mut begun = self.begin();
+        let waited = begun.as_mut().map_or(u64::MAX, |guard| guard.batch().0.newest());
         // Under the writer's lock: what is lost later was committed later, or is waited for.
-        if let Some(fault) = self.tell(hearing) {
+        if let Some(fault) = self.tell(hearing, u64::MAX) {
             return Err(fault.raise());
         }
-        // What this fails with is told by this, and not once more.
-        begun?.finish(Outcome::Same).inspect_err(|_| drop(self.tell(hearing)))
+        // What this fails with is told by this, and not once more; but not what others lost since.
+        begun?.finish(Outcome::Same).inspect_err(|_| drop(self.tell(hearing, waited)))
     }
 
     /// What took deferred commits and was not told to a handle.
     fn untold(&self, hearing: &Hearing) -> Option<Fault> {
         let flush = self.flush.lock();
-        let is_told = hearing.0.told.load(Ordering::Relaxed) >= flush.losses.count;
+        let is_told = hearing.heard.told.load(Ordering::Relaxed) >= flush.losses.lost;
         if is_told { None } else { flush.losses.fault.clone() }
     }
 
-    /// The same, which the handle is told now.
-    fn tell(&self, hearing: &Hearing) -> Option<Fault> {
+    /// The same of the batches up to one, which the handle is told now.
+    fn tell(&self, hearing: &Hearing, until: u64) -> Option<Fault> {
         let losses = &mut self.flush.lock().losses;
-        losses.told = losses.count;
-        let is_told = hearing.0.told.swap(losses.count, Ordering::Relaxed) >= losses.count;
+        let until = losses.lost.min(until);
+        losses.told = losses.told.max(until);
+        let is_told = hearing.heard.told.fetch_max(until, Ordering::Relaxed) >= until;
         if is_told { None } else { losses.fault.clone() }
     }
 
@@ -191,7 +201,7 @@ impl Core {
 
     /// Takes note that a handle leaves a commit in a batch. The caller holds the writer.
     pub(super) fn defer(&self, batch: u64, hearing: &Hearing) {
-        hearing.0.defers.store(true, Ordering::Relaxed);
+        hearing.heard.defers.store(true, Ordering::Relaxed);
         self.flush.lock().losses.open = batch;
     }
 }

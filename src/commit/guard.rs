@@ -105,18 +105,15 @@ impl<'a> WriteGuard<'a> {
         }
         batch.changes += u64::from(has_changed);
         let replaced = batch.settle();
-        let (number, after) = (batch.number, batch.after);
+        let number = batch.number;
         let waiter = match deferring {
             Some(_) if !has_changed => None,
             Some(hearing) if self.core.may_defer(&writer.batch) => {
                 self.core.defer(number, hearing);
                 None
             }
-            _ => {
-                // What others left there is waited for too: this may have seen it.
-                let is_open = writer.batch.changes > 0;
-                self.core.join(if is_open { number } else { after })
-            }
+            // What others left there is waited for too: this may have seen it.
+            _ => self.core.join(writer.batch.newest()),
         };
         self.core.leave();
         drop(writer);

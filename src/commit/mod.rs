@@ -135,8 +135,6 @@ pub(crate) struct Core {
     length: Length,
     is_poisoned: AtomicBool,
     barriers: Barriers,
-    /// Of a transaction that does not say otherwise.
-    pub(crate) durability: Durability,
     /// What deferred commits may take in before one of them waits for a flush.
     waiting_bytes_max: u64,
     is_read_only: bool,
@@ -154,7 +152,6 @@ pub(crate) type Keeper = Option<Box<dyn std::any::Any + Send + Sync>>;
 /// How a store is used.
 pub(crate) struct Usage {
     pub(crate) barriers: Barriers,
-    pub(crate) durability: Durability,
     pub(crate) is_read_only: bool,
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) keeper: Keeper,
@@ -191,7 +188,6 @@ impl Core {
             length: Length::new(),
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
-            durability: usage.durability,
             is_read_only: usage.is_read_only,
             vfs: usage.vfs,
             running: (AtomicU64::new(0), AtomicU64::new(0)),

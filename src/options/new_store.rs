@@ -5,7 +5,7 @@
 //! Keeps: durable-before-ok (a name is given durably, or its mark stays).
 
 use super::{CREATING_SUFFIX, begin_file, open_creating, open_locked, with_suffix};
-use crate::commit::{Barriers, Core, Durability, Usage};
+use crate::commit::{Barriers, Core, Usage};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::pager::Pager;
@@ -64,6 +64,9 @@ impl NewName {
         check_missing(&**vfs, &path)?;
         let creating = with_suffix(&path, CREATING_SUFFIX);
         let Some(lock) = open_creating(&**vfs, &creating)? else { return Err(Error::Busy) };
+        // Once more: it may have come before the lock, and then this is the mark of its maker,
+        // who died, and stays.
+        check_missing(&**vfs, &path)?;
         let filling = with_suffix(&path, FILLING_SUFFIX);
         let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
         let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, _lock: lock };
@@ -97,13 +100,7 @@ impl NewStore {
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
-        let usage = Usage {
-            barriers: Barriers::One,
-            durability: Durability::Durable,
-            is_read_only: false,
-            vfs,
-            keeper: None,
-        };
+        let usage = Usage { barriers: Barriers::One, is_read_only: false, vfs, keeper: None };
         Ok(NewStore { name, core: Arc::new(Core::new(pager, start, usage)) })
     }
 

@@ -149,6 +149,7 @@ impl Tree {
             }
             condition = Condition::Always;
         }
+        let entered = *edit.entered;
         let new = edit.entering(key, value);
         let encoded = new.encoded();
         let entry = Entry { key, payload: encoded.payload(), new };
@@ -165,7 +166,10 @@ impl Tree {
         let mut split = None;
         let inserted = match edit.insert_in_place(root, &entry, condition)? {
             Attempt::Done(inserted) => inserted,
-            Attempt::Refused => return Ok(None),
+            Attempt::Refused => {
+                *edit.entered = entered;
+                return Ok(None);
+            }
             Attempt::Full(inserted) => {
                 split = edit.insert_splitting(root, &entry, Place::ROOT)?;
                 inserted

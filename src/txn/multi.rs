@@ -27,7 +27,7 @@ pub(crate) fn run_multi<R>(
     closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     let mut guard = core.begin_for(hearing)?;
-    let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), core.durability);
+    let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), hearing.durability);
     let mut multi = MultiTxn { core, writer: guard.writer(), outcome, durability, sticky };
     let value = closure(&mut multi)?;
     multi.sticky.check()?;

@@ -49,7 +49,7 @@ pub(crate) fn run_exec<R>(
     let whole = Sticky::new();
     let (value, ended) = run_in_bucket(core, guard.writer(), &whole, bucket, closure)?;
     let outcome = if seeded!(NoOpMovesSequence) { Outcome::Changed } else { ended.outcome };
-    guard.finish_for(hearing, outcome, ended.durability.unwrap_or(core.durability))?;
+    guard.finish_for(hearing, outcome, ended.durability.unwrap_or(hearing.durability))?;
     Ok(value)
 }
 

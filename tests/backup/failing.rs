@@ -240,5 +240,7 @@ fn a_count_that_is_wrong_is_told() {
         assert!(vfs.read_file(COPY).is_none() && !is_left(&vfs));
         let made = db.snapshot().backup_to(&mut Vec::new());
         assert_eq!(made, Err(Error::Corruption));
+        assert_eq!(db.backup_since(0, &mut Vec::new()), Err(Error::Corruption));
+        assert!(story(Error::Corruption).starts_with("entry-count"));
     }
 }

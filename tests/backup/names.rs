@@ -122,3 +122,36 @@ fn a_link_leads_to_the_copy() {
     assert!(contents_of(&OsVfs, at("target")) == contents(&db.snapshot()).unwrap());
     assert_eq!(db.backup(at("link")), Err(Error::Duplicate));
 }
+
+/// A maker dies between the name and its sync, when somebody else has found no file.
+#[test]
+fn the_mark_of_a_maker_that_died_meanwhile_is_not_lost() {
+    use crate::common::watch::{Op, Watch};
+    let (memory, watch) = Watch::memory();
+    let source = options(&memory, 512).open(NAME).unwrap();
+    fill_round(&source, 1);
+    source.backup(COPY).unwrap();
+    drop(source);
+    let whole = memory.read_file(COPY).unwrap();
+    let maker_dies = || {
+        memory.remove(COPY.as_ref()).unwrap();
+        let (place, whole) = (memory.clone(), whole.clone());
+        watch.hook(move |op| {
+            if matches!(op, Op::Open(path, OpenMode::Create) if path.ends_with(CREATING)) {
+                place.write_file(COPY, &whole);
+                place.write_file(CREATING, b"");
+            }
+            Ok(())
+        });
+    };
+    maker_dies();
+    let (ops, db) = watch.record(|| options(&watch, 512).open(COPY).unwrap());
+    watch.unhook();
+    assert!(ops.contains(&Op::SyncDir), "the name is not durable: {ops:?}");
+    drop(db);
+    let db = options(&watch, 512).open(NAME).unwrap();
+    maker_dies();
+    assert_eq!(db.backup(COPY), Err(Error::Duplicate));
+    watch.unhook();
+    assert!(memory.read_file(CREATING).is_some(), "the mark is gone");
+}

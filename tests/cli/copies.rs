@@ -74,4 +74,6 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
     place.run("backup @data.db @full --since 0").refused(5, &["full", "exists"]);
     place.run("backup @data.db @no --since 999999").refused(2, &["no", "earlier state"]);
     assert!(!place.path("no.db").exists() && !place.path("no").exists());
+    let both = ["full", "next"].map(|name| std::fs::read(place.path(name)).unwrap()).concat();
+    place.run_with(&["restore", "@both.db"], &both).refused(2, &["follow"]);
 }

@@ -214,8 +214,11 @@ fn files_of_the_system_share_what_is_deferred_and_keep_it_when_they_are_closed()
     let open = || btree_store::Options::new().durability(Durability::Deferred).open(&path).unwrap();
     let (one, two) = (open(), BTree::open(&path).unwrap());
     one.exec("b", |txn| txn.put("counter", 1_u64.to_le_bytes())).unwrap();
-    assert_eq!(two.exec("b", add_one), Ok(2));
     assert_eq!(one.buckets().unwrap().len(), 0);
+    // This one was not told to defer.
+    assert_eq!(two.exec("b", add_one), Ok(2));
+    assert_eq!(get(&one, "b", "counter"), Ok(2));
+    one.exec("b", |txn| txn.put("counter", 2_u64.to_le_bytes())).unwrap();
     drop((one, two));
     assert_eq!(get(&open(), "b", "counter"), Ok(2));
 }
@@ -418,4 +421,45 @@ fn a_transaction_as_a_value_is_durable_whatever_the_options_say() {
         bucket.put("counter", (u64::from_le_bytes(found) + 1).to_le_bytes())
     });
     assert_eq!((done, runs, left_behind(&vfs)), (Ok(()), 2, Ok(6)));
+}
+
+#[test]
+fn what_is_refused_does_not_wait() {
+    let (_, watch) = Watch::memory();
+    let options = on(watch.clone()).durability(Durability::Deferred).cache_bytes(0);
+    let db = options.open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let before = watch.counts().syncs;
+    for _ in 0..3 {
+        db.exec("b", |txn| {
+            assert_eq!(txn.insert("k", vec![7; 200_000]), Err(Error::Duplicate));
+            let falling = [("y", vec![7; 200_000]), ("x", vec![])];
+            assert_eq!(txn.bulk_load(falling), Err(Error::Invalid));
+            Ok(())
+        })
+        .unwrap();
+    }
+    db.exec("b", |txn| txn.put("k", "w")).unwrap();
+    assert_eq!(watch.counts().syncs, before);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn operations_of_the_oracle_are_calls_on_one_handle() {
+    use btree_store::sim::oracle::{End, Ending, Exec, Handle, Op, Step, Write};
+    let (_, watch) = Watch::memory();
+    let mut store = Handle::open(on(watch.clone()), NAME).unwrap();
+    let steps = vec![
+        Step::Durability(Durability::Deferred),
+        Step::Write(Write::Put("k".into(), "v".into())),
+    ];
+    let deferred = Op::Exec(Exec { bucket: "b".to_owned(), steps, end: End::Commit });
+    let other = store.db().clone();
+    assert_eq!(store.run(&deferred).end, Ending::Done);
+    fill_the_disk(&watch);
+    assert_eq!(durable(&other, |txn| txn.put("k", "w")), Err(Error::NoSpace));
+    watch.unhook();
+    assert_eq!(store.run(&deferred).end, Ending::Failed(Error::NoSpace));
+    assert_eq!(store.run(&Op::Sync).end, Ending::Failed(Error::NoSpace));
+    assert_eq!(store.run(&Op::Sync).end, Ending::Done);
 }

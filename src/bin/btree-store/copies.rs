@@ -51,10 +51,8 @@ pub fn restore(args: &Restore, out: &mut Output) -> Done {
         (Some(base), []) => put_onto(base, &mut io::stdin().lock(), &args.file),
         (Some(base), [stream]) => put_onto(base, &mut open_stream(stream)?, &args.file),
         (Some(_), _) => Err(Failure::usage("--onto takes one stream at a time")),
-        (None, []) => Options::new().restore(&mut io::stdin().lock(), &args.file).map_err(why),
-        (None, [stream]) => {
-            Options::new().restore(&mut open_stream(stream)?, &args.file).map_err(why)
-        }
+        (None, []) => make_of_one(&mut io::stdin().lock(), &args.file),
+        (None, [stream]) => make_of_one(&mut open_stream(stream)?, &args.file),
         (None, streams) => {
             let streams = streams.iter().map(|stream| open_stream(stream));
             let streams = streams.collect::<Done<Vec<_>>>()?;
@@ -64,11 +62,31 @@ pub fn restore(args: &Restore, out: &mut Output) -> Done {
     tell(out, &done)
 }
 
+/// Makes a store of one stream.
+fn make_of_one(stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
+    let done = Options::new().restore(stream, file).map_err(why)?;
+    ends_here(stream)?;
+    Ok(done)
+}
+
 /// Makes a store of another and of what is newer.
 fn put_onto(base: &Path, stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
     let about_base = |failure: Failure| failure.about(&base.to_string_lossy());
     let base: BTree = open_to_read(base).map_err(about_base)?;
-    base.snapshot().apply_backup(stream, file).map_err(why)
+    let done = base.snapshot().apply_backup(stream, file).map_err(why)?;
+    ends_here(stream)?;
+    Ok(done)
+}
+
+/// Refuses what follows a stream: of a chain it is what is newer, and would be lost without a word.
+fn ends_here(stream: &mut impl Read) -> Done<()> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Failure::usage(
+            "the file was made of the first stream, and bytes follow it: name each of a chain",
+        )),
+        Err(error) => Err(Failure::io("read the backup", &error)),
+    }
 }
 
 /// Why a new file was not made.

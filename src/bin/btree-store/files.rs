@@ -4,6 +4,7 @@
 //! which stores are opened. Must not know: what is read or written.
 
 use super::outcome::{Code, Done, Failure};
+use btree_store::vfs::{OsVfs, Vfs};
 use btree_store::{BTree, Options};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -84,7 +85,11 @@ pub fn write_new<T>(path: &Path, write: impl FnOnce(&mut File) -> Done<T>) -> Do
     })?;
     let written = write(&mut file);
     let synced = file.sync_all().map_err(|error| Failure::io("sync", &error));
-    let done = written.and_then(|value| synced.map(|()| value));
+    let done = written.and_then(|value| {
+        synced?;
+        OsVfs.sync_dir(path).map_err(|error| Failure::io("sync the directory", &error))?;
+        Ok(value)
+    });
     if done.is_err() {
         // What is left there is no whole stream, and a restore says so.
         std::fs::remove_file(path).unwrap_or_default();

@@ -114,8 +114,9 @@ impl Handle {
                 None
             }));
         }
-        let db = self.db().clone();
-        Runner { db: &db, kept: &mut self.kept }.run(op)
+        // Not a copy: what a handle was told of lost commits stays with it.
+        let db = self.db.as_ref().expect("the store is open");
+        Runner { db, kept: &mut self.kept }.run(op)
     }
 }
 

@@ -154,7 +154,7 @@ impl Workload {
         if self.deferred == 0 || depth > 0 {
             return None;
         }
-        let is_deferred = dice.below(8) >= 8 - self.deferred;
+        let is_deferred = dice.below(8) >= 8_u32.saturating_sub(self.deferred);
         is_deferred.then_some(Durability::Deferred)
     }
 

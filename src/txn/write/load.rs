@@ -85,8 +85,9 @@ impl Txn<'_> {
         let (work, sticky) = (self.work.get_mut(), &self.sticky);
         let before = work.tree.entries;
         // Given up only if all goes well.
-        let mut freed = Vec::new();
-        let mut edit = Edit { freed: &mut freed, ..work.writer.batch.edit(&core.pager) };
+        let (mut freed, mut entered) = (Vec::new(), 0);
+        let edit = work.writer.batch.edit(&core.pager);
+        let mut edit = Edit { freed: &mut freed, entered: &mut entered, ..edit };
         let append = sticky.note(Append::begin(work.tree.clone(), &mut edit))?;
         let mut loader = Loader { append, edit: &mut edit, sticky };
         entries(&mut loader)?;
@@ -95,8 +96,9 @@ impl Txn<'_> {
         let count = tree.entries - before;
         if count > 0 {
             work.writer.batch.freed.append(&mut freed);
-            self.change(|old, _| {
+            self.change(|old, edit| {
                 *old = tree;
+                *edit.entered += entered;
                 Ok(true)
             })?;
         }
