@@ -113,6 +113,17 @@ impl Visit for Listing<'_> {
     }
 }
 
+/// A bucket's name, which is text.
+///
+/// # Errors
+/// Corruption.
+pub(crate) fn shown_name(name: &[u8]) -> Result<&str> {
+    std::str::from_utf8(name).map_err(|_| {
+        let invariant = Invariant::BytesNeverPanic;
+        Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
+    })
+}
+
 /// Bytes of one bucket in the inline catalog.
 fn inline_len(name: &[u8]) -> usize {
     2 + name.len() + BUCKET_LEN

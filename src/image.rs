@@ -5,7 +5,7 @@
 //! Keeps: parent-holds-checksum, page-owned-once and entry-count (all that the state can reach is
 //! read again before the file counts as whole), bytes-never-panic, space-log-replays.
 
-use crate::catalog::{Catalog, Record};
+use crate::catalog::{Catalog, Record, shown_name};
 use crate::commit::log_page;
 use crate::error::{Error, Result};
 use crate::format::{PAGE_COUNT_MAX, log_page_words_max, meta_tail_words_max};
@@ -154,10 +154,7 @@ impl Image {
 /// # Errors
 /// Corruption.
 pub(crate) fn check_bucket(name: &[u8], record: &Record, visited: Visited) -> Result<()> {
-    if std::str::from_utf8(name).is_err() {
-        let (invariant, expected) = (Invariant::BytesNeverPanic, "a bucket's name in UTF-8");
-        return Err(Error::corruption(None, invariant, expected, "other bytes"));
-    }
+    shown_name(name)?;
     let told = (record.entries, record.overflow_pages);
     let found = (visited.entries, visited.overflow_pages);
     if told == found {

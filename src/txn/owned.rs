@@ -14,8 +14,8 @@ pub use bucket::TxnBucket;
 pub use range::TxnRange;
 
 use super::iter::{Base, Hold, Shared};
-use super::snapshot::shown_name;
 use super::{MultiTxn, Sticky, check_name, run_multi};
+use crate::catalog::shown_name;
 use crate::commit::{Batch, Core, Durability, Hearing, View};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
@@ -252,7 +252,7 @@ impl OwnedTxn {
                 names.remove(name.as_bytes());
             }
         }
-        let names = names.into_iter().map(shown_name).collect();
+        let names = names.iter().map(|name| shown_name(name).map(str::to_owned)).collect();
         self.sticky.note(names)
     }
 

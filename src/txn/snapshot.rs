@@ -5,9 +5,9 @@
 
 use super::ReadOnlyTxn;
 use super::read::view_state;
+use crate::catalog::shown_name;
 use crate::commit::Core;
-use crate::error::{Error, Result};
-use crate::invariant::Invariant;
+use crate::error::Result;
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::Arc;
@@ -85,6 +85,8 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NotFound`] when the state has no such bucket; what the closure returns; an error
     /// that the transaction or one of its cursors met, even when the closure returns `Ok`.
+    ///
+    /// [`Error::NotFound`]: crate::Error::NotFound
     pub fn view<R>(
         &self,
         bucket: impl AsRef<str>,
@@ -97,6 +99,9 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`].
+    ///
+    /// [`Error::Corruption`]: crate::Error::Corruption
+    /// [`Error::IoError`]: crate::Error::IoError
     pub fn buckets(&self) -> Result<Vec<String>> {
         bucket_names(&self.core, &self.state)
     }
@@ -104,13 +109,6 @@ impl Snapshot {
 
 /// The names of a pinned state's buckets, in ascending order.
 pub(crate) fn bucket_names(core: &Core, state: &State) -> Result<Vec<String>> {
-    state.catalog.list(&core.pager)?.into_iter().map(|(name, _)| shown_name(name)).collect()
-}
-
-/// A bucket's name as the catalog holds it.
-pub(super) fn shown_name(name: Vec<u8>) -> Result<String> {
-    String::from_utf8(name).map_err(|_| {
-        let invariant = Invariant::BytesNeverPanic;
-        Error::corruption(None, invariant, "a bucket's name in UTF-8", "other bytes")
-    })
+    let names = state.catalog.list(&core.pager)?;
+    names.iter().map(|(name, _)| shown_name(name).map(str::to_owned)).collect()
 }
