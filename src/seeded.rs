@@ -275,6 +275,8 @@ mod catalogue {
         /// Who was told Ok before a flush is not told that it failed (fsync errors that no
         /// descriptor reports).
         LossNotTold = "loss-not-told" breaks DurableBeforeOk,
+        /// A sync waits for what others wait for, and not for what nobody does.
+        SyncSkipsDeferred = "sync-skips-deferred" breaks DurableBeforeOk,
         /// A store is closed without what nobody waits for.
         CloseForgetsDeferred = "close-forgets-deferred" breaks DurableBeforeOk,
         /// A meta page is accepted without a look at what it lists (one sync for data and meta).

@@ -1,5 +1,5 @@
 //! Random operations beside a model that answers as a store must: transactions, failures, panics,
-//! nested calls, cursors, snapshots, compaction, reopening, increments.
+//! nested calls, cursors, snapshots, compaction, reopening, increments, deferred commits.
 
 use crate::matrix::backups;
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
@@ -21,6 +21,10 @@ const SHAPES: &[(KeyShape, ValueShape, u32)] = &[
 ];
 const OPS: u32 = 120;
 const ROUNDS: u64 = 3;
+/// The same with deferred commits, so many of eight.
+const DEFERRED: u32 = 5;
+const DEFERRING_ROUNDS: u64 = 6;
+const DEFERRING: (KeyShape, ValueShape, u32) = (KeyShape::Mixed, ValueShape::Small, 60);
 /// Half of the stores have a cache for all pages; the others have one for few, in which nothing
 /// stays for long, and whose transactions hold no page.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -28,15 +32,23 @@ const CACHE_BYTES: u64 = 1 << 20;
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     for round in 0..ROUNDS {
         for (number, shape) in SHAPES.iter().enumerate() {
-            if let Err(kill) = run_shape(budget, *shape, round * 101 + number as u64) {
+            if let Err(kill) = run_shape(budget, *shape, 0, round * 101 + number as u64) {
                 return Some(kill);
             }
         }
     }
-    backups::run(budget).err()
+    let copied = backups::run(budget);
+    let deferring = |round: u64| run_shape(budget, DEFERRING, DEFERRED, 1001 + round);
+    copied.and_then(|()| (0..DEFERRING_ROUNDS).try_for_each(deferring)).err()
 }
 
-fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64) -> Checked {
+/// Of eight write transactions, `deferred` are.
+fn run_shape(
+    budget: &mut Budget,
+    shape: (KeyShape, ValueShape, u32),
+    deferred: u32,
+    seed: u64,
+) -> Checked {
     let options = options(Arc::new(MemVfs::new()));
     let is_small = seed % 2 == 0;
     let options = if is_small { options } else { options.cache_bytes(CACHE_BYTES) };
@@ -46,6 +58,7 @@ fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64)
     workload.key_count = shape.2;
     workload.bucket_count = 2;
     workload.steps_max = 10;
+    workload.deferred = deferred;
     let mut source = Seeded::new(seed);
     for number in 0..OPS {
         budget.spend();
@@ -53,16 +66,16 @@ fn run_shape(budget: &mut Budget, shape: (KeyShape, ValueShape, u32), seed: u64)
         let (found, wanted) = (store.run(&op), oracle.apply(&op));
         ensure(found == wanted, || format!("seed {seed}, operation {number}: {op:?}"))?;
         let seq = store.db().current_seq();
-        let may_move = format!("{op:?}").contains("Compact(");
+        let may_move = oracle.has_just_deferred() || format!("{op:?}").contains("Compact(");
         ensure(may_move || seq == oracle.seq(), || format!("sequence {seq}: {op:?}"))?;
         oracle.follow(seq);
         if number % 4 == 3 {
-            compare(store.db(), oracle.now())?;
+            compare(store.db(), &oracle.durable())?;
             compare_snapshots(&store, &oracle)?;
         }
         if number % 24 == 23 {
             ensure(store.run(&Op::Reopen) == oracle.apply(&Op::Reopen), || "reopen".into())?;
-            compare(store.db(), oracle.now())?;
+            compare(store.db(), &oracle.durable())?;
         }
     }
     Ok(())

@@ -65,6 +65,8 @@ pub struct Oracle {
     durability: Durability,
     /// The changes of deferred commits that are not durable.
     deferred: Vec<Undo>,
+    /// The operation done last ended with a deferred commit.
+    has_just_deferred: bool,
     /// How many closures the call is inside of.
     depth: u32,
     cursors: BTreeMap<u8, Cursor>,
@@ -91,6 +93,7 @@ impl Oracle {
             running: None,
             durability: Durability::Durable,
             deferred: Vec::new(),
+            has_just_deferred: false,
             depth: 0,
             cursors: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -120,6 +123,12 @@ impl Oracle {
     /// Whether deferred commits are not durable yet.
     pub fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
+    }
+
+    /// Whether the operation done last ended with a deferred commit that changes something. Only
+    /// then may the store have made durable, unasked, what is deferred.
+    pub fn has_just_deferred(&self) -> bool {
+        self.has_just_deferred && self.has_deferred()
     }
 
     /// What the store held after commit `seq`; `None` for a commit to come or a forgotten one.
@@ -173,6 +182,7 @@ impl Oracle {
 
     /// Does an operation, and says what the store must answer.
     pub fn apply(&mut self, op: &Op) -> Reply {
+        self.has_just_deferred &= self.depth > 0;
         match op {
             Op::Exec(exec) => self.exec(exec),
             Op::Multi { parts, end } => self.multi(parts, *end),
@@ -248,6 +258,7 @@ impl Oracle {
         }
         if effect == Effect::Changed && !self.now.is_hollow_as_before(&undo) {
             self.deferred.append(&mut undo);
+            self.has_just_deferred = true;
         }
         if self.durability == Durability::Durable {
             self.flush();
