@@ -4,6 +4,7 @@
 //! cargo run --release --features sim --example campaign                # 100,000 transactions
 //! cargo run --release --features sim --example campaign 5000 77        # how many, first seed
 //! cargo run --release --features sim --example campaign replay 77      # one session again
+//! cargo run --release --features sim --example campaign replay 77+deferred
 //! ```
 //!
 //! `btree_store::sim::campaign` says what is done and what is checked. The command `btree-store
@@ -23,12 +24,13 @@ fn campaign(transactions: u64, first: u64) -> ExitCode {
     let campaign = Campaign::new(transactions, first);
     let found = campaign.run(threads, |_| {});
     for failed in found.failed.iter().take(TOLD_MAX) {
-        println!("seed {}: {}\n{}", failed.seed, failed.what, failed.story);
+        println!("{}: {}\n{}", failed.token, failed.what, failed.story);
     }
     let counts = found.counts;
     println!(
         "seeds {first}..{}: {} transactions, {} sessions fail; {} power failures inside of \
-         transactions, {} more inside of recoveries; {} full disks; {} processes ended",
+         transactions, {} more inside of recoveries; {} full disks; {} processes ended; {} \
+         transactions deferred, {} faults took some",
         first + counts.sessions,
         counts.transactions,
         found.failed.len(),
@@ -36,6 +38,8 @@ fn campaign(transactions: u64, first: u64) -> ExitCode {
         counts.nested,
         counts.full_disks,
         counts.kills,
+        counts.deferred,
+        counts.losses,
     );
     for (how, count) in SYNC_FAILURES.iter().zip(&counts.failed_syncs) {
         println!("  syncs that fail as {how:?}: {count}");
@@ -45,6 +49,8 @@ fn campaign(transactions: u64, first: u64) -> ExitCode {
 }
 
 fn again(seed: &str) -> ExitCode {
+    // The token of a report, or what stands behind its colon.
+    let seed = seed.trim_start_matches("campaign:");
     let Some((_, failed)) = replay(&format!("campaign:{seed}")) else {
         println!("{seed} is no seed");
         return ExitCode::FAILURE;
@@ -53,7 +59,7 @@ fn again(seed: &str) -> ExitCode {
         println!("it passes");
         return ExitCode::SUCCESS;
     };
-    println!("seed {}: {}\n{}", failed.seed, failed.what, failed.story);
+    println!("{}: {}\n{}", failed.token, failed.what, failed.story);
     ExitCode::FAILURE
 }
 

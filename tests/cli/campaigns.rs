@@ -18,7 +18,8 @@ fn a_campaign_gives_the_same_report_on_any_threads_and_in_shards() {
         torture(&format!("torture --transactions 200 --seed 3 --json --shard {shard}/2"))
     });
     assert_eq!(shards[0].number("sessions"), 3);
-    for name in ["transactions", "power_failures", "nested_power_failures", "full_disks", "kills"] {
+    let names = ["transactions", "power_failures", "nested_power_failures", "full_disks", "kills"];
+    for name in names.into_iter().chain(["deferred", "losses"]) {
         let sum = shards.iter().map(|shard| shard.number(name)).sum::<u64>();
         assert_eq!(sum, whole.number(name), "{name}");
     }
@@ -47,6 +48,9 @@ fn a_campaign_writes_reports() {
 fn a_token_is_told_again() {
     let session = run(["replay", "campaign:3"], b"");
     assert!(session.done().contains("Exec(") && session.text().ends_with("\nit passes\n"));
+    // The same seed, and other transactions.
+    let deferring = run(["replay", "campaign:3+deferred"], b"");
+    assert!(deferring.done().contains("Deferred") && !session.text().contains("Deferred"));
     // The certificate's first workload, with the power failing before its second sync.
     let token = format!("{}@512:-1.", Workload::numbered(0).name());
     let told = run(["replay", &token], b"");
@@ -56,7 +60,9 @@ fn a_token_is_told_again() {
     let json = Json::read(run(["replay", &token, "--json"], b"").done());
     assert_eq!((json.text("token"), json.get("passes")), (token.as_str(), &Json::Truth(true)));
     assert!(told.text().starts_with(json.text("story")));
-    for other in ["", "campaign:", "campaign:x", "x@512:", "empty/put-new@513:", "@:-"] {
+    for other in
+        ["", "campaign:", "campaign:x", "campaign:+deferred", "x@512:", "empty/put-new@513:", "@:-"]
+    {
         run(["replay", other], b"").refused(2, &["no workload"]);
     }
     let name = Workload::numbered(0).name();

@@ -63,7 +63,7 @@ fn bar(sessions: u64) -> ProgressBar {
 }
 
 /// What was done, each with its name in reports and in words.
-fn figures(counts: &Counts) -> [(&'static str, &'static str, u64); 6] {
+fn figures(counts: &Counts) -> [(&'static str, &'static str, u64); 8] {
     [
         ("sessions", "sessions, each on a disk of its own", counts.sessions),
         ("transactions", "transactions", counts.transactions),
@@ -71,6 +71,8 @@ fn figures(counts: &Counts) -> [(&'static str, &'static str, u64); 6] {
         ("nested_power_failures", "power failures inside of recoveries", counts.nested),
         ("full_disks", "transactions on a full disk", counts.full_disks),
         ("kills", "processes ended", counts.kills),
+        ("deferred", "transactions that were deferred", counts.deferred),
+        ("losses", "faults that took deferred ones", counts.losses),
     ]
 }
 

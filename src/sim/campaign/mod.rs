@@ -12,14 +12,19 @@
 //! holds a state between the last that was acknowledged and the last that had begun, as the model
 //! has it; every page has its owner; and it goes on. A session that fails is made smaller before
 //! it is told.
+//!
+//! Of four sessions one defers most of its commits. A power failure may take those that no sync, no
+//! durable commit and no close has made durable, all of them or none. A fault may too, and then the
+//! next sync of each handle tells it. A session of the same seed that defers nothing is another.
 
 mod event;
 mod session;
 
 pub use event::{Counts, SYNC_FAILURES};
 
+use super::Seeded;
 use crate::sync::{AtomicU64, Ordering};
-use session::Session;
+use session::{Kind, Session};
 
 /// Transactions of a session.
 pub const PER_SESSION: u64 = 40;
@@ -27,6 +32,10 @@ pub const PER_SESSION: u64 = 40;
 pub const THREADS_MAX: usize = 1_024;
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
+/// What ends the token of one that defers.
+const DEFERRING: &str = "+deferred";
+/// Of so many sessions of a campaign one defers, whatever shard they are in.
+const DEFERRING_OF: u64 = 4;
 
 /// Sessions with the seeds that follow one another, or a part of them.
 ///
@@ -103,7 +112,7 @@ impl Campaign {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(seed) = self.seed(number) else { return found };
-                let (counts, failed) = run_session(seed);
+                let (counts, failed) = run_session(seed, kind_of(seed));
                 found.counts += counts;
                 found.failed.extend(failed);
                 each(counts);
@@ -125,18 +134,27 @@ impl Campaign {
     }
 }
 
+/// Of which kind the session with this seed is.
+fn kind_of(seed: u64) -> Kind {
+    // Not the seed's own numbers, which the session draws.
+    let drawn = Seeded::new(!seed).next_u64();
+    if drawn.is_multiple_of(DEFERRING_OF) { Kind::Deferring } else { Kind::Durable }
+}
+
 /// Runs a session; if it fails, makes it smaller and tells of it.
-fn run_session(seed: u64) -> (Counts, Option<Failed>) {
-    let session = Session::new(seed, PER_SESSION);
+fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
+    let session = Session::new(seed, kind, PER_SESSION);
     let mut counts = Counts { sessions: 1, ..Counts::default() };
     let Err(what) = session.run(&mut counts) else { return (counts, None) };
     let smallest = session.smallest();
     let what = smallest.run(&mut Counts::default()).err().unwrap_or(what);
-    let (story, token) = (smallest.story(), format!("{TOKEN}{seed}"));
+    let end = if kind == Kind::Deferring { DEFERRING } else { "" };
+    let (story, token) = (smallest.story(), format!("{TOKEN}{seed}{end}"));
     (counts, Some(Failed { seed, what, story, token }))
 }
 
-/// The session of a token once more: its story, and what fails, if it still does.
+/// The session of a token once more: its story, and what fails, if it still does. A seed alone is
+/// the token of a session that defers nothing.
 ///
 /// `None` when the text is no token of a campaign.
 ///
@@ -144,14 +162,21 @@ fn run_session(seed: u64) -> (Counts, Option<Failed>) {
 /// use btree_store::sim::campaign::replay;
 /// let (story, failed) = replay("campaign:7").expect("it is a token");
 /// assert!(failed.is_none() && story.contains("Exec"));
+/// let (story, failed) = replay("campaign:7+deferred").expect("it is one, too");
+/// assert!(failed.is_none() && story.contains("Deferred"));
 /// assert!(replay("7").is_none());
 /// ```
 pub fn replay(token: &str) -> Option<(String, Option<Failed>)> {
-    let seed = token.trim().strip_prefix(TOKEN)?.parse().ok()?;
-    let (_, failed) = run_session(seed);
+    let rest = token.trim().strip_prefix(TOKEN)?;
+    let (seed, kind) = match rest.strip_suffix(DEFERRING) {
+        Some(seed) => (seed, Kind::Deferring),
+        None => (rest, Kind::Durable),
+    };
+    let seed = seed.parse().ok()?;
+    let (_, failed) = run_session(seed, kind);
     let story = match &failed {
         Some(failed) => failed.story.clone(),
-        None => Session::new(seed, PER_SESSION).story(),
+        None => Session::new(seed, kind, PER_SESSION).story(),
     };
     Some((story, failed))
 }
@@ -185,5 +210,23 @@ mod tests {
         assert_eq!(one, three);
         assert_eq!((one.counts.sessions, one.failed.len()), (6, 0), "{:?}", one.failed);
         assert!(one.counts.power_failures > 0 && one.counts.nested > 0, "{one:?}");
+    }
+
+    /// Each end of deferred commits comes up: without losses, nothing would ask whether they are
+    /// told.
+    #[test]
+    fn some_sessions_defer_and_some_deferred_commits_are_lost() {
+        let seeds = 1..200;
+        let deferring = seeds.clone().filter(|seed| kind_of(*seed) == Kind::Deferring);
+        assert!((30..70).contains(&deferring.clone().count()));
+        let mut counts = Counts::default();
+        for seed in deferring.take(12) {
+            let (more, failed) = run_session(seed, Kind::Deferring);
+            assert_eq!(failed, None);
+            counts += more;
+        }
+        assert!(counts.deferred > 100 && counts.losses > 5, "{counts:?}");
+        let (durable, _) = run_session(1, Kind::Durable);
+        assert_eq!((durable.deferred, durable.losses), (0, 0));
     }
 }

@@ -12,7 +12,7 @@ use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use super::event::{Counts, Event, one_of};
-use crate::{Barriers, Options};
+use crate::{BTree, Barriers, Error, Options};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,6 +24,17 @@ const RECOVERY_FAILURES: [SyncFailure; 4] =
     [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::Revert, SyncFailure::NoSpace];
 /// Letters of an operation that are told.
 const TOLD_MAX: usize = 600;
+/// Of eight write transactions of a session that defers, so many are deferred.
+const DEFERRED: u32 = 5;
+
+/// Whether commits of a session are deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// None is.
+    Durable,
+    /// Most are; syncs, durable commits, compactions and closes make them durable.
+    Deferring,
+}
 
 /// A transaction, what happens to it, and the seed of all else.
 #[derive(Clone, Debug)]
@@ -36,6 +47,7 @@ struct Act {
 /// Transactions on one disk.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
+    kind: Kind,
     page_size: u32,
     barriers: Barriers,
     profile: Profile,
@@ -43,7 +55,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(seed: u64, len: u64) -> Session {
+    pub(super) fn new(seed: u64, kind: Kind, len: u64) -> Session {
         let mut random = Seeded::new(seed);
         let page_size = one_of(&mut random, &[512, 512, 4096]);
         let barriers = one_of(&mut random, &[Barriers::One, Barriers::Two]);
@@ -58,12 +70,15 @@ impl Session {
         let mut workload = Workload::new(page_size, keys, values);
         workload.key_count = one_of(&mut random, &[10, 40, 150]);
         workload.bucket_count = 3;
+        if kind == Kind::Deferring {
+            workload.deferred = DEFERRED;
+        }
         let acts = (0..len).map(|_| {
             let op = workload.op(&mut random);
             let event = Event::random(&mut random, &op);
             Act { op, event, seed: random.next_u64() }
         });
-        Session { page_size, barriers, profile, acts: acts.collect() }
+        Session { kind, page_size, barriers, profile, acts: acts.collect() }
     }
 
     fn open(&self, disk: &SimDisk) -> crate::Result<Handle> {
@@ -128,55 +143,105 @@ impl Session {
         let mut random = Seeded::new(act.seed);
         disk.choose_from(Seeded::new(random.next_u64()));
         act.event.inject(disk);
-        let (low, had_deferred) = (oracle.seq(), oracle.has_deferred());
+        let before = oracle.has_deferred().then(|| oracle.clone());
+        let witness = self.witness(&store, &act.op);
+        let low = oracle.seq();
         let found = store.run(&act.op);
         let wanted = oracle.apply(&act.op);
-        let commits_any_number = may_compact(&act.op);
+        let is_compacting = may_compact(&act.op);
         // Whoever answers otherwise says why.
         let is_struck = matches!(act.event, Event::PowerOff(_) | Event::Fault(_));
         if found != wanted && !(is_struck && tells_of_trouble(&found)) {
             return Err(format!("{:?} answers {found:?}, not {wanted:?}", act.op));
         }
+        counts.deferred += u64::from(oracle.has_just_deferred());
         if act.event == Event::Nothing {
-            oracle.follow(store.db().current_seq());
+            let (seq, wanted) = (store.db().current_seq(), oracle.seq());
+            let is_free = is_compacting || seq == wanted + 1 && oracle.has_just_deferred();
+            if seq < wanted || seq > wanted && !is_free {
+                return Err(format!("{:?} leads to state {seq}, not {wanted}", act.op));
+            }
+            oracle.follow(seq);
             return Ok(store);
         }
         act.event.count(counts);
         // What a compaction had committed before it failed holds the same contents.
-        if commits_any_number {
+        if is_compacting {
             oracle.follow(low + 1000);
         }
         // A store that is closed cannot say that its last flush failed.
-        let is_silent = commits_any_number || had_deferred && act.op == Op::Reopen;
+        let is_silent = is_compacting || is_struck && before.is_some() && act.op == Op::Reopen;
         let is_done = found == wanted && found.end == Ending::Done && !is_silent;
-        let low = if is_done && !act.event.may_lie() { oracle.seq() } else { low };
-        let left = Left { disk, low, is_lying: act.event.may_lie() };
+        let is_lying = act.event.may_lie();
+        let low = if is_done && !is_lying { oracle.seq() } else { low };
+        let mut left = Left { disk, low, at_close: low, without: None, is_lying };
         if oracle.has_deferred() {
             // Perhaps they became durable, at the latest when the store is closed.
             oracle.follow(oracle.seq() + 1);
+            left.at_close = if found == wanted { oracle.seq() } else { low };
+        }
+        if let (Some(mut before), true) = (before, found != wanted) {
+            // Perhaps they did, and what has failed did not.
+            before.follow(before.seq() + 1);
+            left.without = Some(before);
         }
         disk.clear_faults();
-        Session::go_on_open(&store, oracle, &left, &act.event)?;
-        self.restart(store, oracle, &left, act, &mut random, counts)
+        let is_on = store.is_open() && !matches!(act.event, Event::PowerOff(_));
+        if is_on {
+            let what = left.find(store.db(), oracle);
+            what.map_err(|what| format!("{:?}, still open: {what}", act.event))?;
+        }
+        if let Some(witness) = witness
+            && is_on
+            && found != wanted
+        {
+            Session::hear_of_losses(&store, &witness, act, &mut left, counts)?;
+        }
+        self.restart(store, oracle, left, act, &mut random, counts)
     }
 
-    /// An error means a state that had begun, to those who read, while the process goes on.
-    fn go_on_open(
+    /// Another handle, which is told of losses too. It keeps the store open, and is dropped before
+    /// the process ends.
+    fn witness(&self, store: &Handle, op: &Op) -> Option<BTree> {
+        let is_wanted = self.kind == Kind::Deferring && *op != Op::Reopen;
+        is_wanted.then(|| store.db().clone())
+    }
+
+    /// After an error a sync of each handle says whether deferred commits were lost. If one says
+    /// that none was, they are durable.
+    fn hear_of_losses(
         store: &Handle,
-        oracle: &Oracle,
-        left: &Left<'_>,
-        event: &Event,
+        witness: &BTree,
+        act: &Act,
+        left: &mut Left<'_>,
+        counts: &mut Counts,
     ) -> Result<(), String> {
-        if !store.is_open() || matches!(event, Event::PowerOff(_)) {
-            return Ok(());
+        let told = witness.sync();
+        let of = |what: String| Err(format!("{:?}: {what}", act.event));
+        let is_lost = match (told, &left.without) {
+            (Ok(()) | Err(Error::Poisoned), None) => false,
+            (Ok(()), Some(without)) => {
+                compare(witness, &without.durable())
+                    .or_else(|what| of(format!("a sync says that nothing is lost, but {what}")))?;
+                left.low = if left.is_lying { left.low } else { without.seq() };
+                left.at_close = left.low;
+                false
+            }
+            (Err(Error::Poisoned), Some(_)) => return of("a loss is not told".to_owned()),
+            (Err(_), Some(_)) => true,
+            (Err(error), None) => return of(format!("a sync tells of {error:?}, lost is nothing")),
+        };
+        counts.losses += u64::from(is_lost);
+        // An operation that is a sync has told it.
+        let is_told = matches!(act.op, Op::Sync | Op::Commit);
+        for (handle, is_to_tell) in [(store.db(), is_lost && !is_told), (witness, false)] {
+            let told = handle.sync();
+            let is_quiet = matches!(told, Ok(()) | Err(Error::Poisoned));
+            if is_quiet == is_to_tell {
+                return of(format!("the next sync says {told:?}"));
+            }
         }
-        let seq = store.db().current_seq();
-        let mut seen = oracle.clone();
-        if seq < left.low || !seen.recover(seq) {
-            return Err(format!("state {seq} is shown, {} was acknowledged", left.low));
-        }
-        compare(store.db(), &seen.durable())
-            .map_err(|what| format!("{event:?}, still open: {what}"))
+        Ok(())
     }
 
     /// Ends the process, perhaps with a power failure, perhaps with more while it comes back.
@@ -184,7 +249,7 @@ impl Session {
         &self,
         store: Handle,
         oracle: &mut Oracle,
-        left: &Left<'_>,
+        left: Left<'_>,
         act: &Act,
         random: &mut Seeded,
         counts: &mut Counts,
@@ -192,7 +257,8 @@ impl Session {
         let disk = left.disk;
         let power_fails = matches!(act.event, Event::PowerOff(_)) || random.below(2) == 0;
         // After a sync that lied, closing may cover the state before.
-        if !power_fails && random.below(2) == 0 && !left.is_lying {
+        let closes = !power_fails && random.below(2) == 0 && !left.is_lying;
+        if closes {
             drop(store);
         } else {
             disk.kill();
@@ -217,18 +283,16 @@ impl Session {
             let detail = error.detail().map_or_else(String::new, |detail| detail.to_string());
             format!("after {:?} the store does not open: {error}: {detail}", act.event)
         })?;
-        let seq = opened.db().current_seq();
-        if seq < left.low || !oracle.recover(seq) {
-            let (low, high) = (left.low, oracle.seq());
-            return Err(format!("after {:?} state {seq} is none of {low}..={high}", act.event));
-        }
-        compare(opened.db(), &oracle.durable())
-            .map_err(|what| format!("after {:?}, state {seq}: {what}", act.event))?;
+        let left = Left { low: if closes { left.at_close } else { left.low }, ..left };
+        *oracle = left
+            .find(opened.db(), oracle)
+            .map_err(|what| format!("after {:?} {what}", act.event))?;
+        let seq = oracle.seq();
         let report = opened.db().verify().map_err(|error| error.to_string())?;
         if !report.is_sound() {
             return Err(format!("after {:?}, state {seq}: {report}", act.event));
         }
-        if left.is_lying { self.hear_late(opened, oracle, left) } else { Ok(opened) }
+        if left.is_lying { self.hear_late(opened, oracle, &left) } else { Ok(opened) }
     }
 
     /// A recovery that meets another power failure, or a fault, and a process that ends.
@@ -286,7 +350,30 @@ struct Left<'d> {
     disk: &'d SimDisk,
     /// The oldest state that may be found.
     low: u64,
+    /// The same when the store was closed since.
+    at_close: u64,
+    /// What the store may hold instead: what was deferred before an operation that failed.
+    without: Option<Oracle>,
     is_lying: bool,
+}
+
+impl Left<'_> {
+    /// The state in which a store is, if it may be.
+    fn find(&self, db: &BTree, oracle: &Oracle) -> Result<Oracle, String> {
+        let (seq, low, high) = (db.current_seq(), self.low, oracle.seq());
+        let mut found = Err(format!("state {seq} is none of {low}..={high}"));
+        for possible in [Some(oracle), self.without.as_ref()].into_iter().flatten() {
+            let mut state = possible.clone();
+            if seq < low || !state.recover(seq) {
+                continue;
+            }
+            match compare(db, &state.durable()) {
+                Ok(()) => return Ok(state),
+                Err(what) => found = Err(format!("state {seq}: {what}")),
+            }
+        }
+        found
+    }
 }
 
 /// Whether an answer holds an error of the storage, or one that follows on it.
