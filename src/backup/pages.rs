@@ -3,16 +3,17 @@
 //! Owns: what the blocks of such a stream hold, written and read, and the pages of a state, one
 //! after another. Must not know: what pages hold, or how a file becomes a store.
 //! Keeps: snapshot-stable (one state's pages), bytes-never-panic (no place is written to that the
-//! stream did not announce).
+//! stream did not announce), page-owned-once (no more pages are copied than a state has).
 
 use super::blocks::{BlockReader, BlockWriter, Form, Head};
 use super::{BackupStats, Totals};
 use crate::error::{Error, Result};
 use crate::format::{META_SLOTS, STREAM_PIECE_LEN, STREAM_SINCE_LEN};
 use crate::image::{Image, check_bucket};
+use crate::invariant::Invariant;
 use crate::meta::{Meta, Slot};
 use crate::node::{Run, run_pages};
-use crate::page::{Page, PageId, TxnId, get_u32, get_u64, put_u32, put_u64};
+use crate::page::{Extent, Page, PageId, TxnId, get_u32, get_u64, put_u32, put_u64};
 use crate::pager::{Pager, Pieces};
 use crate::readers::State;
 use crate::seeded::seeded;
@@ -57,11 +58,26 @@ impl Sink for Image {
 struct Pour<'a> {
     pager: &'a Pager,
     sink: &'a mut dyn Sink,
+    /// Pages of the state that were not met yet. Each has one owner: what is met once for each
+    /// path that leads to it would be met billions of times.
+    left: u32,
+}
+
+impl Pour<'_> {
+    fn meet(&mut self, extent: Extent) -> Result<()> {
+        let left = self.left.checked_sub(extent.pages);
+        self.left = left.ok_or_else(|| {
+            let (page, invariant) = (Some(extent.first.0), Invariant::PageOwnedOnce);
+            Error::corruption(page, invariant, "pages of one owner", "more than the state has")
+        })?;
+        Ok(())
+    }
 }
 
 impl Visit for Pour<'_> {
     fn page(&mut self, page: &Page) -> Result<()> {
         let len = u32::try_from(page.bytes().len()).map_err(|_| Error::Internal)?;
+        self.meet(Extent::one(page.id()))?;
         self.sink.begin_piece(page.id(), len)?;
         self.sink.push(page.bytes())
     }
@@ -70,6 +86,7 @@ impl Visit for Pour<'_> {
         if seeded!(IncrementMissesRuns) {
             return Ok(());
         }
+        self.meet(run.extent(self.pager.page_size()))?;
         self.sink.begin_piece(run.first, run.len)?;
         let (mut pieces, mut piece) = (Pieces::new(run), Vec::new());
         loop {
@@ -85,7 +102,7 @@ impl Visit for Pour<'_> {
 /// Brings the pages of a state to a sink that are newer than another, or all.
 fn pour(snapshot: &Snapshot, since: Option<TxnId>, sink: &mut dyn Sink) -> Result<Visited> {
     let (pager, state) = (&snapshot.core().pager, snapshot.state());
-    let mut pour = Pour { pager, sink };
+    let mut pour = Pour { pager, sink, left: state.page_count };
     let mut all = Visited::default();
     for (name, record) in state.catalog.visit_newer(pager, since, &mut pour)? {
         let visited = record.tree(state.txn).visit_newer(pager, since, &mut pour)?;

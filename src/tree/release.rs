@@ -18,7 +18,7 @@ impl Tree {
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn clear(&mut self, edit: &mut Edit<'_>) -> Result<()> {
         let with_leaves = self.overflow_pages > 0 && !seeded!(DroppedBucketLeaksRuns);
-        let mut walk = Walk { with_leaves, branches: BTreeSet::new() };
+        let mut walk = Walk { with_leaves, met: BTreeSet::new() };
         match std::mem::replace(&mut self.root, Root::Empty) {
             Root::Empty => {}
             Root::Clean(child, level) => {
@@ -36,18 +36,18 @@ impl Tree {
 struct Walk {
     /// Leaves are read too, since they refer to overflow runs.
     with_leaves: bool,
-    /// The branches met so far.
-    branches: BTreeSet<PageId>,
+    /// The branches met so far, and the leaves that were read.
+    met: BTreeSet<PageId>,
 }
 
-/// Refuses a branch that was met before: what lies below it would be met once for each path that
+/// Refuses a page that was met before: what lies below it would be met once for each path that
 /// leads to it, and there may be billions.
-pub(super) fn check_once(branches: &mut BTreeSet<PageId>, id: PageId) -> Result<()> {
-    if branches.insert(id) {
+pub(super) fn check_once(met: &mut BTreeSet<PageId>, id: PageId) -> Result<()> {
+    if met.insert(id) {
         return Ok(());
     }
     let invariant = Invariant::PageOwnedOnce;
-    Err(Error::corruption(Some(id.0), invariant, "a branch with one parent", "a second parent"))
+    Err(Error::corruption(Some(id.0), invariant, "a page with one parent", "a second parent"))
 }
 
 impl Edit<'_> {
@@ -59,9 +59,7 @@ impl Edit<'_> {
             self.freed.push(Freed { extent: Extent::one(child.id), birth: TxnId(0) });
             return Ok(());
         }
-        if expected.level > 0 {
-            check_once(&mut walk.branches, child.id)?;
-        }
+        check_once(&mut walk.met, child.id)?;
         let page = self.pages.read_node(child, expected)?;
         self.free_page(&page);
         let node = Node::new(page.bytes());

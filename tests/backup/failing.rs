@@ -5,7 +5,7 @@ use super::{
 };
 use crate::common::story;
 use crate::common::watch::{Op, Watch};
-use btree_store::format::META_BODY;
+use btree_store::format::{CHILD_LEN, HEADER_COUNT, HEADER_LEN, HEADER_PREFIX, META_BODY};
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Error, Options};
 use std::io::{self, ErrorKind, Write};
@@ -243,4 +243,63 @@ fn a_count_that_is_wrong_is_told() {
         assert_eq!(db.backup_since(0, &mut Vec::new()), Err(Error::Corruption));
         assert!(story(Error::Corruption).starts_with("entry-count"));
     }
+}
+
+/// A file whose leaves are all the first one, in all checksums right; and how many there are.
+fn of_one_leaf_many_times() -> (Vec<u8>, usize) {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    db.exec("b", |txn| {
+        (0..6_u32).try_for_each(|at| txn.put(at.to_be_bytes(), vec![7; 50_000]))?;
+        (6..100_u32).try_for_each(|at| txn.put(at.to_be_bytes(), [7; 60]))
+    })
+    .unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    // Behind the name in both slots' catalogs: the root, its checksum, its level.
+    let record = META_BODY + 2 + "b".len();
+    assert_eq!(word(&bytes, record + 8), 1, "the root lies above leaves");
+    let root = word(&bytes, record) as usize * 512;
+    let page = &mut bytes[root..root + 512];
+    let half = |at: usize| usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
+    let (prefix_len, count) = (half(HEADER_PREFIX), half(HEADER_COUNT) + 1);
+    let children = HEADER_LEN + prefix_len.next_multiple_of(4);
+    assert!(count > 10, "{count} leaves");
+    for child in 1..count {
+        page.copy_within(children..children + CHILD_LEN, children + CHILD_LEN * child);
+    }
+    let checksum = crc32c::crc32c(&page[4..]).to_le_bytes();
+    page[..4].copy_from_slice(&checksum);
+    for slot in bytes.chunks_mut(512).take(2) {
+        slot[record + 4..record + 8].copy_from_slice(&checksum);
+        let own = crc32c::crc32c(&slot[4..]).to_le_bytes();
+        slot[..4].copy_from_slice(&own);
+    }
+    (bytes, count)
+}
+
+#[test]
+fn a_leaf_that_many_refer_to_is_not_copied_for_each() {
+    let (bytes, _) = of_one_leaf_many_times();
+    let vfs = MemVfs::new();
+    vfs.write_file(NAME, &bytes);
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    let mut stream = Vec::new();
+    assert_eq!(db.backup_since(0, &mut stream), Err(Error::Corruption));
+    assert!(story(Error::Corruption).contains("page-owned-once"), "{}", story(Error::Corruption));
+    let len = bytes.len();
+    assert!(stream.len() < 2 * len, "{} bytes of a file of {len}", stream.len());
+}
+
+#[test]
+fn a_leaf_that_many_refer_to_is_given_up_once() {
+    let (bytes, count) = of_one_leaf_many_times();
+    let vfs = MemVfs::new();
+    vfs.write_file(NAME, &bytes);
+    let db = options(&vfs, 512).cache_bytes(0).open(NAME).unwrap();
+    let before = db.stats().unwrap().pages_read;
+    assert_eq!(db.del_bucket("b"), Err(Error::Corruption));
+    let read = db.stats().unwrap().pages_read - before;
+    assert!(read < count as u64, "{read} pages are read of {count} leaves that are one");
 }
