@@ -3,7 +3,8 @@
 //! Owns: [`Image`]: a file that gets the pages of a state at their places, and then what makes a
 //! store of them. Must not know: where pages come from, or the file's name.
 //! Keeps: parent-holds-checksum, page-owned-once and entry-count (all that the state can reach is
-//! read again before the file counts as whole), bytes-never-panic, space-log-replays.
+//! read again before the file counts as whole), bytes-never-panic, space-log-replays,
+//! meta-lists-pages (the pages are durable before a slot is written).
 
 use crate::catalog::{Catalog, Record, shown_name};
 use crate::commit::log_page;
@@ -100,15 +101,19 @@ impl Image {
         self.write_log(&used, &mut state)?;
         let file_bytes = state.file_len();
         let file = self.pager.file();
+        let sync = || file.sync_all().map_err(|error| Error::io("sync the new file", &error));
         let sized = file.set_len(file_bytes);
         sized.map_err(|error| Error::io("set the length of the new file", &error))?;
+        // The slots list nothing, so that what they need is durable first. A device may tell one
+        // sync late that a sync failed: behind the last is the copy, which an open makes again.
+        sync()?;
         for slot in [Slot::Zero, Slot::One] {
             state.is_mirror = slot == Slot::One;
             let written =
                 write_all_at(file, &state.encode(slot), slot.page().offset(state.page_size));
             written.map_err(|error| Error::io("write a meta page of the new file", &error))?;
+            sync()?;
         }
-        file.sync_all().map_err(|error| Error::io("sync the new file", &error))?;
         Ok(Made { visited, buckets, file_bytes })
     }
 

@@ -7,7 +7,7 @@
 use super::twin::Contents;
 use super::{COPY, CREATING, NAME, contents};
 use btree_store::sim::{
-    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, When,
+    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, SyncFailure, When,
 };
 use btree_store::verify::verify_path;
 use btree_store::vfs::Vfs;
@@ -186,4 +186,59 @@ fn after_a_crash_what_an_increment_makes_is_absent_or_whole() {
     assert!(report.is_verified(), "{report}");
     println!("{report}");
     assert!(report.points.len() >= 3 && report.executions > 20, "{report}");
+}
+
+/// One sync of a maker reports success, and has failed: the next one says so.
+#[test]
+fn a_sync_that_fails_late_tears_nothing_that_is_made_of_pages() {
+    let wanted = wanted();
+    let mut full = Vec::new();
+    source(&SimDisk::new()).unwrap().backup_since(0, &mut full).unwrap();
+    let work = |disk: &SimDisk| {
+        let late = Failure::Sync(SyncFailure::Late);
+        disk.inject(Fault::new(OpSet::SYNCS, When::Chosen(1), late));
+        disk.started(1);
+        match Options::new().vfs(disk.vfs()).restore(&mut full.as_slice(), COPY) {
+            Ok(_) => disk.acknowledged(1),
+            Err(Error::IoError) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    };
+    let report = Explorer::new("a late failure").explore(work, |disk, crash| {
+        if !copy_is_there(disk)? {
+            let is_told = crash.acknowledged() == 1;
+            return if is_told { Err("the copy that was told is gone".into()) } else { Ok(()) };
+        }
+        let report = verify_path(disk, COPY)?;
+        if !report.is_sound() || contents(&open(disk, COPY)?.snapshot())? != wanted {
+            return Err(format!("the copy is torn: {report}").into());
+        }
+        Ok(())
+    });
+    assert!(report.is_verified(), "{report}");
+    println!("{report}");
+    assert!(report.executions > 20, "{report}");
+}
+
+/// The same for a store that an open creates: what is named can be opened.
+#[test]
+fn a_sync_that_fails_late_tears_nothing_that_is_created() {
+    let work = |disk: &SimDisk| {
+        let late = Failure::Sync(SyncFailure::Late);
+        disk.inject(Fault::new(OpSet::SYNCS, When::Chosen(1), late));
+        disk.started(1);
+        match open(disk, NAME) {
+            Ok(db) => drop(db),
+            Err(Error::IoError) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    };
+    let report = Explorer::new("a late failure of a creation").explore(work, |disk, _| {
+        open(disk, NAME)?.exec("b", |txn| txn.put("k", "v"))?;
+        Ok(())
+    });
+    assert!(report.is_verified(), "{report}");
+    assert!(report.executions > 5, "{report}");
 }
