@@ -122,7 +122,8 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let state = State::new(meta.txn, meta.page_count, catalog);
     // Whatever lies behind, an earlier process may have added without making it durable.
     let fenced_len = meta.file_len();
-    Ok(Start { meta, state, space, next_slot, is_mirrored, fenced_len })
+    let is_fenced = may_write || is_clean;
+    Ok(Start { meta, state, space, next_slot, is_mirrored, is_fenced, fenced_len })
 }
 
 /// Reads the slots that hold a meta page; at least one does.

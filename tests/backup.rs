@@ -5,7 +5,8 @@
 //!
 //! Attacks: snapshot-stable, durable-before-ok (of commits to a copy), bytes-never-panic,
 //! sorted-keys and entry-count (of streams), parent-holds-checksum and commit-atomic (of what is
-//! put together of several), page-owned-once (of what is copied page by page), meta-lists-pages.
+//! put together of several), page-owned-once (of what is copied page by page), meta-lists-pages and
+//! publish-after-durable (of what a chain begins with).
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 

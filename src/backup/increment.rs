@@ -65,7 +65,9 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a `since` that is higher than this state's own number; the others of
+    /// [`Error::Invalid`] for a `since` that is higher than this state's own number, and for a
+    /// store whose last writer died and which is open for reading only: what it shows may not be
+    /// durable, and after a power failure another state has its number; the others of
     /// [`Snapshot::backup_to`]. A number that belongs to another store cannot be told from one of
     /// this store's: what is made of it is refused when it is put on that store's state.
     pub fn backup_since(&self, since: u64, writer: &mut impl Write) -> Result<BackupStats> {

@@ -141,7 +141,8 @@ fn meta_of(state: &State, page_size: usize) -> Meta {
 /// Writes what a state has that is newer than state `since`.
 ///
 /// # Errors
-/// `Invalid` for a state that is still to come; what reading pages and the writer say.
+/// `Invalid` for a state that is still to come, and for one that may not be durable; what reading
+/// pages and the writer say.
 pub(super) fn write_pages(
     writer: &mut dyn Write,
     snapshot: &Snapshot,
@@ -150,6 +151,12 @@ pub(super) fn write_pages(
     let state = snapshot.state();
     if since > state.txn.0 {
         return Err(Error::invalid("a backup is made since an earlier state"));
+    }
+    // Another state may get its number, on which no further part of the chain would fit.
+    if !snapshot.core().is_fenced {
+        return Err(Error::invalid(
+            "the state may not be durable: the store's last writer died, open it for writing once",
+        ));
     }
     let page_size = snapshot.core().pager.page_size();
     let piece_len = u32::try_from(page_size).map_err(|_| Error::Internal)?;

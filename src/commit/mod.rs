@@ -122,6 +122,8 @@ pub(crate) struct Start {
     pub(crate) space: FreeSpace,
     pub(crate) next_slot: Slot,
     pub(crate) is_mirrored: bool,
+    /// The state is durable for sure.
+    pub(crate) is_fenced: bool,
     /// A length in bytes that is durable.
     pub(crate) fenced_len: u64,
 }
@@ -138,6 +140,9 @@ pub(crate) struct Core {
     /// What deferred commits may take in before one of them waits for a flush.
     waiting_bytes_max: u64,
     is_read_only: bool,
+    /// What readers see is durable for sure: it is not where a store whose writer died was opened
+    /// for reading only.
+    pub(crate) is_fenced: bool,
     /// Where the file lives.
     pub(crate) vfs: Arc<dyn Vfs>,
     /// Of the running transaction: pages it made dirty, pages it freed.
@@ -189,6 +194,7 @@ impl Core {
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
+            is_fenced: start.is_fenced,
             vfs: usage.vfs,
             running: (AtomicU64::new(0), AtomicU64::new(0)),
             _keeper: usage.keeper,

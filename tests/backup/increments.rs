@@ -465,3 +465,33 @@ fn a_bucket_that_came_again_is_the_later_one() {
         check(&other, &path, parts[parts.len() - 1]);
     }
 }
+
+/// A process was killed before the sync of its last commit, which the system's cache still has.
+#[test]
+fn a_chain_begins_on_a_durable_state() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    db.exec("a", |txn| txn.put("k", "first")).unwrap();
+    let on_disk = vfs.snapshot();
+    db.exec("a", |txn| txn.put("k", "lost")).unwrap();
+    let cached = vfs.snapshot();
+    drop(db);
+    let reader = options(&cached, 512).read_only().open(NAME).unwrap();
+    let refused = reader.backup_since(0, &mut Vec::new());
+    let told = story(Error::Invalid);
+    // The power fails, and the chain goes on from what the disk has.
+    let db = options(&on_disk, 512).open(NAME).unwrap();
+    if let Ok(stats) = refused {
+        db.exec("a", |txn| txn.put("k", "other")).unwrap();
+        assert_eq!(stats.seq, db.current_seq());
+        panic!("a part of a chain is of a state {} that is another by now", stats.seq);
+    }
+    assert_eq!(refused, Err(Error::Invalid));
+    assert!(told.contains("durable"), "{told}");
+    assert_eq!(reader.view("a", |txn| txn.get("k")).unwrap(), b"lost");
+    // Opened for writing once, the state is durable, and so it is for readers.
+    drop(reader);
+    drop(options(&cached, 512).open(NAME).unwrap());
+    let reader = options(&cached, 512).read_only().open(NAME).unwrap();
+    chain(&cached, &[&part(&reader.snapshot(), 0)], COPY).unwrap();
+}
