@@ -5,8 +5,8 @@
 mod sim_toys;
 
 use btree_store::sim::{
-    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, OpSet, Profile, Report,
-    Seeded, SimDisk, SyncFailure, Verdict, When,
+    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Newest, OpSet, Profile,
+    Report, Seeded, SimDisk, SyncFailure, Verdict, When,
 };
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
 use std::collections::BTreeSet;
@@ -227,4 +227,15 @@ fn a_token_is_found_again_whatever_the_name_begins_with() {
     let found = report.violation.expect("the mistake is found");
     let again = explorer.replay(&found.token, commits(mistake, 2), check(mistake));
     assert_eq!(again, Ok(Some(found)));
+}
+
+/// A check that brings its own choices has seen one image of many.
+#[test]
+fn a_run_with_choices_of_its_own_is_no_pass() {
+    let mistake = Mistake::HalfChecksum;
+    let report = Explorer::new("own choices").explore(commits(mistake, 2), |disk, crash| {
+        disk.choose_from(Newest);
+        check(mistake)(disk, crash)
+    });
+    assert!(!report.is_verified(), "{report}");
 }

@@ -103,7 +103,8 @@ impl SimDisk {
         self.shared.machine.lock()
     }
 
-    /// Sets the source of the disk's choices.
+    /// Sets the source of the disk's choices. While an exploration is under way they are its own,
+    /// and a run that sets others fails.
     pub fn choose_from(&self, source: impl Choose + Send + 'static) {
         self.machine().chooser = Chooser::given(Box::new(source));
     }

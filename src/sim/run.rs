@@ -99,7 +99,10 @@ impl<'a> Run<'a> {
             self.load(level, start, operation, Chooser::search(search));
             let outcome = self.run(level);
             let points = self.take_points(level);
-            search = self.take_search();
+            let Some(found) = self.take_search() else {
+                return self.fail("the run brings a source of choices of its own".to_owned());
+            };
+            search = found;
             self.note_choices(level, search.choices());
             if let Some(message) = outcome.err().or_else(|| not_repeated(&search)) {
                 return self.fail(message);
@@ -172,9 +175,10 @@ impl<'a> Run<'a> {
         self.pools[level] = points;
     }
 
-    fn take_search(&mut self) -> Exhaustive {
+    /// The search, if the run has left it its place: with other choices it saw one image of many.
+    fn take_search(&mut self) -> Option<Exhaustive> {
         let chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
-        chooser.into_search().unwrap_or_default()
+        chooser.into_search()
     }
 
     fn note_choices(&mut self, level: usize, choices: Vec<u32>) {
