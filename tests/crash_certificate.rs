@@ -3,7 +3,8 @@
 #![cfg(feature = "sim")]
 
 use btree_store::Barriers;
-use btree_store::sim::certify::{Certifier, FAMILY, Initial, Row, Step, Workload, rows_of};
+use btree_store::sim::certify::{Certifier, FAMILY, Faults, Initial, Row, Step, Workload, rows_of};
+use std::collections::BTreeSet;
 
 /// The levels of the tree after these steps, from each initial state.
 fn heights(page_size: u32, steps: &[Step]) -> [u8; 4] {
@@ -16,6 +17,24 @@ fn the_initial_states_have_the_shapes_they_are_named_for() {
     for page_size in [512, 4096] {
         assert_eq!(heights(page_size, &[]), [0, 1, 2, 3], "{page_size}");
         assert_eq!(heights(page_size, &[Step::PutSplit]), [2, 2, 3, 3], "{page_size}");
+    }
+}
+
+/// No part, and none of its samples, leaves a transaction out at the beginning of a workload.
+#[test]
+fn samples_begin_with_every_transaction() {
+    for certifier in Certifier::all() {
+        let wanted = Step::ALL.iter().filter(|step| !certifier.without.contains(step)).count();
+        let mut strides = vec![1];
+        if certifier.faults == Faults::Each {
+            strides.extend([certifier.all_faults_every, certifier.recoveries_every]);
+        }
+        for stride in strides {
+            let numbers = certifier.numbers().into_iter().filter(|number| number % stride == 0);
+            let steps = numbers.map(|number| Workload::numbered(number).steps);
+            let first: BTreeSet<&str> = steps.map(|steps| steps[0].name()).collect();
+            assert_eq!(first.len(), wanted, "{}, every {stride}: {first:?}", certifier.tag());
+        }
     }
 }
 
