@@ -548,3 +548,18 @@ fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
+
+#[test]
+fn a_cut_whose_size_was_not_fenced_may_not_have_happened() {
+    let data_sync = DataSync::LosesSize;
+    let profile = Profile { sector_bytes: 4, data_sync, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"aaaabbbb");
+        let file = create(&disk);
+        file.set_len(4).expect("cut");
+        file.sync_data().expect("synced");
+        disk
+    });
+    assert!(found.contains(&Some(b"aaaabbbb".to_vec())), "{found:?}");
+    assert!(found.contains(&Some(b"aaaa".to_vec())), "{found:?}");
+}

@@ -7,6 +7,7 @@
 //! independently; nothing is decided before it is read.
 
 mod evict;
+mod fence;
 
 use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
@@ -66,6 +67,8 @@ impl Cached {
 struct Version {
     sector: u32,
     content: Content,
+    /// Zeros of what was cut off: they come with the size.
+    is_cut: bool,
 }
 
 /// A file's size.
@@ -231,8 +234,9 @@ impl FileState {
         let lost = self.cached.get(sector).is_some_and(|cached| cached.is_lost());
         let unchanged =
             self.known_content(sector).is_some_and(|held| scope.arena.same(held, content));
-        // A sector that a failed sync lost is dirty again even when its bytes stay the same.
-        if unchanged && !lost {
+        // A sector that a failed sync lost is dirty again even when its bytes stay the same, and
+        // zeros that are written are fenced earlier than those of a cut.
+        if unchanged && !lost && !self.is_cut_off(sector) {
             scope.arena.drop_last();
             return;
         }
@@ -244,7 +248,7 @@ impl FileState {
             self.cached.resize(sector + 1, Cached::Not);
         }
         self.cached[sector] = Cached::Dirty(content);
-        self.pending.push(Version { sector: count(sector), content });
+        self.pending.push(Version { sector: count(sector), content, is_cut: false });
     }
 
     fn set_size(&mut self, size: u64) {
@@ -279,6 +283,7 @@ impl FileState {
                 .is_some_and(|held| scope.arena.same(held, Content::ZERO));
             if lost || !zero {
                 self.add_version(sector, Content::ZERO);
+                self.pending.last_mut().expect("it was added").is_cut = true;
             }
         }
     }
@@ -289,21 +294,6 @@ impl FileState {
             self.durable.resize(sector + 1, Candidates::ZERO);
         }
         self.durable[sector] = content;
-    }
-
-    /// A sync that works: the newest versions are on the medium.
-    pub(super) fn fence(&mut self, fence: Fence) {
-        for at in 0..self.pending.len() {
-            let Version { sector, content } = self.pending[at];
-            self.hold(index(sector), content.into());
-            self.cached[index(sector)] = Cached::Not;
-        }
-        self.pending.clear();
-        if fence == Fence::All && !self.size.pending.is_empty() {
-            self.size.pending.clear();
-            self.size.durable.clear();
-            self.size.durable.extend(self.size.now);
-        }
     }
 
     /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
@@ -413,20 +403,6 @@ impl FileState {
             }
             self.durable[sector] = arena.set_of(open.into_iter());
         }
-    }
-
-    /// Puts on the medium what the process sees, and forgets what failed; nothing may be open.
-    pub(super) fn settle(&mut self) {
-        self.fails_late = false;
-        self.fence(Fence::All);
-        for (sector, cached) in self.cached.iter_mut().enumerate() {
-            if let Some(content) = cached.content() {
-                self.durable[sector] = content.into();
-            }
-            *cached = Cached::Not;
-        }
-        self.size.durable.clear();
-        self.size.durable.extend(self.size.now);
     }
 
     /// The operation that wrote one of the contents that a sector may have.

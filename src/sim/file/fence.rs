@@ -1,0 +1,56 @@
+//! Syncs that work (part of a file of the simulated disk).
+//!
+//! Owns: what a fence puts on the medium. Must not know: how a sync fails.
+//! Keeps: what was written before a fence is on the medium, and what was cut off is gone no earlier
+//! than the size says so.
+
+use super::{Cached, Fence, FileState, Version, index};
+
+impl FileState {
+    /// A sync that works: the newest versions are on the medium. Zeros of a cut are there with the
+    /// size: as long as the old one may come back, what was cut off may come back with it.
+    pub(in crate::sim) fn fence(&mut self, fence: Fence) {
+        let mut cuts: Vec<Version> = Vec::new();
+        for at in 0..self.pending.len() {
+            let version = self.pending[at];
+            let sector = index(version.sector);
+            cuts.retain(|cut| cut.sector != version.sector);
+            if version.is_cut && fence == Fence::Data {
+                cuts.push(version);
+            } else {
+                self.hold(sector, version.content.into());
+                self.cached[sector] = Cached::Not;
+            }
+        }
+        self.pending.clear();
+        for cut in cuts {
+            self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
+            self.pending.push(cut);
+        }
+        if fence == Fence::All && !self.size.pending.is_empty() {
+            self.size.pending.clear();
+            self.size.durable.clear();
+            self.size.durable.extend(self.size.now);
+        }
+    }
+
+    /// Puts on the medium what the process sees, and forgets what failed; nothing may be open.
+    pub(in crate::sim) fn settle(&mut self) {
+        self.fails_late = false;
+        self.fence(Fence::All);
+        for (sector, cached) in self.cached.iter_mut().enumerate() {
+            if let Some(content) = cached.content() {
+                self.durable[sector] = content.into();
+            }
+            *cached = Cached::Not;
+        }
+        self.size.durable.clear();
+        self.size.durable.extend(self.size.now);
+    }
+
+    /// Whether zeros of a cut are a sector's newest version.
+    pub(super) fn is_cut_off(&self, sector: usize) -> bool {
+        let mut newest_first = self.pending.iter().rev();
+        newest_first.find(|version| index(version.sector) == sector).is_some_and(|cut| cut.is_cut)
+    }
+}
