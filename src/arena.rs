@@ -21,7 +21,9 @@ mod empties;
 mod lines;
 
 pub(crate) use empties::Empties;
-pub(crate) use lines::{CAN_ASK, LINE_BYTES, Lines, frame_bytes, prefetch_bytes, prefetch_value};
+pub(crate) use lines::{
+    CAN_ASK, LINE_BYTES, Lines, frame_bytes, prefetch_at, prefetch_bytes, prefetch_value,
+};
 
 use lines::{HEADER_BYTES, prefetch_lines};
 
@@ -268,10 +270,19 @@ impl Arena {
     }
 
     /// Begins to look at frames without pinning them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<'a>(&'a self, seat: &'a Seat<'_>) -> Looking<'a> {
         assert!(Arc::ptr_eq(&self.slots, seat.slots()), "slots of the same store");
+        assert!(self.frames > 0, "frames to look at");
         Looking { arena: self, entered: seat.enter(self.epoch.load(Ordering::Acquire)) }
+    }
+
+    /// Holds a frame by its pins. Whoever asks has seen its tag in an epoch that lasts.
+    #[cold]
+    fn add_pin(&self, frame: u32) -> &AtomicU32 {
+        let pins = &self.header(frame).pins;
+        pins.fetch_add(1, Ordering::Relaxed);
+        pins
     }
 
     /// Removes the tag of a frame, unless it is another by now.
@@ -396,36 +407,67 @@ impl Drop for Pin {
 
 /// The time in which a thread looks at frames without pinning them.
 pub(crate) struct Looking<'a> {
-    pub(crate) arena: &'a Arena,
+    arena: &'a Arena,
     entered: Entered<'a>,
 }
 
 impl<'a> Looking<'a> {
+    /// The frame that a number has as its remainder by the number of frames.
+    #[inline(always)]
+    pub(crate) fn spot(&self, number: u32) -> Spot {
+        let frames = self.arena.frames;
+        let frame = if number < frames { number } else { number % frames };
+        Spot { frame, place: self.arena.at(frame) }
+    }
+
     /// Asks for the first lines of a frame, before it is known what it holds.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
-        self.arena.prefetch(frame, lines);
+    pub(crate) fn prefetch(&self, spot: Spot, lines: usize) {
+        prefetch_lines(spot.place.as_ptr(), lines);
     }
 
     /// Asks for lines of a frame from one on.
     #[inline(always)]
-    pub(crate) fn prefetch_from(&self, frame: u32, line: usize, lines: usize) {
-        self.arena.prefetch_from(frame, line, lines);
+    pub(crate) fn prefetch_from(&self, spot: Spot, line: usize, lines: usize) {
+        prefetch_lines(spot.place.as_ptr().wrapping_add(line * LINE_BYTES), lines);
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn header(&self, spot: Spot) -> &'a Header {
+        // SAFETY: as in `Arena::header`; the arena is borrowed as long.
+        unsafe { spot.place.cast::<Header>().as_ref() }
+    }
+
+    #[cfg(loom)]
+    fn header(&self, spot: Spot) -> &'a Header {
+        self.arena.header(spot.frame)
     }
 
     /// The frame, if it has this tag.
     #[inline(always)]
-    pub(crate) fn peek(&self, frame: u32, tag: u64) -> Option<Peeked<'_, 'a>> {
-        let (header, page) = (self.arena.header(frame), self.arena.page(frame));
+    pub(crate) fn peek(&self, spot: Spot, tag: u64) -> Option<Peeked<'_, 'a>> {
+        let header = self.header(spot);
         if header.tag.load(Ordering::Acquire) != tag {
             return None;
         }
         header.note_use();
-        // SAFETY: this thread entered an epoch before it saw the tag, and the slice borrows from
-        // the time in which it stays.
-        let bytes = unsafe { self.arena.bytes_at(frame, page) };
-        Some(Peeked { looking: self, frame, bytes })
+        // SAFETY: a frame is longer than its header.
+        let page = unsafe { spot.place.add(HEADER_BYTES) };
+        #[cfg(loom)]
+        self.arena.pages[spot.frame as usize].read();
+        // SAFETY: as in `Arena::bytes_at`: this thread entered an epoch before it saw the tag, and
+        // the slice borrows from the time in which it stays.
+        let bytes = unsafe { std::slice::from_raw_parts(page.as_ptr(), self.arena.page_size) };
+        Some(Peeked { looking: self, frame: spot.frame, bytes })
     }
+}
+
+/// A frame of the arena that is looked at, and where it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    frame: u32,
+    place: NonNull<u8>,
 }
 
 /// A frame that is looked at.
@@ -442,17 +484,21 @@ impl<'a> Peeked<'_, 'a> {
         self.frame
     }
 
-    /// Holds the frame beyond the time in which it is looked at.
+    /// Holds the frame beyond the time in which it is looked at, for some of its bytes.
+    ///
+    /// # Panics
+    /// Where they are not its.
     #[inline(always)]
-    pub(crate) fn pin(self) -> Pinned<'a> {
+    pub(crate) fn pin(self, part: &[u8]) -> Pinned<'a> {
+        let (from, page) = (part.as_ptr().addr(), self.bytes.as_ptr().addr());
+        let is_part = from >= page && from - page <= self.bytes.len() - part.len();
+        assert!(part.len() <= self.bytes.len() && is_part, "a part of the page");
         // The tag was there in this epoch: whoever retires the frame waits for the epoch to end,
         // and finds the frame held then.
-        let arena = self.looking.arena;
-        let place = self.looking.entered.hold_frame(self.frame);
-        if place.is_none() {
-            arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
-        }
-        Pinned { arena, frame: self.frame, page: arena.page(self.frame), place }
+        let held = self.looking.entered.hold_frame(self.frame);
+        let is_place = held.is_some();
+        let held = held.unwrap_or_else(|| self.looking.arena.add_pin(self.frame));
+        Pinned { is_place, held: Some(held), bytes: NonNull::from(part) }
     }
 
     /// Holds the frame beyond the life of whoever looks at it. `arena` is the frame's.
@@ -465,13 +511,16 @@ impl<'a> Peeked<'_, 'a> {
     }
 }
 
-/// A frame that is held by somebody who borrows the arena.
+/// Bytes of a frame that is held by somebody who borrows the arena.
+// In this order, a result of it has its error beside the first field, and not on top of a part of
+// another: what is put together of such parts is loaded as a whole only after some wait.
+#[repr(C)]
 pub(crate) struct Pinned<'a> {
-    arena: &'a Arena,
-    frame: u32,
-    page: NonNull<u8>,
-    /// Where a slot says so; else the frame's pins do.
-    place: Option<&'a AtomicU32>,
+    /// Whether a place in a slot says that the frame is held; otherwise it is the frame's pins.
+    is_place: bool,
+    /// `None` where there is no frame.
+    held: Option<&'a AtomicU32>,
+    bytes: NonNull<[u8]>,
 }
 
 // SAFETY: as for `Pin`.
@@ -480,21 +529,28 @@ unsafe impl Send for Pinned<'_> {}
 unsafe impl Sync for Pinned<'_> {}
 
 impl Pinned<'_> {
+    /// No bytes of no frame.
+    pub(crate) fn none() -> Pinned<'static> {
+        Pinned { is_place: false, held: None, bytes: NonNull::from(&[]) }
+    }
+
     #[inline(always)]
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the pin holds the frame, and the slice borrows from the pin.
-        unsafe { self.arena.bytes_at(self.frame, self.page) }
+        // SAFETY: they are none, or lie in a page whose frame is held as long as this lives, and are
+        // not written before it is reclaimed.
+        unsafe { self.bytes.as_ref() }
     }
 }
 
 impl Drop for Pinned<'_> {
     #[inline]
     fn drop(&mut self) {
-        match self.place {
-            Some(place) => place.store(0, Ordering::Release),
-            None => {
-                self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+        match self.held {
+            Some(place) if self.is_place => place.store(0, Ordering::Release),
+            Some(pins) => {
+                pins.fetch_sub(1, Ordering::Release);
             }
+            None => {}
         }
     }
 }

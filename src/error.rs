@@ -24,8 +24,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// assert_eq!(db.exec("b", |txn| txn.put(b"", b"v")), Err(Error::Invalid));
 /// # Ok::<(), Error>(())
 /// ```
+// As wide as an address: in a result that is an address or an error it does not lie on top of a
+// part of one, which would be put together of such parts each time, and slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Error {
     /// The key or the bucket does not exist.
     NotFound,

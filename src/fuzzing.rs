@@ -10,7 +10,7 @@ use crate::buffer::Buffer;
 use crate::catalog::{decode_inline, encode_inline};
 use crate::error::Result;
 use crate::meta::{CatalogPart, Meta, Slot};
-use crate::node::{self, Encoded, Insertion, Node, NodeMut, Run, check_node};
+use crate::node::{self, Encoded, Insertion, Node, NodeMut, Run, Sought, Touch, check_node};
 use crate::page::{ChildRef, Extent, PageId, TxnId};
 use crate::space::{FreeSpace, LogPage, Placement};
 
@@ -38,6 +38,18 @@ impl Value {
                 node::Value::Overflow(Run { len, first: PageId(first), checksum })
             }
         })
+    }
+}
+
+/// A value of a sealed page.
+fn of_file(value: node::Value<'_>) -> Option<Value> {
+    match value {
+        node::Value::Inline(bytes) => Some(Value::Inline(bytes.to_vec())),
+        node::Value::Overflow(run) => {
+            let Run { len, first, checksum } = run;
+            Some(Value::Run { len, first: first.0, checksum })
+        }
+        node::Value::Unplaced { .. } => None,
     }
 }
 
@@ -157,6 +169,19 @@ impl TreePage {
         self.node().child_for(key)
     }
 
+    /// What a lookup finds in a leaf under a key; `None` also for what lives in memory only.
+    pub fn find(&self, key: &[u8]) -> Option<Value> {
+        let sought = Sought::new(key);
+        let tie = self.node().tie(sought, Touch::Beginning)?;
+        of_file(self.node().find_tied(tie, sought)?)
+    }
+
+    /// The child to which a lookup of a key goes on in a branch; `None` in a leaf.
+    pub fn step_down(&self, key: &[u8]) -> Option<Child> {
+        let child = self.node().step_down(Sought::new(key))?;
+        Some((child.id.0, child.checksum))
+    }
+
     /// The key of a slot.
     pub fn key(&self, at: usize) -> Vec<u8> {
         self.node().key(at)
@@ -164,14 +189,7 @@ impl TreePage {
 
     /// The value of a slot of a leaf; `None` for what lives in memory only.
     pub fn value(&self, at: usize) -> Option<Value> {
-        match self.node().value(at) {
-            node::Value::Inline(bytes) => Some(Value::Inline(bytes.to_vec())),
-            node::Value::Overflow(run) => {
-                let Run { len, first, checksum } = run;
-                Some(Value::Run { len, first: first.0, checksum })
-            }
-            node::Value::Unplaced { .. } => None,
-        }
+        of_file(self.node().value(at))
     }
 
     /// A child of a branch.

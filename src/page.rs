@@ -90,6 +90,15 @@ pub struct ChildRef {
     pub checksum: u32,
 }
 
+impl ChildRef {
+    /// What eight bytes say, read as one number.
+    #[inline(always)]
+    pub(crate) fn of_word(word: u64) -> ChildRef {
+        let low = |word: u64| u32::try_from(word & u64::from(u32::MAX)).expect("32 bits");
+        ChildRef { id: PageId(low(word)), checksum: low(word >> 32) }
+    }
+}
+
 #[inline]
 pub(crate) fn get_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

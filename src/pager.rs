@@ -8,7 +8,7 @@ mod runs;
 
 pub(crate) use runs::{PIECE_BYTES, Pieces};
 
-use crate::arena::{Lines, Peeked};
+use crate::arena::{Lines, Peeked, Spot};
 use crate::buffer::Buffer;
 use crate::cache::{Cache, Cue, Look, Recalled};
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ impl Pager {
     }
 
     /// Begins to look at cached pages without holding them. `None` where that cannot be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
         let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
         let hinted_pages = if leaf_lines <= HINTED_LEAF_LINES { self.page_count() } else { 0 };
@@ -321,10 +321,17 @@ impl<'a> PageLook<'a> for Sight<'a> {
     type Cue = Option<Cue>;
     type Recalled = Option<Recalled>;
 
+    type Home = Spot;
+
     #[inline(always)]
-    fn prefetch(&self, id: PageId, level: u8) {
+    fn home(&self, id: PageId) -> Spot {
+        self.look.home(id)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, home: Spot, level: u8) {
         let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
-        self.look.prefetch(id, lines);
+        self.look.prefetch(home, lines);
     }
 
     #[inline(always)]
@@ -350,8 +357,8 @@ impl<'a> PageLook<'a> for Sight<'a> {
     }
 
     #[inline(always)]
-    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        self.look.peek(child)
+    fn peek(&self, home: Spot, child: ChildRef) -> Option<Peeked<'_, 'a>> {
+        self.look.peek_from(home, child)
     }
 }
 

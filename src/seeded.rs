@@ -97,6 +97,9 @@ mod catalogue {
         HeadTieIgnoresLength = "head-tie-ignores-length" breaks SortedKeys,
         /// Keys with one head are ordered by length before bytes.
         TiedHeadsCompareByLength = "tied-heads-compare-by-length" breaks SortedKeys,
+        /// Keys of one length that share prefix and head are taken for the same: a short cut that
+        /// compares less than the way it stands for.
+        RestsNotCompared = "rests-not-compared" breaks SortedKeys,
         /// The entry in the middle of a split goes to neither half.
         SplitDropsMiddleEntry = "split-drops-middle-entry" breaks SortedKeys,
         /// The first entry that a leaf has no room for, when a compaction fills it, goes nowhere.

@@ -292,11 +292,14 @@ impl<'a> Entered<'a> {
     /// Holds a frame beyond this time. `None` when the reader holds several already.
     #[inline(always)]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {
-        let mut places = self.slot.frames.iter().enumerate().skip(self.held.get());
+        let mut at = self.held.get();
         // What was lent may have been given back by another thread, whose reads end before that.
         let is_loose = seeded!(NextLoanHidesTheLast);
         let order = if is_loose { Ordering::Relaxed } else { Ordering::Acquire };
-        let (at, place) = places.find(|(_, place)| place.load(order) == 0)?;
+        while self.slot.frames.get(at)?.load(order) != 0 {
+            at += 1;
+        }
+        let place = &self.slot.frames[at];
         self.held.set(at + 1);
         // Whoever sees this epoch pass sees the frame held, and that the one before is not.
         place.store(frame + 1, Ordering::Release);

@@ -46,7 +46,15 @@ pub(super) fn prefetch_lines(first: *const u8, lines: usize) {
     if lines > 24 {
         ask(24);
     }
-    (28..lines).step_by(4).for_each(ask);
+    if lines > 28 {
+        prefetch_more(first, lines);
+    }
+}
+
+/// Asks for the lines behind those of a search.
+#[inline(never)]
+fn prefetch_more(first: *const u8, lines: usize) {
+    (28..lines).for_each(|line| prefetch_line(first.wrapping_add(line * LINE_BYTES)));
 }
 
 /// Lines that may be asked for later, one by one, whatever is there by then.
@@ -98,6 +106,12 @@ impl Arena {
 #[inline]
 pub(crate) fn prefetch_bytes(bytes: &[u8], lines: usize) {
     prefetch_lines(bytes.as_ptr(), lines.min(bytes.len() / LINE_BYTES));
+}
+
+/// Asks for the line in which a byte lies, wherever that is, before it is wanted.
+#[inline(always)]
+pub(crate) fn prefetch_at(bytes: &[u8], at: usize) {
+    prefetch_line(bytes.as_ptr().wrapping_add(at));
 }
 
 /// Asks for the line in which a value begins, before it is wanted.

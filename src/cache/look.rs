@@ -5,15 +5,15 @@
 //! Keeps: cache-coherent (a page is found only under the checksum that its parent holds).
 
 use super::hints::{Cue, Recalled};
-use super::{Cache, home_among, tag_of};
-use crate::arena::{Looking, Peeked, line_of};
+use super::{Cache, tag_of};
+use crate::arena::{Looking, Peeked, Spot, line_of};
 use crate::page::{ChildRef, Page, PageId};
 use crate::slots::Seat;
 use crate::sync::AtomicU64;
 
 impl Cache {
     /// Begins to look at pages without holding them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Look<'a>> {
         if self.arena.frames() == 0 {
             return None;
@@ -37,21 +37,24 @@ const NEAR_WORDS_MAX: usize = 1 << 16;
 const HINTED_LINES: usize = 3;
 
 impl<'a> Look<'a> {
-    /// Of the arena that is looked at, so that it is known that it has this frame.
+    /// Where a page is, if it is at home.
     #[inline(always)]
-    fn home(&self, id: PageId) -> u32 {
-        home_among(self.looking.arena.frames(), id)
+    pub(crate) fn home(&self, id: PageId) -> Spot {
+        self.looking.spot(id.0)
     }
 
     /// Asks for the first lines of a page, before it is wanted.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, id: PageId, lines: usize) {
-        self.looking.prefetch(self.home(id), lines);
+    pub(crate) fn prefetch(&self, home: Spot, lines: usize) {
+        self.looking.prefetch(home, lines);
     }
 
     /// With hints of where keys were found, as many as so many pages need.
     #[inline(always)]
     pub(crate) fn with_hints(self, pages: u32) -> Look<'a> {
+        if pages == 0 {
+            return self;
+        }
         let words = self.cache.arena.words();
         let count = self.cache.hints.words(pages).min(words.len());
         Look { words: &words[..count], ..self }
@@ -73,8 +76,9 @@ impl<'a> Look<'a> {
     #[inline(always)]
     pub(crate) fn recall(&self, cue: Cue, lines: usize) -> Option<Recalled> {
         let (recalled, hinted) = self.cache.hints.recall(self.words, cue)?;
-        self.looking.prefetch(hinted.frame, lines);
-        self.looking.prefetch_from(hinted.frame, hinted.line, HINTED_LINES);
+        let spot = self.looking.spot(hinted.frame);
+        self.looking.prefetch(spot, lines);
+        self.looking.prefetch_from(spot, hinted.line, HINTED_LINES);
         Some(recalled)
     }
 
@@ -93,18 +97,27 @@ impl<'a> Look<'a> {
     /// The page to which a parent refers, if it is here.
     #[inline(always)]
     pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
-        self.peek_tagged(child.id, tag_of(child))
+        self.peek_from(self.home(child.id), child)
+    }
+
+    /// The same, where it is known where the page is, if it is at home.
+    #[inline(always)]
+    pub(crate) fn peek_from(&self, home: Spot, child: ChildRef) -> Option<Peeked<'_, 'a>> {
+        self.peek_tagged(home, child.id, tag_of(child))
     }
 
     #[inline(always)]
-    pub(super) fn peek_tagged(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
-        let at_home = self.looking.peek(self.home(id), tag);
-        if at_home.is_some() { at_home } else { self.peek_away(id, tag) }
+    pub(super) fn peek_tagged(&self, home: Spot, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
+        match self.looking.peek(home, tag) {
+            Some(page) => Some(page),
+            None => self.looking.peek(self.looking.spot(located(self.cache, id)?), tag),
+        }
     }
+}
 
-    /// The page, if it is here, but not at home.
-    #[cold]
-    fn peek_away(&self, id: PageId, tag: u64) -> Option<Peeked<'_, 'a>> {
-        self.looking.peek(self.cache.located(id)?, tag)
-    }
+/// The frame of a page that is not at home. What looks is not handed over: it would have to lie in
+/// memory.
+#[cold]
+fn located(cache: &Cache, id: PageId) -> Option<u32> {
+    cache.located(id)
 }

@@ -44,7 +44,7 @@ impl<'a> Look<'a> {
     /// A page of a run, if it is here.
     #[inline]
     pub(crate) fn peek_run(&self, page: ChildRef) -> Option<Peeked<'_, 'a>> {
-        self.peek_tagged(page.id, run_tag_of(page))
+        self.peek_tagged(self.home(page.id), page.id, run_tag_of(page))
     }
 
     /// Appends the first `len` bytes of a run to `out`, if all of its pages are here.

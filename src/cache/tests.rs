@@ -212,7 +212,7 @@ fn threads_see_the_pages_they_ask_for() {
                     };
                     assert_eq!(seen.bytes, page.bytes());
                     if round % 7 == 0 {
-                        held.push((seen.pin(), page));
+                        held.push((seen.pin(seen.bytes), page));
                     }
                     drop(look);
                     if held.len() > 12 {
@@ -286,7 +286,10 @@ fn frames_that_readers_keep_do_not_keep_others_out() {
     }
     let seat = slots.visit().expect("a slot is free");
     let look = cache.look(&seat).expect("there are frames");
-    let lend = |page: &Page| look.peek(page.child_ref()).expect("it was put there").pin();
+    let lend = |page: &Page| {
+        let seen = look.peek(page.child_ref()).expect("it was put there");
+        seen.pin(seen.bytes)
+    };
     let lent: Vec<_> = pages[..8].iter().map(lend).collect();
     drop(look);
     let is_missed = |id: &u32| {

@@ -4,6 +4,7 @@
 //! Must not know: where pages come from, or how a tree hangs together.
 //! Keeps: cells-disjoint (within one page).
 
+mod arrays;
 mod build;
 mod check;
 mod edit;
@@ -16,6 +17,7 @@ mod share;
 pub(crate) mod tests;
 mod walk;
 
+pub(crate) use arrays::Sought;
 pub(crate) use build::{
     Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
 };

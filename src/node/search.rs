@@ -3,9 +3,10 @@
 //! Owns: the search of a page by the heads of its keys, then by their rests.
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
+use super::arrays::{Arrays, Sought};
 use super::heads::lower_bound;
 use super::{Layout, Node, Value};
-use crate::arena::{LINE_BYTES, prefetch_bytes, prefetch_value};
+use crate::arena::{LINE_BYTES, prefetch_at, prefetch_bytes};
 use crate::format::{HEAD_LEN, HEADER_LEN, LEAF_CELL_HEADER};
 use crate::page::ChildRef;
 use crate::seeded::seeded;
@@ -64,12 +65,15 @@ impl<'a> Node<'a> {
     // Inlined into another crate, it would call what is inlined here.
     #[inline(never)]
     pub(crate) fn begin_search(self, key: &[u8]) -> Begun {
-        let layout = Layout::of(self.bytes);
-        let begun = match self.rank(layout, key) {
-            Rank::Tied(slot, _) => Begun { slot, is_tied: true },
-            Rank::Between(slot) => Begun { slot, is_tied: false },
+        let rank = Arrays::of_leaf(self.bytes).and_then(|arrays| arrays.rank(Sought::new(key)));
+        let begun = match rank {
+            Some(rank) => Begun { slot: rank.slot, is_tied: rank.is_tied },
+            None => match self.rank(Layout::of(self.bytes), key) {
+                Rank::Tied(slot, _) => Begun { slot, is_tied: true },
+                Rank::Between(slot) => Begun { slot, is_tied: false },
+            },
         };
-        self.prefetch_cells(begun.slot..layout.count.min(begun.slot + AHEAD));
+        self.prefetch_cells(begun.slot..self.count().min(begun.slot + AHEAD));
         begun
     }
 
@@ -200,47 +204,83 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The child to which a step down for `key` leads; `None` where the page is a leaf.
+    /// The child to which a step down for a key leads; `None` where the page is a leaf.
     #[inline(always)]
-    pub(crate) fn step_down(self, key: &[u8]) -> Option<ChildRef> {
-        let layout = Layout::of(self.bytes);
-        if layout.is_leaf {
-            return None;
+    pub(crate) fn step_down(self, sought: Sought<'_>) -> Option<ChildRef> {
+        let arrays = Arrays::of_branch(self.bytes);
+        match arrays.and_then(|arrays| arrays.child_for(sought)) {
+            Some(child) => Some(child),
+            None => self.step_down_anyhow(sought.key),
         }
-        Some(self.child_in(layout, self.child_for_in(layout, key)))
     }
 
-    /// Where `key` is, if this leaf has it; asks for its cell.
-    #[inline(always)]
-    pub(crate) fn tie(self, key: &[u8], touch: Touch) -> Option<Tie> {
+    #[cold]
+    fn step_down_anyhow(self, key: &[u8]) -> Option<ChildRef> {
         let layout = Layout::of(self.bytes);
-        let Rank::Tied(slot, suffix) = self.rank(layout, key) else { return None };
-        let cell = self.cell(layout, slot);
+        (!layout.is_leaf).then(|| self.child_in(layout, self.child_for_in(layout, key)))
+    }
+
+    /// Where a key is, if this leaf has it; asks for its cell.
+    #[inline(always)]
+    pub(crate) fn tie(self, sought: Sought<'_>, touch: Touch) -> Option<Tie> {
+        let arrays = Arrays::of_leaf(self.bytes);
+        let tie = match arrays.and_then(|arrays| Some((arrays, arrays.rank(sought)?))) {
+            Some((_, rank)) if !rank.is_tied => return None,
+            Some((arrays, rank)) => {
+                Tie { slot: rank.slot, cell: arrays.cell(rank.slot), prefix: arrays.prefix() }
+            }
+            None => self.tie_anyhow(sought.key)?,
+        };
         match touch {
             // Where cells are longer than a line, its next ones are asked for together with it.
-            Touch::Whole if layout.count * LINE_BYTES < self.bytes.len() => {
-                prefetch_bytes(&self.bytes[cell..], CELL_LINES);
+            Touch::Whole if self.count() * LINE_BYTES < self.bytes.len() => {
+                prefetch_bytes(self.bytes.get(tie.cell..)?, CELL_LINES);
             }
             Touch::Whole => {}
-            Touch::Beginning => self.prefetch_entry(cell, suffix.len()),
-        }
-        Some(Tie { slot, cell, prefix: layout.prefix })
-    }
-
-    /// Asks for the beginnings of a cell and of its value, if its key is as long as this.
-    #[inline(always)]
-    fn prefetch_entry(self, cell: usize, suffix_len: usize) {
-        let value = cell + LEAF_CELL_HEADER + suffix_len.saturating_sub(HEAD_LEN);
-        for at in [cell, value] {
-            if let Some(first) = self.bytes.get(at) {
-                prefetch_value(first);
+            Touch::Beginning => {
+                let rest = (sought.key.len() - tie.prefix).saturating_sub(HEAD_LEN);
+                prefetch_at(self.bytes, tie.cell);
+                prefetch_at(self.bytes, tie.cell + LEAF_CELL_HEADER + rest);
             }
         }
+        Some(tie)
+    }
+
+    #[cold]
+    fn tie_anyhow(self, key: &[u8]) -> Option<Tie> {
+        let layout = Layout::of(self.bytes);
+        let Rank::Tied(slot, _) = self.rank(layout, key) else { return None };
+        Some(Tie { slot, cell: self.cell(layout, slot), prefix: layout.prefix })
     }
 
     /// The value of the `key` that may be there, in a leaf.
     #[inline(always)]
-    pub(crate) fn find_tied(self, tie: Tie, key: &[u8]) -> Option<Value<'a>> {
+    pub(crate) fn find_tied(self, tie: Tie, sought: Sought<'_>) -> Option<Value<'a>> {
+        match self.plain_value(tie, sought) {
+            Some(value) => Some(Value::Inline(value)),
+            None => self.find_tied_anyhow(tie, sought.key),
+        }
+    }
+
+    /// The value, if the key is that of the first slot that may hold it, and the leaf holds the
+    /// value.
+    #[inline(always)]
+    fn plain_value(self, tie: Tie, sought: Sought<'_>) -> Option<&'a [u8]> {
+        let [low, high, tag @ ..] =
+            *self.bytes.get(tie.cell..)?.first_chunk::<LEAF_CELL_HEADER>()?;
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        // A tag that is no length is longer than a page.
+        let value_len = usize::from(u16::from_le_bytes(tag));
+        let rest_len = len.saturating_sub(HEAD_LEN);
+        let from = tie.cell + LEAF_CELL_HEADER;
+        let value = self.bytes.get(from + rest_len..)?.get(..value_len)?;
+        let is_found = sought.key.len() == tie.prefix + len
+            && sought.ends_with(rest_len, self.bytes.get(from..)?)?;
+        is_found.then_some(value)
+    }
+
+    #[inline(never)]
+    fn find_tied_anyhow(self, tie: Tie, key: &[u8]) -> Option<Value<'a>> {
         let suffix = &key[tie.prefix..];
         let (len, rest) = self.rest_behind(tie.cell, LEAF_CELL_HEADER);
         match compare_rests(suffix, len, rest) {
@@ -255,7 +295,7 @@ impl<'a> Node<'a> {
 }
 
 /// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
-#[inline]
+#[inline(always)]
 pub(super) fn head_of(suffix: &[u8]) -> u32 {
     if let Some(first) = suffix.first_chunk() {
         return u32::from_be_bytes(*first);

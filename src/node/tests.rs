@@ -4,6 +4,7 @@
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
 pub(crate) mod anatomy;
+mod arrays;
 mod dense;
 mod halves;
 mod heads;

@@ -7,8 +7,8 @@
 
 use super::Expected;
 use crate::arena::Peeked;
-use crate::format::HEADER_TXN;
-use crate::node::{Begun, Node, Tie, Touch, Value};
+use crate::format::{HEADER_LEN, HEADER_LEVEL, HEADER_TXN};
+use crate::node::{Begun, Node, Sought, Tie, Touch, Value};
 use crate::page::{ChildRef, PageId, TxnId, get_u64};
 use crate::seeded::seeded;
 
@@ -59,14 +59,20 @@ pub(crate) trait PageLook<'a> {
     /// Takes note that the key is at this byte of a leaf.
     fn note(&self, recalled: Self::Recalled, leaf: &Peeked<'_, 'a>, at: usize);
 
+    /// Where a page is as a rule.
+    type Home: Copy;
+
+    /// Where a page is, if it is where most are.
+    fn home(&self, id: PageId) -> Self::Home;
+
     /// Asks for what a search touches of a page that will be wanted, at this level.
-    fn prefetch(&self, id: PageId, level: u8);
+    fn prefetch(&self, home: Self::Home, level: u8);
 
     /// Whether entries are so long that leaves have few of them.
     fn has_long_entries(&self) -> bool;
 
     /// The page to which its parent refers, if it is at hand.
-    fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>>;
+    fn peek(&self, home: Self::Home, child: ChildRef) -> Option<Peeked<'_, 'a>>;
 }
 
 /// Where a lookup in pages at hand ended.
@@ -82,8 +88,8 @@ pub(crate) enum Seen<'l, 'a> {
 impl<'l, 'a> Seen<'l, 'a> {
     /// What a leaf says of the key that may be there.
     #[inline(always)]
-    fn of(page: Peeked<'l, 'a>, tie: Tie, key: &[u8]) -> Seen<'l, 'a> {
-        let found = Node::new(page.bytes).find_tied(tie, key);
+    fn of(page: Peeked<'l, 'a>, tie: Tie, sought: Sought<'_>) -> Seen<'l, 'a> {
+        let found = Node::new(page.bytes).find_tied(tie, sought);
         found.map_or(Seen::Absent, |value| Seen::There(page, value))
     }
 }
@@ -96,9 +102,12 @@ pub(crate) struct At {
 }
 
 impl At {
-    #[inline]
-    fn prefetch<'a>(self, pages: &impl PageLook<'a>) {
-        pages.prefetch(self.child.id, self.expected.level);
+    /// Asks for what a search touches of the page. Returns where it is, if it is where most are.
+    #[inline(always)]
+    fn prefetch<'a, P: PageLook<'a>>(self, pages: &P) -> P::Home {
+        let home = pages.home(self.child.id);
+        pages.prefetch(home, self.expected.level);
+        home
     }
 
     /// Asks for what a walk touches first of a leaf, which comes from the one in front of it, where
@@ -110,16 +119,21 @@ impl At {
         }
         if !pages.has_long_entries() {
             self.prefetch(pages);
-        } else if let Some((page, _)) = self.peek(pages) {
+        } else if let Some((page, _)) = self.peek(pages, pages.home(self.child.id)) {
             Node::new(page.bytes).prefetch_behind(left);
         }
     }
 
     /// The page, if it is at hand and what its parent says.
     #[inline(always)]
-    fn peek<'l, 'a>(self, pages: &'l impl PageLook<'a>) -> Option<(Peeked<'l, 'a>, Expected)> {
-        let page = pages.peek(self.child)?;
-        let (level, txn) = (Node::new(page.bytes).level(), TxnId(get_u64(page.bytes, HEADER_TXN)));
+    fn peek<'l, 'a, P: PageLook<'a>>(
+        self,
+        pages: &'l P,
+        home: P::Home,
+    ) -> Option<(Peeked<'l, 'a>, Expected)> {
+        let page = pages.peek(home, self.child)?;
+        let header: &[u8; HEADER_LEN] = page.bytes.first_chunk()?;
+        let (level, txn) = (header[HEADER_LEVEL], TxnId(get_u64(header, HEADER_TXN)));
         let is_meant = level == self.expected.level && txn <= self.expected.txn_max;
         if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
             return None;
@@ -129,23 +143,29 @@ impl At {
 
     /// The next page on the way to a key, if this one is a branch at hand.
     #[inline(always)]
-    fn step_down<'a>(self, pages: &impl PageLook<'a>, key: &[u8]) -> Option<At> {
-        let (page, found) = self.peek(pages)?;
-        let child = Node::new(page.bytes).step_down(key)?;
+    fn step_down<'a, P: PageLook<'a>>(
+        self,
+        pages: &P,
+        home: P::Home,
+        sought: Sought<'_>,
+    ) -> Option<At> {
+        let (page, found) = self.peek(pages, home)?;
+        let child = Node::new(page.bytes).step_down(sought)?;
         Some(At::below(child, found))
     }
 
     /// The leaf, if it is at hand, and where it has a key, if it does.
     #[inline(always)]
-    fn tie<'l, 'a>(
+    fn tie<'l, 'a, P: PageLook<'a>>(
         self,
-        pages: &'l impl PageLook<'a>,
-        key: &[u8],
+        pages: &'l P,
+        home: P::Home,
+        sought: Sought<'_>,
         touch: Touch,
     ) -> Option<(Peeked<'l, 'a>, Option<Tie>)> {
-        let (page, _) = self.peek(pages)?;
+        let (page, _) = self.peek(pages, home)?;
         let node = Node::new(page.bytes);
-        node.is_leaf().then(|| (page, node.tie(key, touch)))
+        node.is_leaf().then(|| (page, node.tie(sought, touch)))
     }
 
     /// A child of a page that was found so.
@@ -163,24 +183,23 @@ pub(crate) fn look<'l, 'a>(
     touch: Touch,
     recall: Recall,
 ) -> Seen<'l, 'a> {
-    let (cue, mut recalled) = (pages.ask(key), Default::default());
+    let (sought, cue, mut recalled) = (Sought::new(key), pages.ask(key), Default::default());
     let recalled_at = recall.level(root);
     // The root is at hand, since every lookup begins there.
-    let mut at = root;
+    let (mut at, mut home) = (root, pages.home(root.child.id));
     while at.expected.level > 0 {
         if at.expected.level == recalled_at {
             recalled = pages.recall(cue);
         }
-        let Some(next) = at.step_down(pages, key) else { return Seen::Missing(at) };
-        next.prefetch(pages);
-        at = next;
+        let Some(next) = at.step_down(pages, home, sought) else { return Seen::Missing(at) };
+        (at, home) = (next, next.prefetch(pages));
     }
-    match at.tie(pages, key, touch) {
+    match at.tie(pages, home, sought, touch) {
         None => Seen::Missing(at),
         Some((_, None)) => Seen::Absent,
         Some((leaf, Some(tie))) => {
             pages.note(recalled, &leaf, tie.cell());
-            Seen::of(leaf, tie, key)
+            Seen::of(leaf, tie, sought)
         }
     }
 }
@@ -198,7 +217,7 @@ pub(crate) fn look_for_leaf<'l, 'a>(
 ) -> Option<(Peeked<'l, 'a>, Begun, Option<At>)> {
     let (mut at, mut next) = (root, None::<At>);
     loop {
-        let (page, found) = at.peek(pages)?;
+        let (page, found) = at.peek(pages, pages.home(at.child.id))?;
         let node = Node::new(page.bytes);
         if node.is_leaf() {
             let begun = node.begin_search(key);
@@ -234,23 +253,25 @@ pub(crate) fn look_all<'l, 'a: 'l>(
     let at = |(child, txn_max), level| At { child, expected: Expected { level, txn_max } };
     for level in (1..=root.expected.level).rev() {
         for (key, place) in keys.iter().zip(&mut places) {
-            let Some(next) = at(*place, level).step_down(pages, key) else {
+            let (at, sought) = (at(*place, level), Sought::new(key));
+            let Some(next) = at.step_down(pages, pages.home(at.child.id), sought) else {
                 place.0 = NOWHERE;
                 continue;
             };
-            pages.prefetch(next.child.id, level - 1);
+            next.prefetch(pages);
             *place = (next.child, next.expected.txn_max);
         }
     }
     let mut ties = [None; GROUP];
     for ((key, place), tie) in keys.iter().zip(&places).zip(&mut ties) {
-        *tie = at(*place, 0).tie(pages, key, Touch::Beginning);
+        let at = at(*place, 0);
+        *tie = at.tie(pages, pages.home(at.child.id), Sought::new(key), Touch::Beginning);
     }
     for (key, tie) in keys.iter().zip(&ties) {
         each(match tie {
             None => Seen::Missing(root),
             Some((_, None)) => Seen::Absent,
-            Some((page, Some(tie))) => Seen::of(*page, *tie, key),
+            Some((page, Some(tie))) => Seen::of(*page, *tie, Sought::new(key)),
         });
     }
 }

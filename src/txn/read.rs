@@ -5,6 +5,7 @@
 
 use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
+use super::value::Kept;
 use super::{Iter, Sticky, ValueReader, ValueRef, check_key, check_name, edge_entry};
 use crate::arena::Peeked;
 use crate::catalog::Record;
@@ -75,32 +76,30 @@ trait Take<'t> {
     type Out;
     /// How much of the value is wanted at once.
     const TOUCH: Touch;
-    /// The value lies at `range` of a page that is looked at.
-    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> Self::Out;
-    /// The value lies at `range` of a page.
-    fn paged(page: Page, range: Range<usize>) -> Self::Out;
-    /// The value is this.
-    fn owned(bytes: Vec<u8>) -> Self::Out;
+    /// The value lies in a page that is looked at.
+    fn peeked(page: Peeked<'_, 't>, value: &[u8]) -> Self::Out;
+    /// The value was read, or is held.
+    fn kept(kept: Box<Kept<'t>>) -> Self::Out;
 }
 
 /// Copies the value.
 struct Copy;
 
-impl Take<'_> for Copy {
+impl<'t> Take<'t> for Copy {
     type Out = Vec<u8>;
     const TOUCH: Touch = Touch::Whole;
 
-    #[inline]
-    fn peeked(page: Peeked<'_, '_>, range: Range<usize>) -> Vec<u8> {
-        page.bytes[range].to_vec()
+    #[inline(always)]
+    fn peeked(_: Peeked<'_, '_>, value: &[u8]) -> Vec<u8> {
+        // A call that returns a vector returns it in memory.
+        let mut copy = Vec::with_capacity(value.len());
+        copy.extend_from_slice(value);
+        copy
     }
 
-    fn paged(page: Page, range: Range<usize>) -> Vec<u8> {
-        page.bytes()[range].to_vec()
-    }
-
-    fn owned(bytes: Vec<u8>) -> Vec<u8> {
-        bytes
+    #[inline(always)]
+    fn kept(kept: Box<Kept<'t>>) -> Vec<u8> {
+        kept.into_vec()
     }
 }
 
@@ -111,17 +110,14 @@ impl<'t> Take<'t> for Lend {
     type Out = ValueRef<'t>;
     const TOUCH: Touch = Touch::Beginning;
 
-    #[inline]
-    fn peeked(page: Peeked<'_, 't>, range: Range<usize>) -> ValueRef<'t> {
-        ValueRef::in_frame(page.pin(), range)
+    #[inline(always)]
+    fn peeked(page: Peeked<'_, 't>, value: &[u8]) -> ValueRef<'t> {
+        ValueRef::in_frame(page.pin(value))
     }
 
-    fn paged(page: Page, range: Range<usize>) -> ValueRef<'t> {
-        ValueRef::in_page(page, range)
-    }
-
-    fn owned(bytes: Vec<u8>) -> ValueRef<'t> {
-        ValueRef::own(bytes)
+    #[inline(always)]
+    fn kept(kept: Box<Kept<'t>>) -> ValueRef<'t> {
+        ValueRef::kept(kept)
     }
 }
 
@@ -146,10 +142,12 @@ impl Place {
     }
 }
 
-/// A value that was read for the lookup.
-enum Found {
-    Paged(Page, Range<usize>),
-    Owned(Vec<u8>),
+/// The run of a value that is not inline, in a sealed page.
+fn run_of(value: Value<'_>) -> Run {
+    match Place::of(&[], value) {
+        Place::Run(run) => run,
+        Place::Here(_) => unreachable!("an inline value was returned before"),
+    }
 }
 
 impl<'t> ReadOnlyTxn<'t> {
@@ -181,7 +179,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     /// Begins to look at pages of the cache.
-    #[inline]
+    #[inline(always)]
     fn look(&self) -> Option<Sight<'t>> {
         self.core.pager.look(self.state.seat()?)
     }
@@ -208,59 +206,52 @@ impl<'t> ReadOnlyTxn<'t> {
     fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
         self.check(key)?;
         let Some(root) = self.root() else { return Err(Error::NotFound) };
-        let Some(pages) = self.look() else { return self.find_elsewhere::<T>(Err(root), key) };
-        let place = match self.look_up(root, &pages, key, T::TOUCH) {
-            Seen::There(page, value) => match Place::of(page.bytes, value) {
-                Place::Here(range) => return Ok(T::peeked(page, range)),
-                Place::Run(run) => match Self::run_at_hand::<T>(&pages, run) {
-                    Some(value) => return Ok(value),
-                    None => Ok(run),
-                },
+        let place = match self.look() {
+            None => Err(root),
+            Some(pages) => match self.look_up(root, &pages, key, T::TOUCH) {
+                Seen::There(page, Value::Inline(value)) => return Ok(T::peeked(page, value)),
+                Seen::There(_, value) => Ok(run_of(value)),
+                Seen::Absent => return Err(Error::NotFound),
+                Seen::Missing(at) => Err(at),
             },
-            Seen::Absent => return Err(Error::NotFound),
-            Seen::Missing(at) => Err(at),
         };
-        drop(pages);
-        self.find_elsewhere::<T>(place, key)
+        self.find_elsewhere(place, key).map(T::kept)
     }
 
-    /// The value of a run, if it is at hand.
+    /// The value of a run, or of a key that is looked up where a page is not at hand.
+    // It comes as an address: a place in memory that this fills, as the way through the cache does,
+    // is copied, and the copy waits for what was just written.
     #[inline(never)]
-    fn run_at_hand<T: Take<'t>>(pages: &Sight<'t>, run: Run) -> Option<T::Out> {
-        if let Some(page) = pages.peek_run(run) {
-            return Some(T::peeked(page, 0..run.len as usize));
-        }
-        let mut value = Vec::new();
-        pages.copy_run(run, &mut value).then(|| T::owned(value))
-    }
-
-    // The value goes on from here, and not from where it was found: a place in memory that both
-    // ways to it fill is copied, and the copy waits for what was just written.
-    #[inline(always)]
-    fn find_elsewhere<T: Take<'t>>(
+    fn find_elsewhere(
         &self,
         place: std::result::Result<Run, At>,
         key: &[u8],
-    ) -> Result<T::Out> {
-        let found = match place {
-            Ok(run) => self.read(run, Pager::read_run_anew).map(Found::Owned),
-            Err(at) => self.find_below(at, key),
+    ) -> Result<Box<Kept<'t>>> {
+        let kept = match place {
+            Ok(run) => match self.run_at_hand(run) {
+                Some(kept) => kept,
+                None => Kept::Own(self.read(run, Pager::read_run_anew)?),
+            },
+            Err(at) => {
+                let found = self.sticky.note(find_below(&self.core.pager, at, key))?;
+                let Some((page, at)) = found else { return Err(Error::NotFound) };
+                match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
+                    Place::Here(range) => Kept::Page(page, range),
+                    Place::Run(run) => Kept::Own(self.read(run, PageRead::read_run)?),
+                }
+            }
         };
-        match found? {
-            Found::Paged(page, range) => Ok(T::paged(page, range)),
-            Found::Owned(bytes) => Ok(T::owned(bytes)),
-        }
+        Ok(Box::new(kept))
     }
 
-    /// Goes on where a page is to be read first.
-    #[cold]
-    fn find_below(&self, at: At, key: &[u8]) -> Result<Found> {
-        let found = self.sticky.note(find_below(&self.core.pager, at, key))?;
-        let Some((page, at)) = found else { return Err(Error::NotFound) };
-        match Place::of(page.bytes(), Node::new(page.bytes()).value(at)) {
-            Place::Here(range) => Ok(Found::Paged(page, range)),
-            Place::Run(run) => self.read(run, PageRead::read_run).map(Found::Owned),
+    /// The value of a run, if it is at hand.
+    fn run_at_hand(&self, run: Run) -> Option<Kept<'t>> {
+        let pages = self.look()?;
+        if let Some(page) = pages.peek_run(run) {
+            return Some(Kept::Frame(page.pin(&page.bytes[..run.len as usize])));
         }
+        let mut value = Vec::new();
+        pages.copy_run(run, &mut value).then_some(Kept::Own(value))
     }
 
     /// The value of a run, which one of the pager's ways appends.
@@ -365,12 +356,10 @@ impl<'t> ReadOnlyTxn<'t> {
             look_all(root, &pages, keys, |seen| {
                 let is_left = &mut is_left[values.len() - from];
                 *is_left = matches!(seen, Seen::Missing(_));
-                if let Seen::There(page, value) = seen {
-                    match Place::of(page.bytes, value) {
-                        Place::Here(range) => return values.push(Some(Lend::peeked(page, range))),
-                        Place::Run(_) => *is_left = true,
-                    }
+                if let Seen::There(page, Value::Inline(value)) = seen {
+                    return values.push(Some(Lend::peeked(page, value)));
                 }
+                *is_left |= matches!(seen, Seen::There(..));
                 values.push(None);
             });
         }

@@ -17,40 +17,58 @@ use std::ops::{Deref, Range};
 /// assert_eq!(len, 5);
 /// # Ok::<(), btree_store::Error>(())
 /// ```
+// In this order for the reason of `Pinned`.
+#[repr(C)]
 pub struct ValueRef<'t> {
-    place: Place<'t>,
+    frame: Pinned<'t>,
+    /// A value that does not lie in a frame that was looked at.
+    other: Option<Box<Kept<'t>>>,
 }
 
-enum Place<'t> {
-    Frame(Pinned<'t>, Range<usize>),
+/// What a lookup had to read, or to hold otherwise.
+pub(super) enum Kept<'t> {
+    Frame(Pinned<'t>),
     Page(Page, Range<usize>),
     Own(Vec<u8>),
 }
 
+impl Kept<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Kept::Frame(frame) => frame.bytes(),
+            Kept::Page(page, range) => &page.bytes()[range.clone()],
+            Kept::Own(bytes) => bytes,
+        }
+    }
+
+    /// A copy, or what is one already.
+    pub(super) fn into_vec(self) -> Vec<u8> {
+        match self {
+            Kept::Own(bytes) => bytes,
+            kept => kept.bytes().to_vec(),
+        }
+    }
+}
+
 impl<'t> ValueRef<'t> {
-    #[inline]
-    pub(super) fn in_frame(frame: Pinned<'t>, range: Range<usize>) -> ValueRef<'t> {
-        ValueRef { place: Place::Frame(frame, range) }
+    #[inline(always)]
+    pub(super) fn in_frame(frame: Pinned<'t>) -> ValueRef<'t> {
+        ValueRef { frame, other: None }
     }
 
-    pub(super) fn in_page(page: Page, range: Range<usize>) -> ValueRef<'t> {
-        ValueRef { place: Place::Page(page, range) }
-    }
-
-    pub(super) fn own(bytes: Vec<u8>) -> ValueRef<'t> {
-        ValueRef { place: Place::Own(bytes) }
+    pub(super) fn kept(kept: Box<Kept<'t>>) -> ValueRef<'t> {
+        ValueRef { frame: Pinned::none(), other: Some(kept) }
     }
 }
 
 impl Deref for ValueRef<'_> {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
-        match &self.place {
-            Place::Frame(frame, range) => &frame.bytes()[range.clone()],
-            Place::Page(page, range) => &page.bytes()[range.clone()],
-            Place::Own(bytes) => bytes,
+        match &self.other {
+            None => self.frame.bytes(),
+            Some(kept) => kept.bytes(),
         }
     }
 }

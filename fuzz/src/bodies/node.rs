@@ -72,11 +72,14 @@ fn read_all(page: &TreePage) {
         );
         assert!(before.is_none_or(|before| before < key), "keys ascend");
         assert_eq!(page.search(&key), Ok(at));
+        look(page, &key);
         let mut near = key.clone();
         near.push(0);
         assert!(matches!(page.search(&near), Ok(found) | Err(found) if found == at + 1));
+        look(page, &near);
         near.truncate(key.len() - 1);
         assert!(matches!(page.search(&near), Ok(found) | Err(found) if found <= at));
+        look(page, &near);
         assert!(!page.continues_run(0));
         if page.is_leaf() {
             match page.value(at).expect("values of files are placed") {
@@ -94,6 +97,15 @@ fn read_all(page: &TreePage) {
     if !page.is_leaf() {
         assert!((0..=page.count()).all(|at| (2..PAGES).contains(&page.child(at).0)));
         assert!((0..=page.count()).all(|at| page.child(at).0 != ID));
+    }
+}
+
+/// A lookup finds what a search does.
+fn look(page: &TreePage, key: &[u8]) {
+    if page.is_leaf() {
+        assert_eq!(page.find(key), page.search(key).ok().and_then(|at| page.value(at)));
+    } else {
+        assert_eq!(page.step_down(key), Some(page.child(page.child_for(key))));
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::halves::{rebalance, split_branch, split_leaf};
 use super::keys::{Rng, Shape, inline_len};
+use super::twin::agree;
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorDetail};
 use crate::format::{
@@ -82,6 +83,7 @@ fn read_all(page: &[u8]) {
     for at in 0..node.count() {
         let key = node.key(at);
         assert_eq!(node.search(&key), Ok(at));
+        agree(node, &key);
         assert!(!node.continues_run(0));
         if node.is_leaf() {
             match node.value(at) {

@@ -5,7 +5,7 @@
 use super::anatomy::dissect;
 use crate::buffer::Buffer;
 use crate::format::{CHILD_LEN, HEADER_LEN};
-use crate::node::{Encoded, Node, NodeMut, Run, Value, check_node};
+use crate::node::{Encoded, Node, NodeMut, Run, Sought, Touch, Value, check_node};
 use crate::page::{ChildRef, PageId, TxnId, seal_bytes};
 use std::collections::BTreeMap;
 
@@ -210,6 +210,7 @@ impl Twin {
                 let child = rank.map_or_else(|below| below, |at| at + 1);
                 assert_eq!(node.child_for(&relative), child, "the child for {relative:?}");
             }
+            agree(node, &relative);
         }
     }
 
@@ -222,4 +223,22 @@ impl Twin {
         seal_bytes(&mut sealed, ID, TxnId(3));
         check_node(&sealed, ID, PAGE_COUNT).unwrap_or_else(|e| panic!("{:?}", e.detail()));
     }
+}
+
+/// Checks that a lookup finds what a search does.
+pub(super) fn agree(node: Node<'_>, key: &[u8]) {
+    let sought = Sought::new(key);
+    let found = node.search(key);
+    if !node.is_leaf() {
+        let child = node.child(node.child_for(key));
+        assert_eq!(node.step_down(sought), Some(child), "the child for {key:?}");
+        return;
+    }
+    for touch in [Touch::Beginning, Touch::Whole] {
+        let value = node.tie(sought, touch).and_then(|tie| node.find_tied(tie, sought));
+        assert_eq!(value, found.ok().map(|at| node.value(at)), "a lookup of {key:?}");
+    }
+    let first = node.end_search(node.begin_search(key), key);
+    assert_eq!(first, found.unwrap_or_else(|at| at), "a seek of {key:?}");
+    assert_eq!(node.step_down(sought), None, "a leaf has no child");
 }
