@@ -332,13 +332,7 @@ impl Arena {
     /// Asks for the first lines of a frame; behind a short frame those of the next.
     #[inline(always)]
     pub(crate) fn prefetch(&self, frame: u32, lines: usize) {
-        self.prefetch_from(frame, 0, lines);
-    }
-
-    /// The same from a line on.
-    #[inline(always)]
-    fn prefetch_from(&self, frame: u32, line: usize, lines: usize) {
-        prefetch_lines(self.at(frame).as_ptr().wrapping_add(line * LINE_BYTES), lines);
+        prefetch_lines(self.at(frame).as_ptr(), lines);
     }
 }
 
@@ -420,20 +414,9 @@ impl<'a> Looking<'a> {
         Spot { frame, place: self.arena.at(frame) }
     }
 
-    /// Asks for the first lines of a frame, before it is known what it holds.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, spot: Spot, lines: usize) {
-        prefetch_lines(spot.place.as_ptr(), lines);
-    }
-
-    /// Asks for lines of a frame from one on.
-    #[inline(always)]
-    pub(crate) fn prefetch_from(&self, spot: Spot, line: usize, lines: usize) {
-        prefetch_lines(spot.place.as_ptr().wrapping_add(line * LINE_BYTES), lines);
-    }
-
     #[cfg(not(loom))]
     #[inline(always)]
+    #[expect(clippy::unused_self, reason = "the arena is borrowed as long as the header")]
     fn header(&self, spot: Spot) -> &'a Header {
         // SAFETY: as in `Arena::header`; the arena is borrowed as long.
         unsafe { spot.place.cast::<Header>().as_ref() }
@@ -468,6 +451,20 @@ impl<'a> Looking<'a> {
 pub(crate) struct Spot {
     frame: u32,
     place: NonNull<u8>,
+}
+
+impl Spot {
+    /// Asks for the first lines of the frame, before it is known what it holds.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, lines: usize) {
+        prefetch_lines(self.place.as_ptr(), lines);
+    }
+
+    /// Asks for lines of the frame from one on.
+    #[inline(always)]
+    pub(crate) fn prefetch_from(self, line: usize, lines: usize) {
+        prefetch_lines(self.place.as_ptr().wrapping_add(line * LINE_BYTES), lines);
+    }
 }
 
 /// A frame that is looked at.

@@ -330,8 +330,7 @@ impl<'a> PageLook<'a> for Sight<'a> {
 
     #[inline(always)]
     fn prefetch(&self, home: Spot, level: u8) {
-        let lines = if level == 0 { self.leaf_lines } else { self.branch_lines };
-        self.look.prefetch(home, lines);
+        home.prefetch(if level == 0 { self.leaf_lines } else { self.branch_lines });
     }
 
     #[inline(always)]

@@ -43,12 +43,6 @@ impl<'a> Look<'a> {
         self.looking.spot(id.0)
     }
 
-    /// Asks for the first lines of a page, before it is wanted.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, home: Spot, lines: usize) {
-        self.looking.prefetch(home, lines);
-    }
-
     /// With hints of where keys were found, as many as so many pages need.
     #[inline(always)]
     pub(crate) fn with_hints(self, pages: u32) -> Look<'a> {
@@ -77,8 +71,8 @@ impl<'a> Look<'a> {
     pub(crate) fn recall(&self, cue: Cue, lines: usize) -> Option<Recalled> {
         let (recalled, hinted) = self.cache.hints.recall(self.words, cue)?;
         let spot = self.looking.spot(hinted.frame);
-        self.looking.prefetch(spot, lines);
-        self.looking.prefetch_from(spot, hinted.line, HINTED_LINES);
+        spot.prefetch(lines);
+        spot.prefetch_from(hinted.line, HINTED_LINES);
         Some(recalled)
     }
 
@@ -95,7 +89,7 @@ impl<'a> Look<'a> {
     }
 
     /// The page to which a parent refers, if it is here.
-    #[inline(always)]
+    #[cfg(test)]
     pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
         self.peek_from(self.home(child.id), child)
     }

@@ -24,7 +24,7 @@ pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// The prefix that ascending slots share.
-fn shared_prefix(parts: &Parts<'_>, range: &Range<usize>) -> usize {
+pub(super) fn shared_prefix(parts: &Parts<'_>, range: &Range<usize>) -> usize {
     if range.is_empty() {
         return 0;
     }

@@ -5,7 +5,7 @@
 //! Keeps: sorted-keys (the caller gives the slot that a search returned), cells-disjoint,
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
-use super::build::{Form, PageCopy, common_prefix, write_slot};
+use super::build::{Form, PageCopy, common_prefix, shared_prefix, write_slot};
 use super::parts::{Parts, Shape};
 use super::search::head_of;
 use super::{Layout, Node, Payload};
@@ -260,6 +260,23 @@ impl<'a> NodeMut<'a> {
         self.bytes.fill(0);
         form.write(self.bytes);
         true
+    }
+
+    /// Lengthens the prefix to what all separators of a branch share: the first ones often share
+    /// little, and where heads begin with what is the same in all they tell nothing.
+    pub(crate) fn lengthen_prefix(&mut self) {
+        let (layout, run) = (Layout::of(self.bytes), get_u16(self.bytes, HEADER_RUN));
+        if layout.is_leaf || layout.count < 2 {
+            return;
+        }
+        let heads = self.node().heads(layout);
+        if heads[0][HEAD_LEN - 1] != heads[layout.count - 1][HEAD_LEN - 1] {
+            return;
+        }
+        let shared = shared_prefix(&Parts::of(self.node()), &(0..layout.count));
+        if shared > layout.prefix && self.rewrite(shared, 0) {
+            put_u16(self.bytes, HEADER_RUN, run);
+        }
     }
 
     /// Moves the arrays apart and fills a slot; of a branch, whose children have `child` bytes,

@@ -132,6 +132,9 @@ impl<'a> Sealer<'a> {
             }
             NodeMut::new(&mut dirty.bytes).set_child(at, child);
         }
+        if dirty.level() > 0 {
+            NodeMut::new(&mut dirty.bytes).lengthen_prefix();
+        }
         self.place_values(&mut dirty);
         let taken = &mut self.taken[usize::from(dirty.level())];
         let id = *self.nodes.get(*taken).expect("a place for every dirty page was asked for");

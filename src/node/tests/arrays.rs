@@ -30,7 +30,7 @@ fn arrays_that_end_in_their_page_are_known_and_no_others() {
     for len in [HEADER_LEN, 40, 512, 4096] {
         for (kind, per_slot, least) in [(KIND_LEAF, 6, 0), (KIND_BRANCH, 14, 8)] {
             for prefix in [0, 1, 4, 7, 8, 9, 31] {
-                let padded = (prefix + 3) / 4 * 4;
+                let padded = usize::next_multiple_of(prefix, 4);
                 let taken = HEADER_LEN + padded + least + WINDOW * 4;
                 let most = len.checked_sub(taken).map(|room| room / per_slot);
                 for count in [0, 1, 2, 24, 25, 60, 300, 678, 0xffff] {

@@ -240,3 +240,26 @@ fn a_page_is_below_another_whose_first_key_is_above_its_last() {
         assert_eq!(is_below, last < first, "{last:?} {first:?}");
     }
 }
+
+#[test]
+fn a_branch_whose_prefix_is_too_short_gets_the_whole_and_stays_what_it_is() {
+    let child = |i: u32| ChildRef { id: PageId(10 + i), checksum: i };
+    let mut page = single_branch(SIZE, 1, [child(0), child(1)], b"key");
+    NodeMut::new(&mut page).remove_child(1);
+    for at in 0..9_u32 {
+        let key = format!("name_{}", at + 1);
+        let slot = Node::new(&page).count();
+        assert!(NodeMut::new(&mut page).insert_branch(slot, key.as_bytes(), child(at + 1)));
+    }
+    let (before, run) = (dissect(&page), Node::new(&page).continues_run(9));
+    assert_eq!((before.prefix_len, run), (0, true));
+    NodeMut::new(&mut page).lengthen_prefix();
+    let after = dissect(&page);
+    assert_eq!((after.prefix_len, &after.keys), (5, &before.keys));
+    assert!(Node::new(&page).continues_run(9), "the run goes on");
+    assert!((0..10).all(|at| Node::new(&page).child(at as usize) == child(at)));
+    // There is nothing more to gain, and a leaf is left alone.
+    let whole = page.clone();
+    NodeMut::new(&mut page).lengthen_prefix();
+    assert_eq!(page, whole);
+}

@@ -5,6 +5,7 @@
 use super::walk::Found;
 use super::world::World;
 use crate::format::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MIN};
+use crate::node::Node;
 use crate::node::tests::keys::Rng;
 
 const SIZES: [usize; 2] = [PAGE_SIZE_MIN as usize, PAGE_SIZE_DEFAULT as usize];
@@ -131,4 +132,33 @@ fn removal_of_nine_keys_in_ten_in_order_leaves_pages_a_third_full() {
         let fill = shrink(page_size, Order::Ascending, usize::MAX);
         assert!(fill >= 33.0, "{page_size}: {fill:.1} %");
     }
+}
+
+#[test]
+fn a_sealed_branch_has_the_prefix_that_its_separators_share() {
+    let mut branches = 0;
+    for seed in 0..60 {
+        let mut rng = Rng(seed);
+        let (page_size, count) = *rng.pick(&[(512, 40), (512, 300), (4096, 600), (4096, 2000)]);
+        let mut world = World::new(page_size);
+        let mut numbers: Vec<usize> = (0..count).collect();
+        for end in (1..count).rev() {
+            numbers.swap(end, rng.below(end + 1));
+        }
+        for number in numbers {
+            world.put(format!("key_{number:06}").as_bytes(), b"value");
+        }
+        world.seal(&mut rng);
+        for page in world.store.pages.values() {
+            let node = Node::new(page.bytes());
+            if node.is_leaf() || node.count() < 2 {
+                continue;
+            }
+            let (first, last) = (node.key(0), node.key(node.count() - 1));
+            let shared = first.iter().zip(&last).take_while(|(a, b)| a == b).count();
+            assert_eq!(node.prefix().len(), shared, "seed {seed}: {count} keys");
+            branches += 1;
+        }
+    }
+    assert!(branches > 60, "{branches} branches");
 }
