@@ -78,7 +78,7 @@ impl World {
     fn borrow(&self, page: &Page) {
         let hold = self.published.hold().expect("there are slots enough");
         let look = self.cache.look(hold.seat()).expect("the cache has a frame");
-        let lent = look.peek(page.child_ref()).map(|seen| seen.pin());
+        let lent = look.peek(page.child_ref()).map(|seen| seen.pin(seen.bytes));
         drop(look);
         if let Some(lent) = lent {
             assert_eq!(lent.bytes(), page.bytes());
@@ -156,7 +156,7 @@ fn a_page_that_is_lent_to_another_thread_stays() {
     let hold = Box::leak(Box::new(world.published.hold().expect("there are slots enough")));
     let lend = |hold: &'static Hold<'static, ()>| {
         let look = world.cache.look(hold.seat()).expect("the cache has a frame");
-        look.peek(old.child_ref()).map(|seen| seen.pin())
+        look.peek(old.child_ref()).map(|seen| seen.pin(seen.bytes))
     };
     let lent = lend(hold).expect("nobody has begun to fill the frame");
     let borrower = {

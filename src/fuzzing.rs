@@ -46,8 +46,7 @@ fn of_file(value: node::Value<'_>) -> Option<Value> {
     match value {
         node::Value::Inline(bytes) => Some(Value::Inline(bytes.to_vec())),
         node::Value::Overflow(run) => {
-            let Run { len, first, checksum } = run;
-            Some(Value::Run { len, first: first.0, checksum })
+            Some(Value::Run { len: run.len, first: run.first.0, checksum: run.checksum })
         }
         node::Value::Unplaced { .. } => None,
     }
@@ -169,7 +168,7 @@ impl TreePage {
         self.node().child_for(key)
     }
 
-    /// What a lookup finds in a leaf under a key; `None` also for what lives in memory only.
+    /// What a lookup finds in a leaf under a key.
     pub fn find(&self, key: &[u8]) -> Option<Value> {
         let sought = Sought::new(key);
         let tie = self.node().tie(sought, Touch::Beginning)?;

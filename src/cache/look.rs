@@ -89,7 +89,7 @@ impl<'a> Look<'a> {
     }
 
     /// The page to which a parent refers, if it is here.
-    #[cfg(test)]
+    #[cfg(any(test, loom))]
     pub(crate) fn peek(&self, child: ChildRef) -> Option<Peeked<'_, 'a>> {
         self.peek_from(self.home(child.id), child)
     }

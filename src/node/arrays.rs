@@ -11,8 +11,7 @@
 //!
 //! [`Node`]: super::Node
 
-use super::heads::{WINDOW, below_in};
-use super::search::head_of;
+use super::heads::{WINDOW, below_in, head_of};
 use crate::format::{
     CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_KIND, HEADER_LEN, HEADER_PREFIX, KIND_BRANCH,
     KIND_LEAF, OFFSET_LEN,

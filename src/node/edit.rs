@@ -6,8 +6,8 @@
 //! same-calls-same-bytes (bytes that nothing uses are zero).
 
 use super::build::{Form, PageCopy, common_prefix, shared_prefix, write_slot};
+use super::heads::head_of;
 use super::parts::{Parts, Shape};
-use super::search::head_of;
 use super::{Layout, Node, Payload};
 use crate::format::{
     BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_RUN,

@@ -1,10 +1,20 @@
 //! Tree pages: comparing heads (part of node, layer L3).
 //!
-//! Owns: how many heads of a page are below another. Must not know: what heads stand for.
+//! Owns: the head of a key; how many heads of a page are below another. Must not know: pages.
 //! Keeps: sorted-keys (as far as heads tell it).
 
 use crate::format::HEAD_LEN;
 use std::hint::select_unpredictable;
+
+/// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
+#[inline(always)]
+pub(super) fn head_of(suffix: &[u8]) -> u32 {
+    if let Some(first) = suffix.first_chunk() {
+        return u32::from_be_bytes(*first);
+    }
+    let byte = |at: usize| suffix.get(at).copied().unwrap_or(0);
+    u32::from_be_bytes([byte(0), byte(1), byte(2), 0])
+}
 
 /// Heads that are compared all, and always as many, so that the end of the loop is no surprise.
 pub(super) const WINDOW: usize = 24;

@@ -4,7 +4,7 @@
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
 use super::arrays::{Arrays, Sought};
-use super::heads::lower_bound;
+use super::heads::{head_of, lower_bound};
 use super::{Layout, Node, Value};
 use crate::arena::{LINE_BYTES, prefetch_at, prefetch_bytes};
 use crate::format::{HEAD_LEN, HEADER_LEN, LEAF_CELL_HEADER};
@@ -292,16 +292,6 @@ impl<'a> Node<'a> {
             }
         }
     }
-}
-
-/// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
-#[inline(always)]
-pub(super) fn head_of(suffix: &[u8]) -> u32 {
-    if let Some(first) = suffix.first_chunk() {
-        return u32::from_be_bytes(*first);
-    }
-    let byte = |at: usize| suffix.get(at).copied().unwrap_or(0);
-    u32::from_be_bytes([byte(0), byte(1), byte(2), 0])
 }
 
 /// Compares two keys whose prefix and head are the same: of one the part behind the prefix, of

@@ -137,7 +137,7 @@ fn removal_of_nine_keys_in_ten_in_order_leaves_pages_a_third_full() {
 #[test]
 fn a_sealed_branch_has_the_prefix_that_its_separators_share() {
     let mut branches = 0;
-    for seed in 0..60 {
+    for seed in 0..150 {
         let mut rng = Rng(seed);
         let (page_size, count) = *rng.pick(&[(512, 40), (512, 300), (4096, 600), (4096, 2000)]);
         let mut world = World::new(page_size);
