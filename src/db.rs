@@ -87,8 +87,9 @@ impl BTree {
     /// thread, on a read-only store and for an empty name; [`Error::TooLarge`] for a name beyond
     /// the limit; [`Error::NoSpace`] when the disk is full: the state before holds;
     /// [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a failed sync;
-    /// [`Error::Corruption`]. Where deferred commits of this handle were lost, what took them,
-    /// until [`BTree::sync`] has told it.
+    /// [`Error::Corruption`]. Where this handle has deferred commits, and deferred ones, its own or
+    /// another's, were lost since the first of them: what took these, until [`BTree::sync`] has
+    /// told it.
     pub fn exec<R>(
         &self,
         bucket: impl AsRef<str>,
@@ -254,7 +255,11 @@ impl BTree {
     /// Those of [`BTree::exec`].
     pub fn compact(&self, target_bytes: u64) -> Result<CompactStats> {
         if !self.core.is_writing() {
-            self.sync()?;
+            // No sync: what was lost is still to be told by one.
+            self.exec_multi(|multi| {
+                multi.set_durability(Durability::Durable);
+                Ok(())
+            })?;
         }
         compact(&self.core, target_bytes)
     }

@@ -12,7 +12,7 @@
 use super::{Batch, Core, Outcome, WriteGuard};
 use crate::error::{Error, Fault, Result};
 use crate::seeded::seeded;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::tree::PageRead;
 
 /// When a commit returns.
@@ -106,14 +106,14 @@ pub(crate) struct Hearing {
 struct Heard {
     /// Up to which batch it was told of losses. Changed under the lock of the flush.
     told: AtomicU64,
-    /// Whether deferred commits were made through the handle. Set under the writer's lock.
-    defers: AtomicBool,
+    /// The batch of the handle's first deferred commit; 0 before. Set under the writer's lock.
+    defers: AtomicU64,
 }
 
 impl Hearing {
     /// Of whoever is told of the losses behind a batch.
     fn from(told: u64, durability: Durability) -> Hearing {
-        let (told, defers) = (AtomicU64::new(told), AtomicBool::new(false));
+        let (told, defers) = (AtomicU64::new(told), AtomicU64::new(0));
         Hearing { heard: Arc::new(Heard { told, defers }), durability }
     }
 
@@ -151,8 +151,9 @@ impl Core {
     pub(crate) fn begin_for(&self, hearing: &Hearing) -> Result<WriteGuard<'_>> {
         let guard = self.begin()?;
         // Commits are lost under the writer's lock; so none is between this and the end.
-        if hearing.heard.defers.load(Ordering::Relaxed) {
-            self.untold(hearing).map_or(Ok(()), |fault| Err(fault.raise()))?;
+        let first = hearing.heard.defers.load(Ordering::Relaxed);
+        if first > 0 {
+            self.untold(hearing, first).map_or(Ok(()), |fault| Err(fault.raise()))?;
         }
         Ok(guard)
     }
@@ -180,10 +181,11 @@ impl Core {
         begun?.finish(Outcome::Same).inspect_err(|_| drop(self.tell(hearing, waited)))
     }
 
-    /// What took deferred commits and was not told to a handle.
-    fn untold(&self, hearing: &Hearing) -> Option<Fault> {
+    /// What took deferred commits since a handle's first one, in this batch, and was not told to it.
+    fn untold(&self, hearing: &Hearing, first: u64) -> Option<Fault> {
         let flush = self.flush.lock();
-        let is_told = hearing.heard.told.load(Ordering::Relaxed) >= flush.losses.lost;
+        let lost = flush.losses.lost;
+        let is_told = hearing.heard.told.load(Ordering::Relaxed) >= lost || lost < first;
         if is_told { None } else { flush.losses.fault.clone() }
     }
 
@@ -204,7 +206,9 @@ impl Core {
 
     /// Takes note that a handle leaves a commit in a batch. The caller holds the writer.
     pub(super) fn defer(&self, batch: u64, hearing: &Hearing) {
-        hearing.heard.defers.store(true, Ordering::Relaxed);
+        if hearing.heard.defers.load(Ordering::Relaxed) == 0 {
+            hearing.heard.defers.store(batch, Ordering::Relaxed);
+        }
         self.flush.lock().losses.open = batch;
     }
 }

@@ -463,3 +463,31 @@ fn operations_of_the_oracle_are_calls_on_one_handle() {
     assert_eq!(store.run(&Op::Sync).end, Ending::Failed(Error::NoSpace));
     assert_eq!(store.run(&Op::Sync).end, Ending::Done);
 }
+
+#[test]
+fn what_a_compaction_says_of_a_loss_is_still_told_by_a_sync() {
+    let (_, watch, db) = deferring();
+    let other = db.clone();
+    assert_eq!(db.exec("b", add_one), Ok(1));
+    fill_the_disk(&watch);
+    assert_eq!(durable(&other, add_one), Err(Error::NoSpace));
+    watch.unhook();
+    assert_eq!(db.compact(0), Err(Error::NoSpace));
+    assert_eq!(db.exec("b", add_one), Err(Error::NoSpace), "no sync has told it"); // today Ok(1)
+    assert_eq!(db.sync(), Err(Error::NoSpace));
+    assert_eq!(db.exec("b", add_one), Ok(1));
+}
+
+#[test]
+fn a_loss_before_its_first_deferred_commit_is_not_a_handles_own() {
+    let (_, watch, db) = deferring();
+    let (other, idle) = (db.clone(), db.clone());
+    assert_eq!(db.exec("b", add_one), Ok(1));
+    fill_the_disk(&watch);
+    assert_eq!(durable(&other, add_one), Err(Error::NoSpace));
+    watch.unhook();
+    assert_eq!(idle.exec("b", add_one), Ok(1));
+    assert_eq!(idle.exec("b", add_one), Ok(2)); // today Err(NoSpace)
+    assert_eq!(idle.sync(), Err(Error::NoSpace), "of every handle");
+    assert_eq!((idle.sync(), get(&idle, "b", "counter")), (Ok(()), Ok(2)));
+}
