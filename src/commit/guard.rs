@@ -94,15 +94,18 @@ impl<'a> WriteGuard<'a> {
     }
 
     fn end(mut self, outcome: Outcome, deferring: Option<&Hearing>) -> Result<()> {
+        let (core, mark) = (self.core, self.mark);
+        let batch = &mut self.writer().batch;
+        let mut has_changed = outcome == Outcome::Changed;
+        // While the guard undoes the transaction: this may read pages, and the storage may panic.
+        if has_changed && batch.left_all_as_it_was(&core.pager) {
+            batch.roll_back(mark);
+            has_changed = false;
+        }
         let Some(mut writer) = self.writer.take() else {
             return Err(Error::internal("a transaction ended twice"));
         };
         let batch = &mut writer.batch;
-        let mut has_changed = outcome == Outcome::Changed;
-        if has_changed && batch.left_all_as_it_was(&self.core.pager) {
-            batch.roll_back(self.mark);
-            has_changed = false;
-        }
         batch.changes += u64::from(has_changed);
         let replaced = batch.settle();
         let number = batch.number;

@@ -33,6 +33,8 @@ pub(crate) struct Cursor {
     /// Behind a leaf that was looked for: the next one, if they have the same parent.
     next: Option<At>,
     state: State,
+    /// It is on its way to a leaf, or was when the storage panicked: nobody knows then where it is.
+    is_moving: bool,
     /// A value that is too large for a leaf.
     value: Vec<u8>,
 }
@@ -92,6 +94,7 @@ impl Cursor {
             dirty: None,
             next: None,
             state: State::Fresh,
+            is_moving: false,
             value: Vec::new(),
         }
     }
@@ -103,7 +106,9 @@ impl Cursor {
     /// What reading pages says; the cursor then keeps failing.
     pub(crate) fn seek(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<()> {
         self.check()?;
+        self.is_moving = true;
         let result = self.descend(pages, Target::Key(key));
+        self.is_moving = false;
         self.stick(result)
     }
 
@@ -170,6 +175,7 @@ impl Cursor {
     pub(crate) fn error(&self) -> Option<Error> {
         match &self.state {
             State::Failed(fault) if !seeded!(CursorForgetsItsError) => Some(fault.raise()),
+            _ if self.is_moving => Some(Error::internal("a step of the cursor panicked")),
             _ => None,
         }
     }
@@ -293,7 +299,9 @@ impl Cursor {
     #[inline(never)]
     fn reach(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
         self.check()?;
+        self.is_moving = true;
         let result = self.find_leaf(pages, way);
+        self.is_moving = false;
         self.stick(result)
     }
 

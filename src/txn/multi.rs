@@ -8,6 +8,7 @@ use super::{Sticky, check_name};
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
+use crate::tree::Edit;
 
 /// A write transaction over several buckets, with one sync for all of them.
 pub struct MultiTxn<'t> {
@@ -122,11 +123,10 @@ impl MultiTxn<'_> {
         let batch = &mut self.writer.batch;
         let found = batch.bucket(pages, name.as_bytes())?;
         let Some(mut tree) = found else { return Err(Error::NotFound) };
-        let mark = batch.mark();
-        if let Err(error) = tree.clear(&mut batch.edit(pages)) {
-            batch.give_up(mark);
-            return Err(error);
-        }
+        // Given up only if all goes well, and not where the storage panics.
+        let mut freed = Vec::new();
+        tree.clear(&mut Edit { freed: &mut freed, ..batch.edit(pages) })?;
+        batch.freed.append(&mut freed);
         batch.install(name.as_bytes(), Bucket::Dropped);
         self.outcome = Outcome::Changed;
         Ok(())

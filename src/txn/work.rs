@@ -10,7 +10,7 @@
 //! the gathered puts first.
 
 use crate::commit::{Core, EarlyWriter, Mark, Outcome, Writer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::Ordering;
 use crate::tree::{Condition, Edit, NewValue, TOGETHER, Tree};
 
@@ -24,6 +24,8 @@ pub(super) struct Work<'t> {
     pub(super) outcome: Outcome,
     pub(super) mark: Mark,
     gathered: Gathered,
+    /// A change is under way, or has panicked: nobody knows then what the tree holds.
+    is_broken: bool,
 }
 
 /// Puts that wait, in their order.
@@ -66,7 +68,7 @@ impl Gathered {
 impl<'t> Work<'t> {
     pub(super) fn new(writer: &'t mut Writer, tree: Tree, outcome: Outcome) -> Work<'t> {
         let mark = writer.batch.mark();
-        Work { writer, tree, outcome, mark, gathered: Gathered::default() }
+        Work { writer, tree, outcome, mark, gathered: Gathered::default(), is_broken: false }
     }
 
     /// Puts an entry, or gathers it. The caller checked the limits of key and value.
@@ -103,6 +105,9 @@ impl<'t> Work<'t> {
 
     /// Ends a run of puts: makes the tree what it should be.
     pub(super) fn end_run(&mut self, core: &Core) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::internal("a call of the transaction panicked"));
+        }
         if !self.gathered.ends.is_empty() {
             self.settle(core)?;
         }
@@ -126,7 +131,10 @@ impl<'t> Work<'t> {
         core: &Core,
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
-        let has_changed = change(&mut self.tree, &mut self.writer.batch.edit(&core.pager))?;
+        self.is_broken = true;
+        let changed = change(&mut self.tree, &mut self.writer.batch.edit(&core.pager));
+        self.is_broken = false;
+        let has_changed = changed?;
         if has_changed {
             self.outcome = Outcome::Changed;
             let freed = self.writer.batch.freed_since(self.mark);

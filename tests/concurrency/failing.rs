@@ -370,3 +370,92 @@ fn what_outlives_a_batch_that_failed_says_why_it_cannot_be_read() {
         assert!(db.verify().unwrap().is_sound());
     });
 }
+
+#[test]
+fn a_storage_that_panics_when_a_transaction_ends_rolls_it_back() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    // So many that the catalog has pages of its own.
+    db.exec_multi(|multi| {
+        (0..100).try_for_each(|n| multi.exec(format!("bucket {n}"), |txn| txn.put("k", "old")))
+    })
+    .unwrap();
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        db.exec("bucket 50", |txn| {
+            txn.put("k", "new")?;
+            watch.hook(|op| {
+                assert!(!matches!(op, Op::Read { .. }), "the storage panics");
+                Ok(())
+            });
+            Ok(())
+        })
+    }));
+    watch.unhook();
+    assert!(caught.is_err());
+    assert_eq!(db.pending_pages(), (0, 0));
+    // Today Err(Invalid): the thread counts as inside of a transaction.
+    assert_eq!(db.exec("bucket 10", |txn| txn.put("k", "other")), Ok(()));
+    // Today, if the line above runs on another thread: b"new".
+    assert_eq!(db.view("bucket 50", |txn| txn.get("k")).unwrap(), b"old");
+    assert!(db.verify().unwrap().is_sound());
+}
+
+/// A store whose bucket "b" has branches below its root.
+fn deep() -> (Watch, BTree) {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    db.exec("b", |txn| (0..4000_u32).try_for_each(|n| txn.put(n.to_be_bytes(), [7; 30]))).unwrap();
+    (watch, db)
+}
+
+/// Whether a call panics when the storage does so at its read of this number, from 1.
+fn panics_at_read<R>(watch: &Watch, at: u32, call: impl FnOnce() -> R) -> bool {
+    let mut reads = 0;
+    watch.hook(move |op| {
+        reads += u32::from(matches!(op, Op::Read { .. }));
+        assert!(reads < at, "the storage panics");
+        Ok(())
+    });
+    let panicked = catch_unwind(AssertUnwindSafe(call)).is_err();
+    watch.unhook();
+    panicked
+}
+
+#[test]
+fn a_call_that_panicked_and_was_caught_fails_its_transaction() {
+    let (watch, db) = deep();
+    let ended = db.exec("b", |txn| {
+        assert!(panics_at_read(&watch, 2, || txn.put(7_u32.to_be_bytes(), "new")));
+        Ok(())
+    });
+    db.exec("c", |txn| txn.put("k", "v")).unwrap();
+    let report = db.verify().unwrap();
+    assert!(report.is_sound(), "{report}"); // today: the root is used and free
+    assert_eq!(ended, Err(Error::Internal));
+}
+
+#[test]
+fn puts_that_wait_are_not_lost_by_a_caught_panic() {
+    let (watch, db) = deep();
+    let ended = db.exec("b", |txn| {
+        txn.put(1_u32.to_be_bytes(), "first")?;
+        txn.put(3999_u32.to_be_bytes(), "second")?; // waits for what comes behind it
+        assert!(panics_at_read(&watch, 1, || txn.len()));
+        Ok(())
+    });
+    assert_eq!(ended, Err(Error::Internal)); // today Ok, with "first" and without "second"
+    assert_eq!(db.view("b", |txn| txn.get(1_u32.to_be_bytes())).unwrap(), [7; 30]);
+}
+
+#[test]
+fn a_bucket_whose_removal_panicked_keeps_its_pages() {
+    let (watch, db) = deep();
+    db.exec_multi(|multi| {
+        assert!(panics_at_read(&watch, 3, || multi.del_bucket("b")));
+        multi.exec("c", |txn| txn.put("k", "v"))
+    })
+    .unwrap();
+    let report = db.verify().unwrap();
+    assert!(report.is_sound(), "{report}"); // today: pages of "b" are used and pending
+    assert_eq!(db.view("b", |txn| Ok(txn.range::<[u8]>(..).count())), Ok(4000));
+}

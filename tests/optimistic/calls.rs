@@ -439,3 +439,23 @@ fn bounds_may_ask_the_transaction() {
     let txn = db.begin();
     assert_eq!(txn.bucket("b").unwrap().delete_range(&Asks(&txn)..), Ok(1));
 }
+
+#[test]
+fn a_range_whose_step_panicked_is_not_at_its_end() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    db.exec("b", |txn| (0..400).try_for_each(|at| txn.put(key(at), [7; 30]))).unwrap();
+    let txn = db.begin();
+    let mut range = txn.bucket("b").unwrap().iter();
+    watch.hook(|op| {
+        assert!(!matches!(op, crate::common::watch::Op::Read { .. }), "the storage panics");
+        Ok(())
+    });
+    let step = std::panic::AssertUnwindSafe(|| drop(range.next()));
+    assert!(std::panic::catch_unwind(step).is_err());
+    watch.unhook();
+    assert_eq!(range.next(), Some(Err(Error::Internal))); // today None
+    drop(range);
+    assert_eq!(txn.bucket("c").err(), Some(Error::Internal), "it sticks");
+    assert_eq!(txn.commit(), Err(Error::Internal)); // today Ok
+}
