@@ -181,7 +181,7 @@ impl Core {
         begun?.finish(Outcome::Same).inspect_err(|_| drop(self.tell(hearing, waited)))
     }
 
-    /// What took deferred commits since a handle's first one, in this batch, and was not told to it.
+    /// What took deferred commits since a handle's first, in this batch, and was not told to it.
     fn untold(&self, hearing: &Hearing, first: u64) -> Option<Fault> {
         let flush = self.flush.lock();
         let lost = flush.losses.lost;

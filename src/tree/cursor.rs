@@ -33,7 +33,7 @@ pub(crate) struct Cursor {
     /// Behind a leaf that was looked for: the next one, if they have the same parent.
     next: Option<At>,
     state: State,
-    /// It is on its way to a leaf, or was when the storage panicked: nobody knows then where it is.
+    /// It is on its way, or was when the storage panicked: nobody knows then where it is.
     is_moving: bool,
     /// A value that is too large for a leaf.
     value: Vec<u8>,
@@ -105,11 +105,7 @@ impl Cursor {
     /// # Errors
     /// What reading pages says; the cursor then keeps failing.
     pub(crate) fn seek(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<()> {
-        self.check()?;
-        self.is_moving = true;
-        let result = self.descend(pages, Target::Key(key));
-        self.is_moving = false;
-        self.stick(result)
+        self.moving(|cursor| cursor.descend(pages, Target::Key(key)))
     }
 
     /// Steps over an entry and lends it. `None` where there is none.
@@ -180,8 +176,12 @@ impl Cursor {
         }
     }
 
-    fn check(&self) -> Result<()> {
-        self.error().map_or(Ok(()), Err)
+    fn moving<T>(&mut self, way: impl FnOnce(&mut Cursor) -> Result<T>) -> Result<T> {
+        self.error().map_or(Ok(()), Err)?;
+        self.is_moving = true;
+        let result = way(self);
+        self.is_moving = false;
+        self.stick(result)
     }
 
     fn stick<T>(&mut self, result: Result<T>) -> Result<T> {
@@ -298,11 +298,7 @@ impl Cursor {
     #[cold]
     #[inline(never)]
     fn reach(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
-        self.check()?;
-        self.is_moving = true;
-        let result = self.find_leaf(pages, way);
-        self.is_moving = false;
-        self.stick(result)
+        self.moving(|cursor| cursor.find_leaf(pages, way))
     }
 
     fn find_leaf(&mut self, pages: &dyn PageRead, way: Way) -> Result<bool> {
