@@ -11,13 +11,14 @@
 //!
 //! [`Node`]: super::Node
 
-use super::heads::{WINDOW, below_in, head_of};
+use super::heads::{WINDOW, below_in, compare_rests, head_of};
 use crate::format::{
-    CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_KIND, HEADER_LEN, HEADER_PREFIX, KIND_BRANCH,
-    KIND_LEAF, OFFSET_LEN,
+    BRANCH_CELL_HEADER, CHILD_LEN, HEAD_LEN, HEADER_COUNT, HEADER_KIND, HEADER_LEN, HEADER_PREFIX,
+    KIND_BRANCH, KIND_LEAF, OFFSET_LEN,
 };
 use crate::page::ChildRef;
 use crate::seeded::seeded;
+use std::cmp::Ordering;
 use std::hint::select_unpredictable;
 
 /// A key that is looked for, and its first bytes as one word, the first one lowest, with zeros
@@ -75,6 +76,19 @@ impl<'k> Sought<'k> {
         let is_last = last == word(other.last_chunk()?);
         Some(is_last && words.iter().zip(others).all(|(one, other)| word(one) == word(other)))
     }
+}
+
+/// The first eight of `len` bytes as a number that compares alike, with zeros where there are none.
+#[inline(always)]
+fn first_word(bytes: &[u8], len: usize) -> u64 {
+    let len = len.min(size_of::<u64>());
+    if let Some(word) = bytes.first_chunk() {
+        let unwanted = BITS[size_of::<u64>() - len];
+        return u64::from_be_bytes(*word).unbounded_shr(unwanted).unbounded_shl(unwanted);
+    }
+    let bytes = &bytes[..len.min(bytes.len())];
+    let word = bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    word.unbounded_shl(BITS[size_of::<u64>() - bytes.len()])
 }
 
 /// Bits of so many bytes.
@@ -223,17 +237,53 @@ impl<'a> Arrays<'a> {
         base + (below_in(window, head).trailing_ones() as usize).min(len)
     }
 
-    /// The child to which a search for a key leads in a branch. `None` where its place is not told
-    /// by heads.
+    /// The child to which a search for a key leads in a branch. `None` where the key does not begin
+    /// with the page's prefix.
     #[inline(always)]
     pub(super) fn child_for(self, sought: Sought<'_>) -> Option<ChildRef> {
-        let Rank { slot, is_tied } = self.rank(sought)?;
+        let Rank { mut slot, is_tied } = self.rank(sought)?;
         if is_tied {
-            return None;
+            let settled = self.settle(sought, slot, BRANCH_CELL_HEADER);
+            slot = settled.map_or_else(|child| child, |separator| separator + 1);
         }
         let at = self.heads - (self.count + 1 - slot) * CHILD_LEN;
-        // SAFETY: in a branch the children lie in front of the heads, one more than these.
+        // SAFETY: in a branch the children lie in front of the heads, one more than these, and the
+        // slot is one of them or their number.
         Some(ChildRef::of_word(u64::from_le_bytes(*unsafe { self.look(at) })))
+    }
+
+    /// Where a key is among the slots that share its head, of which this is the first one.
+    ///
+    /// The words behind the heads tell most of them apart, without a call for each. Bytes of cells
+    /// that do not lie in the page count as zeros.
+    #[inline(never)]
+    pub(super) fn settle(
+        self,
+        sought: Sought<'_>,
+        first: usize,
+        cell_header: usize,
+    ) -> Result<usize, usize> {
+        let suffix = sought.key.get(self.prefix..).unwrap_or_default();
+        let rest = suffix.get(HEAD_LEN..).unwrap_or_default();
+        let wanted = first_word(rest, rest.len());
+        let above = head_of(suffix).checked_add(1);
+        let (mut low, mut high) = (first, above.map_or(self.count, |head| self.lower_bound(head)));
+        while low < high {
+            let middle = low.midpoint(high);
+            let cell = self.bytes.get(self.cell(middle)..).unwrap_or_default();
+            let len = cell.first_chunk().map_or(0, |len| usize::from(u16::from_le_bytes(*len)));
+            let behind = cell.get(cell_header..).unwrap_or_default();
+            let rest_len = len.saturating_sub(HEAD_LEN);
+            let order = wanted.cmp(&first_word(behind, rest_len)).then_with(|| {
+                compare_rests(suffix, len, behind.get(..rest_len).unwrap_or_default())
+            });
+            match order {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => high = middle,
+                Ordering::Greater => low = middle + 1,
+            }
+        }
+        Err(low)
     }
 
     /// Where the cell of a leaf's slot begins.

@@ -1,9 +1,12 @@
 //! Tree pages: comparing heads (part of node, layer L3).
 //!
-//! Owns: the head of a key; how many heads of a page are below another. Must not know: pages.
+//! Owns: the head of a key, and what follows it; how many heads of a page are below another.
+//! Must not know: pages.
 //! Keeps: sorted-keys (as far as heads tell it).
 
 use crate::format::HEAD_LEN;
+use crate::seeded::seeded;
+use std::cmp::Ordering;
 use std::hint::select_unpredictable;
 
 /// The first four bytes of a key after the prefix, zero padded, as a number that compares alike.
@@ -14,6 +17,22 @@ pub(super) fn head_of(suffix: &[u8]) -> u32 {
     }
     let byte = |at: usize| suffix.get(at).copied().unwrap_or(0);
     u32::from_be_bytes([byte(0), byte(1), byte(2), 0])
+}
+
+/// Compares two keys whose prefix and head are the same: of one the part behind the prefix, of
+/// the other that part's length, and what follows its head.
+#[inline(always)]
+pub(super) fn compare_rests(suffix: &[u8], len: usize, rest: &[u8]) -> Ordering {
+    if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
+        return Ordering::Equal;
+    }
+    if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
+        return suffix.len().cmp(&len);
+    }
+    if seeded!(TiedHeadsCompareByLength) {
+        return suffix.len().cmp(&len).then_with(|| suffix[HEAD_LEN..].cmp(rest));
+    }
+    suffix[HEAD_LEN..].cmp(rest)
 }
 
 /// Heads that are compared all, and always as many, so that the end of the loop is no surprise.

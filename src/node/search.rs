@@ -4,12 +4,11 @@
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
 use super::arrays::{Arrays, Sought};
-use super::heads::{head_of, lower_bound};
+use super::heads::{compare_rests, head_of, lower_bound};
 use super::{Layout, Node, Value};
 use crate::arena::{LINE_BYTES, prefetch_at, prefetch_bytes};
 use crate::format::{HEAD_LEN, HEADER_LEN, LEAF_CELL_HEADER};
 use crate::page::ChildRef;
-use crate::seeded::seeded;
 use std::cmp::Ordering;
 
 /// How much of a value whoever looks it up will touch.
@@ -258,7 +257,7 @@ impl<'a> Node<'a> {
     pub(crate) fn find_tied(self, tie: Tie, sought: Sought<'_>) -> Option<Value<'a>> {
         match self.plain_value(tie, sought) {
             Some(value) => Some(Value::Inline(value)),
-            None => self.find_tied_anyhow(tie, sought.key),
+            None => self.find_tied_anyhow(tie, sought),
         }
     }
 
@@ -280,34 +279,13 @@ impl<'a> Node<'a> {
     }
 
     #[inline(never)]
-    fn find_tied_anyhow(self, tie: Tie, key: &[u8]) -> Option<Value<'a>> {
-        let suffix = &key[tie.prefix..];
-        let (len, rest) = self.rest_behind(tie.cell, LEAF_CELL_HEADER);
-        match compare_rests(suffix, len, rest) {
-            Ordering::Equal => Some(self.payload_behind(tie.cell, rest.len()).value()),
-            Ordering::Less => None,
-            Ordering::Greater => {
-                let at = self.search_tied(suffix, tie.slot + 1).ok()?;
-                Some(self.value(at))
-            }
-        }
+    fn find_tied_anyhow(self, tie: Tie, sought: Sought<'_>) -> Option<Value<'a>> {
+        let found = match Arrays::of_leaf(self.bytes) {
+            Some(arrays) => arrays.settle(sought, tie.slot, LEAF_CELL_HEADER),
+            None => self.search(sought.key),
+        };
+        found.ok().map(|at| self.value(at))
     }
-}
-
-/// Compares two keys whose prefix and head are the same: of one the part behind the prefix, of
-/// the other that part's length, and what follows its head.
-#[inline(always)]
-fn compare_rests(suffix: &[u8], len: usize, rest: &[u8]) -> Ordering {
-    if seeded!(HeadTieIgnoresLength) && (suffix.len() < HEAD_LEN || len < HEAD_LEN) {
-        return Ordering::Equal;
-    }
-    if suffix.len() <= HEAD_LEN || len <= HEAD_LEN {
-        return suffix.len().cmp(&len);
-    }
-    if seeded!(TiedHeadsCompareByLength) {
-        return suffix.len().cmp(&len).then_with(|| suffix[HEAD_LEN..].cmp(rest));
-    }
-    suffix[HEAD_LEN..].cmp(rest)
 }
 
 /// Lines of a cell that are asked for together.
