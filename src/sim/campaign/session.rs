@@ -265,10 +265,12 @@ impl Session {
             drop(store);
         }
         disk.kill();
+        let mut shown = None;
         if power_fails {
             disk.crash();
             for _ in 0..random.below(NESTED_MAX + 1) {
-                self.fail_to_recover(disk, random, counts);
+                let seq = self.fail_to_recover(disk, random, counts);
+                shown = same_state(shown, seq)?;
             }
         } else if random.below(3) == 0 {
             disk.evict_some();
@@ -283,6 +285,7 @@ impl Session {
             let detail = error.detail().map_or_else(String::new, |detail| detail.to_string());
             format!("after {:?} the store does not open: {error}: {detail}", act.event)
         })?;
+        same_state(shown, Some(opened.db().current_seq()))?;
         let left = Left { low: if closes { left.at_close } else { left.low }, ..left };
         *oracle = left
             .find(opened.db(), oracle)
@@ -295,8 +298,14 @@ impl Session {
         if left.is_lying { self.hear_late(opened, oracle, &left) } else { Ok(opened) }
     }
 
-    /// A recovery that meets another power failure, or a fault, and a process that ends.
-    fn fail_to_recover(&self, disk: &SimDisk, random: &mut Seeded, counts: &mut Counts) {
+    /// A recovery that meets another power failure, or a fault, and a process that ends. Returns
+    /// the state that it shows all the same, if it comes to that.
+    fn fail_to_recover(
+        &self,
+        disk: &SimDisk,
+        random: &mut Seeded,
+        counts: &mut Counts,
+    ) -> Option<u64> {
         let at = u64::from(random.below(24));
         let (ops, when, failure) = match random.below(4) {
             0 => {
@@ -308,6 +317,7 @@ impl Session {
         };
         disk.inject(Fault::new(ops, when, failure));
         let opened = self.open(disk);
+        let seq = opened.as_ref().ok().map(|opened| opened.db().current_seq());
         if failure == Failure::PowerOff {
             counts.nested += 1;
             disk.crash();
@@ -317,6 +327,7 @@ impl Session {
             disk.evict_some();
         }
         drop(opened);
+        seq
     }
 
     /// Goes on until whatever is still to be told late is told.
@@ -342,6 +353,16 @@ impl Session {
         }
         compare(again.db(), &oracle.durable()).map_err(|what| format!("told late: {what}"))?;
         Ok(again)
+    }
+}
+
+/// What a recovery has shown, each further one finds: its number, if one has.
+fn same_state(shown: Option<u64>, seq: Option<u64>) -> Result<Option<u64>, String> {
+    match (shown, seq) {
+        (Some(before), Some(seq)) if before != seq => {
+            Err(format!("a recovery finds state {before}, the next one {seq}"))
+        }
+        _ => Ok(seq.or(shown)),
     }
 }
 
@@ -384,4 +405,17 @@ fn tells_of_trouble(reply: &Reply) -> bool {
 
 fn may_compact(op: &Op) -> bool {
     format!("{op:?}").contains("Compact(")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_recovery_has_shown_the_next_one_finds() {
+        assert_eq!(same_state(None, Some(7)), Ok(Some(7)));
+        assert_eq!(same_state(Some(7), None), Ok(Some(7)));
+        assert_eq!(same_state(Some(7), Some(7)), Ok(Some(7)));
+        same_state(Some(8), Some(7)).expect_err("another state");
+    }
 }
