@@ -111,7 +111,17 @@ impl Event {
         format!("{self:?}").contains("Sync(Late)")
     }
 
-    pub(super) fn count(self, counts: &mut Counts) {
+    /// Counts what has happened, and tells whether a fault has struck. One that was meant for an
+    /// operation that did not come has not.
+    pub(super) fn count(self, disk: &SimDisk, counts: &mut Counts) -> bool {
+        let has_struck = disk.machine().plan.has_struck();
+        if has_struck || self == Event::Kill {
+            self.add_to(counts);
+        }
+        has_struck
+    }
+
+    fn add_to(self, counts: &mut Counts) {
         let text = format!("{self:?}");
         let count = match self {
             Event::Nothing => return,

@@ -164,7 +164,7 @@ impl Session {
             oracle.follow(seq);
             return Ok(store);
         }
-        act.event.count(counts);
+        let has_struck = act.event.count(disk, counts);
         // What a compaction had committed before it failed holds the same contents.
         if is_compacting {
             oracle.follow(low + 1000);
@@ -172,7 +172,7 @@ impl Session {
         // A store that is closed cannot say that its last flush failed.
         let is_silent = is_compacting || is_struck && before.is_some() && act.op == Op::Reopen;
         let is_done = found == wanted && found.end == Ending::Done && !is_silent;
-        let is_lying = act.event.may_lie();
+        let is_lying = has_struck && act.event.may_lie();
         let low = if is_done && !is_lying { oracle.seq() } else { low };
         let mut left = Left { disk, low, at_close: low, without: None, is_lying };
         if oracle.has_deferred() {
@@ -319,7 +319,7 @@ impl Session {
         let opened = self.open(disk);
         let seq = opened.as_ref().ok().map(|opened| opened.db().current_seq());
         if failure == Failure::PowerOff {
-            counts.nested += 1;
+            counts.nested += u64::from(disk.machine().plan.has_struck());
             disk.crash();
         } else {
             disk.clear_faults();
@@ -417,5 +417,19 @@ mod tests {
         assert_eq!(same_state(Some(7), None), Ok(Some(7)));
         assert_eq!(same_state(Some(7), Some(7)), Ok(Some(7)));
         same_state(Some(8), Some(7)).expect_err("another state");
+    }
+
+    /// A list of buckets asks nothing of the disk: nothing can have failed inside of it.
+    #[test]
+    fn what_does_not_strike_is_not_counted() {
+        let power = Event::PowerOff(29);
+        let drop = Failure::Sync(SyncFailure::Drop);
+        let sync = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(1), drop));
+        let acts = [power, sync].map(|event| Act { op: Op::Buckets, event, seed: 1 }).to_vec();
+        let mut counts = Counts::default();
+        let session = Session { acts, ..Session::new(7, Kind::Durable, 0) };
+        session.run(&mut counts).expect("nothing is wrong");
+        assert_eq!((counts.power_failures, counts.failed_syncs), (0, [0; 5]));
+        assert_eq!(counts.transactions, 2);
     }
 }
