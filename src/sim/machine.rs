@@ -74,6 +74,9 @@ pub(super) struct Machine {
     pub(super) clears_up: bool,
     pub(super) clear_up_at: usize,
     pub(super) locks: Vec<Lock>,
+    /// Where the first change of a file was refused since the state was loaded; the end, if it was
+    /// one of the length.
+    pub(super) refused: Option<u64>,
     handles: u64,
 }
 
@@ -102,6 +105,7 @@ impl Machine {
             clears_up: true,
             clear_up_at: CLEAR_UP_BYTES,
             locks: Vec::new(),
+            refused: None,
             handles: 0,
         }
     }
@@ -116,6 +120,7 @@ impl Machine {
         self.plan.clear();
         self.marks.clear();
         self.violation = None;
+        self.refused = None;
         self.counts = [0; OpKind::COUNT];
         if let Some(trace) = &mut self.trace {
             trace.clear();

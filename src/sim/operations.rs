@@ -54,6 +54,9 @@ impl Machine {
             self.with_file(handle.file, |file, scope| file.write(scope, &bytes[..limit], offset));
             Ok(limit)
         });
+        if result.is_err() {
+            self.refused.get_or_insert(offset);
+        }
         if self.trace.is_some() {
             let checksum = crc32c::crc32c(bytes);
             let op = file_op(OpKind::Write, Some(handle.file), offset, bytes.len() as u64);
@@ -108,6 +111,9 @@ impl Machine {
             self.with_file(handle.file, |file, scope| file.set_len(scope, len));
             Ok(())
         });
+        if result.is_err() {
+            self.refused.get_or_insert(u64::MAX);
+        }
         self.end(file_op(OpKind::SetLen, Some(handle.file), 0, len), &result, |()| 0);
         result
     }
