@@ -157,6 +157,9 @@ impl Trial {
         disk.inject(fault);
         let result = self.step(disk, &db, last, &mut readers);
         Trial::forget_what_others_have(disk);
+        if result.is_ok() {
+            self.note_what_is_durable(disk);
+        }
         if let Err(error) = result
             && disk.choose(2) == 0
         {
@@ -182,6 +185,7 @@ impl Trial {
         disk.kill();
         drop((readers, db));
         disk.forget_crash_points();
+        self.note_what_is_durable(disk);
         if let Some(fault) = fault {
             disk.inject(fault);
         }
@@ -197,6 +201,13 @@ impl Trial {
             Trial::forget_what_others_have(disk);
         }
         self.restart(disk, &Crash::default(), Next::Probe)
+    }
+
+    /// Notes that the last step is durable, if no sync can have lied so far.
+    fn note_what_is_durable(&self, disk: &SimDisk) {
+        if self.promise == Promise::LastMayBeLost && !disk.machine().plan.has_struck() {
+            disk.mark(State::of_step(self.steps.len() as u64).is_found());
+        }
     }
 
     /// Where no fault has struck, the run without faults has the crash points so far.
@@ -463,4 +474,23 @@ fn probed(contents: &Contents, exists: bool) -> Vec<Dump> {
         Dump::of_model(&contents, exists || probes > 0)
     };
     (0..1 << PROBES).map(dump).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::certify::Certifier;
+    use super::super::fault::{Failure, OpSet, When};
+    use super::*;
+
+    #[test]
+    fn what_was_durable_before_the_disk_lied_is_not_given_up() {
+        let start = Certifier::new(512).start(Initial::OneLeaf).expect("it can be made");
+        let trial = Trial::new(Initial::OneLeaf, &[Step::PutNew], 512, Barriers::Two)
+            .with_promise(Promise::LastMayBeLost);
+        let disk = SimDisk::from_snapshot(&start);
+        // The second process finds no power: nothing is noted by it.
+        let off = Fault::new(OpSet::ALL, When::Once(0), Failure::PowerOff);
+        trial.run_recovering(&disk, Some(off)).expect_err("there is no power");
+        assert_eq!(trial.left(&disk, &Crash::default()), [State::of_step(1)]);
+    }
 }
