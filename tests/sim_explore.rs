@@ -5,11 +5,13 @@
 mod sim_toys;
 
 use btree_store::sim::{
-    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Newest, OpSet, Profile,
-    Report, Seeded, SimDisk, SyncFailure, Verdict, When,
+    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Monitor, Newest, OpSet,
+    Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
 };
+use btree_store::vfs::{OpenMode, Vfs};
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The profiles in which a store has to be right.
 fn profiles() -> [Profile; 4] {
@@ -238,4 +240,43 @@ fn a_run_with_choices_of_its_own_is_no_pass() {
         check(mistake)(disk, crash)
     });
     assert!(!report.is_verified(), "{report}");
+}
+
+/// Refuses the third write that it sees.
+struct Third(u32);
+
+impl Monitor for Third {
+    fn write(&mut self, _: &WriteEvent<'_>) -> Result<(), String> {
+        self.0 += 1;
+        if self.0 < 3 { Ok(()) } else { Err("the third write".to_owned()) }
+    }
+}
+
+#[test]
+fn a_monitor_of_one_run_does_not_watch_the_next() {
+    let path = Path::new("file");
+    let report = Explorer::new("watched").explore(
+        |disk| {
+            disk.watch(Box::new(Third(0)));
+            let file = disk.open(path, OpenMode::Create)?;
+            file.write_at(b"a", 0)?;
+            file.sync_all()?;
+            Ok(())
+        },
+        |disk, _| {
+            disk.open(path, OpenMode::Create)?.write_at(b"b", 1)?;
+            Ok(())
+        },
+    );
+    assert!(report.is_verified(), "{report}");
+    let refused = Explorer::new("watched").explore(
+        |disk| {
+            disk.watch(Box::new(Third(1)));
+            let file = disk.open(path, OpenMode::Create)?;
+            (0..2).try_for_each(|at| file.write_at(b"a", at).map(drop))?;
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    assert!(!refused.is_verified(), "{refused}");
 }

@@ -271,7 +271,8 @@ impl SimDisk {
         self.machine().trace.clone().unwrap_or_default()
     }
 
-    /// Has a monitor check each write from now on.
+    /// Has a monitor check each write from now on. Of an exploration it watches the run that calls
+    /// this, and no later one.
     pub fn watch(&self, monitor: Box<dyn Monitor>) {
         self.machine().monitor = Some(monitor);
     }

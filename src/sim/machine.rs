@@ -119,6 +119,7 @@ impl Machine {
         self.boot();
         self.plan.clear();
         self.marks.clear();
+        self.monitor = None;
         self.violation = None;
         self.refused = None;
         self.counts = [0; OpKind::COUNT];
