@@ -5,8 +5,8 @@
 mod sim_toys;
 
 use btree_store::sim::{
-    CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Monitor, Newest, OpSet,
-    Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
+    Checked, CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Monitor, Newest,
+    OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
 };
 use btree_store::vfs::{OpenMode, Vfs};
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
@@ -279,4 +279,22 @@ fn a_monitor_of_one_run_does_not_watch_the_next() {
         |_, _| Ok(()),
     );
     assert!(!refused.is_verified(), "{refused}");
+}
+
+#[test]
+fn a_sample_has_a_crash_behind_forgotten_points() {
+    let explorer = Explorer::new("forgotten");
+    let run = |seed| {
+        let workload = |disk: &SimDisk| -> Checked {
+            let file = disk.open(Path::new("file"), OpenMode::Create)?;
+            for n in 0..20 {
+                file.write_at(&[n], 0)?;
+                file.sync_all()?;
+            }
+            disk.forget_crash_points();
+            Ok(())
+        };
+        explorer.sample(Seeded::new(seed), workload, |_, _| Ok(())).executions
+    };
+    assert_eq!((0..50).map(run).sum::<u64>(), 50);
 }

@@ -98,6 +98,8 @@ pub(super) struct Recorder {
     keep: Keep,
     at: CrashPoints,
     seen: u32,
+    /// So many of them are not drawn from any more.
+    forgotten: u32,
     used: usize,
     points: Vec<Point>,
 }
@@ -108,7 +110,7 @@ impl Recorder {
         for point in &mut pool {
             point.kept = false;
         }
-        *self = Recorder { keep, at, seen: 0, used: 0, points: pool };
+        *self = Recorder { keep, at, seen: 0, forgotten: 0, used: 0, points: pool };
     }
 
     /// Whether nothing is looked for.
@@ -137,7 +139,10 @@ impl Recorder {
             Keep::Nothing => false,
             Keep::New => chooser.is_new(),
             Keep::One(wanted) => number == wanted,
-            Keep::Sampled => number == 0 || chooser.choose(number + 1, Choice::CrashPoint) == 0,
+            Keep::Sampled => {
+                let place = number - self.forgotten;
+                place == 0 || chooser.choose(place + 1, Choice::CrashPoint) == 0
+            }
         };
         if !kept {
             return;
@@ -164,6 +169,7 @@ impl Recorder {
             point.kept = false;
         }
         self.used = 0;
+        self.forgotten = self.seen;
     }
 
     /// The points, kept and not.
