@@ -296,6 +296,10 @@ fn settle_name(vfs: &dyn Vfs, path: &Path, txn: TxnId) -> Result<()> {
 /// Removes a mark, unless somebody holds what has its name, or wrote to it.
 fn remove_mark(vfs: &dyn Vfs, mark: &Path) -> std::io::Result<()> {
     let file = vfs.open(mark, OpenMode::ReadWrite)?;
+    // Another store perhaps, and who opens it now must not find it locked.
+    if file.size()? > 0 {
+        return Ok(());
+    }
     let is_held = file.try_lock(LockMode::Exclusive)? && vfs.file_id(mark)? == Some(file.id()?);
     if is_held && file.size()? == 0 { vfs.remove(mark) } else { Ok(()) }
 }

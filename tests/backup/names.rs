@@ -3,10 +3,11 @@
 use super::{
     COPY, CREATING, FILLING, NAME, contents, contents_of, fill_round, is_left, options, stream_of,
 };
-use btree_store::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs};
+use btree_store::vfs::{FileId, LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile};
 use btree_store::{BTree, Error, Options};
-use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 #[test]
 fn what_is_there_already_is_left_as_it_is() {
@@ -154,4 +155,89 @@ fn the_mark_of_a_maker_that_died_meanwhile_is_not_lost() {
     assert_eq!(db.backup(COPY), Err(Error::Duplicate));
     watch.unhook();
     assert!(memory.read_file(CREATING).is_some(), "the mark is gone");
+}
+
+/// A storage where nobody may lock what has the name of a mark.
+#[derive(Clone)]
+struct Guarded(MemVfs);
+
+struct GuardedFile(Box<dyn VfsFile>);
+
+impl Vfs for Guarded {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        let file = self.0.open(path, mode)?;
+        Ok(if path.ends_with(CREATING) { Box::new(GuardedFile(file)) } else { file })
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.0.file_id(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+}
+
+impl VfsFile for GuardedFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_at(buf, at)
+    }
+
+    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
+        self.0.write_at(buf, at)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn try_lock(&self, _: LockMode) -> io::Result<bool> {
+        panic!("another store is locked")
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.0.id()
+    }
+}
+
+#[test]
+fn a_store_that_has_the_name_of_a_mark_is_not_locked_by_its_neighbour() {
+    let vfs = MemVfs::new();
+    for name in [COPY, CREATING] {
+        let db = options(&vfs, 512).open(name).unwrap();
+        db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    }
+    let db = options(&Guarded(vfs), 512).open(COPY).unwrap();
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"v");
+}
+
+#[test]
+fn a_store_that_has_the_name_of_a_mark_is_left_as_it_is() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    options(&vfs, 512).open(CREATING).unwrap().exec("b", |txn| txn.put("k", "v")).unwrap();
+    let before = vfs.read_file(CREATING).unwrap();
+    assert_eq!(db.backup(COPY), Err(Error::Invalid));
+    assert_eq!(super::restore(&vfs, &stream_of(&db.snapshot())), Err(Error::Invalid));
+    assert!(vfs.read_file(CREATING).unwrap() == before && vfs.read_file(COPY).is_none());
 }
