@@ -39,7 +39,8 @@ impl Snapshot {
     /// leaf and the pages above. A value that has pages of its own is written again when its leaf
     /// was, and so is what a compaction moved. To find what is newer, the children of every page
     /// that is newer are read, and nothing below the others. State `since` need not exist any
-    /// more. Readers and writers go on meanwhile; some 512 KiB are in memory.
+    /// more. Readers and writers go on meanwhile; some 512 KiB are in memory, and the names of the
+    /// buckets that are looked at: since 0, of all.
     ///
     /// Unlike [`Snapshot::backup_to`], it keeps the pages as they are, with their free places,
     /// and the store that is made of it has the numbers of this one.
@@ -80,8 +81,8 @@ impl Snapshot {
     /// was written since; or of a copy of the source's file.
     ///
     /// This store stays as it is. All of its pages are copied, and the new file is read once
-    /// again, before it gets its name as with [`Snapshot::backup`]; some 2 MiB are in memory. The
-    /// file is made where the store's own files live.
+    /// again, before it gets its name as with [`Snapshot::backup`]; in memory is as much as for
+    /// [`Options::restore_chain`]. The file is made where the store's own files live.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -148,7 +149,9 @@ impl Options {
     /// numbers, and its page size. It holds the last state of the chain; what the other parts have
     /// beside that is free space. As with [`Options::restore`], nothing is believed before its
     /// checksum was compared, and the file gets its name when it is whole and was read once again;
-    /// some 2 MiB are in memory. The file is as long as the last used page of the source asks for.
+    /// some 2 MiB are in memory, the names of all buckets, and up to some 40 bytes for each stretch
+    /// in which used pages lie side by side. The file is as long as the last used page of the
+    /// source asks for.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a chain that is empty, does not begin with a stream since 0, has a
