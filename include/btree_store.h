@@ -370,8 +370,9 @@ int btree_compact(BTree *db, uint64_t target_bytes, BTreeCompactStats *stats);
 /*
  * Copies the newest durable state into a new store file, which btree_open opens afterwards. Others
  * read and write meanwhile. The file is at path as a whole or not at all.
- * Fails: INVALID; DUPLICATE (something is at path, and left as it is); BUSY (somebody else makes the
- * same file); NO_SPACE, IO, CORRUPTION (of the source).
+ * Fails: INVALID (also when another store, or anything longer than 64 KiB, has the name with -create
+ * behind it); DUPLICATE (something is at path, and left as it is); BUSY (somebody else makes the same
+ * file); NO_SPACE, IO, CORRUPTION (of the source).
  */
 int btree_backup(BTree *db, const char *path);
 

@@ -109,7 +109,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the increment was made since another state than this, be it one of
-    /// the same number in another store, or is no stream of pages; [`Error::Corruption`] and
+    /// the same number in another store, or is no stream of pages, and as for [`Snapshot::backup`];
+    /// [`Error::Corruption`] and
     /// [`Error::IoError`] as for [`Options::restore`], and of this store; [`Error::Duplicate`],
     /// [`Error::Busy`] and [`Error::NoSpace`] as for [`Snapshot::backup`]. There is no file at
     /// `path` then.

@@ -106,8 +106,9 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Duplicate`] when there is something at `path`, be it empty: it is left as it is;
     /// [`Error::Busy`] when another backup, or the opening of a store there, is making the same
-    /// file; [`Error::NoSpace`] and [`Error::IoError`] of either file; [`Error::Corruption`] of the
-    /// source.
+    /// file; [`Error::Invalid`] when another store, or anything longer than 64 KiB, has the name of
+    /// the file with `-create` behind it; [`Error::NoSpace`] and [`Error::IoError`] of either file;
+    /// [`Error::Corruption`] of the source.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupStats> {
         let pager = &self.core().pager;
         let page_size = u32::try_from(pager.page_size()).map_err(|_| Error::Internal)?;
@@ -186,9 +187,9 @@ impl Options {
     /// [`Error::Corruption`] for a stream that is damaged, ends too early, or is none of this
     /// version: the detail names the place; [`Error::IoError`] with what the reader says;
     /// [`Error::TooLarge`] for a key or a name that is too long for the page size of the options;
-    /// [`Error::Invalid`] for a page size that is not allowed, and for options that do not let a
-    /// file be created; [`Error::Duplicate`], [`Error::Busy`], [`Error::NoSpace`] and
-    /// [`Error::IoError`] as for [`Snapshot::backup`]. There is no file at `path` then.
+    /// [`Error::Invalid`] for a page size that is not allowed, for options that do not let a file
+    /// be created, and as for [`Snapshot::backup`]; so are [`Error::Duplicate`], [`Error::Busy`],
+    /// [`Error::NoSpace`] and [`Error::IoError`]. There is no file at `path` then.
     pub fn restore(self, reader: &mut impl Read, path: impl AsRef<Path>) -> Result<BackupStats> {
         let (vfs, chosen) = self.creating()?;
         let (blocks, head) = BlockReader::begin(reader)?;
