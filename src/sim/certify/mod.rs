@@ -284,7 +284,11 @@ impl Certifier {
         if self.faults == Faults::Each {
             for run in Run::faulty().filter(|run| self.takes(number, *run)) {
                 let report = self.explore(&workload, run, start);
-                row.fault_runs += report.workload_runs;
+                row.fault_runs += match run {
+                    // In the first the fault strikes nowhere.
+                    Run::Fault(_) | Run::Opening(_) => report.workload_runs - 1,
+                    Run::Plain | Run::Recovery(_) => 0,
+                };
                 row.fault_executions += report.executions;
                 self.add(&mut row, &workload, run, start, &report);
             }
