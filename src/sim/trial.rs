@@ -359,10 +359,10 @@ impl Trial {
         let db = self.options(disk).read_only().open(PATH)?;
         let state = self.find(Dump::of_store(&db)?, possible)?;
         drop(db);
-        let written: u64 = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll]
-            .into_iter()
-            .map(|kind| disk.count(kind))
-            .sum();
+        let files = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll];
+        let names = [OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
+        let changes = files.into_iter().chain(names);
+        let written: u64 = changes.map(|kind| disk.count(kind)).sum();
         if written == 0 { Ok(state) } else { Err("a read-only open wrote".into()) }
     }
 

@@ -304,8 +304,10 @@ impl Trial<'_> {
         disk: &SimDisk,
         possible: &Possible,
     ) -> Result<Oracle, Box<dyn std::error::Error>> {
-        let kinds = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll];
-        let written = || kinds.into_iter().map(|kind| disk.count(kind)).sum::<u64>();
+        let files = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll];
+        let names = [OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
+        let changes = || files.into_iter().chain(names);
+        let written = || changes().map(|kind| disk.count(kind)).sum::<u64>();
         let before = written();
         let db = self.setting.options(disk).read_only().open(PATH)?;
         let found = find(&db, possible)?;
