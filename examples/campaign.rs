@@ -69,9 +69,18 @@ fn main() -> ExitCode {
     match args.as_slice() {
         [] => campaign(TRANSACTIONS, 1),
         [word, seed] if word == "replay" => again(seed),
-        [transactions] => campaign(number(transactions).unwrap_or(TRANSACTIONS), 1),
-        [transactions, seed, ..] => {
-            campaign(number(transactions).unwrap_or(TRANSACTIONS), number(seed).unwrap_or(1))
+        [transactions, rest @ ..] if rest.len() < 2 => {
+            let seed = rest.first().map_or(Some(1), number);
+            match (number(transactions), seed) {
+                (Some(transactions @ 1..), Some(seed)) => campaign(transactions, seed),
+                _ => usage(),
+            }
         }
+        _ => usage(),
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("campaign [TRANSACTIONS [SEED]], or campaign replay SEED");
+    ExitCode::FAILURE
 }
