@@ -2,10 +2,11 @@
 //! rest which operations run, the back what the disk chooses: where power fails, what survives.
 //!
 //! What is asked after each crash: is what is found one of the states that may be found, is the
-//! file sound, does the store go on?
+//! file sound, does the store go on? After each fault: is every deferred commit durable that a sync
+//! does not tell of?
 
 use super::input::Input;
-use super::op::{bulk, workload};
+use super::op::{bulk, deferred, deferring_bulk, workload};
 use btree_store::sim::oracle::{Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare};
 use btree_store::sim::{
     Bytes, Checked, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Mark,
@@ -28,6 +29,7 @@ struct Setting {
     barriers: Barriers,
     nested: u32,
     at: CrashPoints,
+    deferred: u32,
 }
 
 impl Setting {
@@ -46,6 +48,7 @@ impl Setting {
             barriers: input.pick(&[Barriers::One, Barriers::One, Barriers::Two]),
             nested: input.pick(&[0, 1, 2, 0]),
             at: input.pick(&[CrashPoints::Fences, CrashPoints::EveryOperation]),
+            deferred: 0,
         }
     }
 
@@ -66,7 +69,7 @@ struct Trial<'a> {
 }
 
 pub fn run(data: &[u8]) {
-    let setting = Setting::read(&mut Input::new(data));
+    let setting = Setting { deferred: deferred(data), ..Setting::read(&mut Input::new(data)) };
     let ops = data.get(HEAD..).unwrap_or_default();
     let choices: Vec<u8> = ops.iter().rev().copied().collect();
     let explorer = Explorer::new("fuzz")
@@ -90,6 +93,20 @@ fn state_of(oracle: &Oracle, seq: u64) -> Option<Oracle> {
     }
     state.forget_before(seq);
     Some(state)
+}
+
+/// The same for what is not durable: it may have become so.
+fn flushed(oracle: &Oracle) -> Option<Oracle> {
+    let mut flushed = oracle.clone();
+    flushed.follow(oracle.seq() + 1);
+    oracle.has_deferred().then_some(flushed)
+}
+
+/// The states from `first` on, without their past; the last one is what may become durable yet.
+fn states(oracle: &Oracle, first: u64) -> Possible {
+    let newest = flushed(oracle);
+    let newest = newest.as_ref().unwrap_or(oracle);
+    (first..=newest.seq()).filter_map(|seq| state_of(newest, seq)).collect()
 }
 
 fn put(bucket: &str, key: &str) -> Op {
@@ -142,6 +159,8 @@ impl Trial<'_> {
         let mut world = World { disk, store: Some(store), oracle, is_armed: false };
         let mut input = Input::new(self.ops);
         let mut workload = workload(&mut input, self.setting.page_size);
+        workload.deferred = self.setting.deferred;
+        let bulk = if workload.deferred > 0 { deferring_bulk } else { bulk };
         for _ in 0..OPS_MAX {
             if input.is_empty() {
                 break;
@@ -173,25 +192,26 @@ impl Trial<'_> {
         let before = world.oracle.clone();
         let wanted = world.oracle.apply(op);
         let (first, last) = (before.seq(), world.oracle.seq());
-        let states: Possible =
-            (first..=last).filter_map(|seq| state_of(&world.oracle, seq)).collect();
-        self.mark(world.disk, states);
+        let mut possible = states(&before, first);
+        possible.extend(states(&world.oracle, first + 1));
+        self.mark(world.disk, possible);
         let found = world.store().run(op);
         // Whoever answers otherwise says why.
         let text = format!("{found:?}");
         let is_told = ["IoError", "NoSpace", "Poisoned"].iter().any(|error| text.contains(error));
         if world.is_armed && found != wanted && is_told {
-            return self.after_trouble(world, before, input);
+            return self.after_trouble(world, before, op, input);
         }
         if found != wanted {
             return Err(format!("{op:?}\nanswers {found:?}\nnot {wanted:?}").into());
         }
         let seq = world.store().db().current_seq();
-        if seq < last || (seq > last && !format!("{op:?}").contains("Compact(")) {
+        let flushes = seq == last + 1 && world.oracle.has_just_deferred();
+        if seq < last || (seq > last && !flushes && !format!("{op:?}").contains("Compact(")) {
             return Err(format!("{op:?}\nleads to state {seq}, not {last}").into());
         }
         world.oracle.follow(seq);
-        self.mark(world.disk, state_of(&world.oracle, seq).into_iter().collect());
+        self.mark(world.disk, states(&world.oracle, seq));
         Ok(())
     }
 
@@ -201,34 +221,68 @@ impl Trial<'_> {
         &self,
         world: &mut World<'_>,
         before: Oracle,
+        op: &Op,
         input: &mut Input<'_>,
     ) -> Checked {
         world.disk.clear_faults();
         world.is_armed = false;
-        let possible = [before, world.oracle.clone()];
-        let found = find(world.store().db(), &possible)?;
-        match world.store().db().commit() {
+        let (had_deferred, base) = (before.has_deferred(), before.seq());
+        let after = world.oracle.clone();
+        let durable = [&before, &after].map(flushed);
+        let mut possible = vec![before, after];
+        possible.extend(durable.into_iter().flatten());
+        find(world.store().db(), &possible)?;
+        let told = world.store().db().commit();
+        let again = if told.is_ok() { told } else { world.store().db().commit() };
+        // Whoever syncs and fails has told of the loss.
+        let is_told = matches!(op, Op::Sync | Op::Commit | Op::Compact(_));
+        match told {
+            Ok(()) if had_deferred && !is_told => possible.retain(|state| state.seq() > base),
+            Err(Error::Poisoned) if had_deferred && !is_told => {
+                return Err("of a loss, commit answers that the store is poisoned".into());
+            }
+            Err(error) if !had_deferred && told != again => {
+                return Err(format!("after trouble, commit answers {error:?}").into());
+            }
+            Err(_) if again.is_ok() => possible.retain(|state| state.seq() == base),
+            _ => {}
+        }
+        possible.iter_mut().for_each(Oracle::lose_deferred);
+        match again {
             Ok(()) if input.below(2) == 0 => {
-                world.oracle = found;
+                world.oracle = find(world.store().db(), &possible)?;
                 world.follow();
                 Ok(())
             }
-            Ok(()) | Err(Error::Poisoned) => self.reopen(world, &possible, input),
+            Ok(()) | Err(Error::Poisoned) => self.reopen(world, [&possible, &possible], input),
             Err(error) => Err(format!("after trouble, commit answers {error:?}").into()),
         }
     }
 
     /// Ends the process and starts another, without a crash.
     fn restart(&self, world: &mut World<'_>, input: &mut Input<'_>) -> Checked {
-        let possible = [world.oracle.clone()];
-        self.reopen(world, &possible, input)
+        let closed = vec![flushed(&world.oracle).unwrap_or_else(|| world.oracle.clone())];
+        let killed = if world.oracle.has_deferred() {
+            states(&world.oracle, world.oracle.seq())
+        } else {
+            closed.clone()
+        };
+        self.reopen(world, [&killed, &closed], input)
     }
 
-    fn reopen(&self, world: &mut World<'_>, possible: &[Oracle], input: &mut Input<'_>) -> Checked {
-        if input.below(2) == 0 {
+    /// The same; what may be found if the process is killed, and if it closes the store.
+    fn reopen(
+        &self,
+        world: &mut World<'_>,
+        [killed, closed]: [&Possible; 2],
+        input: &mut Input<'_>,
+    ) -> Checked {
+        let is_killed = input.below(2) == 0;
+        if is_killed {
             // The process is killed; what it does when it ends does not reach the disk.
             world.disk.kill();
         }
+        let possible = if is_killed { killed } else { closed };
         world.store = None;
         world.disk.kill();
         if input.below(2) == 1 {
@@ -322,7 +376,7 @@ fn find(db: &BTree, possible: &[Oracle]) -> Result<Oracle, String> {
     let seq = db.current_seq();
     let mut differences = Vec::new();
     for oracle in possible.iter().rev().filter(|oracle| oracle.seq() <= seq) {
-        match compare(db, oracle.now()) {
+        match compare(db, &oracle.durable()) {
             Ok(()) => return Ok(oracle.clone()),
             Err(difference) => differences.push(format!("{}: {difference}", oracle.seq())),
         }

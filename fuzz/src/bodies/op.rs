@@ -2,6 +2,7 @@
 //! to a high tree.
 
 use super::input::Input;
+use btree_store::Durability;
 use btree_store::sim::oracle::{
     Data, End, Exec, KeyShape, Op, Part, Step, ValueShape, Workload, Write,
 };
@@ -16,6 +17,17 @@ const KEY_SHAPES: [KeyShape; 6] = [
 ];
 const VALUE_SHAPES: [ValueShape; 5] =
     [ValueShape::Small, ValueShape::Mixed, ValueShape::Edge, ValueShape::Large, ValueShape::Empty];
+
+/// Of eight write transactions, how many an input defers, by its first byte. Few bytes ask for any,
+/// so that the other inputs mean what they meant before there were deferred commits.
+pub fn deferred(data: &[u8]) -> u32 {
+    match data.first() {
+        Some(232..=235) => 3,
+        Some(236..=239) => 5,
+        Some(240..=243) => 8,
+        _ => 0,
+    }
+}
 
 /// The workload that the next bytes ask for.
 pub fn workload(input: &mut Input<'_>, page_size: u32) -> Workload {
@@ -73,4 +85,23 @@ pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
         return Op::Multi { parts, end };
     }
     Op::Exec(Exec { bucket, steps, end })
+}
+
+/// As [`bulk`]; most are deferred, or a sync comes in their place.
+pub fn deferring_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+    let kind = input.below(4);
+    if kind == 3 {
+        return Op::Sync;
+    }
+    match bulk(input, page_size) {
+        Op::Exec(mut exec) if kind > 0 => {
+            exec.steps.insert(0, Step::Durability(Durability::Deferred));
+            Op::Exec(exec)
+        }
+        Op::Multi { mut parts, end } if kind > 0 => {
+            parts.insert(0, Part::Durability(Durability::Deferred));
+            Op::Multi { parts, end }
+        }
+        op => op,
+    }
 }

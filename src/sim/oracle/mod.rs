@@ -159,6 +159,11 @@ impl Oracle {
         }
     }
 
+    /// A sync said that the deferred commits that are not durable were lost.
+    pub fn lose_deferred(&mut self) {
+        roll_back(&mut self.now, &mut self.deferred, 0);
+    }
+
     /// Makes deferred commits durable, all as one.
     fn flush(&mut self) {
         if self.has_deferred() {
