@@ -95,6 +95,7 @@ mod operations;
 pub mod oracle;
 mod permission;
 mod points;
+mod process;
 mod profile;
 mod promise;
 mod report;

@@ -17,10 +17,11 @@ use super::dump::Dump;
 use super::fault::Fault;
 use super::guard::Guard;
 use super::points::Mark;
+use super::process::{Process, Settling, is_change};
 use super::promise::{PROBES, Promise, State, possible, probe_acknowledged, probe_started};
 use super::trace::OpKind;
-use super::workloads::{BUCKET, Contents, Edit, Initial, Sizes, Step, apply, commit};
-use crate::{BTree, Barriers, Error, Iter, Options, Result};
+use super::workloads::{BUCKET, Contents, Edit, Initial, Sizes, Step, apply, commit, commit_as};
+use crate::{BTree, Barriers, Durability, Error, Options, Result};
 use std::path::Path;
 
 /// The file of every trial.
@@ -46,6 +47,7 @@ const LAST_PROBE: u64 = 1 << (PROBES - 1);
 pub(super) struct Trial {
     page_size: u32,
     barriers: Barriers,
+    durability: Durability,
     promise: Promise,
     steps: Vec<(Step, Vec<Edit>)>,
     /// What the store may be found to hold, by step and probes.
@@ -71,7 +73,13 @@ impl Trial {
             dumps.push(probed(&contents, exists));
             planned.push((step, edits));
         }
-        Trial { page_size, barriers, promise: Promise::Durable, steps: planned, dumps }
+        let (durability, promise) = (Durability::Durable, Promise::Durable);
+        Trial { page_size, barriers, durability, promise, steps: planned, dumps }
+    }
+
+    /// The same workload, whose transactions are committed in this way.
+    pub(super) fn with_durability(self, durability: Durability) -> Trial {
+        Trial { durability, ..self }
     }
 
     /// The same workload, of which less is asked.
@@ -91,43 +99,80 @@ impl Trial {
             .vfs(disk.vfs())
     }
 
+    /// Opens the store, and chooses how what is deferred becomes durable.
+    fn begin(&self, disk: &SimDisk) -> Result<Process> {
+        let db = self.open(disk)?;
+        if self.durability == Durability::Durable {
+            return Ok(Process::new(db));
+        }
+        // A compaction makes everything durable before it begins.
+        let is_settled = self.steps.last().is_some_and(|(step, _)| *step == Step::Compact);
+        let settling =
+            if is_settled { Settling::Commit } else { Settling::chosen(disk, self.steps.len()) };
+        Ok(Process::deferring(db, settling))
+    }
+
     /// Runs the workload; crash points count from its last step on.
     pub(super) fn run(&self, disk: &SimDisk) -> Checked {
-        let db = self.open(disk)?;
-        let mut readers = Vec::new();
+        let mut process = self.begin(disk)?;
         for number in 1..=self.steps.len() {
             if number == self.steps.len() && number > 1 {
                 disk.forget_crash_points();
             }
-            self.step(disk, &db, number, &mut readers)?;
+            self.step(disk, &mut process, number)?;
+            if self.durability == Durability::Deferred {
+                self.check_shown(&process)?;
+            }
         }
-        for (reader, state) in readers {
-            check_reader(reader, state)?;
-        }
-        drop(db);
+        process.check_readers()?;
+        self.close(disk, process);
         Ok(())
     }
 
-    /// Runs one step, from 1. A reader that it opens is left with the state that it reads.
-    fn step(
-        &self,
-        disk: &SimDisk,
-        db: &BTree,
-        number: usize,
-        readers: &mut Vec<(Iter, Dump)>,
-    ) -> Result<()> {
-        let (step, edits) = &self.steps[number - 1];
-        let before = self.dumps[number - 1][0];
-        if *step == Step::UnderReader && before.exists {
-            readers.push((db.view(BUCKET, |txn| Ok(txn.iter()))?, before));
+    /// Ends the process. What waited for nothing else is durable then, if nothing failed.
+    fn close(&self, disk: &SimDisk, process: Process) {
+        let (settling, is_done) = (process.settling, process.committed == self.steps.len());
+        drop(process);
+        if settling == Settling::Close && is_done && !disk.machine().plan.has_struck() {
+            disk.acknowledged(self.steps.len() as u64);
         }
+    }
+
+    /// Runs one step, from 1. A reader that it opens is left with the state that it reads.
+    fn step(&self, disk: &SimDisk, process: &mut Process, number: usize) -> Result<()> {
+        let (step, edits) = &self.steps[number - 1];
+        let before = self.dumps[process.durable][0];
+        if *step == Step::UnderReader && before.exists {
+            process.readers.push((process.db.view(BUCKET, |txn| Ok(txn.iter()))?, before));
+        }
+        let is_last = number == self.steps.len();
+        let waits = is_last && process.settling == Settling::Commit;
+        let durability = if waits { Durability::Durable } else { self.durability };
         disk.started(number as u64);
         match step {
-            Step::Compact => drop(db.compact(0)?),
-            _ => commit(db, edits)?,
+            Step::Compact => drop(process.db.compact(0).inspect_err(|_| process.is_told = true)?),
+            _ => commit_as(&process.db, edits, durability)?,
+        }
+        process.committed = number;
+        process.is_waiting |= is_change(self.dumps[number - 1][0], self.dumps[number][0], edits)
+            && durability == Durability::Deferred;
+        if is_last && process.settling == Settling::Sync {
+            process.db.sync().inspect_err(|_| process.is_told = true)?;
+        } else if durability == Durability::Deferred && *step != Step::Compact {
+            return Ok(());
         }
         disk.acknowledged(number as u64);
+        (process.durable, process.is_waiting) = (number, false);
         Ok(())
+    }
+
+    /// Readers see what is durable, and nothing of what is not.
+    fn check_shown(&self, process: &Process) -> std::result::Result<(), String> {
+        let durable = process.durable;
+        match Dump::of_store(&process.db) {
+            Ok(found) if found == self.dumps[durable][0] => Ok(()),
+            found => Err(format!("durable is step {durable}, readers see {found:?}")),
+        }
     }
 
     /// Runs the workload; every write of it, and of the checks that follow, is guarded.
@@ -148,14 +193,13 @@ impl Trial {
     /// process again without a reboot.
     pub(super) fn run_faulted(&self, disk: &SimDisk, fault: Fault) -> Checked {
         self.guard(disk);
-        let db = self.open(disk)?;
-        let mut readers = Vec::new();
+        let mut process = self.begin(disk)?;
         let last = self.steps.len();
         for number in 1..last {
-            self.step(disk, &db, number, &mut readers)?;
+            self.step(disk, &mut process, number)?;
         }
         disk.inject(fault);
-        let result = self.step(disk, &db, last, &mut readers);
+        let result = self.step(disk, &mut process, last);
         Trial::forget_what_others_have(disk);
         if result.is_ok() {
             self.note_what_is_durable(disk);
@@ -164,12 +208,10 @@ impl Trial {
             && disk.choose(2) == 0
         {
             disk.clear_faults();
-            self.check_after_error(disk, &db, error)?;
-            for (reader, state) in readers.drain(..) {
-                check_reader(reader, state)?;
-            }
+            self.check_after_error(disk, &mut process, error)?;
+            process.check_readers()?;
         }
-        drop((readers, db));
+        self.close(disk, process);
         self.restart(disk, &Crash::default(), Next::Probe)
     }
 
@@ -177,13 +219,12 @@ impl Trial {
     /// while the next process opens it, if there is one; then starts the process once more.
     pub(super) fn run_recovering(&self, disk: &SimDisk, fault: Option<Fault>) -> Checked {
         self.guard(disk);
-        let db = self.open(disk)?;
-        let mut readers = Vec::new();
+        let mut process = self.begin(disk)?;
         for number in 1..=self.steps.len() {
-            self.step(disk, &db, number, &mut readers)?;
+            self.step(disk, &mut process, number)?;
         }
         disk.kill();
-        drop((readers, db));
+        drop(process);
         disk.forget_crash_points();
         self.note_what_is_durable(disk);
         if let Some(fault) = fault {
@@ -282,15 +323,24 @@ impl Trial {
 
     /// After an error readers see the state before; and once its cause is over, the store goes on
     /// from there, or says that it does not.
-    fn check_after_error(&self, disk: &SimDisk, db: &BTree, error: Error) -> Checked {
-        let before = self.steps.len() - 1;
-        let found = Dump::of_store(db)?;
-        if found != self.dumps[before][0] {
-            return Err(format!("after {error:?} readers see {found:?}").into());
+    fn check_after_error(&self, disk: &SimDisk, process: &mut Process, error: Error) -> Checked {
+        let told = |what| format!("after {error:?}: {what}");
+        // A compaction may have failed when it had made durable what was deferred.
+        let is_compaction = self.steps.last().is_some_and(|(step, _)| *step == Step::Compact);
+        if is_compaction && self.check_shown(process).is_err() {
+            (process.durable, process.is_waiting) = (process.committed, false);
         }
-        let next = State { step: before as u64, probes: LAST_PROBE };
+        self.check_shown(process).map_err(told)?;
+        let shown = process.durable;
+        process.hear_of_losses().map_err(told)?;
+        self.check_shown(process).map_err(told)?;
+        let before = process.durable as u64;
+        if process.durable > shown {
+            disk.mark(State::of_step(before).is_found());
+        }
+        let next = State { step: before, probes: LAST_PROBE };
         disk.mark(next.has_begun());
-        match commit(db, &[probe(PROBES - 1)]) {
+        match commit(&process.db, &[probe(PROBES - 1)]) {
             Ok(()) => disk.mark(next.is_found()),
             Err(Error::Poisoned) if !self.must_go_on(disk) => {}
             Err(other) => {
@@ -424,20 +474,6 @@ impl Trial {
     fn possible(&self, marks: impl Iterator<Item = Mark>) -> Vec<State> {
         possible(self.promise, self.steps.len() as u64, marks)
     }
-}
-
-/// A reader still sees the state that it saw at first.
-fn check_reader(mut reader: Iter, state: Dump) -> Checked {
-    let (mut key, mut value) = (Vec::new(), Vec::new());
-    let (mut forward, mut entries) = (0, 0);
-    while reader.next_ref(&mut key, &mut value) {
-        forward = Dump::add(forward, &key, &value);
-        entries += 1;
-    }
-    if (forward, entries, reader.error()) == (state.forward, state.entries, None) {
-        return Ok(());
-    }
-    Err(format!("an old reader found {entries} entries of {}", state.entries).into())
 }
 
 /// The file of a trial, as a process would read it.

@@ -4,7 +4,7 @@
 //! Must not know: crashes.
 //! Keeps: what a step does follows from the contents before it alone.
 
-use crate::{BTree, Error, Result};
+use crate::{BTree, Durability, Error, Result};
 use std::collections::BTreeMap;
 
 /// The bucket that all workloads write to.
@@ -212,9 +212,15 @@ pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
     }
 }
 
-/// Applies edits to a store, in one transaction.
+/// Applies edits to a store, in one durable transaction.
 pub(super) fn commit(db: &BTree, edits: &[Edit]) -> Result<()> {
+    commit_as(db, edits, Durability::Durable)
+}
+
+/// Applies edits to a store, in one transaction.
+pub(super) fn commit_as(db: &BTree, edits: &[Edit], durability: Durability) -> Result<()> {
     db.exec(BUCKET, |txn| {
+        txn.set_durability(durability);
         for edit in edits {
             match edit {
                 Edit::Put(key, value) => txn.put(key, value)?,

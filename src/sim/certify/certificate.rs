@@ -130,6 +130,7 @@ impl Part {
         field("data_sync", format!("\"{:?}\"", profile.data_sync));
         field("flush", format!("\"{:?}\"", profile.flush));
         field("barriers", format!("\"{:?}\"", certifier.barriers));
+        field("durability", format!("\"{:?}\"", certifier.durability));
         field("faults", (certifier.faults == Faults::Each).to_string());
         field("all_faults_every", certifier.all_faults_every.to_string());
         field("recoveries_every", certifier.recoveries_every.to_string());
@@ -181,7 +182,7 @@ impl Certificate {
         };
         let text_of_opening = |fault: &Option<Fault>| fault.as_ref().map_or("none".into(), text);
         format!(
-            "{{\n  \"format\": 3,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
+            "{{\n  \"format\": 4,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
              \"initial_states\": {},\n  \"transactions\": {},\n  \"faults\": {},\n  \
              \"faults_of_the_open\": {},\n  \"faults_of_the_recovery\": {},\n  \
              \"crash_points\": \"before every sync, and at the end\",\n  \

@@ -13,6 +13,10 @@
 //! left in the cache evicted; and the power fails before every sync behind the fault, and at the
 //! end. Last, the power fails first, each change that the recovery makes to the file fails, the
 //! process starts again in the same way, and the power fails once more.
+//!
+//! In two parts the transactions are deferred. What was deferred is found as far as one of them,
+//! and no less than what a sync, a durable commit, a compaction or a close has made durable; what
+//! a fault took of it is told by the next sync of each handle.
 
 mod certificate;
 mod family;
@@ -32,7 +36,7 @@ use super::trial::{OnDisk, PATH, Trial, sizes};
 use super::workloads::{Edit, commit};
 pub use super::workloads::{Initial, Step};
 use crate::sync::{AtomicU64, Ordering};
-use crate::{Barriers, Options, Result};
+use crate::{Barriers, Durability, Options, Result};
 pub use certificate::{Certificate, Part, Row, rows_of};
 pub use family::{FAMILY, Workload};
 use runs::{FAULTS, OPENING, RECOVERY, Run};
@@ -44,6 +48,10 @@ pub struct Certifier {
     pub page_size: u32,
     /// How many barriers a commit uses.
     pub barriers: Barriers,
+    /// How transactions are committed. If they are deferred, all of a workload are, and made
+    /// durable by a sync at the end, by the store's close, or by the last one, which then is
+    /// durable.
+    pub durability: Durability,
     /// The disk.
     pub profile: Profile,
     /// Every `every`-th workload is run: 1 for all.
@@ -84,6 +92,7 @@ impl Certifier {
         Certifier {
             page_size,
             barriers: Barriers::One,
+            durability: Durability::Durable,
             profile,
             every: 1,
             without: &[],
@@ -125,10 +134,17 @@ impl Certifier {
                 faults: Faults::None,
                 ..Certifier::new(4096)
             },
+            Certifier { durability: Durability::Deferred, every: 53, ..small.clone() },
+            Certifier {
+                durability: Durability::Deferred,
+                barriers: Barriers::Two,
+                every: 101,
+                ..small.clone()
+            },
         ]
     }
 
-    /// A short name for page size, disk and barriers.
+    /// A short name for page size, disk, barriers and durability.
     pub fn tag(&self) -> String {
         let profile = &self.profile;
         let mut tag = self.page_size.to_string();
@@ -146,6 +162,7 @@ impl Certifier {
         add(profile.growth == Growth::Stale, "stale");
         add(profile.data_sync == DataSync::LosesSize, "size-lost");
         add(profile.flush == Flush::Lying, "lying");
+        add(self.durability == Durability::Deferred, "deferred");
         tag
     }
 
@@ -241,6 +258,7 @@ impl Certifier {
             (Flush::Honest, Barriers::Two) => Promise::LastMayBeLost,
         };
         Trial::new(workload.initial, &workload.steps, self.page_size, self.barriers)
+            .with_durability(self.durability)
             .with_promise(promise)
     }
 
