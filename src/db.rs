@@ -77,6 +77,13 @@ impl BTree {
         BTree { core, hearing }
     }
 
+    /// The same handle once more, for a call that the program's own may not outlive. Other than a
+    /// clone it is told of lost commits what that is told.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn shared(&self) -> BTree {
+        BTree { core: Arc::clone(&self.core), hearing: self.hearing.shared() }
+    }
+
     /// Runs a write transaction on a bucket, which is made when it is missing. When the closure
     /// returns `Ok`, the changes are durable before this returns, and so is all that it saw, unless
     /// the commit is [deferred](crate::Durability); when it returns an error or panics, nothing has

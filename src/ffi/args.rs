@@ -8,14 +8,15 @@ use crate::error::{Error, Result};
 use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 
-/// A clone of the handle, so that the program may close its own while the call runs.
+/// The handle, shared, so that the program may close it while the call runs. A clone would be
+/// told of lost commits by itself, in each call anew.
 ///
 /// # Safety
 /// `db` is `NULL`, or a handle that was opened and not closed.
 pub(super) unsafe fn store(db: *const BTree) -> Result<BTree> {
     // SAFETY: the caller's promise: NULL, or a live BTree that nobody changes.
     let store = unsafe { db.as_ref() };
-    store.cloned().ok_or_else(|| Error::invalid("the store's handle is NULL"))
+    store.map(BTree::shared).ok_or_else(|| Error::invalid("the store's handle is NULL"))
 }
 
 /// A text that ends with a NUL: a bucket's name, a path.

@@ -4,6 +4,7 @@
 //! Attacks: bytes-never-panic, errors-stick, commit-atomic, failed-sync-poisons.
 
 use super::*;
+use crate::commit::Durability;
 use crate::db::BTree;
 use crate::options::Options;
 use crate::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
@@ -506,4 +507,47 @@ fn an_iterator_may_move_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<TxnIter>();
     is_send::<BTree>();
+}
+
+fn sync(store: &Store) -> c_int {
+    // SAFETY: the handle is open.
+    unsafe { btree_sync(store.0) }
+}
+
+#[test]
+fn what_took_deferred_commits_is_told_once_and_before_the_next_callback() {
+    let disk = Moody::default();
+    let options = Options::new().page_size(512).durability(Durability::Deferred);
+    let store = Store::new(options.vfs(Arc::new(disk.clone())).open("memory").unwrap());
+    assert_eq!(store.exec(|txn| put(txn, b"lost", b"1")), BTREE_OK);
+    // SAFETY: the handle is open.
+    let other = Store::new(unsafe { &*store.0 }.clone());
+    disk.set(Mood::WriteFull);
+    assert_eq!(sync(&other), BTREE_ERR_NO_SPACE);
+    disk.set(Mood::Good);
+    assert_eq!(sync(&other), BTREE_OK, "it was told");
+    let mut has_run = false;
+    let code = store.exec(|_| {
+        has_run = true;
+        BTREE_OK
+    });
+    assert_eq!((code, has_run), (BTREE_ERR_NO_SPACE, false), "what it builds on is not there");
+    assert_eq!(sync(&store), BTREE_ERR_NO_SPACE);
+    assert_eq!(store.exec(|txn| put(txn, b"next", b"1")), BTREE_OK);
+    assert_eq!(sync(&store), BTREE_OK, "it was told once");
+    assert_eq!(store.view(|txn| get(txn, b"next")), BTREE_OK);
+    assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+}
+
+#[test]
+fn a_compaction_works_once_a_sync_has_told_what_took_deferred_commits() {
+    let disk = Moody::default();
+    let options = Options::new().page_size(512).durability(Durability::Deferred);
+    let store = Store::new(options.vfs(Arc::new(disk.clone())).open("memory").unwrap());
+    assert_eq!(store.exec(|txn| put(txn, b"lost", b"1")), BTREE_OK);
+    disk.set(Mood::WriteFull);
+    assert_eq!(sync(&store), BTREE_ERR_NO_SPACE);
+    disk.set(Mood::Good);
+    // SAFETY: the handle is open; NULL leaves the answer out.
+    assert_eq!(unsafe { btree_compact(store.0, 0, null_mut()) }, BTREE_OK);
 }
