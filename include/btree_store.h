@@ -130,7 +130,8 @@ int btree_open(const char *path, BTree **out);
 
 /*
  * Opens a store as the options say; NULL stands for the defaults. A file that the process has
- * open already is shared, whatever the options say.
+ * open already is shared, whatever the options say, but for BTREE_DEFERRED, which is the handle's
+ * own.
  * Fails: as btree_open; INVALID for options that are not allowed or not known.
  */
 int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
@@ -152,11 +153,13 @@ void btree_close(BTree *db);
 
 /*
  * Runs a write transaction on a bucket, which is made when it is missing. When fn returns 0, the
- * changes are durable before this returns; any other value rolls them back and is returned.
+ * changes are durable before this returns, unless commits are deferred (BTREE_DEFERRED); any other
+ * value rolls them back and is returned.
  * Fails: INVALID (also inside another write transaction of the same thread on the same store, and
- * on a read-only store), TOO_LARGE (the name), NO_SPACE, IO, CORRUPTION, POISONED, INTERNAL;
- * then nothing has changed, except that after IO of a failed sync the outcome is known only when
- * the store was opened again.
+ * on a read-only store), TOO_LARGE (the name), NO_SPACE, IO, CORRUPTION, POISONED, INTERNAL, and
+ * before fn runs what took deferred commits of this handle, until btree_sync has told it; then
+ * nothing has changed, except that after IO of a failed sync the outcome is known only when the
+ * store was opened again.
  */
 int btree_exec(BTree *db, const char *bucket, BTreeTxnFn fn, void *ctx);
 

@@ -117,7 +117,8 @@ pub unsafe extern "C" fn btree_open(path: *const c_char, out: *mut *mut BTree) -
 }
 
 /// Opens a store as the options say; `NULL` stands for the defaults. A file that this process has
-/// open already is shared, whatever the options say. Otherwise as [`btree_open`].
+/// open already is shared, whatever the options say, but for `BTREE_DEFERRED`, which is the
+/// handle's own. Otherwise as [`btree_open`].
 ///
 /// Fails with `INVALID` also for options that are not allowed or not known.
 ///

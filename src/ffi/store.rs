@@ -64,7 +64,8 @@ pub(super) fn settle(code: c_int) -> Result<()> {
 /// Fails with `INVALID` for `NULL`, an empty name or one that is not UTF-8, inside another write
 /// transaction of the same thread on the same store, and on a read-only store; `TOO_LARGE` for a
 /// name beyond the limit; `NO_SPACE`, `IO` and `CORRUPTION`, with nothing changed; `POISONED`
-/// after a failed sync; `INTERNAL` after a panic.
+/// after a failed sync; `INTERNAL` after a panic; what took deferred commits of this handle, until
+/// [`btree_sync`] has told it.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed; `bucket` is `NULL` or ends with a NUL; `callback` is
