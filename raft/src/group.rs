@@ -4,7 +4,7 @@
 //! asynchronous runtime in order. Must not know: what the buckets hold.
 
 use crate::error::{Error, Result};
-use btree_store::{BTree, MultiTxn, Snapshot};
+use btree_store::{BTree, Durability, MultiTxn, Snapshot};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -28,12 +28,18 @@ const FORMAT_KEY: &str = "format";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Group {
-    pub(crate) db: BTree,
+    /// Private: what is written is durable, and what is read too.
+    db: BTree,
     name: Arc<str>,
 }
 
 impl Group {
-    /// The group of this name, on a store. Writes nothing yet.
+    /// The group of this name, on a store. Writes nothing yet. What it writes later is durable,
+    /// also where commits of the store's handle are [deferred](btree_store::Durability).
+    ///
+    /// Make it before the handle defers commits of its own, or from another handle. Where such
+    /// commits are lost, what writes for a group that was made after them fails with what took
+    /// them; it goes on with a group that is made after the handle's `sync`.
     ///
     /// The names of the application's buckets get the group's name and some 25 bytes in front;
     /// together they have at most 1,024 bytes (a quarter of a page).
@@ -48,6 +54,25 @@ impl Group {
         Ok(Group { db: db.clone(), name: name.into() })
     }
 
+    /// Runs a write transaction that is durable when this returns, whatever the store's handle, or
+    /// an application in the closure, defers.
+    pub(crate) fn exec_multi<R>(
+        &self,
+        closure: impl FnOnce(&mut MultiTxn<'_>) -> btree_store::Result<R>,
+    ) -> btree_store::Result<R> {
+        self.db.exec_multi(|multi| {
+            let value = closure(multi)?;
+            // The last call counts, so it comes behind those of the application.
+            multi.set_durability(Durability::Durable);
+            Ok(value)
+        })
+    }
+
+    /// The newest durable state.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.db.snapshot()
+    }
+
     /// A bucket of this group.
     pub(crate) fn bucket(&self, part: &str) -> String {
         format!("{}/{part}", self.name)
@@ -55,7 +80,7 @@ impl Group {
 
     /// Makes buckets that are missing. The first of them says in which format they are.
     pub(crate) fn prepare(&self, first: &str, others: &[&str]) -> Result<()> {
-        let found = self.db.exec_multi(|multi| {
+        let found = self.exec_multi(|multi| {
             for part in others {
                 multi.exec(self.bucket(part), |_| Ok(()))?;
             }

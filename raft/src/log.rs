@@ -101,7 +101,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
         &self,
         what: &'static str,
     ) -> Result<Option<T>> {
-        self.lane.read(move |group| meta(&group.db.snapshot(), group, what)).await
+        self.lane.read(move |group| meta(&group.snapshot(), group, what)).await
     }
 }
 
@@ -118,7 +118,7 @@ impl Change<'_> {
         &self,
         change: impl FnOnce(&mut MultiTxn<'_>) -> btree_store::Result<()>,
     ) -> Result<()> {
-        self.group.db.exec_multi(|multi| {
+        self.group.exec_multi(|multi| {
             change(multi)?;
             match &self.committed {
                 Some(record) => put(multi, &self.group.bucket(META), COMMITTED, record),
@@ -199,7 +199,7 @@ fn meta<T: DeserializeOwned>(
 }
 
 fn log_state<C: RaftTypeConfig>(group: &Group) -> Result<LogState<C>> {
-    let state = group.db.snapshot();
+    let state = group.snapshot();
     let last_purged_log_id = meta(&state, group, PURGED)?;
     let last = state.view(group.bucket(LOG), |txn| {
         Ok(txn.last()?.map(|(key, entry)| entry_of::<C>(&key, &entry)))
@@ -228,7 +228,7 @@ fn entries<C: RaftTypeConfig>(
     (from, to): (Bound<[u8; 8]>, Bound<[u8; 8]>),
     bytes_max: usize,
 ) -> Result<Vec<C::Entry>> {
-    group.db.view(group.bucket(LOG), |txn| {
+    group.snapshot().view(group.bucket(LOG), |txn| {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let range = (from.as_ref().map(<[u8; 8]>::as_slice), to.as_ref().map(<[u8; 8]>::as_slice));
         for found in txn.range::<[u8]>(range) {

@@ -170,7 +170,7 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
         snapshots: impl Into<PathBuf>,
     ) -> Result<StateMachine<C, A>> {
         group.prepare(MACHINE, &[])?;
-        let applied = Applied::<C>::of(&group.db.snapshot(), group)?;
+        let applied = Applied::<C>::of(&group.snapshot(), group)?;
         remove_other_generations(group, applied.generation)?;
         let spool = Spool::open(snapshots.into())?;
         let shared = Shared { application, spool, current: Mutex::new(None) };
@@ -187,14 +187,14 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
 fn remove_other_generations(group: &Group, generation: u64) -> Result<()> {
     let others = other_generations(group, generation)?;
     if !others.is_empty() {
-        group.db.exec_multi(|multi| others.iter().try_for_each(|name| multi.del_bucket(name)))?;
+        group.exec_multi(|multi| others.iter().try_for_each(|name| multi.del_bucket(name)))?;
     }
     Ok(())
 }
 
 /// The application's buckets that are not of this generation.
 fn other_generations(group: &Group, generation: u64) -> Result<Vec<String>> {
-    let mut names = group.db.buckets()?;
+    let mut names = group.snapshot().buckets()?;
     let (data, own) = (group.bucket("data/"), generation_prefix(group, generation));
     names.retain(|name| name.starts_with(&data) && !name.starts_with(&own));
     Ok(names)
@@ -206,7 +206,7 @@ where
     C: RaftTypeConfig<Entry = Entry<C>>,
     A: Application<C>,
 {
-    let mut applied = Applied::<C>::of(&group.db.snapshot(), group)?;
+    let mut applied = Applied::<C>::of(&group.snapshot(), group)?;
     let mut before = applied.log_id.as_ref().map(|log_id| log_id.index);
     for entry in &entries {
         let found = entry.log_id.index;
@@ -226,7 +226,7 @@ where
     }
     let record = encode("record of what is applied", &applied)?;
     let prefix = generation_prefix(group, applied.generation);
-    let answers = group.db.exec_multi(|multi| {
+    let answers = group.exec_multi(|multi| {
         let mut buckets = Buckets { multi: &mut *multi, prefix: &prefix };
         let answer = |entry: Entry<C>| match entry.payload {
             EntryPayload::Normal(data) => application.apply(data, &mut buckets),
@@ -244,7 +244,7 @@ where
 
 /// Replaces the state by what a snapshot holds.
 fn install<C: RaftTypeConfig>(group: &Group, meta: &Meta<C>, path: &TempPath) -> Result<()> {
-    let before = Applied::<C>::of(&group.db.snapshot(), group)?.generation;
+    let before = Applied::<C>::of(&group.snapshot(), group)?.generation;
     // What an installation that failed has left would be mixed with this one.
     remove_other_generations(group, before)?;
     let generation = before.wrapping_add(1);
@@ -257,7 +257,7 @@ fn install<C: RaftTypeConfig>(group: &Group, meta: &Meta<C>, path: &TempPath) ->
     };
     let record = encode("record of what is applied", &applied)?;
     let old = other_generations(group, generation)?;
-    group.db.exec_multi(|multi| {
+    group.exec_multi(|multi| {
         put(multi, &group.bucket(MACHINE), APPLIED, &record)?;
         old.iter().try_for_each(|name| multi.del_bucket(name))
     })?;
@@ -276,8 +276,10 @@ impl Load<'_> {
     fn flush(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         self.bytes = 0;
-        self.group.db.exec(&self.bucket, |txn| {
-            entries.iter().try_for_each(|(key, value)| txn.put(key, value))
+        self.group.exec_multi(|multi| {
+            multi.exec(&self.bucket, |txn| {
+                entries.iter().try_for_each(|(key, value)| txn.put(key, value))
+            })
         })?;
         Ok(())
     }
@@ -387,7 +389,7 @@ where
     async fn applied_state(
         &mut self,
     ) -> StoreResult<(Option<LogId<C::NodeId>>, StoredMembership<C::NodeId, C::Node>), C> {
-        let applied = self.lane.read(|group| Applied::<C>::of(&group.db.snapshot(), group)).await;
+        let applied = self.lane.read(|group| Applied::<C>::of(&group.snapshot(), group)).await;
         let applied = applied.map_err(failed::<C>(ErrorSubject::StateMachine, ErrorVerb::Read))?;
         Ok((applied.log_id, applied.membership))
     }

@@ -71,7 +71,7 @@ impl<C: RaftTypeConfig> StateReader<C> {
     /// # Errors
     /// [`Error::Store`](crate::Error::Store), [`Error::Damaged`](crate::Error::Damaged).
     pub fn view(&self) -> Result<StateView<C>> {
-        let snapshot = self.group.db.snapshot();
+        let snapshot = self.group.snapshot();
         let applied = Applied::of(&snapshot, &self.group)?;
         let prefix = generation_prefix(&self.group, applied.generation);
         Ok(StateView { snapshot, applied, prefix })

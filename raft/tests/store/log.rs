@@ -1,8 +1,11 @@
 //! Does the log hold what a model holds, also after a process was killed?
 
-use crate::common::{Log, LogEntry, Numbers, blank, group, in_memory, log_on, open_file, put, run};
+use crate::common::{
+    FILE, Log, LogEntry, Numbers, blank, group, in_memory, log_on, open_file, put, run,
+};
 use btree_store::sim::{OpKind, SimDisk};
 use btree_store::vfs::MemVfs;
+use btree_store::{Durability, Options};
 use btree_store_raft::LogStore;
 use btree_store_raft::kv::KeyValueConfig;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
@@ -143,6 +146,27 @@ fn an_append_and_a_vote_cost_one_sync_each_and_a_committed_log_id_none() {
     });
     let mut again = log_on(&open_file(disk.vfs()).expect("it opens again"));
     assert_eq!(run(again.read_committed()).expect("read"), Some(log_id(1, 0, 20)));
+}
+
+#[test]
+fn a_vote_and_an_append_are_durable_whatever_the_handle_defers() {
+    let disk = SimDisk::new();
+    let options = Options::new().page_size(512).durability(Durability::Deferred).vfs(disk.vfs());
+    let db = options.open(FILE).expect("it opens");
+    let syncs = || disk.count(OpKind::SyncData) + disk.count(OpKind::SyncAll);
+    run(async {
+        let mut log = log_on(&db);
+        let before = syncs();
+        log.save_vote(&Vote::new(1, 1)).await.expect("saved");
+        assert_eq!(syncs() - before, 1);
+        assert_eq!(log.read_vote().await.expect("read"), Some(Vote::new(1, 1)));
+        log.blocking_append([blank(1, 0), blank(1, 1)]).await.expect("appended");
+        assert_eq!(syncs() - before, 2);
+        assert_eq!(log.try_get_log_entries(..).await.expect("read"), [blank(1, 0), blank(1, 1)]);
+        log.truncate(log_id(1, 0, 1)).await.expect("cut");
+        log.purge(log_id(1, 0, 0)).await.expect("purged");
+        assert_eq!(syncs() - before, 4);
+    });
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::common::{
     FILE, LogEntry, Machine, blank, group, in_memory, machine_on, members, open_file, put, request,
     run,
 };
-use btree_store::BTree;
 use btree_store::vfs::MemVfs;
+use btree_store::{BTree, Durability, Options};
 use btree_store_raft::kv::{KeyValue, KeyValueConfig, Request, Response};
 use btree_store_raft::{Application, Buckets, SnapshotFile, StateMachine, StateReader};
 use openraft::storage::RaftStateMachine;
@@ -154,6 +154,64 @@ fn an_application_that_fails_leaves_nothing_and_the_store_goes_on() {
         }
         machine.apply([put(1, "a", "1")]).await.expect("it goes on");
         assert_eq!(get(&machine.reader(), "touched").as_deref(), Some(b"yes".as_slice()));
+    });
+}
+
+/// Asks for what it has no say in.
+struct Hasty;
+
+impl Application<KeyValueConfig> for Hasty {
+    fn apply(&self, _: Request, buckets: &mut Buckets<'_, '_>) -> btree_store::Result<Response> {
+        buckets.exec("kv", |txn| {
+            txn.set_durability(Durability::Deferred);
+            txn.put("k", "v")
+        })?;
+        Ok(Response::Done)
+    }
+
+    fn answer_without_data(&self) -> Response {
+        Response::Done
+    }
+}
+
+#[test]
+fn what_is_applied_is_durable_whatever_the_application_defers() {
+    run(async {
+        let (dir, db) = (directory(), in_memory());
+        let mut machine: StateMachine<KeyValueConfig, Hasty> =
+            StateMachine::open(&group(&db), Hasty, dir.path()).expect("it opens");
+        machine.apply([put(1, "a", "1")]).await.expect("it is applied");
+        assert_eq!(machine.applied_state().await.expect("read").0, Some(log_id(1, 0, 1)));
+        assert_eq!(get(&machine.reader(), "k").as_deref(), Some(b"v".as_slice()));
+        machine.apply([put(1, "a", "1")]).await.expect_err("it was applied before");
+    });
+}
+
+#[test]
+fn a_state_machine_is_durable_on_a_handle_that_defers() {
+    let options = Options::new().page_size(512).durability(Durability::Deferred);
+    let (dir, other_dir) = (directory(), directory());
+    let db = options.open_in_memory().expect("it opens");
+    run(async {
+        let mut other = machine_on(&in_memory(), other_dir.path());
+        other.apply([put(5, "b", "1")]).await.expect("it is applied");
+        let snapshot = snapshot_of(&mut other).await;
+        let meta = snapshot.meta.clone();
+        let bytes = bytes_of(snapshot).await;
+
+        let mut machine = machine_on(&db, dir.path());
+        machine.apply([put(1, "a", "1")]).await.expect("it is applied");
+        assert_eq!(get(&machine.reader(), "a").as_deref(), Some(b"1".as_slice()));
+        machine.apply([put(1, "a", "1")]).await.expect_err("it was applied before");
+        // A snapshot that is cut off at its end leaves what the next one must find, and remove.
+        let file = receive(&mut machine, &bytes[..bytes.len() - 1]).await;
+        machine.install_snapshot(&meta, file).await.expect_err("it is cut off");
+        let file = receive(&mut machine, &bytes).await;
+        machine.install_snapshot(&meta, file).await.expect("it is installed");
+        assert_eq!(machine.applied_state().await.expect("read").0, meta.last_log_id);
+        machine.apply([put(6, "c", "1")]).await.expect("it goes on");
+        let held = ["a", "b", "c"].map(|key| get(&machine.reader(), key).is_some());
+        assert_eq!(held, [false, true, true]);
     });
 }
 
