@@ -1,7 +1,9 @@
 //! Values as bytes.
 //!
-//! Owns: the choice of `MessagePack`, which is compact, and knows its types, so that whatever
-//! serde can derive for an application's types can be read back.
+//! Owns: the choice of `MessagePack`, which is compact, and knows its types, with the names of
+//! fields, so that whatever serde can derive for an application's types can be read back: without
+//! names, a field that is left out moves the next ones to its place. Limits: as with JSON,
+//! `Some(None)` is read as `None`, and so is `Some(())`. Records without names are still read.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -9,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 /// The bytes of a value.
 pub(crate) fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>> {
-    rmp_serde::to_vec(value).map_err(|error| Error::Encoding { what, why: error.to_string() })
+    rmp_serde::to_vec_named(value).map_err(|error| Error::Encoding { what, why: error.to_string() })
 }
 
 /// The value of some bytes, all of which must belong to it.

@@ -1,7 +1,7 @@
 //! Does the log hold what a model holds, also after a process was killed?
 
 use crate::common::{
-    FILE, Log, LogEntry, Numbers, blank, group, in_memory, log_on, open_file, put, run,
+    FILE, Log, LogEntry, Numbers, blank, group, in_memory, log_on, members, open_file, put, run,
 };
 use btree_store::sim::{OpKind, SimDisk};
 use btree_store::vfs::MemVfs;
@@ -218,6 +218,74 @@ fn what_a_snapshot_replaced_is_gone_when_the_log_goes_on() {
         assert_eq!(state.last_log_id, Some(log_id(3, 0, 3)));
         assert_eq!(log.try_get_log_entries(4..).await.expect("read"), []);
     });
+}
+
+/// Fields that are left out when they are none, as is usual.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Patch {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second: Option<u32>,
+}
+
+/// Variants that have nothing but their fields' names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Either {
+    One { x: u32 },
+    Other { y: u32 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged {
+    One {
+        x: u32,
+        #[serde(flatten)]
+        more: BTreeMap<String, u32>,
+    },
+}
+
+openraft::declare_raft_types!(
+    PatchConfig: D = (Patch, Either, Tagged), R = (), NodeId = u64, Node = BasicNode,
+        Entry = Entry<PatchConfig>, SnapshotData = Cursor<Vec<u8>>, AsyncRuntime = TokioRuntime
+);
+
+#[test]
+fn entries_come_back_as_they_were_whatever_serde_leaves_out() {
+    let mut log = LogStore::<PatchConfig>::open(&group(&in_memory())).expect("it opens");
+    let some = |at: u32| (at % 2 == 1).then_some(at);
+    let data = |at: u32| {
+        let either = if at < 2 { Either::One { x: at } } else { Either::Other { y: at } };
+        let more = BTreeMap::from([("more".to_owned(), at)]);
+        (Patch { first: some(at / 2), second: some(at) }, either, Tagged::One { x: at, more })
+    };
+    run(async {
+        let entry = |at| {
+            let payload = EntryPayload::Normal(data(at));
+            Entry { log_id: log_id(1, 0, u64::from(at)), payload }
+        };
+        log.blocking_append((0..4).map(entry)).await.expect("appended");
+        for (at, found) in (0..4).zip(log.try_get_log_entries(..).await.expect("read")) {
+            let EntryPayload::Normal(found) = found.payload else { panic!("another payload") };
+            assert_eq!(found, data(at));
+        }
+    });
+}
+
+/// Records had no names once.
+#[test]
+fn entries_that_were_written_without_names_are_read() {
+    let db = in_memory();
+    let mut log = log_on(&db);
+    let entries = [blank(1, 0), put(1, "k", "v"), members(2, [1, 2])];
+    for entry in &entries {
+        let record = rmp_serde::to_vec(entry).expect("it can be written");
+        let key = entry.log_id.index.to_be_bytes();
+        db.exec("g/log", |txn| txn.put(key, record)).expect("it is put there");
+    }
+    assert_eq!(run(log.try_get_log_entries(..)).expect("read"), entries);
 }
 
 /// Whether [`Slow`] waits.
