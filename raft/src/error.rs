@@ -54,9 +54,10 @@ pub enum Error {
     },
     /// A group's name is empty, or has a slash.
     GroupName,
-    /// The work did not come to its end: the application panicked, or the runtime shuts down.
+    /// The work did not come to its end: the application panicked, the runtime shuts down, or the
+    /// state machine ended for which a purge waited.
     Interrupted {
-        /// What the runtime says.
+        /// What ended it.
         why: String,
     },
 }

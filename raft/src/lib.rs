@@ -20,10 +20,10 @@
 //! # runtime.block_on(async {
 //! let db = BTree::open(dir.path().join("node.db"))?;
 //! let group = Group::new(&db, "group")?;
-//! let mut log = LogStore::<KeyValueConfig>::open(&group)?;
 //! let snapshots = dir.path().join("snapshots");
 //! let mut machine = StateMachine::<KeyValueConfig, _>::open(&group, KeyValue, snapshots)?;
 //! let reader = machine.reader();
+//! let mut log = LogStore::open(&group, machine.progress())?;
 //!
 //! // What openraft does with them, once `Raft::new` has them.
 //! log.save_vote(&Vote::new_committed(1, 1)).await?;
@@ -45,6 +45,8 @@
 //! - What an append's callback acknowledged, and a vote that was saved, survive a crash.
 //! - State, last applied log id and membership change together, in one durable transaction for all
 //!   entries that are applied together. An entry is applied once.
+//! - The log is purged only where the state is: up to an entry that is durably applied, or is in a
+//!   snapshot that was installed.
 //! - A snapshot shows one state. One that is installed replaces the state as a whole or not at
 //!   all, after its checksum was compared. It takes a few MiB of memory, and the largest entry.
 //! - What is damaged is a typed error ([`Error`], as a `StorageError` for openraft), and no panic.
@@ -61,6 +63,7 @@ mod group;
 pub mod kv;
 mod log;
 mod machine;
+mod progress;
 mod reader;
 mod stream;
 
@@ -69,4 +72,5 @@ pub use file::SnapshotFile;
 pub use group::Group;
 pub use log::{LogReader, LogStore};
 pub use machine::{Application, Buckets, SnapshotBuilder, StateMachine};
+pub use progress::Progress;
 pub use reader::{StateReader, StateView};

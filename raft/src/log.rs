@@ -1,7 +1,7 @@
 //! The log and the vote.
 //!
 //! Owns: [`LogStore`], [`LogReader`], and the keys under which they keep things. Must not know:
-//! the state machine.
+//! the state machine, but for how far it is.
 //!
 //! One bucket holds the entries, each under its index, big-endian, so that the tree's order is the
 //! log's. The other one holds the vote, the last purged log id, and the last committed one.
@@ -9,6 +9,7 @@
 use crate::codec::{decode, encode};
 use crate::error::{Error, Result};
 use crate::group::{Group, Lane, put, record};
+use crate::progress::Progress;
 use btree_store::MultiTxn;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
@@ -40,9 +41,13 @@ type StoreResult<T, C> = std::result::Result<T, StorageError<<C as RaftTypeConfi
 /// The committed log id is not worth a flush of its own: it is written with what is written next.
 /// After a crash it is an older one, or none. A state machine of this crate does not need it.
 ///
+/// A purge waits until the state machine is so far; it fails when that has ended before.
+///
 /// Use it on a tokio runtime: what blocks is done on its threads for that.
 pub struct LogStore<C: RaftTypeConfig> {
     lane: Lane,
+    /// What the log must stay in reach of.
+    progress: Progress<C>,
     /// What was committed last, if it is not written yet.
     unsaved: Option<Committed<C>>,
 }
@@ -75,14 +80,15 @@ impl<C> Clone for LogReader<C> {
 }
 
 impl<C: RaftTypeConfig> LogStore<C> {
-    /// The log of a group, which is made when it is missing. One at a time: two would not know
-    /// of each other's order. Blocks, like all that opens files.
+    /// The log of a group, which is made when it is missing, with the progress of the state machine
+    /// that openraft gets beside it. One at a time: two would not know of each other's order.
+    /// Blocks, like all that opens files.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Damaged`] when the group's buckets are in another format.
-    pub fn open(group: &Group) -> Result<LogStore<C>> {
+    pub fn open(group: &Group, progress: Progress<C>) -> Result<LogStore<C>> {
         group.prepare(META, &[LOG])?;
-        Ok(LogStore { lane: Lane::new(group.clone()), unsaved: None })
+        Ok(LogStore { lane: Lane::new(group.clone()), progress, unsaved: None })
     }
 
     /// Changes the log, in order.
@@ -354,7 +360,10 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn purge(&mut self, upto: LogId<C::NodeId>) -> StoreResult<(), C> {
-        let purged = self.change(move |change| change.purge::<C>(&upto)).await;
+        let purged = match self.progress.reaches(&upto).await {
+            Ok(()) => self.change(move |change| change.purge::<C>(&upto)).await,
+            Err(error) => Err(error),
+        };
         purged.map_err(|error| error.of(ErrorSubject::Logs, ErrorVerb::Delete))
     }
 }

@@ -13,6 +13,7 @@ use crate::codec::encode;
 use crate::error::{Error, Result};
 use crate::file::{SnapshotFile, Spool};
 use crate::group::{Group, Lane, blocking, put};
+use crate::progress::{Applying, Progress};
 use crate::reader::{APPLIED, Applied, MACHINE, StateReader, StateView, generation_prefix};
 use crate::stream::{self, Record, Records};
 use btree_store::{MultiTxn, Txn};
@@ -126,6 +127,8 @@ impl Buckets<'_, '_> {
 pub struct StateMachine<C: RaftTypeConfig, A> {
     lane: Lane,
     shared: Arc<Shared<C, A>>,
+    /// Not shared with who makes snapshots: it ends with the state machine.
+    applying: Applying<C::NodeId>,
 }
 
 /// What a state machine shares with those who make snapshots of it.
@@ -174,7 +177,13 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
         remove_other_generations(group, applied.generation)?;
         let spool = Spool::open(snapshots.into())?;
         let shared = Shared { application, spool, current: Mutex::new(None) };
-        Ok(StateMachine { lane: Lane::new(group.clone()), shared: Arc::new(shared) })
+        let applying = Applying::new(applied.log_id);
+        Ok(StateMachine { lane: Lane::new(group.clone()), shared: Arc::new(shared), applying })
+    }
+
+    /// How far it is, for [`LogStore::open`](crate::LogStore::open).
+    pub fn progress(&self) -> Progress<C> {
+        self.applying.progress()
     }
 
     /// A handle to read the state with, while openraft owns the state machine.
@@ -402,9 +411,14 @@ where
         let entries: Vec<Entry<C>> = entries.into_iter().collect();
         let Some(last) = entries.last() else { return Ok(Vec::new()) };
         let last = last.get_log_id().clone();
-        let shared = Arc::clone(&self.shared);
-        let applied =
-            self.lane.write(move |group| apply::<C, A>(group, &shared.application, entries)).await;
+        let (shared, applying) = (Arc::clone(&self.shared), self.applying.clone());
+        let is_at = Some(last.clone());
+        let work = move |group: &Group| {
+            let answers = apply::<C, A>(group, &shared.application, entries)?;
+            applying.is_at(is_at);
+            Ok(answers)
+        };
+        let applied = self.lane.write(work).await;
         applied.map_err(failed::<C>(ErrorSubject::Apply(last), ErrorVerb::Write))
     }
 
@@ -427,11 +441,13 @@ where
         snapshot: Box<SnapshotFile>,
     ) -> StoreResult<(), C> {
         let (signature, meta, shared) = (meta.signature(), meta.clone(), Arc::clone(&self.shared));
+        let applying = self.applying.clone();
         let installed = match snapshot.received().await {
             Err(error) => Err(error),
             Ok(path) => {
                 let work = move |group: &Group| {
                     install::<C>(group, &meta, &path)?;
+                    applying.is_at(meta.last_log_id.clone());
                     *shared.current() = Some(Current { meta, path });
                     Ok(())
                 };

@@ -28,10 +28,10 @@ impl Node {
     async fn start(id: u64, directory: &Path, router: &Router) -> Result<Node> {
         let db = BTree::open(directory.join(format!("node-{id}.db")))?;
         let group = Group::new(&db, "kv")?;
-        let log = LogStore::open(&group)?;
         let snapshots = directory.join(format!("node-{id}-snapshots"));
         let machine = StateMachine::open(&group, KeyValue, snapshots)?;
         let reader = machine.reader();
+        let log = LogStore::open(&group, machine.progress())?;
         let config = Arc::new(Config::default().validate()?);
         let raft = Raft::new(id, config, router.clone(), log, machine).await?;
         router.connect(id, raft.clone());

@@ -49,10 +49,10 @@ async fn start(dir: &Path, id: u64, life: u32, router: &Router) -> Node {
     }
     let db = BTree::open(file(dir, id, life)).expect("it opens");
     let group = Group::new(&db, "kv").expect("it is a name");
-    let log = LogStore::open(&group).expect("it opens");
     let snapshots = dir.join(format!("snapshots-{id}-{life}"));
     let machine = StateMachine::open(&group, KeyValue, snapshots).expect("it opens");
     let reader = machine.reader();
+    let log = LogStore::open(&group, machine.progress()).expect("it opens");
     let raft = Raft::new(id, config(), router.clone(), log, machine).await.expect("it starts");
     router.connect(id, raft.clone());
     Node { raft, reader }

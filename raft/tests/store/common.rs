@@ -3,7 +3,7 @@
 use btree_store::vfs::Vfs;
 use btree_store::{BTree, Options};
 use btree_store_raft::kv::{KeyValue, KeyValueConfig, Request};
-use btree_store_raft::{Group, LogStore, StateMachine};
+use btree_store_raft::{Group, LogStore, Progress, StateMachine};
 use openraft::testing::log_id;
 use openraft::{Entry, EntryPayload, Membership};
 use std::collections::BTreeSet;
@@ -29,8 +29,9 @@ pub fn group(db: &BTree) -> Group {
     Group::new(db, "g").expect("the name is one")
 }
 
+/// A log alone, whose purges do not wait for a state.
 pub fn log_on(db: &BTree) -> Log {
-    Log::open(&group(db)).expect("the log opens")
+    Log::open(&group(db), Progress::unknown()).expect("the log opens")
 }
 
 pub fn machine_on(db: &BTree, snapshots: &Path) -> Machine {

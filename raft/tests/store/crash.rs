@@ -42,8 +42,8 @@ impl Node {
     fn open(disk: &SimDisk, files: &[&str], snapshots: &Path) -> Result<Node, Box<dyn Error>> {
         let open = |file: &&str| Options::new().page_size(512).vfs(disk.vfs()).open(file);
         let dbs = files.iter().map(open).collect::<btree_store::Result<Vec<BTree>>>()?;
-        let log = Log::open(&group(&dbs[0]))?;
         let machine = Machine::open(&group(&dbs[dbs.len() - 1]), KeyValue, snapshots)?;
+        let log = Log::open(&group(&dbs[0]), machine.progress())?;
         Ok(Node { dbs, log, machine })
     }
 
@@ -87,6 +87,12 @@ impl Node {
                 tokio::io::AsyncWriteExt::write_all(&mut file, snapshot).await?;
                 let last_log_id = Some(log_id(3, 0, 9));
                 let meta = SnapshotMeta { last_log_id, ..SnapshotMeta::default() };
+                // openraft asks for the purge before the snapshot is installed.
+                tokio::select! {
+                    biased;
+                    purged = self.log.purge(log_id(3, 0, 9)) => purged?,
+                    () = std::future::ready(()) => {}
+                }
                 self.machine.install_snapshot(&meta, file).await?;
             }
             9 => self.log.purge(log_id(3, 0, 9)).await?,

@@ -6,8 +6,8 @@ use crate::common::{
 };
 use btree_store::BTree;
 use btree_store::vfs::MemVfs;
-use btree_store_raft::Error;
 use btree_store_raft::kv::KeyValue;
+use btree_store_raft::{Error, Progress};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::log_id;
 use openraft::{RaftLogReader, RaftSnapshotBuilder, StorageError, Vote};
@@ -119,7 +119,7 @@ fn another_format_is_refused_at_open() {
     let (db, dir) = (in_memory(), tempfile::tempdir().expect("it can be made"));
     put_record(&db, ("g/log-meta", b"format"), b"btree-store-raft 2");
     put_record(&db, ("g/machine", b"format"), &[0xff; 5_000]);
-    let refused = Log::open(&group(&db)).map(drop);
+    let refused = Log::open(&group(&db), Progress::unknown()).map(drop);
     assert!(matches!(refused, Err(Error::Damaged { what: "group", .. })), "{refused:?}");
     let refused = Machine::open(&group(&db), KeyValue, dir.path()).map(drop);
     assert!(matches!(refused, Err(Error::Damaged { what: "group", .. })), "{refused:?}");
@@ -131,7 +131,7 @@ fn try_file(bytes: &[u8], snapshots: &Path) -> Result<(), String> {
     vfs.write_file(FILE, bytes);
     let db = open_file(Arc::new(vfs)).map_err(|error| error.to_string())?;
     let group = group(&db);
-    let mut log = Log::open(&group).map_err(|error| error.to_string())?;
+    let mut log = Log::open(&group, Progress::unknown()).map_err(|error| error.to_string())?;
     let mut machine =
         Machine::open(&group, KeyValue, snapshots).map_err(|error| error.to_string())?;
     run(read_all(&mut log, &mut machine)).map_err(|error| error.to_string())

@@ -6,8 +6,8 @@ use crate::common::{
 use btree_store::sim::{OpKind, SimDisk};
 use btree_store::vfs::MemVfs;
 use btree_store::{Durability, Options};
-use btree_store_raft::LogStore;
 use btree_store_raft::kv::KeyValueConfig;
+use btree_store_raft::{LogStore, Progress};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log_id;
 use openraft::{
@@ -254,7 +254,8 @@ openraft::declare_raft_types!(
 
 #[test]
 fn entries_come_back_as_they_were_whatever_serde_leaves_out() {
-    let mut log = LogStore::<PatchConfig>::open(&group(&in_memory())).expect("it opens");
+    let mut log =
+        LogStore::<PatchConfig>::open(&group(&in_memory()), Progress::unknown()).expect("it opens");
     let some = |at: u32| (at % 2 == 1).then_some(at);
     let data = |at: u32| {
         let either = if at < 2 { Either::One { x: at } } else { Either::Other { y: at } };
@@ -321,7 +322,7 @@ openraft::declare_raft_types!(
 #[test]
 fn work_that_nobody_waits_for_is_done_before_what_comes_later() {
     let group = group(&in_memory());
-    let mut log = LogStore::<SlowConfig>::open(&group).expect("it opens");
+    let mut log = LogStore::<SlowConfig>::open(&group, Progress::unknown()).expect("it opens");
     run(async {
         IS_CLOSED.store(true, Ordering::Release);
         let closed = Closed;
@@ -352,8 +353,8 @@ fn groups_share_a_store_and_nothing_else() {
     let db = in_memory();
     run(async {
         let group = |name: &str| btree_store_raft::Group::new(&db, name).expect("it is a name");
-        let mut one: Log = LogStore::open(&group("one")).expect("it opens");
-        let mut two: Log = LogStore::open(&group("two")).expect("it opens");
+        let mut one: Log = LogStore::open(&group("one"), Progress::unknown()).expect("it opens");
+        let mut two: Log = LogStore::open(&group("two"), Progress::unknown()).expect("it opens");
         one.blocking_append([blank(1, 0), blank(1, 1)]).await.expect("appended");
         two.blocking_append([blank(7, 0)]).await.expect("appended");
         one.truncate(log_id(1, 0, 0)).await.expect("cut");

@@ -6,4 +6,5 @@ mod crash;
 mod hostile;
 mod log;
 mod machine;
+mod reach;
 mod suite;

@@ -2,7 +2,7 @@
 
 use crate::common::{Log, Machine, in_memory, log_on, machine_on};
 use btree_store_raft::kv::{KeyValue, KeyValueConfig};
-use btree_store_raft::{Group, LogStore, StateMachine};
+use btree_store_raft::{Group, LogStore, Progress, StateMachine};
 use openraft::StorageError;
 use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
@@ -29,7 +29,8 @@ impl StoreBuilder<KeyValueConfig, Log, Machine, TempDir> for TwoFiles {
             let db = btree_store::BTree::open(dir.path().join(name)).expect("a file can be made");
             Group::new(&db, "suite").expect("the name is one")
         };
-        let log = LogStore::open(&group("log.db")).expect("the log opens");
+        // The suite purges what it does not apply.
+        let log = LogStore::open(&group("log.db"), Progress::unknown()).expect("the log opens");
         let snapshots = dir.path().join("snapshots");
         let machine = StateMachine::open(&group("state.db"), KeyValue, snapshots);
         Ok((dir, log, machine.expect("the state machine opens")))
