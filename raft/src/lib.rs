@@ -63,6 +63,7 @@ mod group;
 pub mod kv;
 mod log;
 mod machine;
+mod owner;
 mod progress;
 mod reader;
 mod stream;

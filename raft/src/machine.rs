@@ -13,6 +13,7 @@ use crate::codec::encode;
 use crate::error::{Error, Result};
 use crate::file::{SnapshotFile, Spool};
 use crate::group::{Group, Lane, blocking, put};
+use crate::owner::Owner;
 use crate::progress::{Applying, Progress};
 use crate::reader::{APPLIED, Applied, MACHINE, StateReader, StateView, generation_prefix};
 use crate::stream::{self, Record, Records};
@@ -126,6 +127,7 @@ impl Buckets<'_, '_> {
 /// Use it on a tokio runtime: what blocks is done on its threads for that.
 pub struct StateMachine<C: RaftTypeConfig, A> {
     lane: Lane,
+    owner: Owner,
     shared: Arc<Shared<C, A>>,
     /// Not shared with who makes snapshots: it ends with the state machine.
     applying: Applying<C::NodeId>,
@@ -158,7 +160,9 @@ impl<C: RaftTypeConfig, A> Debug for StateMachine<C, A> {
 }
 
 impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
-    /// The state machine of a group, which is made when it is missing. One at a time.
+    /// The state machine of a group, which is made when it is missing. One at a time: one that was
+    /// opened before fails from now on, with [`Error::Replaced`], and changes nothing more. So a
+    /// node may be started again although openraft's shutdown does not wait for the old one's.
     ///
     /// The directory is for its snapshots alone, and is made when it is missing; files in it that
     /// end with `.snapshot` are removed. There must be room for three times the state: for the
@@ -173,12 +177,14 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
         snapshots: impl Into<PathBuf>,
     ) -> Result<StateMachine<C, A>> {
         group.prepare(MACHINE, &[])?;
+        let owner = Owner::next(group)?;
         let applied = Applied::<C>::of(&group.snapshot(), group)?;
-        remove_other_generations(group, applied.generation)?;
+        remove_other_generations(&owner, applied.generation)?;
         let spool = Spool::open(snapshots.into())?;
         let shared = Shared { application, spool, current: Mutex::new(None) };
         let applying = Applying::new(applied.log_id);
-        Ok(StateMachine { lane: Lane::new(group.clone()), shared: Arc::new(shared), applying })
+        let (lane, shared) = (Lane::new(group.clone()), Arc::new(shared));
+        Ok(StateMachine { lane, owner, shared, applying })
     }
 
     /// How far it is, for [`LogStore::open`](crate::LogStore::open).
@@ -193,10 +199,10 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
 }
 
 /// Removes the buckets that an interrupted installation has left.
-fn remove_other_generations(group: &Group, generation: u64) -> Result<()> {
-    let others = other_generations(group, generation)?;
+fn remove_other_generations(owner: &Owner, generation: u64) -> Result<()> {
+    let others = other_generations(owner.group(), generation)?;
     if !others.is_empty() {
-        group.exec_multi(|multi| others.iter().try_for_each(|name| multi.del_bucket(name)))?;
+        owner.exec_multi(|multi| others.iter().try_for_each(|name| multi.del_bucket(name)))?;
     }
     Ok(())
 }
@@ -210,11 +216,12 @@ fn other_generations(group: &Group, generation: u64) -> Result<Vec<String>> {
 }
 
 /// Applies entries, in one transaction.
-fn apply<C, A>(group: &Group, application: &A, entries: Vec<Entry<C>>) -> Result<Vec<C::R>>
+fn apply<C, A>(owner: &Owner, application: &A, entries: Vec<Entry<C>>) -> Result<Vec<C::R>>
 where
     C: RaftTypeConfig<Entry = Entry<C>>,
     A: Application<C>,
 {
+    let group = owner.group();
     let mut applied = Applied::<C>::of(&group.snapshot(), group)?;
     let mut before = applied.log_id.as_ref().map(|log_id| log_id.index);
     for entry in &entries {
@@ -235,7 +242,7 @@ where
     }
     let record = encode("record of what is applied", &applied)?;
     let prefix = generation_prefix(group, applied.generation);
-    let answers = group.exec_multi(|multi| {
+    let answers = owner.exec_multi(|multi| {
         let mut buckets = Buckets { multi: &mut *multi, prefix: &prefix };
         let answer = |entry: Entry<C>| match entry.payload {
             EntryPayload::Normal(data) => application.apply(data, &mut buckets),
@@ -252,13 +259,14 @@ where
 }
 
 /// Replaces the state by what a snapshot holds.
-fn install<C: RaftTypeConfig>(group: &Group, meta: &Meta<C>, path: &TempPath) -> Result<()> {
+fn install<C: RaftTypeConfig>(owner: &Owner, meta: &Meta<C>, path: &TempPath) -> Result<()> {
+    let group = owner.group();
     let before = Applied::<C>::of(&group.snapshot(), group)?.generation;
     // What an installation that failed has left would be mixed with this one.
-    remove_other_generations(group, before)?;
+    remove_other_generations(owner, before)?;
     let generation = before.wrapping_add(1);
     let file = File::open(path).map_err(Error::spool("open a snapshot"))?;
-    load(group, &generation_prefix(group, generation), Records::begin(BufReader::new(file))?)?;
+    load(owner, &generation_prefix(group, generation), Records::begin(BufReader::new(file))?)?;
     let applied: Applied<C> = Applied {
         log_id: meta.last_log_id.clone(),
         membership: meta.last_membership.clone(),
@@ -266,7 +274,7 @@ fn install<C: RaftTypeConfig>(group: &Group, meta: &Meta<C>, path: &TempPath) ->
     };
     let record = encode("record of what is applied", &applied)?;
     let old = other_generations(group, generation)?;
-    group.exec_multi(|multi| {
+    owner.exec_multi(|multi| {
         put(multi, &group.bucket(MACHINE), APPLIED, &record)?;
         old.iter().try_for_each(|name| multi.del_bucket(name))
     })?;
@@ -274,8 +282,8 @@ fn install<C: RaftTypeConfig>(group: &Group, meta: &Meta<C>, path: &TempPath) ->
 }
 
 /// Entries on their way from a snapshot to the store.
-struct Load<'g> {
-    group: &'g Group,
+struct Load<'o> {
+    owner: &'o Owner,
     bucket: String,
     entries: Vec<(Vec<u8>, Vec<u8>)>,
     bytes: usize,
@@ -285,7 +293,7 @@ impl Load<'_> {
     fn flush(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         self.bytes = 0;
-        self.group.exec_multi(|multi| {
+        self.owner.exec_multi(|multi| {
             multi.exec(&self.bucket, |txn| {
                 entries.iter().try_for_each(|(key, value)| txn.put(key, value))
             })
@@ -295,7 +303,7 @@ impl Load<'_> {
 }
 
 /// Fills buckets, whose names get the prefix, with what a snapshot holds.
-fn load(group: &Group, prefix: &str, mut records: Records<BufReader<File>>) -> Result<()> {
+fn load(owner: &Owner, prefix: &str, mut records: Records<BufReader<File>>) -> Result<()> {
     let mut load: Option<Load<'_>> = None;
     while let Some(record) = records.next()? {
         match (record, &mut load) {
@@ -304,7 +312,7 @@ fn load(group: &Group, prefix: &str, mut records: Records<BufReader<File>>) -> R
                     before.flush()?;
                 }
                 let bucket = format!("{prefix}{name}");
-                *load = Some(Load { group, bucket, entries: Vec::new(), bytes: 0 });
+                *load = Some(Load { owner, bucket, entries: Vec::new(), bytes: 0 });
             }
             (Record::Entry { key, value }, Some(load)) => {
                 load.bytes += key.len() + value.len();
@@ -411,10 +419,10 @@ where
         let entries: Vec<Entry<C>> = entries.into_iter().collect();
         let Some(last) = entries.last() else { return Ok(Vec::new()) };
         let last = last.get_log_id().clone();
-        let (shared, applying) = (Arc::clone(&self.shared), self.applying.clone());
-        let is_at = Some(last.clone());
-        let work = move |group: &Group| {
-            let answers = apply::<C, A>(group, &shared.application, entries)?;
+        let (owner, shared) = (self.owner.clone(), Arc::clone(&self.shared));
+        let (applying, is_at) = (self.applying.clone(), Some(last.clone()));
+        let work = move |_: &Group| {
+            let answers = apply::<C, A>(&owner, &shared.application, entries)?;
             applying.is_at(is_at);
             Ok(answers)
         };
@@ -441,12 +449,12 @@ where
         snapshot: Box<SnapshotFile>,
     ) -> StoreResult<(), C> {
         let (signature, meta, shared) = (meta.signature(), meta.clone(), Arc::clone(&self.shared));
-        let applying = self.applying.clone();
+        let (owner, applying) = (self.owner.clone(), self.applying.clone());
         let installed = match snapshot.received().await {
             Err(error) => Err(error),
             Ok(path) => {
-                let work = move |group: &Group| {
-                    install::<C>(group, &meta, &path)?;
+                let work = move |_: &Group| {
+                    install::<C>(&owner, &meta, &path)?;
                     applying.is_at(meta.last_log_id.clone());
                     *shared.current() = Some(Current { meta, path });
                     Ok(())

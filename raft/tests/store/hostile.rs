@@ -125,6 +125,14 @@ fn another_format_is_refused_at_open() {
     assert!(matches!(refused, Err(Error::Damaged { what: "group", .. })), "{refused:?}");
 }
 
+#[test]
+fn an_owner_that_is_no_number_is_refused_at_open() {
+    let (db, dir) = (in_memory(), tempfile::tempdir().expect("it can be made"));
+    put_record(&db, ("g/machine", b"owner"), &[0; 7]);
+    let refused = Machine::open(&group(&db), KeyValue, dir.path()).map(drop);
+    assert!(matches!(refused, Err(Error::Damaged { what: "owner", .. })), "{refused:?}");
+}
+
 /// Opens what is in a file, and reads all of it.
 fn try_file(bytes: &[u8], snapshots: &Path) -> Result<(), String> {
     let vfs = MemVfs::new();

@@ -369,6 +369,62 @@ fn snapshots_take_no_room_once_they_are_replaced() {
     });
 }
 
+#[test]
+fn a_state_machine_that_was_replaced_changes_nothing_more() {
+    run(async {
+        let (dir, old_dir, new_dir, db) = (directory(), directory(), directory(), in_memory());
+        let mut machine = machine_on(&in_memory(), dir.path());
+        machine.apply([put(5, "b", "1")]).await.expect("it is applied");
+        let snapshot = snapshot_of(&mut machine).await;
+        let meta = snapshot.meta.clone();
+
+        let mut old = machine_on(&db, old_dir.path());
+        old.apply([put(1, "a", "1")]).await.expect("it is applied");
+        let mut new = machine_on(&db, new_dir.path());
+        let seq = db.current_seq();
+        let applied = old.apply([put(2, "a", "2")]).await.map(drop);
+        let file = receive(&mut old, &bytes_of(snapshot).await).await;
+        let installed = old.install_snapshot(&meta, file).await;
+        for done in [applied, installed] {
+            let error = done.expect_err("it was replaced");
+            assert!(error.to_string().contains("another state machine"), "{error}");
+        }
+        assert_eq!(db.current_seq(), seq, "it has changed something");
+        new.apply([put(2, "a", "3")]).await.expect("it is applied");
+        assert_eq!(get(&new.reader(), "a").as_deref(), Some(b"3".as_slice()));
+    });
+}
+
+/// openraft's shutdown does not wait for whoever installs.
+#[test]
+fn a_state_machine_that_is_replaced_while_it_installs_leaves_nothing_half() {
+    run(async {
+        let (dir, old_dir, new_dir) = (directory(), directory(), directory());
+        let mut machine = machine_on(&in_memory(), dir.path());
+        large(&mut machine).await;
+        let snapshot = snapshot_of(&mut machine).await;
+        let meta = snapshot.meta.clone();
+        let bytes = bytes_of(snapshot).await;
+
+        let db = in_memory();
+        let mut old = machine_on(&db, old_dir.path());
+        let file = receive(&mut old, &bytes).await;
+        let installing = tokio::spawn(async move { old.install_snapshot(&meta, file).await });
+        let has_begun = || db.buckets().expect("read").iter().any(|name| name.contains("/data/"));
+        while !has_begun() {
+            tokio::task::yield_now().await;
+        }
+        let new = machine_on(&db, new_dir.path());
+        let installed = installing.await.expect("it does not panic");
+        let view = new.reader().view().expect("a view opens");
+        let is_whole = view.view("kv", |txn| Ok(txn.len())) == Ok(199);
+        assert_eq!(installed.is_ok(), is_whole);
+        assert_eq!(view.last_applied().is_some(), is_whole);
+        let count = db.buckets().expect("read").iter().filter(|n| n.contains("/data/")).count();
+        assert_eq!(count, usize::from(is_whole), "the rest is removed");
+    });
+}
+
 /// Two handles on one snapshot read it at their own pace.
 #[test]
 fn a_snapshot_is_read_by_several_at_once() {
