@@ -41,8 +41,8 @@ impl Group {
     /// commits are lost, what writes for a group that was made after them fails with what took
     /// them; it goes on with a group that is made after the handle's `sync`.
     ///
-    /// The names of the application's buckets get the group's name and some 25 bytes in front;
-    /// together they have at most 1,024 bytes (a quarter of a page).
+    /// The names of the application's buckets get the group's name and 23 bytes in front; together
+    /// they have at most 1,024 bytes (a quarter of a page).
     ///
     /// # Errors
     /// [`Error::GroupName`] for a name that is empty or has a slash.

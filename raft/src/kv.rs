@@ -38,7 +38,9 @@ pub enum Request {
     Put {
         /// The key, of 1 to 1,024 bytes (a quarter of a page).
         key: ByteBuf,
-        /// The value, of any length up to 4 GiB - 1.
+        /// The value, of some bytes less than 4 GiB: the log keeps key, value and log id together
+        /// in 4 GiB - 1. Refuse what is larger before Raft gets it: there it is an error of the
+        /// log, which ends the leader.
         value: ByteBuf,
     },
     /// Removes an entry.
@@ -122,19 +124,24 @@ impl<C: RaftTypeConfig<D = Request, R = Response>> Application<C> for KeyValue {
         request: Request,
         buckets: &mut Buckets<'_, '_>,
     ) -> btree_store::Result<Response> {
-        let is_done = buckets.exec(BUCKET, |txn| match request {
-            Request::Put { key, value } => txn.put(&*key, &*value).map(|()| true),
-            Request::Delete { key } => txn.del(&*key).map(|()| true),
-            Request::CompareAndSwap { key, expected, new } => txn.compare_and_swap(
-                &*key,
-                expected.as_deref().map(|v| &**v),
-                new.as_deref().map(|v| &**v),
-            ),
+        let mut has_bucket = false;
+        let is_done = buckets.exec(BUCKET, |txn| {
+            has_bucket = true;
+            match request {
+                Request::Put { key, value } => txn.put(&*key, &*value).map(|()| true),
+                Request::Delete { key } => txn.del(&*key).map(|()| true),
+                Request::CompareAndSwap { key, expected, new } => txn.compare_and_swap(
+                    &*key,
+                    expected.as_deref().map(|v| &**v),
+                    new.as_deref().map(|v| &**v),
+                ),
+            }
         });
         match is_done {
             Ok(true) => Ok(Response::Done),
             Ok(false) | Err(btree_store::Error::NotFound) => Ok(Response::Unchanged),
-            Err(btree_store::Error::Invalid | btree_store::Error::TooLarge) => {
+            // Without a bucket it is the group's name that has no room, on this node.
+            Err(btree_store::Error::Invalid | btree_store::Error::TooLarge) if has_bucket => {
                 Ok(Response::Refused)
             }
             Err(error) => Err(error),

@@ -157,6 +157,19 @@ fn an_application_that_fails_leaves_nothing_and_the_store_goes_on() {
     });
 }
 
+/// Pages of 512 bytes have names of up to 128.
+#[test]
+fn a_group_whose_name_leaves_no_room_for_a_bucket_is_no_fault_of_a_request() {
+    run(async {
+        let (dir, db) = (directory(), in_memory());
+        let group = btree_store_raft::Group::new(&db, "g".repeat(110)).expect("it is a name");
+        let mut machine = Machine::open(&group, KeyValue, dir.path()).expect("it opens");
+        let error = machine.apply([put(1, "a", "1")]).await.expect_err("it has no bucket");
+        assert!(error.to_string().contains("bucket name of 135 bytes"), "{error}");
+        assert_eq!(machine.applied_state().await.expect("read").0, None);
+    });
+}
+
 /// Asks for what it has no say in.
 struct Hasty;
 
