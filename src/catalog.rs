@@ -14,6 +14,7 @@ use crate::sync::Arc;
 use crate::tree::newer::Visit;
 use crate::tree::{Cursor, Edit, PageRead, Root, Tree};
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 
 /// What the catalog holds of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,31 @@ impl Catalog {
                 Ok(all)
             }
         }
+    }
+
+    /// Calls `each` with the names from `from` on, in their order, until it breaks.
+    pub(crate) fn for_each_from(
+        &self,
+        pages: &dyn PageRead,
+        from: &[u8],
+        each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        match &self.names {
+            Names::Inline(map) => {
+                let names = map.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
+                for (name, _) in names {
+                    if each(name)?.is_break() {
+                        break;
+                    }
+                }
+            }
+            Names::Tree(tree) => {
+                let mut cursor = Cursor::bounded(tree.clone(), from.to_vec(), None);
+                let (mut name, mut record) = (Vec::new(), Vec::new());
+                while cursor.next(pages, &mut name, &mut record)? && each(&name)?.is_continue() {}
+            }
+        }
+        Ok(())
     }
 
     /// Visits the pages of the catalog itself that transactions behind `since` wrote, or all of

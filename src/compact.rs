@@ -1,27 +1,24 @@
 //! Compaction (layer L7).
 //!
-//! Owns: filling the leaves up, moving pages from the end of the file to free places, and the
-//! shortening of the file. Must not know: how a commit is flushed.
+//! Owns: filling the leaves up, the order of this and of moving pages from the end of the file to
+//! free places, and the shortening of the file. Must not know: how a commit is flushed.
 //! Keeps: no-reuse-while-reachable (all of it is done by ordinary commits, and a page's old place
 //! is given back only when no state that may be read or recovered needs it).
 
+mod moving;
+
 use crate::commit::{Bucket, Core, Outcome, Packing, WriteGuard};
 use crate::error::Result;
-use crate::page::{Extent, PageId};
-use crate::pager::PIECE_BYTES;
+use crate::page::PageId;
 use crate::sync::Arc;
-use crate::tree::{Move, PageRead, Repack, SealedSize, Tree, sealed_size};
+use crate::tree::{PageRead, Repack, Tree};
+use moving::{Moving, Survey, Wish};
 use std::collections::VecDeque;
 
 /// Pages that one commit moves at most, so that a compaction needs little memory.
 const MOVED_PER_COMMIT_MAX: u32 = 512;
-/// How often the wanted end of the file is moved back to make room for what does not fit.
-const CONCESSIONS_MAX: u32 = 5;
 /// How often, at last, by all that is left: there is room side by side then.
 const LAST_CONCESSIONS: u32 = 2;
-/// Rounds of moving that bring no page nearer until the wanted end of the file is moved back: what
-/// moves takes its ancestors with it, and where there is no room for them they go behind the limit.
-const VAIN_MAX: u32 = 2;
 /// Rounds of moving, whatever the size of the file.
 const ROUNDS_MIN: u32 = 64;
 /// A commit fills pages that come to this part of the file at most: what the first commits give up
@@ -33,8 +30,6 @@ const FILLED_PER_COMMIT_MIN: u32 = 16;
 const GROWN_PART_MAX: u32 = 8;
 /// Nodes that are looked at while other writers wait, by the pages that may be filled.
 const LOOKS: u32 = 16;
-/// Where no more pages can be won, nothing is moved: to move one takes so many.
-const LEFT_MAX: u64 = 8;
 /// Where fewer leaves can be emptied, none is filled: the last pages that are free cannot be used.
 const EMPTIED_MIN: u64 = 4;
 /// Where less than this part of the file is unused, single pages make no room for runs.
@@ -51,80 +46,6 @@ pub struct CompactStats {
     pub remaining_candidates: usize,
 }
 
-/// The file before a round of moving.
-struct Survey {
-    /// The wanted end of the file.
-    limit: PageId,
-    page_count: u32,
-    /// Free pages in front of the limit.
-    room: u32,
-    /// The free extents in front of the limit, in pages.
-    holes: Vec<u32>,
-    /// Pages that are free or will be.
-    unused: u64,
-    /// Pages that will be free.
-    pending: u64,
-    /// The file does not end in free pages.
-    is_cut: bool,
-}
-
-impl Survey {
-    /// Looks for an end `target_pages` nearer, or where all that is used fits with some slack, but
-    /// for so many pages of overflow runs that stay behind it.
-    fn of(guard: &mut WriteGuard<'_>, target_pages: u32, slack: u32, kept_runs: u32) -> Survey {
-        let (extents, page_count) = guard.free_extents();
-        let tail = extents.last().filter(|last| last.end() >= page_count);
-        let tail = tail.map_or(0, |last| last.pages);
-        let free: u64 = extents.iter().map(|extent| u64::from(extent.pages)).sum();
-        // Meta pages are never free, so this does not reach them.
-        let pending = guard.pending_pages();
-        let unused = free + pending;
-        let room = u32::try_from(unused).unwrap_or(u32::MAX).saturating_sub(slack);
-        let cut = room.max(tail).min(target_pages).saturating_add(kept_runs).min(page_count);
-        let limit = page_count - cut;
-        let in_front = |extent: &Extent| extent.end().min(limit).saturating_sub(extent.first.0);
-        Survey {
-            limit: PageId(limit),
-            page_count,
-            unused,
-            pending,
-            is_cut: tail == 0,
-            room: extents.iter().map(in_front).sum(),
-            holes: extents.iter().map(in_front).filter(|&pages| pages > 0).collect(),
-        }
-    }
-}
-
-/// What a round of moving came to.
-enum Round {
-    Moved(Move),
-    /// Nothing that can be moved lies behind the limit.
-    Done,
-    /// This many pages could be moved if there were room for them and their ancestors.
-    Cramped(u32),
-}
-
-/// Whether rounds of moving leave less behind the limit.
-#[derive(Default)]
-struct Progress {
-    /// The fewest pages that a round left behind it.
-    least: Option<u32>,
-    /// Rounds since then.
-    vain: u32,
-}
-
-impl Progress {
-    /// Takes note of what a round left. Returns whether such rounds lead nowhere.
-    fn ends_with(&mut self, remaining: u32) -> bool {
-        if self.least.is_none_or(|least| remaining < least) {
-            *self = Progress { least: Some(remaining), vain: 0 };
-        } else {
-            self.vain += 1;
-        }
-        self.vain >= VAIN_MAX
-    }
-}
-
 pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStats> {
     let page_size = core.pager.page_size() as u64;
     let target_pages = match target_bytes {
@@ -133,10 +54,9 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     };
     let before = core.readers.newest().page_count;
     let filled = fill_up(core, target_pages)?;
-    let stats = CompactStats { moved_pages: filled, ..CompactStats::default() };
-    let mut moving = Moving { core, before, target_pages, kept_runs: 0, last: 0, stats };
+    let mut moving = Moving::new(core, before, target_pages, filled);
     moving.run()?;
-    let is_cramped = moving.stats.remaining_candidates > 0 && is_loose(core);
+    let is_cramped = moving.remaining > 0 && is_loose(core);
     let runs = if is_cramped { overflow_pages(core)? } else { 0 };
     if runs > 0 {
         // The free pages lie one by one between others. Those are moved together, and the runs
@@ -147,7 +67,7 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
         moving.run()?;
     }
     core.shorten_file()?;
-    Ok(moving.stats)
+    Ok(CompactStats { moved_pages: moving.moved, remaining_candidates: moving.remaining })
 }
 
 /// Whether much of the file is unused.
@@ -163,111 +83,6 @@ fn overflow_pages(core: &Arc<Core>) -> Result<u32> {
     let buckets = state.catalog.list(&core.pager)?;
     let pages: u64 = buckets.iter().map(|(_, record)| record.overflow_pages).sum();
     Ok(u32::try_from(pages).unwrap_or(u32::MAX))
-}
-
-/// Moving pages from the end of the file, until there is nothing left or no way.
-struct Moving<'a> {
-    core: &'a Arc<Core>,
-    /// Pages of the file before the compaction.
-    before: u32,
-    target_pages: u32,
-    /// Pages of overflow runs that stay where they are, behind the wanted end of the others.
-    kept_runs: u32,
-    /// How often the wanted end is moved back by all that is left.
-    last: u32,
-    stats: CompactStats,
-}
-
-impl Moving<'_> {
-    fn run(&mut self) -> Result<()> {
-        let (mut idle, mut slack, mut concessions) = (0, 0, 0);
-        let mut progress = Progress::default();
-        // Others may write meanwhile; a compaction does not chase them for ever.
-        for _ in 0..ROUNDS_MIN + self.before / MOVED_PER_COMMIT_MAX * 8 {
-            let mut guard = self.core.begin()?;
-            let survey = self.survey(&mut guard, slack);
-            let is_little =
-                self.stats.moved_pages == 0 && survey.is_cut && survey.unused <= LEFT_MAX;
-            if survey.limit.0 >= survey.page_count || is_little {
-                break;
-            }
-            // Each moved page takes its ancestors with it: few at a time cost more than they win.
-            if u64::from(survey.room) < survey.pending / 2 && idle < COMMITS_UNTIL_FREE {
-                drop(guard);
-                idle += 1;
-                pass(self.core, &survey)?;
-                continue;
-            }
-            let cramped = match self.move_some(guard, &survey)? {
-                Round::Moved(goal) => {
-                    self.stats.moved_pages += goal.moved as usize;
-                    self.stats.remaining_candidates = goal.remaining as usize;
-                    if !progress.ends_with(goal.remaining) {
-                        idle = 0;
-                        continue;
-                    }
-                    Some(goal.remaining)
-                }
-                Round::Cramped(pages) => Some(pages),
-                Round::Done => None,
-            };
-            match cramped {
-                Some(pages) if concessions < CONCESSIONS_MAX + self.last => {
-                    let is_last = concessions >= CONCESSIONS_MAX;
-                    slack += if is_last { pages } else { pages.clamp(1, 2 << concessions) };
-                    concessions += 1;
-                    progress = Progress::default();
-                }
-                _ => {
-                    self.stats.remaining_candidates = cramped.unwrap_or(0) as usize;
-                    // What earlier rounds gave up becomes free, and what they left of the log,
-                    // and the end can be cut off.
-                    if idle > COMMITS_UNTIL_FREE {
-                        break;
-                    }
-                    idle += 1;
-                    pass(self.core, &survey)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn survey(&self, guard: &mut WriteGuard<'_>, slack: u32) -> Survey {
-        // What filling made the file longer is cut too.
-        let grown = self.core.pager.page_count();
-        let target = self.target_pages.saturating_add(grown).saturating_sub(self.before);
-        Survey::of(guard, target, slack, self.kept_runs)
-    }
-
-    /// Moves some pages from behind the limit to the room in front of it.
-    fn move_some(&self, mut guard: WriteGuard<'_>, survey: &Survey) -> Result<Round> {
-        let mut budget = MOVED_PER_COMMIT_MAX.min(survey.room / 2).max(1);
-        while budget > 0 {
-            let mark = guard.batch().0.mark();
-            let mut goal = Move::new(survey.limit, budget);
-            goal.moves_runs = self.kept_runs == 0;
-            goal.copied_bytes_min = PIECE_BYTES;
-            goal.holes.clone_from(&survey.holes);
-            let size = move_buckets(self.core, &mut guard, &mut goal)?;
-            let needed = size.runs.iter().sum::<u32>() + size.nodes();
-            if goal.moved == 0 {
-                let remaining = goal.remaining;
-                return Ok(if remaining > 0 { Round::Cramped(remaining) } else { Round::Done });
-            }
-            if needed <= survey.room {
-                let catalog_budget = (survey.room - needed) / 4;
-                guard.copy_moving(survey.limit)?;
-                guard.pack(Packing { limit: survey.limit, catalog_budget });
-                guard.finish(Outcome::Changed)?;
-                return Ok(Round::Moved(goal));
-            }
-            // The ancestors of what moves need room too.
-            guard.batch().0.roll_back(mark);
-            budget /= 2;
-        }
-        Ok(Round::Cramped(1))
-    }
 }
 
 /// Fills the nodes of all buckets up, until so many pages are given up as are wanted. Returns how
@@ -286,7 +101,7 @@ fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
     let growth_max = (before / GROWN_PART_MAX).max(4 * walk.budget);
     while walk.goes_on() {
         let mut guard = core.begin()?;
-        let Survey { unused, page_count, .. } = Survey::of(&mut guard, target_pages, 0, 0);
+        let (unused, page_count) = guard.unused_pages();
         let is_enough = unused >= u64::from(target_pages);
         if is_enough || page_count.saturating_sub(before) > growth_max {
             break;
@@ -355,40 +170,13 @@ impl Walk {
     }
 }
 
-/// Commits nothing but the passage of a transaction, so that pages that wait become free.
-fn pass(core: &Arc<Core>, survey: &Survey) -> Result<()> {
-    let mut guard = core.begin()?;
-    guard.pack(Packing { limit: survey.limit, catalog_budget: survey.room / 4 });
-    guard.finish(Outcome::Changed)
-}
-
 /// Gives the free end of the file back to the system. Moves nothing; what was given up by the last
 /// commits may stay.
 pub(crate) fn cut_free_end(core: &Arc<Core>) -> Result<()> {
-    let survey = Survey::of(&mut core.begin()?, u32::MAX, 0, 0);
-    pass(core, &survey)?;
+    let wish = Wish { target_pages: u32::MAX, slack: 0, kept_runs: 0, limit_min: 0 };
+    let survey = Survey::of(&mut core.begin()?, &wish);
+    survey.pass(core)?;
     core.shorten_file()
-}
-
-/// Makes dirty what is to be moved. Returns what it will take.
-fn move_buckets(
-    core: &Arc<Core>,
-    guard: &mut WriteGuard<'_>,
-    goal: &mut Move,
-) -> Result<SealedSize> {
-    let (batch, pages) = guard.batch();
-    let mut size = SealedSize::default();
-    let state = Arc::clone(&batch.base);
-    for (name, _) in state.catalog.list(pages)? {
-        let Some(mut tree) = batch.bucket(pages, &name)? else { continue };
-        let moved = goal.moved;
-        tree.relocate(&mut batch.edit(pages), goal)?;
-        if goal.moved > moved {
-            sealed_size(&tree, core.pager.page_size(), &mut size);
-            install(batch, &name, tree);
-        }
-    }
-    Ok(size)
 }
 
 fn install(batch: &mut crate::commit::Batch, name: &[u8], tree: Tree) {

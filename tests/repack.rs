@@ -301,3 +301,67 @@ fn others_write_while_leaves_are_filled() {
     let entries = writer.join().unwrap();
     assert_same(&db, &Twin::from([("b".to_owned(), entries)]), "after the writer");
 }
+
+/// What the trees are that a compaction walks through.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Pairs,
+    /// Among the pairs one value that has pages of its own.
+    PairsAndOneRun,
+    ManyRuns,
+    ManyBuckets,
+}
+
+/// A store of many pages, of which most become free, those in front too.
+fn fill_and_thin(db: &BTree, shape: Shape) {
+    let buckets = if matches!(shape, Shape::ManyBuckets) { 500 } else { 1 };
+    let key = |i: usize| format!("{:05}", i * 7_919 % 60_000);
+    let value = |i: usize| match shape {
+        Shape::ManyRuns if i % 20 == 3 => vec![7; 1_200],
+        _ => vec![7; 60],
+    };
+    let in_each = |change: &dyn Fn(&mut btree_store::Txn<'_>, usize) -> btree_store::Result<()>| {
+        for part in 0..10 {
+            let numbers = |bucket| (part * buckets + bucket..60_000).step_by(10 * buckets);
+            db.exec_multi(|multi| {
+                (0..buckets).try_for_each(|at| {
+                    let all = |txn: &mut btree_store::Txn<'_>| {
+                        numbers(at).try_for_each(|i| change(txn, i))
+                    };
+                    multi.exec(format!("b{at}"), all)
+                })
+            })
+            .unwrap();
+        }
+    };
+    in_each(&|txn, i| txn.put(key(i), value(i)));
+    in_each(&|txn, i| if i / 1_000 % 3 == 0 { Ok(()) } else { txn.del(key(i)) });
+    if matches!(shape, Shape::PairsAndOneRun) {
+        db.exec("b0", |txn| txn.put("z", [7; 1_200])).unwrap();
+    }
+}
+
+/// Nothing is cached, so that all that is looked at is read. With pages of 512 bytes the log of the
+/// free space is long, and lies in the way of the end.
+#[test]
+fn a_compaction_reads_each_page_a_few_times_and_leaves_few_free() {
+    for shape in [Shape::Pairs, Shape::PairsAndOneRun, Shape::ManyRuns, Shape::ManyBuckets] {
+        let (memory, watch) = Watch::memory();
+        let options = || on(watch.clone()).page_size(512);
+        fill_and_thin(&options().open(NAME).unwrap(), shape);
+        let db = options().cache_bytes(0).open(NAME).unwrap();
+        let unused = |db: &BTree| {
+            let stats = db.stats().unwrap();
+            stats.free_pages + stats.pending_pages
+        };
+        let before = file_len(&memory) / 512;
+        let used = before - unused(&db);
+        let (counts, stats) = watch.during(|| db.compact(0).unwrap());
+        let (read, after) = (counts.bytes_read / 512, file_len(&memory) / 512);
+        println!("{shape:?}: {used} of {before} pages in use, {read} read, {stats:?}");
+        println!("{after} pages, {} unused", unused(&db));
+        assert!(read <= 5 * used, "{shape:?}: {read} pages read for {used}");
+        assert!(unused(&db) <= after / 25, "{shape:?}: {} of {after} unused", unused(&db));
+        assert!(db.verify().unwrap().is_sound());
+    }
+}

@@ -52,6 +52,31 @@ impl<'a> WriteGuard<'a> {
         writer.space.pending_pages()
     }
 
+    /// Pages that are free or will be, and the pages of the file.
+    pub(crate) fn unused_pages(&mut self) -> (u64, u32) {
+        let writer = self.writer();
+        writer.space.take_dropped();
+        let unused = writer.space.free_pages() + writer.space.pending_pages();
+        (unused, writer.space.page_count())
+    }
+
+    /// Pages of the file from `from` on that something has.
+    pub(crate) fn used_from(&self, from: PageId) -> u32 {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        writer.space.used_from(from)
+    }
+
+    /// How many of them the log has.
+    pub(crate) fn log_pages_from(&self, from: PageId) -> u32 {
+        let writer = self.writer.as_ref().expect("the guard holds the writer until it ends");
+        writer.space.log_pages_from(from)
+    }
+
+    /// The page size in bytes.
+    pub(crate) fn page_size(&self) -> usize {
+        self.core.pager.page_size()
+    }
+
     /// Lets the next commit work for a compaction.
     pub(crate) fn pack(&mut self, packing: Packing) {
         let writer = self.writer.as_mut().expect("the guard holds the writer until it ends");

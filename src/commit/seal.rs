@@ -76,7 +76,7 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
     let mut catalog = writer.batch.base.catalog.clone();
     enter_buckets(&mut writer.batch, &mut catalog, around.pages)?;
     if let (Some(packing), Names::Tree(tree)) = (writer.packing, &mut catalog.names) {
-        let mut goal = Move::new(packing.limit, packing.catalog_budget);
+        let mut goal = Move::new(packing.limit, packing.catalog_budget, u32::MAX);
         tree.relocate(&mut writer.batch.edit(around.pages), &mut goal)?;
     }
     let page_size = around.pages.page_size();

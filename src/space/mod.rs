@@ -322,6 +322,15 @@ impl FreeSpace {
         u32::try_from(pages).expect("there are fewer pages than ids")
     }
 
+    /// Log pages that lie from `from` on.
+    pub fn log_pages_from(&self, from: PageId) -> u32 {
+        let dropped = self.change().map_or(0, |change| change.dropped);
+        let added = self.change().map_or(&[][..], |change| &change.pages);
+        let pages = self.chain.pages.iter().skip(dropped).chain(added);
+        let behind = pages.filter(|page| page.id >= from).count();
+        u32::try_from(behind).expect("there are fewer pages than ids")
+    }
+
     /// The words of the log's tail.
     pub fn tail(&self) -> &[u32] {
         if seeded!(FreeListPersistedLate) {

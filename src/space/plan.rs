@@ -159,6 +159,13 @@ impl FreeSpace {
         count
     }
 
+    /// Pages of the file from `from` on that something has, the log included.
+    pub(crate) fn used_from(&self, from: PageId) -> u32 {
+        let unused: u64 = self.unused_from(from.0).map(|extent| u64::from(extent.pages)).sum();
+        let all = self.page_count.saturating_sub(from.0);
+        all.saturating_sub(u32::try_from(unused).unwrap_or(u32::MAX))
+    }
+
     /// Pages from `from` on that are free, pending, or set aside.
     fn unused_from(&self, from: u32) -> impl Iterator<Item = Extent> {
         let pending = self.pending.iter_from(from);

@@ -17,8 +17,12 @@ use std::collections::BTreeSet;
 pub(crate) struct Move {
     /// Pages from here on are moved.
     pub(crate) limit: PageId,
+    /// The walk goes on at the node to which this key belongs; at the first, if it is empty.
+    pub(crate) from: Vec<u8>,
     /// How many more pages may be moved.
-    pub(crate) budget: u32,
+    budget: u32,
+    /// How many more nodes may be looked at: it also ends a walk over pages that form no tree.
+    looks: u32,
     /// The free extents in front of the limit, in pages: an overflow run needs one to itself.
     pub(crate) holes: Vec<u32>,
     /// Whether overflow runs are moved too.
@@ -27,38 +31,56 @@ pub(crate) struct Move {
     pub(crate) copied_bytes_min: usize,
     /// Pages that were made dirty because they lie behind the limit.
     pub(crate) moved: u32,
-    /// Pages that lie behind the limit and stay.
-    pub(crate) remaining: u32,
+    /// Pages of overflow runs that lie behind the limit and found no hole.
+    pub(crate) left: u32,
+    /// The pages of the shortest of these runs.
+    pub(crate) shortest_left: Option<u32>,
     /// The sealed branches met so far.
     branches: BTreeSet<PageId>,
 }
 
 impl Move {
-    /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages.
-    pub(crate) fn new(limit: PageId, budget: u32) -> Move {
-        let (holes, branches) = (Vec::new(), BTreeSet::new());
-        let copied_bytes_min = usize::MAX;
+    /// Moves up to `budget` pages from `limit` on, and no overflow runs of several pages. Looks at
+    /// so many nodes at most.
+    pub(crate) fn new(limit: PageId, budget: u32, looks: u32) -> Move {
         Move {
             limit,
+            from: Vec::new(),
             budget,
-            holes,
+            looks,
+            holes: Vec::new(),
             moves_runs: true,
-            copied_bytes_min,
+            copied_bytes_min: usize::MAX,
             moved: 0,
-            remaining: 0,
-            branches,
+            left: 0,
+            shortest_left: None,
+            branches: BTreeSet::new(),
         }
     }
 
+    /// Whether the walk is over, and has to go on another time.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.budget == 0 || self.looks == 0
+    }
+
+    fn look(&mut self) {
+        self.looks = self.looks.saturating_sub(1);
+    }
+
     fn takes(&mut self, extent: Extent) -> bool {
-        if extent.end() <= self.limit.0 {
+        if extent.end() <= self.limit.0 || self.is_spent() {
             return false;
         }
         let hole = self.holes.iter_mut().find(|hole| **hole >= extent.pages);
-        let fits = extent.pages == 1 || hole.is_some();
+        if extent.pages > 1 && hole.is_none() {
+            self.left = self.left.saturating_add(extent.pages);
+            let shortest = self.shortest_left.map_or(extent.pages, |left| left.min(extent.pages));
+            self.shortest_left = Some(shortest);
+            return false;
+        }
         // A long run moves alone, or it would never.
-        if !fits || extent.pages > self.budget && (self.moved > 0 || self.budget == 0) {
-            self.remaining = self.remaining.saturating_add(extent.pages);
+        if extent.pages > self.budget && self.moved > 0 {
+            self.budget = 0;
             return false;
         }
         if let Some(hole) = hole {
@@ -71,11 +93,13 @@ impl Move {
 }
 
 impl Tree {
-    /// Makes dirty what lies behind the limit, as far as the budget goes.
+    /// Makes dirty what lies behind the limit, from `goal.from` on, as far as the budget goes.
+    /// Where that is spent, `goal.from` says where to go on.
     ///
     /// # Errors
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn relocate(&mut self, edit: &mut Edit<'_>, goal: &mut Move) -> Result<()> {
+        goal.look();
         let with_runs = goal.moves_runs && self.overflow_pages > 0;
         match &mut self.root {
             Root::Empty => Ok(()),
@@ -98,17 +122,23 @@ impl Edit<'_> {
         with_runs: bool,
         goal: &mut Move,
     ) -> Result<()> {
-        for at in 0..dirty.kids().len() {
+        goal.look();
+        if dirty.level() == 0 {
+            return if with_runs { self.relocate_runs(dirty, goal) } else { Ok(()) };
+        }
+        for at in dirty.node().child_for(&goal.from)..dirty.kids().len() {
+            enter(dirty.node(), at, goal);
             if let Some(kid) = &mut dirty.kids_mut()[at] {
                 self.relocate_dirty(kid, with_runs, goal)?;
-                continue;
+            } else {
+                let expected = Expected { level: dirty.node().level() - 1, txn_max: self.base };
+                let child = dirty.node().child(at);
+                dirty.kids_mut()[at] = self.relocate_sealed(child, expected, with_runs, goal)?;
             }
-            let expected = Expected { level: dirty.node().level() - 1, txn_max: self.base };
-            let child = dirty.node().child(at);
-            dirty.kids_mut()[at] = self.relocate_sealed(child, expected, with_runs, goal)?;
-        }
-        if dirty.node().is_leaf() && with_runs {
-            self.relocate_runs(dirty, goal)?;
+            if goal.is_spent() {
+                leave(dirty.node(), at, goal);
+                break;
+            }
         }
         Ok(())
     }
@@ -122,48 +152,65 @@ impl Edit<'_> {
         goal: &mut Move,
     ) -> Result<Option<Dirty>> {
         let moves = goal.takes(Extent::one(child.id));
-        if expected.level == 0 && !with_runs && !moves {
+        if !moves && (goal.is_spent() || expected.level == 0 && !with_runs) {
             return Ok(None);
         }
+        goal.look();
         if expected.level > 0 {
             check_once(&mut goal.branches, child.id)?;
         }
         let page = self.pages.read_node(child, expected)?;
-        let mut dirty = Dirty::copy_of(&page);
-        let is_changed = if expected.level == 0 {
-            with_runs && self.relocate_runs(&mut dirty, goal)?
-        } else {
-            self.relocate_children(&mut dirty, &page, with_runs, goal)?
-        };
-        if !moves && !is_changed {
-            return Ok(None);
+        let mut dirty = moves.then(|| Dirty::copy_of(&page));
+        if expected.level > 0 {
+            self.relocate_children(&mut dirty, &page, with_runs, goal)?;
+        } else if with_runs && self.has_run_behind(&page, goal.limit) {
+            let taken = goal.moved;
+            let mut leaf = dirty.take().unwrap_or_else(|| Dirty::copy_of(&page));
+            self.relocate_runs(&mut leaf, goal)?;
+            dirty = (moves || goal.moved > taken).then_some(leaf);
         }
-        self.free_page(&page);
-        Ok(Some(dirty))
+        if dirty.is_some() {
+            self.free_page(&page);
+        }
+        Ok(dirty)
     }
 
+    /// Makes children of a sealed branch dirty, and with the first of them the branch.
     fn relocate_children(
         &mut self,
-        dirty: &mut Dirty,
+        dirty: &mut Option<Dirty>,
         page: &Page,
         with_runs: bool,
         goal: &mut Move,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let node = Node::new(page.bytes());
         let below = Expected { level: node.level() - 1, txn_max: page.txn() };
-        let mut is_changed = false;
-        for at in 0..node.children() {
-            let kid = self.relocate_sealed(node.child(at), below, with_runs, goal)?;
-            is_changed |= kid.is_some();
-            dirty.kids_mut()[at] = kid;
+        for at in node.child_for(&goal.from)..node.children() {
+            enter(node, at, goal);
+            if let Some(kid) = self.relocate_sealed(node.child(at), below, with_runs, goal)? {
+                let dirty = dirty.get_or_insert_with(|| Dirty::copy_of(page));
+                dirty.kids_mut()[at] = Some(kid);
+            }
+            if goal.is_spent() {
+                leave(node, at, goal);
+                break;
+            }
         }
-        Ok(is_changed)
+        Ok(())
+    }
+
+    /// Whether a leaf refers to a run that ends behind a limit.
+    fn has_run_behind(&self, leaf: &Page, limit: PageId) -> bool {
+        let (node, page_size) = (Node::new(leaf.bytes()), self.pages.page_size());
+        (0..node.count()).any(|at| match node.value(at) {
+            Value::Overflow(run) => run.extent(page_size).end() > limit.0,
+            Value::Inline(_) | Value::Unplaced { .. } => false,
+        })
     }
 
     /// Takes the runs of a leaf that are to be moved from their places, so that they get new ones.
-    fn relocate_runs(&mut self, leaf: &mut Dirty, goal: &mut Move) -> Result<bool> {
+    fn relocate_runs(&mut self, leaf: &mut Dirty, goal: &mut Move) -> Result<()> {
         let page_size = self.pages.page_size();
-        let mut is_changed = false;
         for at in 0..leaf.node().count() {
             let Value::Overflow(run) = leaf.node().value(at) else { continue };
             let extent = run.extent(page_size);
@@ -171,10 +218,9 @@ impl Edit<'_> {
                 let is_copied = run.len as usize >= goal.copied_bytes_min;
                 let value = if is_copied { Large::Moving(run) } else { self.read_large(run)? };
                 self.unplace(leaf, at, run, value);
-                is_changed = true;
             }
         }
-        Ok(is_changed)
+        Ok(())
     }
 
     fn read_large(&self, run: Run) -> Result<Large> {
@@ -194,5 +240,27 @@ impl Edit<'_> {
         }
         let extent = run.extent(self.pages.page_size());
         self.freed.push(super::Freed { extent, birth: TxnId(0) });
+    }
+}
+
+/// The walk comes to child `at` of a branch. Below a branch above leaves nobody takes note of the
+/// place, so that it is told when the walk ends there: to build each leaf's bound takes its time.
+fn enter(branch: Node<'_>, at: usize, goal: &mut Move) {
+    if branch.level() > 1 {
+        note_bound(branch, at, goal);
+    }
+}
+
+/// The walk ends at child `at` of a branch, or below it.
+fn leave(branch: Node<'_>, at: usize, goal: &mut Move) {
+    if branch.level() == 1 {
+        note_bound(branch, at, goal);
+    }
+}
+
+/// The walk is at child `at`. In front of the first one the place was told above.
+fn note_bound(branch: Node<'_>, at: usize, goal: &mut Move) {
+    if at > branch.child_for(&goal.from) {
+        goal.from = branch.key(at - 1);
     }
 }

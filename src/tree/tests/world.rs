@@ -115,24 +115,37 @@ impl World {
         self.check();
     }
 
-    /// Makes dirty what lies behind some page.
+    /// Makes dirty what lies behind some page, part by part.
     pub(super) fn relocate(&mut self, rng: &mut Rng) {
         let end = usize::try_from(self.store.end).expect("the file is small");
         let limit = PageId(u32::try_from(rng.below(end)).expect("it is below a u32"));
         let budget = *rng.pick(&[1, 5, u32::MAX]);
-        let mut goal = Move::new(limit, budget);
-        goal.holes = vec![3; rng.below(3)];
+        // A part comes down to a leaf, at least.
+        let looks = *rng.pick(&[40, u32::MAX]);
+        let mut holes = vec![3; rng.below(3)];
+        let longest = holes.first().map_or(1, |_| 3);
         let behind = |found: &Found| found.pages.range(limit..).count() as u64;
         let before = self.check();
-        self.edit(|tree, edit| tree.relocate(edit, &mut goal)).expect("nothing fails here");
+        let (mut from, mut moved, mut left, mut parts) = (Vec::new(), 0, 0, 0);
+        loop {
+            let mut goal = Move::new(limit, budget, looks);
+            (goal.from, goal.holes) = (from, holes);
+            self.edit(|tree, edit| tree.relocate(edit, &mut goal)).expect("nothing fails here");
+            assert!(goal.moved <= budget.max(longest), "no more than the budget, or a run alone");
+            (moved, left, parts) = (moved + goal.moved, left + goal.left, parts + 1);
+            assert!(parts <= 10 + 2 * before.pages.len(), "it does not come to an end: {goal:?}");
+            if !goal.is_spent() {
+                break;
+            }
+            (from, holes) = (goal.from, goal.holes);
+        }
         let after = self.check();
         assert!(after.pages.is_subset(&before.pages), "relocation only makes pages dirty");
-        let longest = goal.holes.first().map_or(1, |_| 3);
-        assert!(goal.moved <= budget.max(longest), "no more than the budget, or a run alone");
-        assert!(behind(&after) <= u64::from(goal.remaining), "{goal:?}");
-        assert!(behind(&before) <= u64::from(goal.moved + goal.remaining), "{goal:?}");
-        if budget == u32::MAX && self.tree.overflow_pages == 0 {
-            assert_eq!((behind(&after), goal.remaining), (0, 0), "{goal:?}");
+        let context = format!("limit {limit}, budget {budget}, {parts} parts");
+        assert!(behind(&after) <= u64::from(left), "{left} left, {context}");
+        assert!(behind(&before) <= u64::from(moved + left), "{moved} and {left}, {context}");
+        if self.tree.overflow_pages == 0 {
+            assert_eq!((behind(&after), left), (0, 0), "{context}");
             let front = before.pages.difference(&after.pages).take_while(|id| **id < limit);
             let is_branch = |id: &PageId| self.store.pages[id].level() > 0;
             assert!(front.clone().all(is_branch), "a leaf in front of the limit was moved");
