@@ -197,6 +197,40 @@ fn a_closed_pipe_ends_it_quietly() {
     }
 }
 
+#[test]
+fn a_finding_counts_though_nobody_reads_all_of_it() {
+    let place = Place::new();
+    let db = place.store("data.db");
+    db.exec_multi(|multi| {
+        let name = |at| format!("bucket {at:05} {}", "x".repeat(100));
+        (0..1_000).try_for_each(|at| multi.exec(name(at), |txn| txn.put("key", "the value")))
+    })
+    .unwrap();
+    for value in ["1", "2"] {
+        db.exec("last", |txn| txn.put("key", value)).unwrap();
+    }
+    drop(db);
+    // In a page that only a walk reads: not in one of the last commit, which an open reads.
+    let path = place.path("data.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"the value").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let lines: [&[&str]; 4] =
+        [&["stat", "--full"], &["stat", "--full", "--json"], &["check"], &["check", "--json"]];
+    for line in lines {
+        let args: Vec<&str> = line.iter().copied().chain(["@data.db"]).collect();
+        let whole = place.run_with(&args, b"");
+        // More than is gathered before it is written.
+        let is_long = whole.out.len() > 100_000;
+        assert!(whole.code == 3 && is_long, "{line:?}: {} bytes, {}", whole.out.len(), whole.err);
+        let args = line.iter().map(std::ffi::OsStr::new).chain([path.as_os_str()]);
+        let mut child = command(args).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(3), "{line:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {

@@ -6,7 +6,7 @@ use super::args::{Check, Compact, Stat};
 use super::entries::counts;
 use super::files::{Missing, len, open_to_read, open_to_write};
 use super::json::Json;
-use super::outcome::{Code, Done, Failure};
+use super::outcome::{Code, Done};
 use super::output::Output;
 use super::text::Form;
 use btree_store::Stats;
@@ -22,7 +22,7 @@ pub fn stat(args: &Stat, out: &mut Output) -> Done {
     let trees = state.map_or(&[][..], |state| &state.buckets);
     let entries: u64 = counts.iter().map(|(_, entries)| entries).sum();
     if out.is_json() {
-        out.json(|json| {
+        out.finding(&Json::line(|json| {
             json.number("page_size", u64::from(stats.page_size));
             json.number("pages", u64::from(stats.page_count));
             json.number("file_bytes", bytes);
@@ -35,11 +35,11 @@ pub fn stat(args: &Stat, out: &mut Output) -> Done {
             if args.full {
                 json.list("trees", trees, tree);
             }
-        })?;
+        }))?;
     } else {
-        out.text(&sizes(&stats, bytes, entries))?;
+        out.finding(&sizes(&stats, bytes, entries))?;
         for bucket in trees {
-            out.text(&format!("{bucket}\n"))?;
+            out.finding(&format!("{bucket}\n"))?;
         }
     }
     let is_sound = report.is_none_or(|report| report.is_sound());
@@ -77,13 +77,8 @@ fn tree(json: &mut Json, bucket: &BucketReport) {
 pub fn check(args: &Check, out: &mut Output) -> Done {
     let report = verify_path(&OsVfs, &args.file)?;
     let text = if out.is_json() { report.to_json() + "\n" } else { report.to_string() };
-    let printed = out.text(&text);
-    match printed {
-        Err(failure @ Failure::Told { .. }) => Err(failure),
-        // A finding counts, whether or not somebody reads it.
-        Ok(()) | Err(Failure::ClosedPipe) if !report.is_sound() => Ok(Code::Damage),
-        Ok(()) | Err(Failure::ClosedPipe) => Ok(Code::Done),
-    }
+    out.finding(&text)?;
+    Ok(if report.is_sound() { Code::Done } else { Code::Damage })
 }
 
 /// Makes the file shorter.

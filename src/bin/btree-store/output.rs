@@ -4,7 +4,7 @@
 //! Must not know: what is printed.
 
 use super::json::Json;
-use super::outcome::Done;
+use super::outcome::{Done, Failure};
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 /// For whom a command prints.
@@ -36,6 +36,14 @@ impl Output {
 
     pub fn text(&mut self, text: &str) -> Done<()> {
         Ok(self.out.write_all(text.as_bytes())?)
+    }
+
+    /// Prints what was found, which counts whether or not somebody reads it.
+    pub fn finding(&mut self, text: &str) -> Done<()> {
+        match self.text(text) {
+            Err(Failure::ClosedPipe) => Ok(()),
+            printed => printed,
+        }
     }
 
     /// Gives all that was printed to the system.

@@ -3,6 +3,7 @@
 //! Owns: `pages`. Must not know: how it is found out what a page is there for.
 
 use super::args::Pages;
+use super::json::Json;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use btree_store::verify::{Owner, Report, verify_path};
@@ -100,7 +101,7 @@ fn extents(owners: &[Owner]) -> Vec<(usize, usize, &'static str)> {
 
 fn print_json(report: &Report, out: &mut Output) -> Done<()> {
     let owners = report.owners();
-    out.json(|json| {
+    out.finding(&Json::line(|json| {
         json.optional("page_size", report.page_size.map(u64::from));
         json.number("pages", owners.len() as u64);
         json.truth("sound", report.is_sound());
@@ -114,7 +115,7 @@ fn print_json(report: &Report, out: &mut Output) -> Done<()> {
             json.number("pages", pages as u64);
             json.string("kind", name);
         });
-    })
+    }))
 }
 
 /// Draws the pages of the state that an open finds.
@@ -127,7 +128,7 @@ pub fn pages(args: &Pages, out: &mut Output) -> Done {
         let columns = usize::from(args.width.get());
         let fitting = owners.len().div_ceil(columns * ROWS_MAX).max(1);
         let scale = args.scale.and_then(|scale| usize::try_from(scale.get()).ok());
-        out.text(&picture(owners, columns, scale.unwrap_or(fitting)))?;
+        out.finding(&picture(owners, columns, scale.unwrap_or(fitting)))?;
     }
     if report.is_sound() {
         return Ok(Code::Done);

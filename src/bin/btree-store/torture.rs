@@ -41,7 +41,7 @@ pub fn torture(args: &Torture, out: &mut Output) -> Done {
     let run = Run { args, found };
     let json = Json::line(|json| run.json(json));
     // First: where a report cannot be written, what was found is told all the same.
-    out.text(&if out.is_json() { json.clone() } else { run.text() })?;
+    out.finding(&if out.is_json() { json.clone() } else { run.text() })?;
     if let Some(path) = &args.json_file {
         files::write(path, &json)?;
     }
@@ -195,17 +195,17 @@ fn tell(token: &str) -> Done<Told> {
 pub fn replay(args: &Replay, out: &mut Output) -> Done {
     let Told { story, failure } = tell(&args.token)?;
     if out.is_json() {
-        out.json(|json| {
+        out.finding(&Json::line(|json| {
             json.string("token", &args.token);
             json.truth("passes", failure.is_none());
             json.string("what", failure.as_deref().unwrap_or_default());
             json.string("story", &story);
-        })?;
+        }))?;
     } else {
         let end = failure
             .as_ref()
             .map_or_else(|| "it passes".to_owned(), |what| format!("it fails: {what}"));
-        out.text(&format!("{story}\n{end}\n"))?;
+        out.finding(&format!("{story}\n{end}\n"))?;
     }
     Ok(if failure.is_none() { Code::Done } else { Code::Damage })
 }
