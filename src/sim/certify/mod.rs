@@ -134,11 +134,17 @@ impl Certifier {
                 faults: Faults::None,
                 ..Certifier::new(4096)
             },
-            Certifier { durability: Durability::Deferred, every: 53, ..small.clone() },
+            Certifier {
+                durability: Durability::Deferred,
+                every: 53,
+                recoveries_every: 7,
+                ..small.clone()
+            },
             Certifier {
                 durability: Durability::Deferred,
                 barriers: Barriers::Two,
                 every: 101,
+                recoveries_every: 5,
                 ..small.clone()
             },
         ]
