@@ -1,10 +1,11 @@
 //! A store's contents in a few numbers, of the store and of the model.
 //!
-//! Owns: [`Dump`]. Must not know: which contents are right.
+//! Owns: [`Dump`], and the probes that checks add. Must not know: which contents are right.
 //! Keeps: a store is read as a whole, in both directions.
 
 use super::arena::{mix, mix_bytes};
-use super::workloads::{BUCKET, Contents};
+use super::promise::PROBES;
+use super::workloads::{BUCKET, Contents, Edit, apply};
 use crate::{BTree, Error, Result};
 
 /// A store's contents, summed up: equal sums are equal contents, in all likelihood.
@@ -65,4 +66,21 @@ impl Dump {
             found => found,
         }
     }
+}
+
+/// What the check after so many crashes adds to the store.
+pub(super) fn probe(crashes: usize) -> Edit {
+    Edit::Put(format!("probe{crashes}").into_bytes(), vec![b'!'; 40])
+}
+
+/// The dumps of contents with every set of probes.
+pub(super) fn probed(contents: &Contents, exists: bool) -> Vec<Dump> {
+    let dump = |probes: usize| {
+        let mut contents = contents.clone();
+        for crashes in (0..PROBES).filter(|crashes| probes >> crashes & 1 == 1) {
+            apply(&mut contents, &[probe(crashes)]);
+        }
+        Dump::of_model(&contents, exists || probes > 0)
+    };
+    (0..1 << PROBES).map(dump).collect()
 }

@@ -13,14 +13,14 @@
 use super::audit::Medium;
 use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
-use super::dump::Dump;
+use super::dump::{Dump, probe, probed};
 use super::fault::Fault;
 use super::guard::Guard;
 use super::points::Mark;
 use super::process::{Process, Settling, is_change};
 use super::promise::{PROBES, Promise, State, possible, probe_acknowledged, probe_started};
 use super::trace::OpKind;
-use super::workloads::{BUCKET, Contents, Edit, Initial, Sizes, Step, apply, commit, commit_as};
+use super::workloads::{BUCKET, Edit, Initial, Sizes, Step, apply, commit, commit_as};
 use crate::{BTree, Barriers, Durability, Error, Options, Result};
 use std::path::Path;
 
@@ -495,23 +495,6 @@ impl Medium for OnDisk<'_> {
 
 pub(super) fn sizes(page_size: u32) -> Sizes {
     Sizes { page: super::index(page_size) }
-}
-
-/// What the check after so many crashes adds to the store.
-fn probe(crashes: usize) -> Edit {
-    Edit::Put(format!("probe{crashes}").into_bytes(), vec![b'!'; 40])
-}
-
-/// The dumps of contents with every set of probes.
-fn probed(contents: &Contents, exists: bool) -> Vec<Dump> {
-    let dump = |probes: usize| {
-        let mut contents = contents.clone();
-        for crashes in (0..PROBES).filter(|crashes| probes >> crashes & 1 == 1) {
-            apply(&mut contents, &[probe(crashes)]);
-        }
-        Dump::of_model(&contents, exists || probes > 0)
-    };
-    (0..1 << PROBES).map(dump).collect()
 }
 
 #[cfg(test)]
