@@ -122,7 +122,7 @@ fn of_forged_file(input: &mut Input<'_>) {
     reseal::everything(&mut patient.bytes, page_size);
     let vfs = MemVfs::new();
     vfs.write_file(PATH, &patient.bytes);
-    let Some(db) = judge(on(&vfs).read_only().must_exist().open(PATH)) else { return };
+    let Some(db) = open_durable(&vfs) else { return };
     let (mut stream, mut since) = (Vec::new(), Vec::new());
     judge(db.backup_since(db.current_seq() / 2, &mut since));
     let Some(stats) = judge(db.backup_since(0, &mut stream)) else { return };
@@ -133,6 +133,19 @@ fn of_forged_file(input: &mut Input<'_>) {
         drop(copy);
         use_it(&vfs);
     }
+}
+
+/// Opens a file for reading. What a writer that died left in it is made durable first: otherwise no
+/// increment begins there.
+fn open_durable(vfs: &MemVfs) -> Option<BTree> {
+    let open = || judge(on(vfs).read_only().must_exist().open(PATH));
+    let db = open()?;
+    if db.backup_since(db.current_seq(), &mut Vec::new()) != Err(Error::Invalid) {
+        return Some(db);
+    }
+    drop(db);
+    judge(on(vfs).must_exist().open(PATH)).map(drop)?;
+    open()
 }
 
 /// Media damage a stream: then it is refused, or it says what it said.
