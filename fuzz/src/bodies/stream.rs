@@ -135,17 +135,20 @@ fn of_forged_file(input: &mut Input<'_>) {
     }
 }
 
-/// Opens a file for reading. What a writer that died left in it is made durable first: otherwise no
-/// increment begins there.
+/// Opens a file for reading, if an increment may begin there. What a writer that died left in it is
+/// made durable first. That does not help where both slots say that they are the original of one
+/// state, which no writer leaves.
 fn open_durable(vfs: &MemVfs) -> Option<BTree> {
     let open = || judge(on(vfs).read_only().must_exist().open(PATH));
+    let is_refused =
+        |db: &BTree| db.backup_since(db.current_seq(), &mut Vec::new()) == Err(Error::Invalid);
     let db = open()?;
-    if db.backup_since(db.current_seq(), &mut Vec::new()) != Err(Error::Invalid) {
+    if !is_refused(&db) {
         return Some(db);
     }
     drop(db);
     judge(on(vfs).must_exist().open(PATH)).map(drop)?;
-    open()
+    open().filter(|db| !is_refused(db))
 }
 
 /// Media damage a stream: then it is refused, or it says what it said.
