@@ -169,6 +169,12 @@ impl Arena {
         self.frames
     }
 
+    /// The frame that a number has as its remainder by the number of frames; 0 where there is none.
+    #[inline(always)]
+    pub(crate) fn home(&self, number: u32) -> u32 {
+        if number < self.frames { number } else { number.checked_rem(self.frames).unwrap_or(0) }
+    }
+
     #[inline(always)]
     fn at(&self, frame: u32) -> NonNull<u8> {
         assert!(frame < self.frames, "a frame of the arena");

@@ -23,8 +23,7 @@ impl<'a> Looking<'a> {
     /// The frame that a number has as its remainder by the number of frames.
     #[inline(always)]
     pub(crate) fn spot(&self, number: u32) -> Spot {
-        let frames = self.arena.frames;
-        let frame = if number < frames { number } else { number % frames };
+        let frame = self.arena.home(number);
         Spot { frame, place: self.arena.at(frame) }
     }
 
@@ -51,11 +50,9 @@ impl<'a> Looking<'a> {
         header.note_use();
         // SAFETY: a frame is longer than its header.
         let page = unsafe { spot.place.add(HEADER_BYTES) };
-        #[cfg(loom)]
-        self.arena.pages[spot.frame as usize].read();
-        // SAFETY: as in `Arena::bytes_at`: this thread entered an epoch before it saw the tag, and
-        // the slice borrows from the time in which it stays.
-        let bytes = unsafe { std::slice::from_raw_parts(page.as_ptr(), self.arena.page_size) };
+        // SAFETY: this thread entered an epoch before it saw the tag, and the slice borrows from
+        // the time in which it stays.
+        let bytes = unsafe { self.arena.bytes_at(spot.frame, page) };
         Some(Peeked { looking: self, frame: spot.frame, bytes })
     }
 }

@@ -129,7 +129,7 @@ impl Cache {
 
     #[inline(always)]
     fn home(&self, id: PageId) -> u32 {
-        home_among(self.arena.frames(), id)
+        self.arena.home(id.0)
     }
 
     /// Takes note of how many pages the file has.
@@ -407,12 +407,6 @@ impl Drop for Filling<'_> {
             self.cache.frames.lock().empties.put(empty);
         }
     }
-}
-
-/// The home of a page among so many frames.
-#[inline(always)]
-fn home_among(frames: u32, id: PageId) -> u32 {
-    if id.0 < frames { id.0 } else { id.0 % frames.max(1) }
 }
 
 #[cfg(all(test, not(loom)))]

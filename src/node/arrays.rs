@@ -108,12 +108,12 @@ fn short_word(key: &[u8]) -> u64 {
 /// behind that.
 const FRONT: usize = HEADER_LEN + size_of::<u64>();
 
-/// Where the heads of a page say that a key is.
-#[derive(Clone, Copy)]
-pub(super) struct Rank {
-    /// The first slot whose head is not below that of the key.
-    pub(super) slot: usize,
-    /// It is the same.
+/// A search that has looked at heads only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// The first slot whose key may be the key or above it.
+    pub(crate) slot: usize,
+    /// Its head is that of the key.
     pub(super) is_tied: bool,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Arrays<'a> {
 
     /// Where a key is. `None` where it does not begin with the page's prefix.
     #[inline(always)]
-    pub(super) fn rank(self, sought: Sought<'_>) -> Option<Rank> {
+    pub(super) fn rank(self, sought: Sought<'_>) -> Option<Begun> {
         if self.prefix < size_of::<u64>() {
             let mask = (1 << (self.prefix * 8)) - 1;
             if (sought.word ^ self.word) & mask != 0 {
@@ -197,7 +197,7 @@ impl<'a> Arrays<'a> {
         let slot = self.lower_bound(head);
         // SAFETY: it is one of the slots, or their number.
         let is_tied = unsafe { self.head(slot) } == head && slot < self.count;
-        Some(Rank { slot, is_tied })
+        Some(Begun { slot, is_tied })
     }
 
     /// The first slot whose head is not below `head`; as [`super::heads::lower_bound`] does it.
@@ -241,7 +241,7 @@ impl<'a> Arrays<'a> {
     /// with the page's prefix.
     #[inline(always)]
     pub(super) fn child_for(self, sought: Sought<'_>) -> Option<ChildRef> {
-        let Rank { mut slot, is_tied } = self.rank(sought)?;
+        let Begun { mut slot, is_tied } = self.rank(sought)?;
         if is_tied {
             let settled = self.settle(sought, slot, BRANCH_CELL_HEADER);
             slot = settled.map_or_else(|child| child, |separator| separator + 1);

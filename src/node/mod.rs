@@ -17,14 +17,14 @@ mod share;
 pub(crate) mod tests;
 mod walk;
 
-pub(crate) use arrays::Sought;
+pub(crate) use arrays::{Begun, Sought};
 pub(crate) use build::{
     Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;
 pub(crate) use fill::{Filled, fill_left};
-pub(crate) use search::{Begun, Tie, Touch};
+pub(crate) use search::{Tie, Touch};
 pub(crate) use share::share;
 pub(crate) use walk::{Leaf, Walk, Way};
 

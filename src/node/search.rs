@@ -3,7 +3,7 @@
 //! Owns: the search of a page by the heads of its keys, then by their rests.
 //! Must not know: trees. Keeps: sorted-keys (a key is found where the order of slots puts it).
 
-use super::arrays::{Arrays, Sought};
+use super::arrays::{Arrays, Begun, Sought};
 use super::heads::{compare_rests, head_of, lower_bound};
 use super::{Layout, Node, Value};
 use crate::arena::{LINE_BYTES, prefetch_at, prefetch_bytes};
@@ -34,15 +34,6 @@ impl Tie {
     }
 }
 
-/// A search that has looked at heads only.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
-    /// The first slot whose key may be the key or above it.
-    pub(crate) slot: usize,
-    /// Its head is that of the key.
-    is_tied: bool,
-}
-
 /// Where the heads of a page say that a key is.
 #[derive(Clone, Copy)]
 enum Rank<'k> {
@@ -64,14 +55,12 @@ impl<'a> Node<'a> {
     // Inlined into another crate, it would call what is inlined here.
     #[inline(never)]
     pub(crate) fn begin_search(self, key: &[u8]) -> Begun {
-        let rank = Arrays::of_leaf(self.bytes).and_then(|arrays| arrays.rank(Sought::new(key)));
-        let begun = match rank {
-            Some(rank) => Begun { slot: rank.slot, is_tied: rank.is_tied },
-            None => match self.rank(Layout::of(self.bytes), key) {
-                Rank::Tied(slot, _) => Begun { slot, is_tied: true },
-                Rank::Between(slot) => Begun { slot, is_tied: false },
-            },
-        };
+        let arrays = Arrays::of_leaf(self.bytes);
+        let begun = arrays.and_then(|arrays| arrays.rank(Sought::new(key)));
+        let begun = begun.unwrap_or_else(|| match self.rank(Layout::of(self.bytes), key) {
+            Rank::Tied(slot, _) => Begun { slot, is_tied: true },
+            Rank::Between(slot) => Begun { slot, is_tied: false },
+        });
         self.prefetch_cells(begun.slot..self.count().min(begun.slot + AHEAD));
         begun
     }

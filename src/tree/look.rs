@@ -215,9 +215,9 @@ pub(crate) fn look_for_leaf<'l, 'a>(
     pages: &'l impl PageLook<'a>,
     key: &[u8],
 ) -> Option<(Peeked<'l, 'a>, Begun, Option<At>)> {
-    let (mut at, mut next) = (root, None::<At>);
+    let (mut at, mut home, mut next) = (root, pages.home(root.child.id), None::<At>);
     loop {
-        let (page, found) = at.peek(pages, pages.home(at.child.id))?;
+        let (page, found) = at.peek(pages, home)?;
         let node = Node::new(page.bytes);
         if node.is_leaf() {
             let begun = node.begin_search(key);
@@ -228,7 +228,7 @@ pub(crate) fn look_for_leaf<'l, 'a>(
         }
         let child = node.child_for(key);
         at = At::below(node.child(child), found);
-        at.prefetch(pages);
+        home = at.prefetch(pages);
         let behind = (child + 1 < node.children()).then(|| node.child(child + 1));
         next = behind.map(|child| At::below(child, found));
         if let Some(next) = next.filter(|next| next.expected.level == 0 && pages.has_long_entries())

@@ -137,17 +137,13 @@ impl Place {
                 Place::Here(start..start + value.len())
             }
             Value::Overflow(run) => Place::Run(run),
-            Value::Unplaced { .. } => unreachable!("a sealed page holds no value without pages"),
+            Value::Unplaced { .. } => unplaced(),
         }
     }
 }
 
-/// The run of a value that is not inline, in a sealed page.
-fn run_of(value: Value<'_>) -> Run {
-    match Place::of(&[], value) {
-        Place::Run(run) => run,
-        Place::Here(_) => unreachable!("an inline value was returned before"),
-    }
+fn unplaced() -> ! {
+    unreachable!("a sealed page holds no value without pages")
 }
 
 impl<'t> ReadOnlyTxn<'t> {
@@ -210,7 +206,8 @@ impl<'t> ReadOnlyTxn<'t> {
             None => Err(root),
             Some(pages) => match self.look_up(root, &pages, key, T::TOUCH) {
                 Seen::There(page, Value::Inline(value)) => return Ok(T::peeked(page, value)),
-                Seen::There(_, value) => Ok(run_of(value)),
+                Seen::There(_, Value::Overflow(run)) => Ok(run),
+                Seen::There(_, Value::Unplaced { .. }) => unplaced(),
                 Seen::Absent => return Err(Error::NotFound),
                 Seen::Missing(at) => Err(at),
             },
