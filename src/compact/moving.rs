@@ -322,8 +322,7 @@ impl<'a> Moving<'a> {
 
     fn look(&mut self, guard: &mut WriteGuard<'_>) -> Survey {
         // What filling made the file longer is cut too.
-        let grown = self.core.pager.page_count();
-        let target_pages = self.target_pages.saturating_add(grown).saturating_sub(self.before);
+        let target_pages = target_now(self.target_pages, self.before, self.core.pager.page_count());
         let (slack, kept_runs) = (self.slack, self.kept_runs);
         let wish = Wish { target_pages, slack, kept_runs, limit_min: self.limit_min };
         let survey = Survey::of(guard, &wish);
@@ -335,8 +334,8 @@ impl<'a> Moving<'a> {
     fn concede(&mut self, tried: &mut Tried, pages: u32) {
         let is_last = tried.concessions >= CONCESSIONS_MAX;
         let more = if is_last { pages } else { pages.clamp(1, 2 << tried.concessions) };
-        self.slack += more;
-        self.limit_min += more;
+        self.slack = self.slack.saturating_add(more);
+        self.limit_min = self.limit_min.saturating_add(more);
         tried.concessions += 1;
         tried.progress = Progress::default();
     }
@@ -412,6 +411,12 @@ impl<'a> Moving<'a> {
     }
 }
 
+/// How many pages nearer the end is wanted when a file of `before` pages has `now`.
+fn target_now(target_pages: u32, before: u32, now: u32) -> u32 {
+    let pages = (u64::from(target_pages) + u64::from(now)).saturating_sub(u64::from(before));
+    u32::try_from(pages).unwrap_or(u32::MAX)
+}
+
 /// Makes dirty what is to be moved, from a place on. Returns where to go on, if something is left
 /// of the trees, and what it will take.
 fn move_buckets(
@@ -441,4 +446,16 @@ fn move_buckets(
         Ok(ControlFlow::Break(()))
     })?;
     Ok((place, size))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::target_now;
+
+    #[test]
+    fn all_that_can_be_won_is_wanted_of_the_largest_file_too() {
+        assert_eq!(target_now(u32::MAX, 3_000_000_000, 3_000_000_000), u32::MAX);
+        assert_eq!(target_now(10, 100, 105), 15);
+        assert_eq!(target_now(10, 100, 80), 0);
+    }
 }

@@ -20,7 +20,7 @@ pub fn stat(args: &Stat, out: &mut Output) -> Done {
     let report = if args.full { Some(db.verify()?) } else { None };
     let state = report.as_ref().and_then(Report::accepted);
     let trees = state.map_or(&[][..], |state| &state.buckets);
-    let entries: u64 = counts.iter().map(|(_, entries)| entries).sum();
+    let entries = counts.iter().map(|(_, entries)| *entries).fold(0, u64::saturating_add);
     if out.is_json() {
         out.finding(&Json::line(|json| {
             json.number("page_size", u64::from(stats.page_size));
