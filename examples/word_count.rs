@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release --example word_count -- [--db FILE] [TEXT FILE]...`
 //!
-//! Without text files it reads those of this repository. Each text file becomes a bucket, and the
-//! bucket `total` holds the sums; a file's words are committed together. Counts are stored as
+//! Without text files it reads those of this repository. A database file that is named must not
+//! exist yet; without one, that of the last run is replaced. Each text file becomes a bucket, and
+//! the bucket `total` holds the sums; a file's words are committed together. Counts are stored as
 //! eight bytes, big endian.
 
 use btree_store::vfs::OsVfs;
@@ -30,12 +31,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let mut db_path = PathBuf::from("target/word_count.db");
+    let mut db_path = None;
     let mut texts = Vec::new();
     let mut args = std::env::args_os().skip(1);
     while let Some(arg) = args.next() {
         if arg == "--db" {
-            db_path = args.next().ok_or("--db needs a file")?.into();
+            db_path = Some(PathBuf::from(args.next().ok_or("--db needs a file")?));
         } else {
             texts.push(PathBuf::from(arg));
         }
@@ -43,9 +44,19 @@ fn run() -> Result<(), Failure> {
     if texts.is_empty() {
         texts = texts_of_the_repository(Path::new(env!("CARGO_MANIFEST_DIR")))?;
     }
-    if db_path.exists() {
-        std::fs::remove_file(&db_path)?;
-    }
+    let db_path = match db_path {
+        Some(named) if named.exists() => {
+            return Err(format!("{} exists already", named.display()).into());
+        }
+        Some(named) => named,
+        None => {
+            let own = PathBuf::from("target/word_count.db");
+            if own.exists() {
+                std::fs::remove_file(&own)?;
+            }
+            own
+        }
+    };
     if let Some(dir) = db_path.parent() {
         std::fs::create_dir_all(dir)?;
     }

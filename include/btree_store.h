@@ -63,7 +63,7 @@ typedef struct TxnIter TxnIter;
 #define BTREE_ERR_INVALID (-7)
 /* The key, or the file of a backup, exists already, where the call wants it absent. */
 #define BTREE_ERR_DUPLICATE (-8)
-/* Another transaction committed first. */
+/* Another transaction committed first. No function of this version returns it. */
 #define BTREE_ERR_CONFLICT (-9)
 /* Another process has the file open. */
 #define BTREE_ERR_BUSY (-10)
@@ -364,7 +364,7 @@ typedef struct BTreeCompactStats {
 
 /*
  * Fills leaves up, moves pages from the end of the file to free places, and shortens the file by
- * target_bytes if it can; 0 asks for as much as it can. The file is longer meanwhile, and as long
+ * target_bytes if it can; 0 asks for as much as it can, and is no built-in ratio. The file is longer meanwhile, and as long
  * as a reader needs what was replaced. stats may be NULL.
  * Fails: as btree_exec.
  */
@@ -386,8 +386,9 @@ int btree_backup(BTree *db, const char *path);
 int btree_current_seq(BTree *db, uint64_t *seq);
 
 /*
- * Of the write transaction that runs: how many pages it has made anew, and how many it has given
- * up. Both are 0 between transactions.
+ * A rough figure of the write transaction that runs: how many places its part that wrote last has
+ * given up, a value with pages of its own counted as one, and as many made anew, at least one. Both
+ * are 0 between transactions.
  * Fails: INVALID.
  */
 int btree_pending_pages(BTree *db, uint64_t *made, uint64_t *given_up);
@@ -396,7 +397,7 @@ typedef struct BTreeStats {
     uint32_t page_size;     /* bytes of a page */
     uint32_t page_count;    /* pages of the file, the two meta pages included */
     uint64_t free_pages;    /* pages that hold nothing */
-    uint64_t pending_pages; /* pages that hold what an older state still needs */
+    uint64_t pending_pages; /* pages that an older state, a put or a reader of it still needs */
     uint64_t cached_pages;  /* pages in memory now */
     uint64_t pages_read;    /* pages read from the file since it was opened */
     uint64_t buckets;
@@ -404,7 +405,9 @@ typedef struct BTreeStats {
 } BTreeStats;
 
 /*
- * Figures of the store now.
+ * Figures of the store now. Free and pending pages are those that the next commit would find; the
+ * other figures of the file are those of the newest durable state. Waits for the write transaction
+ * that runs.
  * Fails: INVALID (also inside a write transaction of the same thread).
  */
 int btree_stats(BTree *db, BTreeStats *stats);

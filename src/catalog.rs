@@ -265,7 +265,8 @@ impl Catalog {
             Names::Inline(map) => map.len() as u64,
             Names::Tree(tree) => tree.entries,
         };
-        self.buckets = u32::try_from(buckets).map_err(|_| Error::NoSpace)?;
+        self.buckets = u32::try_from(buckets)
+            .map_err(|_| Error::no_space("numbers of buckets have run out"))?;
         Ok(())
     }
 }

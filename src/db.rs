@@ -21,8 +21,9 @@ use crate::verify::{Report, verify_file};
 /// commit at the same time share one flush. Readers see the newest durable state as it was when
 /// they began; they wait for nobody and nobody waits for them.
 ///
-/// The file is closed with the last handle, snapshot, owned transaction and cursor. Deferred
-/// commits that wait are made durable then; but only [`BTree::sync`] can say whether that works.
+/// The file is closed with the last handle, snapshot, owned transaction, cursor and
+/// [`ValueReader`](crate::ValueReader). Deferred commits that wait are made durable then; but only
+/// [`BTree::sync`] can say whether that works.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -46,7 +47,9 @@ impl std::fmt::Debug for BTree {
     }
 }
 
-/// Sizes of a store.
+/// Sizes of a store. Free and pending pages are those that the next commit would find: commits that
+/// are deferred, or on their way to the disk, count. The other figures of the file are those of the
+/// newest durable state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -58,8 +61,8 @@ pub struct Stats {
     pub free_pages: u64,
     /// Extents of pages that hold nothing.
     pub free_extents: usize,
-    /// Pages that hold what an older state still needs, or a large value that was put, is no
-    /// longer wanted, and is still read.
+    /// Pages that hold what an older state still needs, or a large value that was put and is not
+    /// yet committed, or is no longer wanted and still read.
     pub pending_pages: u64,
     /// Pages in memory now.
     pub cached_pages: usize,
@@ -108,8 +111,10 @@ impl BTree {
     /// Runs a read transaction on a bucket of the newest durable state.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such bucket; what the closure returns; an error that
-    /// the transaction or one of its cursors met, even when the closure returns `Ok`.
+    /// [`Error::NotFound`] when there is no such bucket; [`Error::Invalid`] for an empty name,
+    /// [`Error::TooLarge`] for one beyond the limit; [`Error::Corruption`] and [`Error::IoError`]
+    /// where the bucket is looked for; what the closure returns; an error that the transaction or
+    /// one of its cursors met, even when the closure returns `Ok`.
     pub fn view<R>(
         &self,
         bucket: impl AsRef<str>,
@@ -245,9 +250,10 @@ impl BTree {
     }
 
     /// Fills leaves up from their neighbours, moves pages from the end of the file to free places,
-    /// and shortens the file by `target_bytes` if it can; 0 asks for all that can be won. A
-    /// second call that follows writes nothing, or moves some pages more where values have pages
-    /// of their own; it reads all leaves.
+    /// and shortens the file by `target_bytes` if it can. 0 asks for all that can be won, where
+    /// btree-store 2 had a built-in ratio: it may take longer, and leave a shorter file. A second
+    /// call that follows writes nothing, or moves some pages more where values have pages of their
+    /// own; it reads all leaves.
     ///
     /// A leaf is full when it has no room for the next entry, or at 96 hundredths, so that small
     /// entries find some room later. Where they are large, the next insertions split leaves.
@@ -279,8 +285,11 @@ impl BTree {
         self.core.readers.newest().txn.0
     }
 
-    /// Of the write transaction that runs: how many pages it has made anew, and how many it has
-    /// given up. `(0, 0)` between transactions.
+    /// A rough figure of the write transaction that runs: how many places it has made anew, and how
+    /// many it has given up. The second counts the pages that its part which wrote last (the last
+    /// [`MultiTxn::exec`]) has replaced or removed, a value with pages of its own as one; the first
+    /// is the same number, or 1 if that is 0. `(0, 0)` between transactions, and before the
+    /// transaction changes something.
     pub fn pending_pages(&self) -> (usize, usize) {
         let load = |count: &crate::sync::AtomicU64| {
             usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
@@ -309,7 +318,8 @@ impl BTree {
         verify_file(self.core.pager.file())
     }
 
-    /// Sizes of the store now. Not to be called inside a write transaction.
+    /// Sizes of the store now. Waits for the write transaction that runs, so its closure must not
+    /// wait for who asks; and is not to be called inside one.
     ///
     /// # Errors
     /// [`Error::Invalid`] inside a write transaction of the same thread.

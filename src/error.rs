@@ -40,6 +40,7 @@ pub enum Error {
     /// A defect of this crate; it should not happen.
     Internal,
     /// The disk, or the 32-bit space of page ids, is full. The state is the one before the call.
+    /// [`ErrorDetail::Io`] or [`ErrorDetail::Message`] says which.
     NoSpace,
     /// The operating system reported an error, or said only at a sync that the disk is full;
     /// [`ErrorDetail::Io`] holds it.
@@ -61,8 +62,9 @@ pub enum Error {
 impl Error {
     /// What is known beyond the name, or `None`.
     ///
-    /// Details are kept per thread: the answer is the detail of the latest error of this name
-    /// that was raised on the calling thread, so ask right after the call that failed.
+    /// Each thread keeps one detail, whatever its error's name: that of the latest error with one
+    /// that was raised there. It is the answer if that error had this name. So ask right after the
+    /// call that failed.
     pub fn detail(self) -> Option<ErrorDetail> {
         let of_self = |latest: &RefCell<Option<(Error, ErrorDetail)>>| match &*latest.borrow() {
             Some((error, detail)) if *error == self => Some(detail.clone()),
@@ -94,6 +96,11 @@ impl Error {
     /// An error of a call that is not allowed.
     pub(crate) fn invalid(message: &'static str) -> Error {
         Error::Invalid.with(ErrorDetail::Message(message))
+    }
+
+    /// An error of numbers that have run out, where the disk may have room.
+    pub(crate) fn no_space(message: &'static str) -> Error {
+        Error::NoSpace.with(ErrorDetail::Message(message))
     }
 
     /// An error of a transaction that others were ahead of.

@@ -140,7 +140,7 @@ impl Image {
         let mut next = used.end();
         for words in &log.pages {
             if next == PAGE_COUNT_MAX {
-                return Err(Error::NoSpace);
+                return Err(Error::no_space("page ids have run out"));
             }
             let bytes = log_page(words, state.log_head, page_size);
             let page = Page::seal(bytes, PageId(next), state.txn);

@@ -160,9 +160,11 @@ impl Meta {
         let page_count = field(META_PAGE_COUNT);
         let in_file = |id: u32| id >= META_SLOTS && id < page_count;
         let mut body = Body { bytes, at: META_BODY };
-        let inline = body.take(field(META_CATALOG_LEN), 1).ok_or(broken("a body", 0))?.to_vec();
-        let items = body.take(field(META_ITEMS), META_ITEM_LEN).ok_or(broken("a body", 1))?;
-        let tail = body.take(field(META_TAIL_WORDS), 4).ok_or(broken("a body", 2))?;
+        let inline =
+            body.take(field(META_CATALOG_LEN), 1).ok_or_else(|| broken("a body", 0))?.to_vec();
+        let items =
+            body.take(field(META_ITEMS), META_ITEM_LEN).ok_or_else(|| broken("a body", 1))?;
+        let tail = body.take(field(META_TAIL_WORDS), 4).ok_or_else(|| broken("a body", 2))?;
         let catalog = if flags & META_FLAG_CATALOG_TREE == 0 {
             // A longer one would leave no room for what commits add to the page.
             if inline.len() > meta_catalog_max(page_size) {
@@ -172,7 +174,8 @@ impl Meta {
         } else {
             let (id, level) = (field(META_CATALOG_ROOT), field(META_CATALOG_LEVEL));
             let level = u8::try_from(level).ok().filter(|&level| level < LEVELS_MAX);
-            let level = level.ok_or(broken("a catalog's level", field(META_CATALOG_LEVEL)))?;
+            let level =
+                level.ok_or_else(|| broken("a catalog's level", field(META_CATALOG_LEVEL)))?;
             if !in_file(id) {
                 return Err(broken("a catalog within the file", id));
             }
@@ -194,7 +197,7 @@ impl Meta {
             log_head: (log_pages > 0).then_some(ChildRef { id: PageId(head), checksum }),
             log_pages,
             items: decode_items(items, page_count)
-                .ok_or(broken("few items, in order", page_count))?,
+                .ok_or_else(|| broken("few items, in order", page_count))?,
             tail: tail.chunks_exact(4).map(|word| get_u32(word, 0)).collect(),
         })
     }

@@ -126,7 +126,7 @@ impl Options {
         self
     }
 
-    /// A missing file is an error, not created.
+    /// A missing file is [`Error::IoError`], and not created.
     pub fn must_exist(mut self) -> Options {
         self.missing = Missing::Fail;
         self
@@ -153,7 +153,8 @@ impl Options {
     /// database, or one whose state cannot be recovered: the file is left as it is;
     /// [`Error::Invalid`] for a page size that is not allowed, and for a file that is to be created
     /// beside another store, or anything longer than 64 KiB, whose name is the same with `-create`
-    /// behind it; [`Error::IoError`].
+    /// behind it; [`Error::NoSpace`] when the disk is full; [`Error::IoError`], whose detail is of
+    /// the kind [`ErrorKind::NotFound`] where a file is missing that is not to be created.
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;
         let path = path.as_ref();

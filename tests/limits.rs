@@ -99,9 +99,13 @@ fn an_empty_or_too_long_key_is_refused_and_the_transaction_goes_on() {
             // A place to begin a scan at is no key: any bytes will do.
             assert!(!txn.iter_from(&long)?.next_ref(&mut vec![], &mut vec![]));
             assert!(txn.iter_from("")?.next_ref(&mut vec![], &mut vec![]));
+            assert_eq!(txn.range(&[][..]..=&long[..]).count(), 3);
+            assert_eq!((txn.range(&long[..]..).count(), txn.prefix(&long).count()), (0, 0));
             Ok(())
         })
         .unwrap();
+        let removed = db.exec("b", |txn| txn.delete_range(&b""[..]..&long[..])).unwrap();
+        assert_eq!(removed, 3);
     }
 }
 

@@ -66,3 +66,23 @@ fn a_destructor_of_a_thread_that_ends_may_write() {
     thread.join().unwrap();
     assert_eq!(db.view("b", |txn| txn.get("last")).unwrap(), b"words");
 }
+
+/// Each meta page that was read left the detail of an error that nobody had met.
+#[test]
+fn opening_a_sound_store_leaves_no_detail_of_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    let name = |bucket: u32| format!("{bucket:0>300}");
+    // At last the catalog is a tree, which the meta page refers to.
+    for buckets in [1, 40] {
+        let db = Options::new().page_size(512).open(&path).unwrap();
+        (0..buckets).for_each(|at| db.exec(&name(at)[200..], |txn| txn.put("k", "v")).unwrap());
+        drop(db);
+        let opened = std::thread::scope(|scope| {
+            let open = || BTree::open(&path).map(|db| (db.buckets(), Error::Corruption.detail()));
+            scope.spawn(open).join().unwrap().unwrap()
+        });
+        assert_eq!(opened.0.unwrap().len(), buckets as usize);
+        assert_eq!(opened.1, None);
+    }
+}

@@ -152,7 +152,7 @@ impl Options {
     /// checksum was compared, and the file gets its name when it is whole and was read once again;
     /// some 2 MiB are in memory, the names of all buckets, and up to some 40 bytes for each stretch
     /// in which used pages lie side by side. The file is as long as the last used page of the
-    /// source asks for.
+    /// source asks for. The cache's size, barriers and durability of the options do not count.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a chain that is empty, does not begin with a stream since 0, has a

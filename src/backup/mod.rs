@@ -170,6 +170,9 @@ impl Options {
     /// about 50 MiB are in memory. Nothing is believed before its checksum was compared. The
     /// stream says where it ends: what follows it in the reader is not read.
     ///
+    /// Of the options, the page size and the [`Vfs`](crate::vfs::Vfs) count. Those that are for
+    /// opened stores do not: the cache's size, barriers and durability.
+    ///
     /// ```
     /// use btree_store::{Error, Options};
     /// # let db = Options::new().open_in_memory()?;

@@ -42,9 +42,9 @@ pub enum Durability {
     /// one of them, the last durable one or a later one.
     ///
     /// Write transactions see deferred commits at once. What only reads sees durable states:
-    /// `view`, `snapshot`, `buckets`, `current_seq`, `stats`, `verify` and backups do not know of a
-    /// deferred commit before it is durable. So do transactions of
-    /// [`BTree::begin`](crate::BTree::begin), which are always durable themselves.
+    /// `view`, `snapshot`, `buckets`, `current_seq`, `verify` and backups do not know of a deferred
+    /// commit before it is durable, nor does `stats` but for its free and pending pages. Nor do
+    /// transactions of [`BTree::begin`](crate::BTree::begin), which are always durable themselves.
     ///
     /// Where the keys and values of the waiting commits, and the pages that they replace, come to
     /// more than an eighth of the cache, or than 256 KiB if that is more, a deferred commit waits

@@ -10,6 +10,7 @@
 //! nothing refers to it until then; so it needs no barrier of its own. A failed sync in between
 //! may lose it, and poisons the store, so that no such commit follows.
 
+use super::seal::IDS_HAVE_RUN_OUT;
 use super::{Bucket, Core, Writer};
 use crate::error::{Error, Result};
 use crate::node::{Run, run_pages};
@@ -88,7 +89,8 @@ impl<'a> EarlyWriter<'a> {
     /// `NoSpace`; what the storage says.
     pub(crate) fn begin(core: &'a Core, writer: &mut Writer, len: u32) -> Result<EarlyWriter<'a>> {
         let page_size = core.pager.page_size();
-        let pages = writer.space.reserve(run_pages(len, page_size)).ok_or(Error::NoSpace)?;
+        let reserved = writer.space.reserve(run_pages(len, page_size));
+        let pages = reserved.ok_or_else(|| Error::no_space(IDS_HAVE_RUN_OUT))?;
         let end = pages.extent().end();
         let mut early = EarlyWriter::to(&core.pager, len, pages);
         if end > writer.space.page_count() {

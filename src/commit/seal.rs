@@ -63,6 +63,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) barriers: Barriers,
 }
 
+/// What is said where the file cannot have so many pages more.
+pub(super) const IDS_HAVE_RUN_OUT: &str = "page ids, or pages side by side, have run out";
+
 /// Where the pages of a commit will lie.
 struct Places {
     /// Of the trees, leaves first.
@@ -92,7 +95,7 @@ pub(super) fn seal(writer: &mut Writer, around: &Surroundings<'_>) -> Result<Job
     let txn = writer.batch.txn();
     if txn.0 == u64::MAX {
         // None could follow; so no file has it.
-        return Err(Error::NoSpace);
+        return Err(Error::no_space("the numbers of transactions have run out"));
     }
     if seeded!(CompactionIgnoresPins) && writer.packing.is_some() {
         writer.space.begin(txn, &[]);
@@ -200,7 +203,8 @@ fn allocate_run(space: &mut FreeSpace, pages: u32, placement: Placement) -> Resu
         return Ok(extent);
     }
     grow(space, pages)?;
-    space.allocate(pages, Placement::BestFit).ok_or(Error::NoSpace)
+    let lengthened = space.allocate(pages, Placement::BestFit);
+    lengthened.ok_or_else(|| Error::no_space(IDS_HAVE_RUN_OUT))
 }
 
 /// Allocates pages, side by side where that is possible.
@@ -236,7 +240,7 @@ fn pages_of(extent: Extent) -> impl Iterator<Item = PageId> {
 fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
     let missing = pages.saturating_sub(space.tail_free()).max(1);
     if missing > PAGE_COUNT_MAX - space.edge() {
-        return Err(Error::NoSpace);
+        return Err(Error::no_space(IDS_HAVE_RUN_OUT));
     }
     lengthen(space, pages);
     Ok(())

@@ -101,7 +101,8 @@ unsafe fn hand_out(out: *mut *mut BTree, open: impl FnOnce() -> Result<BTree>) -
 /// [`btree_close`] ends; `NULL` on failure. A file that the process has open already is shared.
 ///
 /// Fails with `BUSY` when another process has it open; `CORRUPTION` when it is no database, or
-/// one whose state cannot be recovered; `IO`; `INVALID` for `NULL` or a path that is not UTF-8.
+/// one whose state cannot be recovered; `NO_SPACE`; `IO`; `INVALID` for `NULL`, a path that is not
+/// UTF-8, and a file that is to be created where another store has the name under which it is made.
 ///
 /// # Safety
 /// `path` is `NULL` or ends with a NUL; `out` is `NULL` or writable.
@@ -120,7 +121,8 @@ pub unsafe extern "C" fn btree_open(path: *const c_char, out: *mut *mut BTree) -
 /// open already is shared, whatever the options say, but for `BTREE_DEFERRED`, which is the
 /// handle's own. Otherwise as [`btree_open`].
 ///
-/// Fails with `INVALID` also for options that are not allowed or not known.
+/// Fails with `INVALID` also for options that are not allowed or not known, and with `IO` for a
+/// missing file that is not to be created.
 ///
 /// # Safety
 /// As [`btree_open`]; `options` is `NULL`, or points to a structure that begins with its size.

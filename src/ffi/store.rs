@@ -11,7 +11,8 @@ use crate::db::BTree;
 use crate::error::{Error, Result};
 use std::ffi::{c_char, c_int, c_void};
 
-/// Figures of a store.
+/// Figures of a store. Free and pending pages are those that the next commit would find; the other
+/// figures of the file are those of the newest durable state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct BTreeStats {
@@ -21,7 +22,8 @@ pub struct BTreeStats {
     pub page_count: u32,
     /// Pages that hold nothing.
     pub free_pages: u64,
-    /// Pages that hold what an older state still needs.
+    /// Pages that hold what an older state still needs, or a large value that was put and is not
+    /// yet committed, or is no longer wanted and still read.
     pub pending_pages: u64,
     /// Pages in memory now.
     pub cached_pages: u64,
@@ -222,8 +224,8 @@ pub unsafe extern "C" fn btree_commit(db: *mut BTree) -> c_int {
 }
 
 /// Fills leaves up, moves pages from the end of the file to free places, and shortens the file by
-/// `target_bytes` if it can; 0 asks for as much as it can. The file is longer meanwhile, and as
-/// long as a reader needs what was replaced. `stats` may be `NULL`.
+/// `target_bytes` if it can; 0 asks for as much as it can, and is no built-in ratio. The file is
+/// longer meanwhile, and as long as a reader needs what was replaced. `stats` may be `NULL`.
 ///
 /// Fails as [`btree_exec`].
 ///
@@ -287,8 +289,9 @@ pub unsafe extern "C" fn btree_current_seq(db: *mut BTree, seq: *mut u64) -> c_i
     })
 }
 
-/// Of the write transaction that runs: how many pages it has made anew, and how many it has given
-/// up. Both are 0 between transactions.
+/// A rough figure of the write transaction that runs: how many places its part that wrote last has
+/// given up, a value with pages of its own counted as one, and as many made anew, at least one.
+/// Both are 0 between transactions.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed; `made` and `given_up` are `NULL` or writable.
@@ -313,7 +316,7 @@ pub unsafe extern "C" fn btree_pending_pages(
     })
 }
 
-/// Figures of the store now.
+/// Figures of the store now. Waits for the write transaction that runs.
 ///
 /// Fails with `INVALID` inside a write transaction of the same thread.
 ///

@@ -193,7 +193,8 @@ impl Iter {
         self.hold.note(step).unwrap_or(false)
     }
 
-    /// Moves to the place in front of the first entry whose key is not below `key`.
+    /// Moves to the place in front of the first entry whose key is not below `key`, which may be
+    /// empty, or longer than keys may be.
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`]; the cursor then keeps failing.

@@ -67,7 +67,9 @@ impl MultiTxn<'_> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returns; [`Error::Invalid`] and [`Error::TooLarge`] for the name.
+    /// What the closure returns; [`Error::Invalid`] and [`Error::TooLarge`] for the name;
+    /// [`Error::Corruption`] and [`Error::IoError`], where the bucket is looked for or by what the
+    /// closure did, even when it returns `Ok`.
     pub fn exec<R>(
         &mut self,
         bucket: impl AsRef<str>,

@@ -423,7 +423,7 @@ impl<'t> ReadOnlyTxn<'t> {
         self.sticky.note(edge_entry(self.core, &self.tree(), Cursor::previous))
     }
 
-    /// A cursor over the bucket.
+    /// A cursor over the bucket. Backwards as an [`Iterator`]: `txn.range::<[u8]>(..).rev()`.
     #[allow(
         clippy::iter_not_returning_iterator,
         reason = "programs written for the seed's interface call this name and drive the cursor"
@@ -436,7 +436,8 @@ impl<'t> ReadOnlyTxn<'t> {
     /// The entries whose keys lie in a range. None, when it ends before
     /// it begins.
     ///
-    /// All entries are `txn.range::<[u8]>(..)`.
+    /// All entries are `txn.range::<[u8]>(..)`. Bounds need not be keys: they may be empty, and as
+    /// long as they like.
     pub fn range<'k, K: AsRef<[u8]> + ?Sized + 'k>(
         &self,
         range: impl RangeBounds<&'k K>,
@@ -461,7 +462,8 @@ impl<'t> ReadOnlyTxn<'t> {
         super::Range::new(self.tree(), self.hold(), bounds).after(self.sticky.check())
     }
 
-    /// A cursor in front of the first entry whose key is not below `key`.
+    /// A cursor in front of the first entry whose key is not below `key`, which may be empty, or
+    /// longer than keys may be.
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.

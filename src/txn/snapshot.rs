@@ -83,10 +83,7 @@ impl Snapshot {
     /// newest state.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the state has no such bucket; what the closure returns; an error
-    /// that the transaction or one of its cursors met, even when the closure returns `Ok`.
-    ///
-    /// [`Error::NotFound`]: crate::Error::NotFound
+    /// Those of [`BTree::view`](crate::BTree::view).
     pub fn view<R>(
         &self,
         bucket: impl AsRef<str>,

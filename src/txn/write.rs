@@ -224,7 +224,8 @@ impl<'t> Txn<'t> {
     }
 
     /// Gives a key a new value, or removes it, if it has the expected one; `None` stands for a
-    /// key that is absent. `false`, with nothing changed, when it has another.
+    /// key that is absent. `false`, with nothing changed, when it has another. A new value in place
+    /// of an expected one is kept in memory until the commit, however large it is.
     ///
     /// ```
     /// # let db = btree_store::Options::new().open_in_memory()?;
@@ -273,7 +274,8 @@ impl<'t> Txn<'t> {
     }
 
     /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
-    /// range that ends before it begins.
+    /// range that ends before it begins. Bounds need not be keys: they may be empty, and as long as
+    /// they like.
     ///
     /// ```
     /// # let db = btree_store::Options::new().open_in_memory()?;
@@ -394,7 +396,8 @@ impl<'t> Txn<'t> {
         self.sticky.note(edge_entry(self.core, &work.tree, Cursor::previous))
     }
 
-    /// A cursor over the bucket as it is now; later writes do not change what it yields.
+    /// A cursor over the bucket as it is now; later writes do not change what it yields. Backwards
+    /// as an [`Iterator`]: `txn.range::<[u8]>(..).rev()`.
     #[allow(
         clippy::iter_not_returning_iterator,
         reason = "programs written for the seed's interface call this name and drive the cursor"
@@ -407,7 +410,8 @@ impl<'t> Txn<'t> {
     /// The entries whose keys lie in a range, as they are now. None, when it ends before
     /// it begins.
     ///
-    /// All entries are `txn.range::<[u8]>(..)`.
+    /// All entries are `txn.range::<[u8]>(..)`. Bounds need not be keys: they may be empty, and as
+    /// long as they like.
     pub fn range<'k, K: AsRef<[u8]> + ?Sized + 'k>(&self, range: impl RangeBounds<&'k K>) -> Range {
         self.bounded(Bounds::of(&range))
     }
@@ -430,7 +434,8 @@ impl<'t> Txn<'t> {
         Range::new(tree, self.hold(), bounds).after(made)
     }
 
-    /// A cursor in front of the first entry whose key is not below `key`.
+    /// A cursor in front of the first entry whose key is not below `key`, which may be empty, or
+    /// longer than keys may be.
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.

@@ -105,7 +105,7 @@ impl<'t> TxnBucket<'t> {
     }
 
     /// The entries whose keys lie in a range, as they are now. None, when it ends before
-    /// it begins.
+    /// it begins. Bounds need not be keys: they may be empty, and as long as they like.
     pub fn range<'k, K: AsRef<[u8]> + ?Sized + 'k>(
         &self,
         range: impl RangeBounds<&'k K>,
@@ -209,7 +209,8 @@ impl<'t> TxnBucket<'t> {
 
     /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
     /// range that ends before it begins. The range counts as walked to its end, and each key takes
-    /// its place in memory until the transaction commits.
+    /// its place in memory until the transaction commits. Bounds need not be keys, as in
+    /// [`TxnBucket::range`].
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.
