@@ -8,7 +8,7 @@ mod runs;
 
 pub(crate) use runs::{PIECE_BYTES, Pieces};
 
-use crate::arena::{Lines, Peeked, Spot};
+use crate::arena::{LINE_BYTES, Lines, Peeked, Spot};
 use crate::buffer::Buffer;
 use crate::cache::{Cache, Cue, Look, Recalled};
 use crate::error::{Error, Result};
@@ -18,7 +18,8 @@ use crate::node::{Begun, Node, Run, check_node};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, check_bytes, seal_bytes};
 use crate::seeded::seeded;
 use crate::slots::{Seat, Slots};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Ordering, RwLock};
+use crate::tree::sparse::Claim;
 use crate::tree::{At, Draft, Expected, PageLook, PageRead, PlacedRun, check_child, look_for_leaf};
 use crate::vfs::{VfsFile, read_exact_at, write_all_vectored_at};
 use std::collections::BTreeMap;
@@ -33,9 +34,12 @@ const BEGUN_TOGETHER: u32 = 4;
 /// A stretch of the file in bytes. Linux may keep it in one piece of memory, as it was written by
 /// one call; what comes into that while the disk is at it waits, and goes to the disk after it.
 const STRETCH_BYTES: u64 = 256 << 10;
-/// Hints pay where entries are longer than a line, and so few in a leaf that a search of it touches
-/// no more lines than these.
-const HINTED_LEAF_LINES: usize = 8;
+/// Lines that a search of a leaf touches where its entries are longer than a line, and so few that
+/// hints pay: 8 of the 64 of a page of 4 KiB.
+fn hinted_leaf_lines(page_size: usize) -> usize {
+    (2 + page_size / LINE_BYTES * 3 / 32).min(SearchLines::MAX as usize - 1)
+}
+
 /// A transaction holds this part of the frames at most.
 const HELD_PART: usize = 4;
 /// Pages that are looked at and then copied: few enough for the processor's cache.
@@ -72,10 +76,13 @@ pub(crate) struct Pager {
     in_flight: RwLock<InFlight>,
     leaf_lines: SearchLines,
     branch_lines: SearchLines,
+    hinted_leaf_lines: usize,
     /// Pages of the newest sealed state.
     page_count: AtomicU32,
     /// Pages read from the file since it was opened.
     reads: AtomicU64,
+    /// Whether there is an index of a tree: one at a time has room beside the cache.
+    has_index: Arc<AtomicBool>,
 }
 
 impl Pager {
@@ -89,8 +96,10 @@ impl Pager {
             in_flight: RwLock::new(InFlight::default()),
             leaf_lines: SearchLines::new(),
             branch_lines: SearchLines::new(),
+            hinted_leaf_lines: hinted_leaf_lines(page_size),
             page_count: AtomicU32::new(0),
             reads: AtomicU64::new(0),
+            has_index: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -107,9 +116,10 @@ impl Pager {
     #[inline(always)]
     pub(crate) fn look<'a>(&'a self, seat: &'a Seat<'_>) -> Option<Sight<'a>> {
         let (leaf_lines, branch_lines) = (self.leaf_lines.get(), self.branch_lines.get());
-        let hinted_pages = if leaf_lines <= HINTED_LEAF_LINES { self.page_count() } else { 0 };
+        let has_long_entries = leaf_lines <= self.hinted_leaf_lines;
+        let hinted_pages = if has_long_entries { self.page_count() } else { 0 };
         let look = self.cache.look(seat)?.with_hints(hinted_pages);
-        Some(Sight { look, leaf_lines, branch_lines })
+        Some(Sight { look, leaf_lines, branch_lines, has_long_entries })
     }
 
     fn note_lines(&self, bytes: &[u8]) {
@@ -126,6 +136,11 @@ impl Pager {
     pub(crate) fn set_page_count(&self, page_count: u32) {
         self.page_count.store(page_count, Ordering::Relaxed);
         self.cache.expect_pages(page_count);
+    }
+
+    /// The right to make an index of a tree; `None` where there is one.
+    pub(crate) fn claim_index(&self) -> Option<Claim> {
+        Claim::of(&self.has_index, self.cache.frames())
     }
 
     /// How many bytes of pages the cache takes at most.
@@ -300,6 +315,7 @@ pub(crate) struct Sight<'a> {
     look: Look<'a>,
     leaf_lines: usize,
     branch_lines: usize,
+    has_long_entries: bool,
 }
 
 impl Sight<'_> {
@@ -335,7 +351,7 @@ impl<'a> PageLook<'a> for Sight<'a> {
 
     #[inline(always)]
     fn has_long_entries(&self) -> bool {
-        self.leaf_lines <= HINTED_LEAF_LINES
+        self.has_long_entries
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::slots::{Hold, Published, Seat, Slots};
 use crate::sync::{Arc, Mutex, OnceLock};
+use crate::tree::sparse::SparseIndex;
 use std::collections::BTreeMap;
 
 /// A committed state. It never changes.
@@ -20,11 +21,13 @@ pub(crate) struct State {
     pub(crate) catalog: Catalog,
     /// Why it was taken back, if its flush failed.
     lost: OnceLock<Fault>,
+    /// An index of one of its trees, if it was found to pay.
+    pub(crate) index: OnceLock<Option<SparseIndex>>,
 }
 
 impl State {
     pub(crate) fn new(txn: TxnId, page_count: u32, catalog: Catalog) -> State {
-        State { txn, page_count, catalog, lost: OnceLock::new() }
+        State { txn, page_count, catalog, lost: OnceLock::new(), index: OnceLock::new() }
     }
 
     /// The flush failed: what the state had of its own will not be found, or something else there.

@@ -100,6 +100,11 @@ mod catalogue {
         /// Keys of one length that share prefix and head are taken for the same: a short cut that
         /// compares less than the way it stands for.
         RestsNotCompared = "rests-not-compared" breaks SortedKeys,
+        /// The index of one tree is taken for that of each other.
+        IndexOfAnotherTree = "index-of-another-tree" breaks SortedKeys,
+        /// An index takes the head of a key for the key: one that begins like a separator is looked
+        /// for in front of it.
+        IndexBelievesHeads = "index-believes-heads" breaks SortedKeys,
         /// The entry in the middle of a split goes to neither half.
         SplitDropsMiddleEntry = "split-drops-middle-entry" breaks SortedKeys,
         /// The first entry that a leaf has no room for, when a compaction fills it, goes nowhere.

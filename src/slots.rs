@@ -33,6 +33,9 @@ const HELD_FRAMES: usize = 16;
 #[cfg(loom)]
 const HELD_FRAMES: usize = 1;
 
+/// Bits of a slot's count of looks.
+const LOOK_BITS: u32 = 32;
+
 /// One reader's line. Two lines wide, since processors fetch lines in pairs.
 #[repr(align(128))]
 struct Slot {
@@ -42,6 +45,8 @@ struct Slot {
     epoch: AtomicU64,
     /// Frames that the reader holds, plus one; 0 where a place is free.
     frames: [AtomicU32; HELD_FRAMES],
+    /// How often something was looked up in the state whose number stands above that.
+    looks: AtomicU64,
 }
 
 /// The slots of a store.
@@ -58,6 +63,7 @@ impl Slots {
             version: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
             frames: std::array::from_fn(|_| AtomicU32::new(0)),
+            looks: AtomicU64::new(0),
         };
         Slots { slots: (0..SLOTS).map(slot).collect(), used: AtomicUsize::new(0) }
     }
@@ -242,6 +248,21 @@ impl Seat<'_> {
             light_fence();
         }
         Entered { slot: self.slot, held: Cell::new(0) }
+    }
+
+    /// Counts a look at a state, which its number tells from others as a rule: so many have there
+    /// been from this slot, one behind the other.
+    #[inline(always)]
+    pub(crate) fn count_look(&self, state: u64) -> u64 {
+        let (mut looks, state) = (self.slot.looks.load(Ordering::Relaxed), state << LOOK_BITS);
+        looks = if (looks ^ state) >> LOOK_BITS == 0 { looks + 1 } else { state + 1 };
+        self.slot.looks.store(looks, Ordering::Relaxed);
+        looks - state
+    }
+
+    /// Begins to count anew.
+    pub(crate) fn forget_looks(&self) {
+        self.slot.looks.store(0, Ordering::Relaxed);
     }
 
     /// The slots among which this one is.

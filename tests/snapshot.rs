@@ -6,6 +6,9 @@
 //! Attacks: snapshot-stable, no-reuse-while-reachable.
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
+#[path = "snapshot/lookups.rs"]
+mod lookups;
+
 use btree_store::vfs::{MemVfs, Vfs};
 use btree_store::{BTree, Error, Options, Snapshot};
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ mod faults;
 mod gate;
 mod hostile;
 mod locks;
+mod lookups;
 mod loom;
 mod meanwhile;
 mod media;

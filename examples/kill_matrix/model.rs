@@ -1,9 +1,9 @@
 //! Random operations beside a model that answers as a store must: transactions, failures, panics,
 //! nested calls, cursors, snapshots, compaction, reopening, increments, deferred commits.
 
-use crate::matrix::backups;
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, options};
+use crate::matrix::{backups, lookups};
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{
     Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare, compare_snapshots,
@@ -37,7 +37,7 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
             }
         }
     }
-    let copied = backups::run(budget);
+    let copied = backups::run(budget).and_then(|()| lookups::run(budget));
     let deferring = |round: u64| run_shape(budget, DEFERRING, DEFERRED, 1001 + round);
     copied.and_then(|()| (0..DEFERRING_ROUNDS).try_for_each(deferring)).err()
 }

@@ -64,6 +64,22 @@ const LOOKED_AT_IN_VAIN: u32 = 128;
 /// Bytes of a set of the locator.
 const SET_BYTES: u64 = (WAYS * size_of::<AtomicU64>()) as u64;
 
+/// Pages to which an index of a tree refers at most: its arrays stay in the processor's cache.
+pub(crate) const INDEX_PAGES_MAX: usize = 1 << 14;
+
+/// Bytes of an index for each. Room for one is left where frames are.
+pub(crate) const INDEX_BYTES_PER_PAGE: usize = 48;
+
+/// How many frames, of so many bytes each, these bytes are enough for, with an index.
+fn frames_in(bytes: u64, bytes_of_one: u64) -> u64 {
+    let (of_entry, entries_max) = (INDEX_BYTES_PER_PAGE as u64, INDEX_PAGES_MAX as u64);
+    let all_indexed = bytes / (bytes_of_one + of_entry);
+    if all_indexed <= entries_max {
+        return all_indexed;
+    }
+    (bytes - entries_max * of_entry) / bytes_of_one
+}
+
 /// Bytes of a frame and of its share in the locator, which has two places for each frame, and in
 /// the hints.
 fn bytes_of_one(page_size: usize) -> u64 {
@@ -95,7 +111,7 @@ impl Cache {
     /// A cache of at most so many bytes, or of as many as the system has if these are fewer, whose
     /// pages can be looked at from these slots.
     pub(crate) fn new(bytes_max: u64, page_size: usize, slots: &Arc<Slots>) -> Cache {
-        let frames = bytes_max.saturating_sub(SET_BYTES) / bytes_of_one(page_size);
+        let frames = frames_in(bytes_max.saturating_sub(SET_BYTES), bytes_of_one(page_size));
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         let arena_of = |frames| {
             let words = (frames as usize).saturating_mul(words_per_page(page_size));
@@ -119,7 +135,8 @@ impl Cache {
     /// Bytes that a cache of so many pages takes.
     #[cfg(any(test, loom))]
     pub(crate) fn bytes_for(pages: u64, page_size: usize) -> u64 {
-        SET_BYTES + pages * bytes_of_one(page_size)
+        let indexed = pages.min(INDEX_PAGES_MAX as u64);
+        SET_BYTES + pages * bytes_of_one(page_size) + indexed * INDEX_BYTES_PER_PAGE as u64
     }
 
     /// How many pages it takes.

@@ -53,6 +53,27 @@ impl<'k> Sought<'k> {
         Some(u32::from_be_bytes(head))
     }
 
+    /// The first eight bytes of the key as they lie, the first one lowest.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        self.word
+    }
+
+    /// The eight bytes of the key behind a prefix of so many, as a number that compares alike, with
+    /// zeros where it has none. `None` where it is shorter than the prefix.
+    #[inline(always)]
+    pub(crate) fn long_head(self, prefix: usize) -> Option<u64> {
+        if prefix > self.key.len() {
+            return None;
+        }
+        let Some(last) = self.key.len().checked_sub(size_of::<u64>()) else {
+            return Some(self.word.unbounded_shr(BITS[prefix]).swap_bytes());
+        };
+        let from = prefix.min(last);
+        let word = u64::from_le_bytes(*self.key.get(from..)?.first_chunk()?);
+        Some(word.unbounded_shr(BITS[prefix - from]).swap_bytes())
+    }
+
     /// Whether the last `len` bytes of the key are the first of these. `None` where either has
     /// less than a word.
     #[inline(always)]

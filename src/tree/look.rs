@@ -2,15 +2,15 @@
 //!
 //! Owns: the way down through pages that are neither held nor copied, for one key or several.
 //! Must not know: how pages come to be at hand, or what to do where one is not.
-//! Keeps: uniform-depth and child-not-newer (a page that fails a check counts as not at hand, so
-//! that whoever reads it says what is wrong).
+//! Keeps: sorted-keys (a key is looked for where the way down leads).
+
+pub(crate) use super::hand::{At, PageLook};
 
 use super::Expected;
+use super::sparse::SparseIndex;
 use crate::arena::Peeked;
-use crate::format::{HEADER_LEN, HEADER_LEVEL, HEADER_TXN};
 use crate::node::{Begun, Node, Sought, Tie, Touch, Value};
-use crate::page::{ChildRef, PageId, TxnId, get_u64};
-use crate::seeded::seeded;
+use crate::page::{ChildRef, PageId, TxnId};
 
 /// Descents that go on side by side.
 pub(crate) const GROUP: usize = 16;
@@ -40,41 +40,6 @@ impl Recall {
     }
 }
 
-/// With fewer entries left in a leaf, a search is about the next one too.
-const NEAR: usize = 16;
-
-/// Pages at hand.
-pub(crate) trait PageLook<'a> {
-    /// Where it is kept what is known of a key that was looked up before.
-    type Cue: Copy;
-    /// What is known of it.
-    type Recalled: Default;
-
-    /// Asks for what is known of a key.
-    fn ask(&self, key: &[u8]) -> Self::Cue;
-
-    /// Asks for the place where the key was found before.
-    fn recall(&self, cue: Self::Cue) -> Self::Recalled;
-
-    /// Takes note that the key is at this byte of a leaf.
-    fn note(&self, recalled: Self::Recalled, leaf: &Peeked<'_, 'a>, at: usize);
-
-    /// Where a page is as a rule.
-    type Home: Copy;
-
-    /// Where a page is, if it is where most are.
-    fn home(&self, id: PageId) -> Self::Home;
-
-    /// Asks for what a search touches of a page that will be wanted, at this level.
-    fn prefetch(&self, home: Self::Home, level: u8);
-
-    /// Whether entries are so long that leaves have few of them.
-    fn has_long_entries(&self) -> bool;
-
-    /// The page to which its parent refers, if it is at hand.
-    fn peek(&self, home: Self::Home, child: ChildRef) -> Option<Peeked<'_, 'a>>;
-}
-
 /// Where a lookup in pages at hand ended.
 pub(crate) enum Seen<'l, 'a> {
     /// At the leaf that holds the key, with this value.
@@ -94,86 +59,6 @@ impl<'l, 'a> Seen<'l, 'a> {
     }
 }
 
-/// A sealed page on the way down, and what is known of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct At {
-    pub(crate) child: ChildRef,
-    pub(crate) expected: Expected,
-}
-
-impl At {
-    /// Asks for what a search touches of the page. Returns where it is, if it is where most are.
-    #[inline(always)]
-    fn prefetch<'a, P: PageLook<'a>>(self, pages: &P) -> P::Home {
-        let home = pages.home(self.child.id);
-        pages.prefetch(home, self.expected.level);
-        home
-    }
-
-    /// Asks for what a walk touches first of a leaf, which comes from the one in front of it, where
-    /// so many entries are left.
-    #[inline(always)]
-    fn prefetch_behind<'a>(self, pages: &impl PageLook<'a>, left: usize) {
-        if left >= NEAR {
-            return;
-        }
-        if !pages.has_long_entries() {
-            self.prefetch(pages);
-        } else if let Some((page, _)) = self.peek(pages, pages.home(self.child.id)) {
-            Node::new(page.bytes).prefetch_behind(left);
-        }
-    }
-
-    /// The page, if it is at hand and what its parent says.
-    #[inline(always)]
-    fn peek<'l, 'a, P: PageLook<'a>>(
-        self,
-        pages: &'l P,
-        home: P::Home,
-    ) -> Option<(Peeked<'l, 'a>, Expected)> {
-        let page = pages.peek(home, self.child)?;
-        let header: &[u8; HEADER_LEN] = page.bytes.first_chunk()?;
-        let (level, txn) = (header[HEADER_LEVEL], TxnId(get_u64(header, HEADER_TXN)));
-        let is_meant = level == self.expected.level && txn <= self.expected.txn_max;
-        if !is_meant && !seeded!(LevelNotCompared | CyclicChildAccepted | ChildTxnNotCompared) {
-            return None;
-        }
-        Some((page, Expected { level, txn_max: txn }))
-    }
-
-    /// The next page on the way to a key, if this one is a branch at hand.
-    #[inline(always)]
-    fn step_down<'a, P: PageLook<'a>>(
-        self,
-        pages: &P,
-        home: P::Home,
-        sought: Sought<'_>,
-    ) -> Option<At> {
-        let (page, found) = self.peek(pages, home)?;
-        let child = Node::new(page.bytes).step_down(sought)?;
-        Some(At::below(child, found))
-    }
-
-    /// The leaf, if it is at hand, and where it has a key, if it does.
-    #[inline(always)]
-    fn tie<'l, 'a, P: PageLook<'a>>(
-        self,
-        pages: &'l P,
-        home: P::Home,
-        sought: Sought<'_>,
-        touch: Touch,
-    ) -> Option<(Peeked<'l, 'a>, Option<Tie>)> {
-        let (page, _) = self.peek(pages, home)?;
-        let node = Node::new(page.bytes);
-        node.is_leaf().then(|| (page, node.tie(sought, touch)))
-    }
-
-    /// A child of a page that was found so.
-    fn below(child: ChildRef, parent: Expected) -> At {
-        At { child, expected: Expected { level: parent.level - 1, ..parent } }
-    }
-}
-
 /// Looks a key up in pages at hand, from a root on.
 #[inline(always)]
 pub(crate) fn look<'l, 'a>(
@@ -182,11 +67,17 @@ pub(crate) fn look<'l, 'a>(
     key: &[u8],
     touch: Touch,
     recall: Recall,
+    index: Option<&SparseIndex>,
 ) -> Seen<'l, 'a> {
     let (sought, cue, mut recalled) = (Sought::new(key), pages.ask(key), Default::default());
     let recalled_at = recall.level(root);
     // The root is at hand, since every lookup begins there.
     let (mut at, mut home) = (root, pages.home(root.child.id));
+    if let Some(index) = index
+        && let Some(leaf) = index.find(sought)
+    {
+        (at, home) = (leaf, leaf.prefetch(pages));
+    }
     while at.expected.level > 0 {
         if at.expected.level == recalled_at {
             recalled = pages.recall(cue);
@@ -245,13 +136,26 @@ pub(crate) fn look_all<'l, 'a: 'l>(
     root: At,
     pages: &'l impl PageLook<'a>,
     keys: &[&[u8]],
+    index: Option<&SparseIndex>,
     mut each: impl FnMut(Seen<'l, 'a>),
 ) {
     let keys = &keys[..keys.len().min(GROUP)];
     // All ways are equally long, so that their places need not know their level.
     let mut places = [(root.child, root.expected.txn_max); GROUP];
     let at = |(child, txn_max), level| At { child, expected: Expected { level, txn_max } };
-    for level in (1..=root.expected.level).rev() {
+    let mut levels = root.expected.level;
+    if let Some(index) = index {
+        levels = index.level();
+        for (key, place) in keys.iter().zip(&mut places) {
+            // Where heads do not tell, the key is looked up on its own.
+            let found = index.find(Sought::new(key));
+            *place = found.map_or((NOWHERE, TxnId(0)), |at| {
+                at.prefetch(pages);
+                (at.child, at.expected.txn_max)
+            });
+        }
+    }
+    for level in (1..=levels).rev() {
         for (key, place) in keys.iter().zip(&mut places) {
             let (at, sought) = (at(*place, level), Sought::new(key));
             let Some(next) = at.step_down(pages, pages.home(at.child.id), sought) else {

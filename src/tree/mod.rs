@@ -8,6 +8,7 @@ mod bulk;
 mod compare;
 mod cursor;
 mod draft;
+mod hand;
 mod insert;
 mod large;
 mod look;
@@ -19,6 +20,7 @@ mod remove;
 mod repack;
 mod seal;
 mod share;
+pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -108,8 +110,7 @@ pub(crate) struct Freed {
     pub(crate) birth: TxnId,
 }
 
-/// A page that the running transaction owns. A clone shares all of it, until one of the two is
-/// written to.
+/// A page that the running transaction owns. A clone shares it until either is written to.
 #[derive(Clone, Debug)]
 pub(crate) struct Dirty {
     pub(crate) bytes: Draft,
@@ -196,9 +197,8 @@ impl Dirty {
         if let Some(kid) = &self.kids()[at] {
             return Ok(Held::Dirty(kid.clone()));
         }
-        let node = self.node();
-        let expected = Expected { level: node.level() - 1, txn_max: base };
-        pages.read_node(node.child(at), expected).map(Held::Clean)
+        let expected = Expected { level: self.level() - 1, txn_max: base };
+        pages.read_node(self.node().child(at), expected).map(Held::Clean)
     }
 
     fn value(&self, handle: u32) -> &Large {

@@ -3,6 +3,8 @@
 //! Owns: [`ReadOnlyTxn`], one bucket of one durable state. Must not know: writers.
 //! Keeps: snapshot-stable, errors-stick.
 
+mod index;
+
 use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::value::Kept;
@@ -194,7 +196,7 @@ impl<'t> ReadOnlyTxn<'t> {
     ) -> Seen<'l, 't> {
         let is_soon = pages.has_near_hints() && self.has_looked.replace(true);
         let recall = if is_soon { Recall::AtOnce } else { Recall::Late };
-        look(root, pages, key, touch, recall)
+        look(root, pages, key, touch, recall, self.index(root, pages))
     }
 
     // Not inlined, the value's place is moved through memory, which costs a stall.
@@ -350,7 +352,7 @@ impl<'t> ReadOnlyTxn<'t> {
         let from = values.len();
         let mut is_left = [true; GROUP];
         if let (Some(root), Some(pages)) = (self.root(), self.look()) {
-            look_all(root, &pages, keys, |seen| {
+            look_all(root, &pages, keys, self.index(root, &pages), |seen| {
                 let is_left = &mut is_left[values.len() - from];
                 *is_left = matches!(seen, Seen::Missing(_));
                 if let Seen::There(page, Value::Inline(value)) = seen {

@@ -409,6 +409,38 @@ fn leaves_in_the_wrong_places_never_panic() {
 }
 
 #[test]
+fn a_tree_in_disorder_answers_alike_however_often_it_is_asked() {
+    // Many lookups in one state make an index of a tree, and this one deserves none.
+    const KEYS: u32 = 2_000;
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| (0..KEYS).try_for_each(|n| txn.put(n.to_be_bytes(), [b'v'; 12]))).unwrap();
+    drop(db);
+    let honest = Forge::new(&vfs.read_file(NAME).unwrap());
+    let children = Walk::new(&honest.bytes).children(honest.root()).len();
+    assert!(children > 3 && Walk::new(&honest.bytes).page(honest.root())[HEADER_LEVEL] == 2);
+    for one in 1..children {
+        let mut forge = Forge { bytes: honest.bytes.clone(), page_size: 512 };
+        let root = forge.root();
+        forge.change(root, |page| {
+            let place = |at: usize| children_at(page) + at * CHILD_LEN;
+            let (left, right) = (place(one - 1), place(one));
+            let (front, back) = page.split_at_mut(right);
+            front[left..].swap_with_slice(&mut back[..CHILD_LEN]);
+        });
+        let vfs = holding(&forge.bytes);
+        let answers = |db: &BTree, by: usize| -> Vec<Result<Vec<u8>>> {
+            let keys = (0..KEYS).step_by(by).map(u32::to_be_bytes);
+            keys.map(|key| db.view("b", |txn| txn.get(key))).collect()
+        };
+        let first = answers(&open(&vfs).unwrap(), 20);
+        let db = open(&vfs).unwrap();
+        assert_eq!(answers(&db, 1).len() + answers(&db, 1).len(), 2 * KEYS as usize);
+        assert_eq!(answers(&db, 20), first, "{one} and the one in front of it swapped");
+    }
+}
+
+#[test]
 fn a_page_with_two_parents_never_panics() {
     for (name, pick) in [PICKS[1], PICKS[2]] {
         let mut forge = honest();
