@@ -33,8 +33,11 @@ const HELD_FRAMES: usize = 16;
 #[cfg(loom)]
 const HELD_FRAMES: usize = 1;
 
-/// Bits of a slot's count of looks.
-const LOOK_BITS: u32 = 32;
+/// Looks of a round.
+pub(crate) const LOOKS_PER_ROUND: u32 = 256;
+
+/// Bits of a slot's count of rounds.
+const ROUND_BITS: u32 = 32;
 
 /// One reader's line. Two lines wide, since processors fetch lines in pairs.
 #[repr(align(128))]
@@ -45,8 +48,10 @@ struct Slot {
     epoch: AtomicU64,
     /// Frames that the reader holds, plus one; 0 where a place is free.
     frames: [AtomicU32; HELD_FRAMES],
-    /// How often something was looked up in the state whose number stands above that.
-    looks: AtomicU64,
+    /// How often something was looked up.
+    looks: AtomicU32,
+    /// Rounds of looks in a state, whose number stands above that.
+    rounds: AtomicU64,
 }
 
 /// The slots of a store.
@@ -63,7 +68,8 @@ impl Slots {
             version: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
             frames: std::array::from_fn(|_| AtomicU32::new(0)),
-            looks: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
+            rounds: AtomicU64::new(0),
         };
         Slots { slots: (0..SLOTS).map(slot).collect(), used: AtomicUsize::new(0) }
     }
@@ -250,19 +256,19 @@ impl Seat<'_> {
         Entered { slot: self.slot, held: Cell::new(0) }
     }
 
-    /// Counts a look at a state, which its number tells from others as a rule: so many have there
-    /// been from this slot, one behind the other.
-    #[inline(always)]
-    pub(crate) fn count_look(&self, state: u64) -> u64 {
-        let (mut looks, state) = (self.slot.looks.load(Ordering::Relaxed), state << LOOK_BITS);
-        looks = if (looks ^ state) >> LOOK_BITS == 0 { looks + 1 } else { state + 1 };
-        self.slot.looks.store(looks, Ordering::Relaxed);
-        looks - state
+    /// How many rounds of looks ended in this state, one behind the other, as far as this slot's
+    /// readers know; this one included.
+    pub(crate) fn count_round(&self, state: u64) -> u64 {
+        let (rounds, state) = (self.slot.rounds.load(Ordering::Relaxed), state << ROUND_BITS);
+        let is_same = (rounds ^ state) >> ROUND_BITS == 0;
+        let rounds = if is_same { rounds + 1 } else { state + 1 };
+        self.slot.rounds.store(rounds, Ordering::Relaxed);
+        rounds - state
     }
 
-    /// Begins to count anew.
-    pub(crate) fn forget_looks(&self) {
-        self.slot.looks.store(0, Ordering::Relaxed);
+    /// Begins to count rounds anew.
+    pub(crate) fn forget_rounds(&self) {
+        self.slot.rounds.store(0, Ordering::Relaxed);
     }
 
     /// The slots among which this one is.
@@ -310,6 +316,14 @@ pub(crate) struct Entered<'a> {
 }
 
 impl<'a> Entered<'a> {
+    /// Counts a look. True for the last of a round.
+    #[inline(always)]
+    pub(crate) fn count_look(&self) -> bool {
+        let looks = self.slot.looks.load(Ordering::Relaxed).wrapping_add(1);
+        self.slot.looks.store(looks, Ordering::Relaxed);
+        looks.is_multiple_of(LOOKS_PER_ROUND)
+    }
+
     /// Holds a frame beyond this time. `None` when the reader holds several already.
     #[inline(always)]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {

@@ -5,14 +5,16 @@
 
 use super::ReadOnlyTxn;
 use crate::pager::Sight;
+use crate::slots::LOOKS_PER_ROUND;
 use crate::tree::sparse::{LEVELS_SPARED, SparseIndex, Unfit};
 use crate::tree::{At, PageLook};
 
-/// Lookups of one thread in a state, at least, before an index pays, which takes some ten of
-/// nanoseconds for each page.
-const LOOKS_MIN: u64 = 128;
-/// One more for so many entries.
-const LOOKS_PART: u64 = 16;
+/// Lookups of one thread in a state, for so many entries one, before an index pays. It takes some
+/// ten nanoseconds for each page, which has a hundred entries, and saves as much of a lookup.
+const ENTRIES_PER_LOOK: u64 = 16;
+/// Lookups in a state, for so large a tree as there is: of one with more leaves than an index may
+/// have, the pages are branches.
+const LOOKS_MAX: u64 = 1 << 16;
 
 impl<'t> ReadOnlyTxn<'t> {
     /// The index of a tree, where there is one. Who looks up much in a state makes it.
@@ -24,24 +26,24 @@ impl<'t> ReadOnlyTxn<'t> {
         }
         match self.state.index.get() {
             Some(index) => index.as_ref().filter(|index| index.is_of(root.child)),
-            None => self.count_look(root, pages),
+            None if pages.count_look() => self.make_index(pages),
+            None => None,
         }
     }
 
-    #[inline(always)]
-    fn count_look(&self, root: At, pages: &Sight<'t>) -> Option<&SparseIndex> {
-        let looks = self.state.seat()?.count_look(self.state.txn.0);
-        let is_early = looks < LOOKS_MIN.max(self.record.entries / LOOKS_PART);
-        if is_early { None } else { self.make_index(root, pages) }
-    }
-
+    /// Makes the index of a tree, if so many looked something up there that it pays.
     #[cold]
     #[inline(never)]
-    fn make_index(&self, root: At, pages: &Sight<'t>) -> Option<&SparseIndex> {
-        self.state.seat()?.forget_looks();
+    fn make_index(&self, pages: &Sight<'t>) -> Option<&SparseIndex> {
+        let seat = self.state.seat()?;
+        let looks = seat.count_round(self.state.txn.0) * u64::from(LOOKS_PER_ROUND);
+        if looks < (self.record.entries / ENTRIES_PER_LOOK).min(LOOKS_MAX) {
+            return None;
+        }
+        seat.forget_rounds();
         let claim = self.core.pager.claim_index()?;
         // Whoever comes meanwhile does not wait.
-        let index = match SparseIndex::new(root, pages, claim) {
+        let index = match SparseIndex::new(self.root()?, pages, claim) {
             Err(Unfit::Now) => return None,
             made => made.ok(),
         };
