@@ -563,3 +563,44 @@ fn a_cut_whose_size_was_not_fenced_may_not_have_happened() {
     assert!(found.contains(&Some(b"aaaabbbb".to_vec())), "{found:?}");
     assert!(found.contains(&Some(b"aaaa".to_vec())), "{found:?}");
 }
+
+/// Only the size is left open: what is below it was fenced.
+#[test]
+fn fenced_data_is_not_stale_where_the_size_was_not_fenced() {
+    let (growth, data_sync) = (Growth::Stale, DataSync::LosesSize);
+    let profile = Profile { sector_bytes: 4, growth, data_sync, ..Profile::default() };
+    let grown = |bytes: &'static [u8], more: fn(&dyn VfsFile)| {
+        survivors(|| {
+            let disk = disk_with(profile, b"");
+            let file = create(&disk);
+            file.write_at(bytes, 0).expect("written");
+            file.sync_data().expect("synced");
+            more(&*file);
+            disk
+        })
+    };
+    assert_eq!(grown(b"abcd", |_| {}), set(&[b"", b"abcd"]));
+    // A write of zeros changes nothing here, and is a write all the same.
+    assert_eq!(grown(&[0; 4], |_| {}), set(&[b"", &[0; 4]]));
+    // Later writes without a fence leave each sector at what is written, or at what was fenced.
+    let over = grown(b"abcd", |file| {
+        file.write_at(b"ABCD", 0).expect("written");
+    });
+    assert_eq!(over, set(&[b"", b"abcd", b"ABCD"]));
+    // What was cut off and grew again is another place on the disk.
+    let again = grown(b"abcd", |file| {
+        file.set_len(0).expect("cut");
+        file.set_len(4).expect("grown");
+    });
+    assert_eq!(again.len(), 4, "the old size, or old, zero or stale bytes: {again:?}");
+    // What was never written there is not fenced.
+    let beyond = grown(b"abcd", |file| file.set_len(8).expect("grown"));
+    assert_eq!(beyond.len(), 4, "{beyond:?}");
+    assert!(beyond.iter().flatten().all(|bytes| bytes.is_empty() || bytes.starts_with(b"abcd")));
+}
+
+#[test]
+#[should_panic(expected = "sector_bytes is at least 1")]
+fn a_disk_has_sectors() {
+    drop(SimDisk::with_profile(Profile { sector_bytes: 0, ..Profile::default() }));
+}

@@ -4,11 +4,12 @@
 
 mod sim_toys;
 
+use btree_store::Options;
 use btree_store::sim::{
-    Checked, CrashPoints, DataSync, Explorer, Failure, Fault, Growth, Images, Monitor, Newest,
-    OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
+    Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Images, Monitor,
+    Newest, OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
 };
-use btree_store::vfs::{OpenMode, Vfs};
+use btree_store::vfs::{OpenMode, Vfs, VfsFile};
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -146,12 +147,106 @@ fn lazy_images_at_fences_show_what_all_images_at_all_operations_show() {
     }
 }
 
+/// States are told apart by hashes: no easy pair of them may have one.
+#[test]
+fn states_that_differ_in_little_are_all_looked_at() {
+    let path = Path::new("file");
+    let seen = |change: fn(&dyn VfsFile) -> std::io::Result<()>| {
+        let mut seen = BTreeSet::new();
+        let workload = |disk: &SimDisk| -> Checked {
+            let file = disk.open(path, OpenMode::Create)?;
+            file.write_at(&[0; 512], 0)?;
+            file.sync_all()?;
+            disk.sync_dir(path)?;
+            disk.forget_crash_points();
+            // The state before is looked at first.
+            file.sync_all()?;
+            change(&*file)?;
+            Ok(())
+        };
+        let report = Explorer::new("little").explore(workload, |disk, _| {
+            seen.insert(disk.read_file(path));
+            Ok(())
+        });
+        assert!(report.is_verified() && report.repeated == 0, "{report}");
+        seen.len()
+    };
+    assert_eq!(seen(|file| file.write_at(&[1], 0).map(drop)), 2);
+    assert_eq!(seen(|file| file.write_at(&[1], 256).map(drop)), 2);
+    assert_eq!(seen(|file| file.set_len(0)), 2);
+    assert_eq!(seen(|file| file.set_len(1024)), 2);
+}
+
+/// A moment between two syncs has no image of its own, but the marks of its own.
+#[test]
+fn what_is_done_before_its_step_is_marked_only_every_operation_sees() {
+    let path = Path::new("file");
+    let verdict = |at| {
+        let workload = |disk: &SimDisk| -> Checked {
+            let file = disk.open(path, OpenMode::Create)?;
+            file.write_at(&[0], 0)?;
+            file.sync_all()?;
+            disk.sync_dir(path)?;
+            file.write_at(&[1], 0)?;
+            file.size()?;
+            disk.started(1);
+            file.sync_all()?;
+            disk.acknowledged(1);
+            Ok(())
+        };
+        let report = Explorer::new("marks").crash_points(at).explore(workload, |disk, crash| {
+            let found = disk.read_file(path).and_then(|bytes| bytes.first().copied());
+            if u64::from(found.unwrap_or(0)) <= crash.started() {
+                return Ok(());
+            }
+            Err("a step is found that had not begun".into())
+        });
+        report.verdict
+    };
+    assert_eq!(verdict(CrashPoints::Fences), Verdict::Verified);
+    assert_eq!(verdict(CrashPoints::EveryOperation), Verdict::Violated);
+}
+
+/// What the disk is told to begin with has no number, and a power failure inside of it is a crash.
+#[test]
+fn a_power_failure_while_the_disk_is_told_to_begin_is_a_crash_point() {
+    let path = Path::new("file");
+    for at in [CrashPoints::Fences, CrashPoints::EveryOperation] {
+        let workload = |disk: &SimDisk| -> Checked {
+            let file = disk.open(path, OpenMode::Create)?;
+            disk.sync_dir(path)?;
+            file.write_at(b"x", 0)?;
+            disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Once(0), Failure::PowerOff));
+            file.begin_write_back(0..1).expect_err("there is no power");
+            Ok(())
+        };
+        let report = Explorer::new("told").crash_points(at).explore(workload, |disk, _| {
+            if disk.read_file(path).as_deref() == Some(b"x") { Err("found".into()) } else { Ok(()) }
+        });
+        assert_eq!(report.verdict, Verdict::Violated, "{at:?}: {report}");
+    }
+}
+
 #[test]
 fn a_search_that_is_cut_off_is_not_verified() {
     let explorer = Explorer::new("cut").executions_max(5);
     let report = explorer.explore(commits(Mistake::None, 2), check(Mistake::None));
     assert_eq!(report.verdict, Verdict::Unverified);
     assert_eq!(report.executions, 5);
+}
+
+/// Checks are not all that is counted: a workload may have more runs than they.
+#[test]
+fn runs_of_the_workload_have_the_same_cap() {
+    let report = Explorer::new("many").executions_max(1000).explore(
+        |disk| {
+            let chosen: u32 = (0..18).map(|_| disk.choose(2)).sum();
+            assert!(chosen <= 18);
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    assert_eq!((report.verdict, report.workload_runs), (Verdict::Unverified, 1000));
 }
 
 #[test]
@@ -170,6 +265,26 @@ fn a_workload_that_is_not_deterministic_is_a_violation() {
             runs += 1;
             disk.choose(runs + 1);
             disk.choose(2);
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    assert_eq!(report.verdict, Verdict::Violated);
+    assert!(report.to_string().contains("not deterministic"), "{report}");
+}
+
+/// The store that is closed by the panic asks for choices once more, and those are others too.
+#[test]
+fn a_run_that_is_not_deterministic_is_told_while_a_store_is_open() {
+    let mut runs = 0;
+    let report = Explorer::new("random").explore(
+        |disk| {
+            runs += 1;
+            let db = Options::new().page_size(512).vfs(disk.vfs()).open("store")?;
+            db.exec("b", |txn| txn.put("key", "value"))?;
+            disk.inject(Fault::new(OpSet::WRITES, When::Chosen(1), Failure::Error(Errno::Eio)));
+            disk.choose(2 + runs);
+            drop(db);
             Ok(())
         },
         |_, _| Ok(()),

@@ -62,6 +62,7 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) fn new(sector_bytes: usize) -> Arena {
+        assert!(sector_bytes > 0, "a disk has sectors: Profile::sector_bytes is at least 1");
         let mut bytes = vec![0; sector_bytes];
         // A pattern that is neither text nor zeros, so that trusting it shows.
         bytes.extend(
@@ -247,8 +248,10 @@ pub(super) fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
 
 /// What a sector hashes to. Its halves need not wait for each other.
 fn hash_bytes(bytes: &[u8]) -> u64 {
+    // Where two hashes are equal, mixing them is 0: the halves begin far apart, and one is turned.
+    const BEGIN: [u64; 2] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344];
     let (front, back) = bytes.split_at(bytes.len() / 2);
-    mix(mix_bytes(0, front), mix_bytes(1, back))
+    mix(mix_bytes(BEGIN[0], front).rotate_left(32), mix_bytes(BEGIN[1], back))
 }
 
 /// Moves the contents still in use to a new arena.

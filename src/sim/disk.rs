@@ -72,6 +72,9 @@ impl SimDisk {
     }
 
     /// An empty disk.
+    ///
+    /// # Panics
+    /// If its sectors have no bytes.
     pub fn with_profile(profile: Profile) -> SimDisk {
         let machine = Mutex::new(Machine::new(profile));
         let number = DISKS.fetch_add(1, Ordering::Relaxed);

@@ -56,8 +56,8 @@ pub struct Explorer {
 }
 
 impl Explorer {
-    /// An exploration of one crash, on an empty disk of the default kind, of ten million runs at
-    /// most. The name stands in the report and in replay tokens.
+    /// An exploration of one crash, on an empty disk of the default kind, of ten million checks
+    /// and as many runs of the workload at most. The name stands in the report and in replay tokens.
     pub fn new(name: impl Into<String>) -> Explorer {
         let settings = Settings {
             name: name.into(),
@@ -94,7 +94,8 @@ impl Explorer {
         self
     }
 
-    /// Ends the search after this many checks; it is then unverified.
+    /// Ends the search after this many checks, or after this many runs of the workload, which are
+    /// counted by themselves; it is then unverified.
     #[must_use]
     pub fn executions_max(mut self, executions: u64) -> Explorer {
         self.settings.executions_max = executions;

@@ -12,6 +12,7 @@ mod fence;
 use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
 use super::{count, index};
+use std::collections::BTreeSet;
 
 /// What an operation on a file works with.
 pub(super) struct Scope<'a> {
@@ -89,6 +90,8 @@ pub(super) struct FileState {
     cached: Vec<Cached>,
     pending: Vec<Version>,
     size: Size,
+    /// Sectors beyond the size on the medium whose data is fenced.
+    landed: BTreeSet<u32>,
     /// The next sync reports a failure that an earlier one met.
     pub(super) fails_late: bool,
 }
@@ -115,6 +118,7 @@ impl FileState {
         self.size.durable.clone_from(&other.size.durable);
         self.size.pending.clone_from(&other.size.pending);
         self.size.now = other.size.now;
+        self.landed.clone_from(&other.landed);
         self.fails_late = other.fails_late;
     }
 
@@ -234,9 +238,10 @@ impl FileState {
         let lost = self.cached.get(sector).is_some_and(|cached| cached.is_lost());
         let unchanged =
             self.known_content(sector).is_some_and(|held| scope.arena.same(held, content));
-        // A sector that a failed sync lost is dirty again even when its bytes stay the same, and
-        // zeros that are written are fenced earlier than those of a cut.
-        if unchanged && !lost && !self.is_cut_off(sector) {
+        // A sector that a failed sync lost is dirty again even when its bytes stay the same, zeros
+        // that are written are fenced earlier than those of a cut, and where the file grew, too.
+        let was_there = self.is_on_medium(sector, scope.arena.sector_bytes());
+        if unchanged && !lost && was_there && !self.is_cut_off(sector) {
             scope.arena.drop_last();
             return;
         }
@@ -270,6 +275,7 @@ impl FileState {
 
     fn zero_from(&mut self, scope: &mut Scope<'_>, len: u64) {
         let sector_bytes = scope.arena.sector_bytes();
+        self.landed.retain(|&sector| u64::from(sector) * (sector_bytes as u64) < len);
         let (mut sector, at) = (sector_of(len, sector_bytes), within(len, sector_bytes));
         if at > 0 {
             let zeros = vec![0; sector_bytes - at];
@@ -379,6 +385,7 @@ impl FileState {
 
     /// Opens the size on the medium to every value since the last fence.
     fn resize_anywhere(&mut self) {
+        self.landed.clear();
         let before = std::mem::take(&mut self.size.durable);
         for size in self.size.pending.drain(..).rev().chain(before) {
             if !self.size.durable.contains(&size) {
@@ -388,14 +395,14 @@ impl FileState {
     }
 
     /// Between the size that is certain and a larger one that may survive, the medium may show
-    /// what it held before.
+    /// what it held before, but where data was fenced.
     fn expose_stale(&mut self, arena: &mut Arena, from: u64, to: u64) {
         let sector_bytes = arena.sector_bytes();
         let (first, last) = (sector_of(from, sector_bytes), sector_of(to - 1, sector_bytes));
         if self.durable.len() <= last {
             self.durable.resize(last + 1, Candidates::ZERO);
         }
-        for sector in first..=last {
+        for sector in (first..=last).filter(|sector| !self.landed.contains(&count(*sector))) {
             let keep = if sector == first { within(from, sector_bytes) } else { 0 };
             let mut open: Vec<Content> = arena.contents(self.durable[sector]).collect();
             for held in 0..open.len() {
@@ -433,6 +440,8 @@ impl FileState {
         let sectors = self.durable.iter().map(|held| arena.hash(*held)).enumerate();
         let written = sectors.filter(|(_, held)| *held != zero);
         let hash = written.fold(0, |hash, (at, held)| mix(mix(hash, at as u64), held));
+        // A size of 0 among others counts, too.
+        let hash = mix(hash, !(self.size.durable.len() as u64));
         self.size.durable.iter().fold(hash, |hash, size| mix(hash, *size))
     }
 

@@ -204,7 +204,7 @@ impl Machine {
             self.powered = false;
             return Err(power_is_off());
         }
-        if self.recorder.wants(kind) {
+        if self.recorder.records_before(kind) {
             self.record(Some(kind));
         }
         self.strike(kind)
@@ -242,7 +242,9 @@ impl Machine {
 
     /// Switches the power off; what is called from now on fails.
     pub(super) fn power_off(&mut self, kind: Option<OpKind>) {
-        if self.powered && !kind.is_some_and(|kind| self.recorder.wants(kind)) {
+        // What has no number among the operations has recorded nothing when it began.
+        let is_recorded = kind.is_some_and(|kind| self.recorder.records_before(kind));
+        if self.powered && !is_recorded {
             self.record(kind);
         }
         self.powered = false;

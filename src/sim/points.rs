@@ -36,11 +36,16 @@ impl Mark {
 /// Where an exploration lets the power fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CrashPoints {
-    /// Before each sync, and at the end. That is enough: between two syncs the possible images
-    /// only become more.
+    /// Before each sync, and at the end. No image is left out: between two syncs the possible
+    /// images only become more.
+    ///
+    /// Marks move on meanwhile: an image of an earlier moment is looked at with the marks that
+    /// were left by the next sync. So a workload marks a step as started before it does anything
+    /// of it; what it does earlier is seen with [`CrashPoints::EveryOperation`] only.
     #[default]
     Fences,
-    /// Before each operation, and at the end. It finds nothing more and is there to show that.
+    /// Before each operation that has a number, and at the end. There is no image more, but each
+    /// is looked at with the marks of each moment that has it.
     EveryOperation,
 }
 
@@ -118,13 +123,13 @@ impl Recorder {
         self.keep == Keep::Nothing
     }
 
-    /// Whether a crash point lies before an operation of this kind.
-    pub(super) fn wants(&self, kind: OpKind) -> bool {
+    /// Whether a crash point lies before each operation of this kind: it is recorded when it begins.
+    pub(super) fn records_before(&self, kind: OpKind) -> bool {
         if self.keep == Keep::Nothing {
             return false;
         }
         match self.at {
-            CrashPoints::EveryOperation => true,
+            CrashPoints::EveryOperation => kind != OpKind::BeginWriteBack,
             CrashPoints::Fences => {
                 matches!(kind, OpKind::SyncData | OpKind::SyncAll | OpKind::SyncDir)
             }

@@ -42,7 +42,7 @@ pub enum Flush {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {
     /// The bytes that reach the medium together or not at all: 512 unless said otherwise; 4096
-    /// for disks that write whole pages, 64 for finer tears.
+    /// for disks that write whole pages, 64 for finer tears. At least 1.
     pub sector_bytes: u32,
     /// What a file shows where it grew and no data landed.
     pub growth: Growth,

@@ -92,7 +92,9 @@ impl<'a> Run<'a> {
         let floor = self.disk.machine().arena_mark();
         let mut search = Exhaustive::new();
         loop {
-            if level > 0 && self.report.executions >= self.settings.executions_max {
+            let report = &self.report;
+            let spent = if level == 0 { report.workload_runs } else { report.executions };
+            if spent >= self.settings.executions_max {
                 self.report.verdict = Verdict::Unverified;
                 return ControlFlow::Break(());
             }

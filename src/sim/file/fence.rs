@@ -20,12 +20,18 @@ impl FileState {
             } else {
                 self.hold(sector, version.content.into());
                 self.cached[sector] = Cached::Not;
+                if fence == Fence::Data {
+                    self.landed.insert(version.sector);
+                }
             }
         }
         self.pending.clear();
         for cut in cuts {
             self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
             self.pending.push(cut);
+        }
+        if fence == Fence::All {
+            self.landed.clear();
         }
         if fence == Fence::All && !self.size.pending.is_empty() {
             self.size.pending.clear();
@@ -46,6 +52,12 @@ impl FileState {
         }
         self.size.durable.clear();
         self.size.durable.extend(self.size.now);
+    }
+
+    /// Whether a sector lies below every size that the medium may hold: then it is the file's own.
+    pub(super) fn is_on_medium(&self, sector: usize, sector_bytes: usize) -> bool {
+        let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
+        (sector as u64 + 1) * sector_bytes as u64 <= smallest
     }
 
     /// Whether zeros of a cut are a sector's newest version.
