@@ -28,10 +28,10 @@ fn campaign(transactions: u64, first: u64) -> ExitCode {
     }
     let counts = found.counts;
     println!(
-        "seeds {first}..{}: {} transactions, {} sessions fail; {} power failures inside of \
+        "seeds {first}..={}: {} transactions, {} sessions fail; {} power failures inside of \
          transactions, {} more inside of recoveries; {} full disks; {} processes ended; {} \
          transactions deferred, {} faults took some",
-        first + counts.sessions,
+        first + (counts.sessions - 1),
         counts.transactions,
         found.failed.len(),
         counts.power_failures,

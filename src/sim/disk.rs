@@ -155,6 +155,11 @@ impl SimDisk {
         self.machine().plan.add(fault);
     }
 
+    /// Whether one of the faults has struck since the last of them were cleared.
+    pub fn has_fault_struck(&self) -> bool {
+        self.machine().plan.has_struck()
+    }
+
     /// Ends all faults.
     pub fn clear_faults(&self) {
         self.machine().plan.clear();

@@ -57,7 +57,8 @@ pub struct Explorer {
 
 impl Explorer {
     /// An exploration of one crash, on an empty disk of the default kind, of ten million checks
-    /// and as many runs of the workload at most. The name stands in the report and in replay tokens.
+    /// and as many runs of the workload at most. The name stands in the report and in replay
+    /// tokens.
     pub fn new(name: impl Into<String>) -> Explorer {
         let settings = Settings {
             name: name.into(),

@@ -199,6 +199,8 @@ impl Fault {
 pub(super) struct Plan {
     faults: Vec<Fault>,
     has_struck: bool,
+    /// The same of all plans that the disk has followed since its state was loaded.
+    has_ever_struck: bool,
 }
 
 impl Plan {
@@ -209,6 +211,17 @@ impl Plan {
     pub(super) fn clear(&mut self) {
         self.faults.clear();
         self.has_struck = false;
+    }
+
+    /// Begins anew.
+    pub(super) fn reset(&mut self) {
+        self.clear();
+        self.has_ever_struck = false;
+    }
+
+    /// Whether one has struck since the disk's state was loaded.
+    pub(super) fn has_ever_struck(&self) -> bool {
+        self.has_ever_struck
     }
 
     /// Whether one of the faults has struck.
@@ -232,6 +245,7 @@ impl Plan {
             first = first.or(failure);
         }
         self.has_struck |= first.is_some();
+        self.has_ever_struck |= self.has_struck;
         first
     }
 }

@@ -117,7 +117,7 @@ impl Machine {
         self.first_operation = operation;
         self.asked = 0;
         self.boot();
-        self.plan.clear();
+        self.plan.reset();
         self.marks.clear();
         self.monitor = None;
         self.violation = None;

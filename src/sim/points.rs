@@ -123,7 +123,7 @@ impl Recorder {
         self.keep == Keep::Nothing
     }
 
-    /// Whether a crash point lies before each operation of this kind: it is recorded when it begins.
+    /// Whether a crash point lies before each operation of this kind, recorded when it begins.
     pub(super) fn records_before(&self, kind: OpKind) -> bool {
         if self.keep == Keep::Nothing {
             return false;

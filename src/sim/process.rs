@@ -82,7 +82,8 @@ impl Process {
         let is_lost = match other.sync() {
             Ok(()) => false,
             Err(Error::Poisoned) => return Err("a loss is not told".to_owned()),
-            Err(_) => true,
+            Err(Error::IoError | Error::NoSpace) => true,
+            Err(error) => return Err(format!("a sync tells of {error:?}")),
         };
         let told = self.db.sync();
         let is_quiet = matches!(told, Ok(()) | Err(Error::Poisoned));

@@ -31,6 +31,9 @@ pub(super) struct State {
 /// Probes that can be told apart: one for each crash in a row.
 pub(super) const PROBES: usize = 4;
 
+/// The probe of a process that a fault strikes.
+pub(super) const LAST_PROBE: u64 = 1 << (PROBES - 1);
+
 /// What a note means, in its upper half.
 const FOUND: u64 = 1 << 32;
 const PROBE_STARTED: u64 = 2 << 32;

@@ -53,6 +53,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Runs of the workload.
     pub workload_runs: u64,
+    /// Those of them in which a fault has struck.
+    pub struck_runs: u64,
     /// Runs of the check, each after another crash.
     pub executions: u64,
     /// Crash points that left a disk which another one had left before, with the same marks:
@@ -72,6 +74,7 @@ impl Report {
             name: name.to_owned(),
             verdict: Verdict::Verified,
             workload_runs: 0,
+            struck_runs: 0,
             executions: 0,
             repeated: 0,
             points: Vec::new(),

@@ -148,6 +148,9 @@ impl<'a> Run<'a> {
             self.report.executions += 1;
         }
         let mut machine = self.disk.machine();
+        if level == 0 && machine.plan.has_ever_struck() {
+            self.report.struck_runs += 1;
+        }
         self.report.trace = mix(self.report.trace, machine.asked);
         let violation = machine.violation.take();
         drop(machine);

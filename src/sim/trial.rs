@@ -10,17 +10,20 @@
 //! meta-lists-pages, slots-alternate, no-reuse-while-reachable and committed-pages-immutable (P13:
 //! each write is checked as it happens), snapshot-stable (P12), failed-sync-poisons.
 
+mod faulty;
+
 use super::audit::Medium;
 use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
 use super::dump::{Dump, probe, probed};
-use super::fault::Fault;
 use super::guard::Guard;
 use super::points::Mark;
 use super::process::{Process, Settling, is_change};
-use super::promise::{PROBES, Promise, State, possible, probe_acknowledged, probe_started};
+use super::promise::{PROBES, Promise, State, possible};
 use super::trace::OpKind;
 use super::workloads::{BUCKET, Edit, Initial, Sizes, Step, apply, commit, commit_as};
+use crate::sync::Arc;
+use crate::vfs::Vfs;
 use crate::{BTree, Barriers, Durability, Error, Options, Result};
 use std::path::Path;
 
@@ -40,9 +43,6 @@ enum Next {
     Retry,
 }
 
-/// The probe of a process that a fault strikes.
-const LAST_PROBE: u64 = 1 << (PROBES - 1);
-
 /// One workload.
 pub(super) struct Trial {
     page_size: u32,
@@ -52,6 +52,8 @@ pub(super) struct Trial {
     steps: Vec<(Step, Vec<Edit>)>,
     /// What the store may be found to hold, by step and probes.
     dumps: Vec<Vec<Dump>>,
+    /// The disk as the store sees it.
+    vfs: fn(&SimDisk) -> Arc<dyn Vfs>,
 }
 
 impl Trial {
@@ -74,7 +76,8 @@ impl Trial {
             planned.push((step, edits));
         }
         let (durability, promise) = (Durability::Durable, Promise::Durable);
-        Trial { page_size, barriers, durability, promise, steps: planned, dumps }
+        let vfs = SimDisk::vfs;
+        Trial { page_size, barriers, durability, promise, steps: planned, dumps, vfs }
     }
 
     /// The same workload, whose transactions are committed in this way.
@@ -96,7 +99,7 @@ impl Trial {
             .page_size(self.page_size)
             .cache_bytes(CACHE_PAGES * u64::from(self.page_size))
             .barriers(self.barriers)
-            .vfs(disk.vfs())
+            .vfs((self.vfs)(disk))
     }
 
     /// Opens the store, and chooses how what is deferred becomes durable.
@@ -189,122 +192,6 @@ impl Trial {
         }
     }
 
-    /// Runs the workload with a fault that may strike from the last step on, then starts the
-    /// process again without a reboot.
-    pub(super) fn run_faulted(&self, disk: &SimDisk, fault: Fault) -> Checked {
-        self.guard(disk);
-        let mut process = self.begin(disk)?;
-        let last = self.steps.len();
-        for number in 1..last {
-            self.step(disk, &mut process, number)?;
-        }
-        disk.inject(fault);
-        let result = self.step(disk, &mut process, last);
-        Trial::forget_what_others_have(disk);
-        if result.is_ok() {
-            self.note_what_is_durable(disk, process.durable);
-        }
-        if let Err(error) = result
-            && disk.choose(2) == 0
-        {
-            disk.clear_faults();
-            self.check_after_error(disk, &mut process, error)?;
-            process.check_readers()?;
-        }
-        self.close(disk, process);
-        self.restart(disk, &Crash::default(), Next::Probe)
-    }
-
-    /// Runs the workload, ends the process before it closes the store, and lets a fault strike
-    /// while the next process opens it, if there is one; then starts the process once more.
-    pub(super) fn run_recovering(&self, disk: &SimDisk, fault: Option<Fault>) -> Checked {
-        self.guard(disk);
-        let mut process = self.begin(disk)?;
-        for number in 1..=self.steps.len() {
-            self.step(disk, &mut process, number)?;
-        }
-        disk.kill();
-        let durable = process.durable;
-        drop(process);
-        disk.forget_crash_points();
-        self.note_what_is_durable(disk, durable);
-        if let Some(fault) = fault {
-            disk.inject(fault);
-        }
-        if let Ok(db) = self.open(disk) {
-            match Dump::of_store(&db) {
-                Ok(found) => drop(self.find(found, &self.left(disk, &Crash::default()))?),
-                Err(Error::IoError) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.probe_under_faults(disk, &db);
-        }
-        if fault.is_some() {
-            Trial::forget_what_others_have(disk);
-        }
-        self.restart(disk, &Crash::default(), Next::Probe)
-    }
-
-    /// Notes that the last step is durable, if it is, and no sync can have lied so far.
-    fn note_what_is_durable(&self, disk: &SimDisk, durable: usize) {
-        let is_last = durable == self.steps.len() && self.promise == Promise::LastMayBeLost;
-        if is_last && !disk.machine().plan.has_struck() {
-            disk.mark(State::of_step(durable as u64).is_found());
-        }
-    }
-
-    /// Where no fault has struck, the run without faults has the crash points so far.
-    fn forget_what_others_have(disk: &SimDisk) {
-        if !disk.machine().plan.has_struck() {
-            disk.forget_crash_points();
-        }
-    }
-
-    /// Commits a probe, which may fail.
-    fn probe_under_faults(&self, disk: &SimDisk, db: &BTree) {
-        disk.mark(probe_started(LAST_PROBE));
-        if commit(db, &[probe(PROBES - 1)]).is_ok() && self.promise == Promise::Durable {
-            disk.mark(probe_acknowledged(LAST_PROBE));
-        }
-    }
-
-    /// The check after a crash, of which the recovery meets a fault; then the process starts
-    /// again, without a reboot. After a further crash it is the ordinary check.
-    pub(super) fn check_recovering(&self, disk: &SimDisk, crash: &Crash, fault: Fault) -> Checked {
-        if crash.depth() > 1 {
-            return self.check(disk, crash);
-        }
-        let seen = self.check_read_only(disk, &self.possible(crash.marks()))?;
-        disk.mark(seen.is_found());
-        disk.inject(fault);
-        if let Ok(db) = self.open(disk) {
-            self.find(Dump::of_store(&db)?, &[seen])?;
-            self.probe_under_faults(disk, &db);
-        }
-        // Until its first sync the next recovery leaves all that a crash could leave by now.
-        disk.forget_crash_points();
-        self.restart(disk, crash, Next::Retry)
-    }
-
-    /// Starts the process again, without a reboot, and checks what it finds.
-    fn restart(&self, disk: &SimDisk, crash: &Crash, next: Next) -> Checked {
-        disk.clear_faults();
-        disk.kill();
-        disk.evict_some();
-        if self.may_lose_last() {
-            // A failure that the disk tells late may come only now, once.
-            if let Ok(db) = self.open(disk) {
-                self.probe_under_faults(disk, &db);
-            }
-            disk.kill();
-        }
-        self.noticed(self.recover(disk, &self.left(disk, crash), crash.depth(), next))
-    }
-
-    fn may_lose_last(&self) -> bool {
-        matches!(self.promise, Promise::LastMayBeLost | Promise::LastMayBreak)
-    }
-
     /// A disk that loses what it promised to keep may leave no state; it is noticed.
     fn noticed(&self, checked: Checked) -> Checked {
         match checked {
@@ -321,42 +208,6 @@ impl Trial {
     /// What may be found after the marks so far.
     fn left(&self, disk: &SimDisk, crash: &Crash) -> Vec<State> {
         self.possible(crash.marks().chain(disk.marks()))
-    }
-
-    /// After an error readers see the state before; and once its cause is over, the store goes on
-    /// from there, or says that it does not.
-    fn check_after_error(&self, disk: &SimDisk, process: &mut Process, error: Error) -> Checked {
-        let told = |what| format!("after {error:?}: {what}");
-        // A compaction may have failed when it had made durable what was deferred.
-        let is_compaction = self.steps.last().is_some_and(|(step, _)| *step == Step::Compact);
-        if is_compaction && self.check_shown(process).is_err() {
-            (process.durable, process.is_waiting) = (process.committed, false);
-        }
-        self.check_shown(process).map_err(told)?;
-        let shown = process.durable;
-        process.hear_of_losses().map_err(told)?;
-        self.check_shown(process).map_err(told)?;
-        let before = process.durable as u64;
-        if process.durable > shown {
-            disk.mark(State::of_step(before).is_found());
-        }
-        let next = State { step: before, probes: LAST_PROBE };
-        disk.mark(next.has_begun());
-        match commit(&process.db, &[probe(PROBES - 1)]) {
-            Ok(()) => disk.mark(next.is_found()),
-            Err(Error::Poisoned) if !self.must_go_on(disk) => {}
-            Err(other) => {
-                let message = format!("after {error:?}, and once it is over: {other:?}");
-                return Err(message.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Where pages or a length were refused, and no slot, nothing is in doubt.
-    fn must_go_on(&self, disk: &SimDisk) -> bool {
-        let slots_end = 2 * u64::from(self.page_size);
-        disk.machine().refused.is_some_and(|at| at >= slots_end)
     }
 
     /// The check after a crash.
@@ -408,9 +259,14 @@ impl Trial {
         disk: &SimDisk,
         possible: &[State],
     ) -> std::result::Result<State, Box<dyn std::error::Error>> {
+        let made = || disk.machine().state.files.len();
+        let before = made();
         let db = self.options(disk).read_only().open(PATH)?;
         let state = self.find(Dump::of_store(&db)?, possible)?;
         drop(db);
+        if made() > before {
+            return Err("a read-only open made a file".into());
+        }
         let files = [OpKind::Write, OpKind::SetLen, OpKind::SyncData, OpKind::SyncAll];
         let names = [OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
         let changes = files.into_iter().chain(names);
@@ -498,20 +354,4 @@ pub(super) fn sizes(page_size: u32) -> Sizes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::certify::Certifier;
-    use super::super::fault::{Failure, OpSet, When};
-    use super::*;
-
-    #[test]
-    fn what_was_durable_before_the_disk_lied_is_not_given_up() {
-        let start = Certifier::new(512).start(Initial::OneLeaf).expect("it can be made");
-        let trial = Trial::new(Initial::OneLeaf, &[Step::PutNew], 512, Barriers::Two)
-            .with_promise(Promise::LastMayBeLost);
-        let disk = SimDisk::from_snapshot(&start);
-        // The second process finds no power: nothing is noted by it.
-        let off = Fault::new(OpSet::ALL, When::Once(0), Failure::PowerOff);
-        trial.run_recovering(&disk, Some(off)).expect_err("there is no power");
-        assert_eq!(trial.left(&disk, &Crash::default()), [State::of_step(1)]);
-    }
-}
+mod tests;

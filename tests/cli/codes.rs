@@ -135,6 +135,7 @@ fn wrong_arguments_are_one_line() {
         (&["del", "@data.db", "users", "k", "--all"], "--all"),
         (&["scan", "@data.db", "users", "--limit", "-1"], "-1"),
         (&["load", "@data.db", "--batch", "0"], "--batch"),
+        (&["torture", "--transactions", "0"], "1.."),
         (&["torture", "--shard", "3/2"], "K from 1 to N"),
         (&["torture", "--threads", "0"], "1..=1024"),
         (&["torture", "--threads", "1000000000000000000"], "--threads"),

@@ -1,5 +1,6 @@
-//! Operations on a simulated disk. The input's first bytes say what disk it is, the front of the
-//! rest which operations run, the back what the disk chooses: where power fails, what survives.
+//! Operations on a simulated disk. The input's first bytes say what disk it is and where the power
+//! fails, the front of the rest which operations run, the back what else the disk chooses: what
+//! survives.
 //!
 //! What is asked after each crash: is what is found one of the states that may be found, is the
 //! file sound, does the store go on? After each fault: is every deferred commit durable that a sync
@@ -9,8 +10,8 @@ use super::input::Input;
 use super::op::{bulk, deferred, deferring_bulk, workload};
 use btree_store::sim::oracle::{Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare};
 use btree_store::sim::{
-    Bytes, Checked, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Mark,
-    OpKind, OpSet, Profile, SimDisk, SyncFailure, Verdict, When,
+    Bytes, Checked, Choice, Choose, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault,
+    Growth, Mark, OpKind, OpSet, Profile, Seeded, SimDisk, SyncFailure, Verdict, When,
 };
 use btree_store::{BTree, Barriers, Error, Options};
 use std::cell::RefCell;
@@ -19,7 +20,7 @@ const PATH: &str = "store";
 /// Operations of one input at most.
 const OPS_MAX: usize = 40;
 /// Bytes before those that say which operations run.
-const HEAD: usize = 8;
+const HEAD: usize = 10;
 
 /// What the first bytes say.
 struct Setting {
@@ -29,7 +30,25 @@ struct Setting {
     barriers: Barriers,
     nested: u32,
     at: CrashPoints,
+    /// Stands for the crash point, each as likely as the others however many there are.
+    point: u16,
     deferred: u32,
+}
+
+/// What the disk chooses. Each of a hundred crash points is a question; if they were asked of the
+/// bytes, none would be left to say what survives.
+struct Choices {
+    points: Seeded,
+    rest: Bytes,
+}
+
+impl Choose for Choices {
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        match what {
+            Choice::CrashPoint => self.points.below(alternatives),
+            what => self.rest.choose(alternatives, what),
+        }
+    }
 }
 
 impl Setting {
@@ -48,6 +67,7 @@ impl Setting {
             barriers: input.pick(&[Barriers::One, Barriers::One, Barriers::Two]),
             nested: input.pick(&[0, 1, 2, 0]),
             at: input.pick(&[CrashPoints::Fences, CrashPoints::EveryOperation]),
+            point: u16::from_le_bytes([input.byte(), input.byte()]),
             deferred: 0,
         }
     }
@@ -71,17 +91,16 @@ struct Trial<'a> {
 pub fn run(data: &[u8]) {
     let setting = Setting { deferred: deferred(data), ..Setting::read(&mut Input::new(data)) };
     let ops = data.get(HEAD..).unwrap_or_default();
-    let choices: Vec<u8> = ops.iter().rev().copied().collect();
+    let back: Vec<u8> = ops.iter().rev().copied().collect();
+    let points = Seeded::new(u64::from(setting.point));
+    let choices = Choices { points, rest: Bytes::new(&back) };
     let explorer = Explorer::new("fuzz")
         .profile(setting.profile)
         .nested(setting.nested)
         .crash_points(setting.at);
     let trial = Trial { setting, ops, possible: RefCell::default() };
-    let report = explorer.sample(
-        Bytes::new(&choices),
-        |disk| trial.run(disk),
-        |disk, crash| trial.check(disk, crash),
-    );
+    let report =
+        explorer.sample(choices, |disk| trial.run(disk), |disk, crash| trial.check(disk, crash));
     assert!(report.verdict != Verdict::Violated, "{report}");
 }
 
@@ -199,7 +218,7 @@ impl Trial<'_> {
         // Whoever answers otherwise says why.
         let text = format!("{found:?}");
         let is_told = ["IoError", "NoSpace", "Poisoned"].iter().any(|error| text.contains(error));
-        if world.is_armed && found != wanted && is_told {
+        if world.disk.has_fault_struck() && found != wanted && is_told {
             return self.after_trouble(world, before, op, input);
         }
         if found != wanted {
@@ -344,7 +363,10 @@ impl Trial<'_> {
         disk.inject(Fault::new(ops, When::From(u64::from(disk.choose(6))), failure));
         let left = match self.setting.options(disk).open(PATH) {
             Ok(db) => vec![find(&db, &possible)?],
-            Err(_) => possible,
+            Err(Error::IoError | Error::NoSpace | Error::Poisoned) if disk.has_fault_struck() => {
+                possible
+            }
+            Err(error) => return Err(format!("a recovery that meets {failure:?} says {error:?}")),
         };
         disk.clear_faults();
         disk.kill();
@@ -362,11 +384,16 @@ impl Trial<'_> {
         let names = [OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
         let changes = || files.into_iter().chain(names);
         let written = || changes().map(|kind| disk.count(kind)).sum::<u64>();
-        let before = written();
+        let names = || disk.names().len();
+        let before = (written(), names());
         let db = self.setting.options(disk).read_only().open(PATH)?;
         let found = find(&db, possible)?;
         drop(db);
-        if written() == before { Ok(found) } else { Err("a read-only open wrote".into()) }
+        if (written(), names()) == before {
+            Ok(found)
+        } else {
+            Err("a read-only open wrote".into())
+        }
     }
 }
 
@@ -416,4 +443,19 @@ fn fault(input: &mut Input<'_>) -> Fault {
     let lasts = lasts && failure != Failure::Error(Errno::Eintr);
     let when = if lasts { When::From(at) } else { When::Once(at) };
     Fault::new(ops, when, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crash_points_leave_the_bytes_to_what_survives() {
+        for point in 0..50 {
+            let mut choices = Choices { points: Seeded::new(point), rest: Bytes::new(&[3]) };
+            let kept = (1..40).filter(|place| choices.choose(place + 1, Choice::CrashPoint) == 0);
+            assert!((0..40).contains(&kept.count()));
+            assert_eq!(choices.choose(4, Choice::Sector { file: 0, sector: 0 }), 3);
+        }
+    }
 }

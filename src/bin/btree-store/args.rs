@@ -332,7 +332,8 @@ pub struct Pages {
 #[derive(Args, Debug)]
 pub struct Torture {
     /// How many transactions all shards run together, rounded up to whole sessions
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000,
+        value_parser = value_parser!(u64).range(1..))]
     pub transactions: u64,
     /// The seed of the first session; the others have those that follow
     #[arg(long, default_value_t = 1)]

@@ -76,17 +76,27 @@ pub struct Found {
 
 impl Campaign {
     /// A campaign of so many transactions, rounded up to whole sessions of [`PER_SESSION`], with
-    /// the seeds from `seed` on.
+    /// the seeds from `seed` on; up to the last seed that there is.
+    ///
+    /// # Panics
+    /// If it has no transactions: a campaign of nothing would pass.
     pub fn new(transactions: u64, seed: u64) -> Campaign {
-        let sessions = transactions.div_ceil(PER_SESSION).min(u64::MAX - seed);
+        assert!(transactions > 0, "a campaign has transactions");
+        let seeds = (u64::MAX - seed).saturating_add(1);
+        let sessions = transactions.div_ceil(PER_SESSION).min(seeds);
         Campaign { first: seed, sessions, part: 0, parts: 1 }
     }
 
     /// Takes only the sessions whose number, from 0, leaves the rest `part` when divided by
-    /// `parts`, so that several processes can share the work.
+    /// `parts`, so that several processes can share the work. Where there are more parts than
+    /// sessions, some have none.
+    ///
+    /// # Panics
+    /// If there is no such part: a campaign of nothing would pass.
     #[must_use]
     pub fn shard(self, part: u64, parts: u64) -> Campaign {
-        Campaign { part, parts: parts.max(1), ..self }
+        assert!(part < parts, "part {part} of {parts} parts, counted from 0");
+        Campaign { part, parts, ..self }
     }
 
     /// How many sessions it has.
@@ -199,8 +209,32 @@ mod tests {
         }
         seeds.sort_unstable();
         assert_eq!(seeds, (5..12).collect::<Vec<u64>>());
-        let last = Campaign::new(u64::MAX, u64::MAX - 1).shard(u64::MAX, u64::MAX);
+        let last = Campaign::new(u64::MAX, 0).shard(u64::MAX - 1, u64::MAX);
         assert_eq!((last.sessions(), last.seed(0), last.seed(u64::MAX)), (0, None, None));
+    }
+
+    #[test]
+    fn the_last_seed_has_a_session() {
+        for (seed, sessions) in [(u64::MAX, 1), (u64::MAX - 1, 2), (u64::MAX - 7, 3)] {
+            let campaign = Campaign::new(3 * PER_SESSION, seed);
+            assert_eq!(campaign.sessions(), sessions, "{seed}");
+            assert_eq!(campaign.seed(sessions - 1), Some(seed + (sessions - 1)));
+            assert_eq!(campaign.seed(sessions), None);
+        }
+    }
+
+    /// A campaign of no session at all would be a pass.
+    #[test]
+    #[should_panic(expected = "part 1 of 1 parts")]
+    fn there_is_no_part_behind_the_last() {
+        let none = Campaign::new(PER_SESSION, 1).shard(1, 1);
+        assert_eq!(none.sessions(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a campaign has transactions")]
+    fn there_is_no_campaign_of_nothing() {
+        assert_eq!(Campaign::new(0, 1).sessions(), 0);
     }
 
     #[test]

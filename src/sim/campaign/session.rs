@@ -120,14 +120,24 @@ impl Session {
 
     fn run_all(&self, counts: &mut Counts) -> Result<(), String> {
         let disk = SimDisk::with_profile(self.profile);
-        let mut store = self.open(&disk).map_err(|error| error.to_string())?;
-        let mut oracle = Oracle::new(self.page_size);
+        let store = self.open(&disk).map_err(|error| error.to_string())?;
+        self.run_beside(&disk, store, Oracle::new(self.page_size), counts)
+    }
+
+    /// Runs its transactions on a store that holds what the oracle says.
+    fn run_beside(
+        &self,
+        disk: &SimDisk,
+        mut store: Handle,
+        mut oracle: Oracle,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
         for (number, act) in self.acts.iter().enumerate() {
             let told = |what: String| format!("transaction {number}: {what}");
-            store = self.step(&disk, store, &mut oracle, act, counts).map_err(told)?;
+            store = self.step(disk, store, &mut oracle, act, counts).map_err(told)?;
             oracle.forget_before(oracle.seq());
         }
-        Ok(())
+        check(store.db(), &oracle).map_err(|what| format!("at the end: {what}"))
     }
 
     /// Runs one transaction, and goes on from what is left of it.
@@ -150,7 +160,7 @@ impl Session {
         let wanted = oracle.apply(&act.op);
         let is_compacting = may_compact(&act.op);
         // Whoever answers otherwise says why.
-        let is_struck = matches!(act.event, Event::PowerOff(_) | Event::Fault(_));
+        let is_struck = disk.machine().plan.has_struck();
         if found != wanted && !(is_struck && tells_of_trouble(&found)) {
             return Err(format!("{:?} answers {found:?}, not {wanted:?}", act.op));
         }
@@ -162,6 +172,7 @@ impl Session {
                 return Err(format!("{:?} leads to state {seq}, not {wanted}", act.op));
             }
             oracle.follow(seq);
+            check(store.db(), oracle)?;
             return Ok(store);
         }
         let has_struck = act.event.count(disk, counts);
@@ -270,14 +281,14 @@ impl Session {
             disk.crash();
             for _ in 0..random.below(NESTED_MAX + 1) {
                 let seq = self.fail_to_recover(disk, random, counts);
-                shown = same_state(shown, seq)?;
+                shown = same_state(shown, seq?)?;
             }
         } else if random.below(3) == 0 {
             disk.evict_some();
         }
         let mut opened = self.open(disk);
         // A failure that is told late comes now, once.
-        if left.is_lying && opened.is_err() {
+        if left.is_lying && opened.as_ref().is_err_and(is_trouble) {
             disk.kill();
             opened = self.open(disk);
         }
@@ -290,11 +301,7 @@ impl Session {
         *oracle = left
             .find(opened.db(), oracle)
             .map_err(|what| format!("after {:?} {what}", act.event))?;
-        let seq = oracle.seq();
-        let report = opened.db().verify().map_err(|error| error.to_string())?;
-        if !report.is_sound() {
-            return Err(format!("after {:?}, state {seq}: {report}", act.event));
-        }
+        check_pages(opened.db()).map_err(|what| format!("after {:?}, {what}", act.event))?;
         if left.is_lying { self.hear_late(opened, oracle, &left) } else { Ok(opened) }
     }
 
@@ -305,7 +312,7 @@ impl Session {
         disk: &SimDisk,
         random: &mut Seeded,
         counts: &mut Counts,
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, String> {
         let at = u64::from(random.below(24));
         let (ops, when, failure) = match random.below(4) {
             0 => {
@@ -317,9 +324,15 @@ impl Session {
         };
         disk.inject(Fault::new(ops, when, failure));
         let opened = self.open(disk);
+        let has_struck = disk.machine().plan.has_struck();
+        if let Err(error) = &opened
+            && !(has_struck && is_trouble(error))
+        {
+            return Err(format!("a recovery that meets {failure:?} at {at} ends with {error}"));
+        }
         let seq = opened.as_ref().ok().map(|opened| opened.db().current_seq());
         if failure == Failure::PowerOff {
-            counts.nested += u64::from(disk.machine().plan.has_struck());
+            counts.nested += u64::from(has_struck);
             disk.crash();
         } else {
             disk.clear_faults();
@@ -327,7 +340,7 @@ impl Session {
             disk.evict_some();
         }
         drop(opened);
-        seq
+        Ok(seq)
     }
 
     /// Goes on until whatever is still to be told late is told.
@@ -339,8 +352,9 @@ impl Session {
     ) -> Result<Handle, String> {
         // Each time another entry: what changes nothing is not synced, and hears nothing.
         let key = Data::from(oracle.seq().to_be_bytes());
-        if opened.db().exec("late", |txn| txn.put(key.bytes(), "")).is_err() {
-            left.disk.kill();
+        match opened.db().exec("late", |txn| txn.put(key.bytes(), "")) {
+            Err(error) if is_trouble(&error) => left.disk.kill(),
+            told => told.map_err(|error| format!("a failure that is told late is {error}"))?,
         }
         drop(opened);
         let again = self.open(left.disk).map_err(|error| error.to_string())?;
@@ -397,6 +411,22 @@ impl Left<'_> {
     }
 }
 
+/// The store holds what the oracle says, and every page has its owner.
+fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
+    compare(db, &oracle.durable()).map_err(|what| format!("state {}: {what}", oracle.seq()))?;
+    check_pages(db)
+}
+
+fn check_pages(db: &BTree) -> Result<(), String> {
+    let report = db.verify().map_err(|error| error.to_string())?;
+    if report.is_sound() { Ok(()) } else { Err(format!("state {}: {report}", db.current_seq())) }
+}
+
+/// Whether an error is one of the storage, or follows on one.
+fn is_trouble(error: &Error) -> bool {
+    matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned)
+}
+
 /// Whether an answer holds an error of the storage, or one that follows on it.
 fn tells_of_trouble(reply: &Reply) -> bool {
     let text = format!("{reply:?}");
@@ -410,6 +440,34 @@ fn may_compact(op: &Op) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn put(value: &str) -> Op {
+        let steps = vec![Step::Write(Write::Put(Data::from("key"), Data::from(value)))];
+        Op::Exec(Exec { bucket: "bucket".to_owned(), steps, end: End::Commit })
+    }
+
+    /// A store that was given one value, and a model that was given another: what comes later has
+    /// the same answers and the same numbers in both.
+    #[test]
+    fn a_difference_is_found_after_each_transaction_and_at_the_end() {
+        let act = Act { op: Op::Buckets, event: Event::Nothing, seed: 1 };
+        for acts in [vec![], vec![act.clone(); 2]] {
+            for (value, is_right) in [("right", true), ("wrong", false)] {
+                let session = Session { acts: acts.clone(), ..Session::new(7, Kind::Durable, 0) };
+                let disk = SimDisk::with_profile(session.profile);
+                let mut store = session.open(&disk).expect("it opens");
+                assert_eq!(store.run(&put("right")).end, Ending::Done);
+                let mut oracle = Oracle::new(session.page_size);
+                oracle.apply(&put(value));
+                let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+                assert_eq!(run.is_ok(), is_right, "{value}: {run:?}");
+                let named = run.err().is_none_or(|what| {
+                    what.starts_with(if acts.is_empty() { "at the end" } else { "transaction 0" })
+                });
+                assert!(named);
+            }
+        }
+    }
 
     #[test]
     fn what_a_recovery_has_shown_the_next_one_finds() {

@@ -24,7 +24,7 @@ pub struct Row {
     pub points: u64,
     /// Checks run after crashes, without faults.
     pub executions: u64,
-    /// Runs of the workload with a fault in it, or in its recovery.
+    /// Runs of the workload in which a fault strikes it, or the next open.
     pub fault_runs: u64,
     /// Checks run after crashes of those.
     pub fault_executions: u64,
@@ -164,9 +164,14 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Whether every workload of every part was searched to its end, and nothing was found.
+    /// Whether every workload of every part was searched to its end, and nothing was found. Where
+    /// there are no parts, or a part has no workloads, nothing is verified.
     pub fn is_verified(&self) -> bool {
-        self.parts.iter().all(|part| !part.rows.is_empty() && part.failures().next().is_none())
+        !self.parts.is_empty()
+            && self
+                .parts
+                .iter()
+                .all(|part| !part.rows.is_empty() && part.failures().next().is_none())
     }
 
     /// The certificate as JSON: the same findings give the same bytes.

@@ -1,0 +1,191 @@
+//! Runs of a trial in which operations fail (part of a trial of the certificate).
+//!
+//! Owns: the runs of [`Trial`] under a fault, and what must hold after an error.
+//! Must not know: which faults there are.
+//! Keeps: an error that no fault explains is told. It attacks failed-sync-poisons and commit-atomic
+//! (P11).
+
+use super::{Next, Trial};
+use crate::sim::crash::{Checked, Crash};
+use crate::sim::disk::SimDisk;
+use crate::sim::dump::{Dump, probe};
+use crate::sim::fault::Fault;
+use crate::sim::process::Process;
+use crate::sim::promise::{LAST_PROBE, PROBES, Promise, State, probe_acknowledged, probe_started};
+use crate::sim::workloads::{Step, commit};
+use crate::{BTree, Error, Result};
+
+impl Trial {
+    /// Runs the workload with a fault that may strike from the last step on, then starts the
+    /// process again without a reboot.
+    pub(in crate::sim) fn run_faulted(&self, disk: &SimDisk, fault: Fault) -> Checked {
+        self.guard(disk);
+        let mut process = self.begin(disk)?;
+        let last = self.steps.len();
+        for number in 1..last {
+            self.step(disk, &mut process, number)?;
+        }
+        disk.inject(fault);
+        let result = self.step(disk, &mut process, last);
+        Trial::forget_what_others_have(disk);
+        match result {
+            Ok(()) => self.note_what_is_durable(disk, process.durable),
+            Err(error) => {
+                explained(error, has_struck(disk))?;
+                if disk.choose(2) == 0 {
+                    disk.clear_faults();
+                    self.check_after_error(disk, &mut process, error)?;
+                    process.check_readers()?;
+                }
+            }
+        }
+        self.close(disk, process);
+        self.restart(disk, &Crash::default(), Next::Probe)
+    }
+
+    /// Runs the workload, ends the process before it closes the store, and lets a fault strike
+    /// while the next process opens it, if there is one; then starts the process once more.
+    pub(in crate::sim) fn run_recovering(&self, disk: &SimDisk, fault: Option<Fault>) -> Checked {
+        self.guard(disk);
+        let mut process = self.begin(disk)?;
+        for number in 1..=self.steps.len() {
+            self.step(disk, &mut process, number)?;
+        }
+        disk.kill();
+        let durable = process.durable;
+        drop(process);
+        disk.forget_crash_points();
+        self.note_what_is_durable(disk, durable);
+        if let Some(fault) = fault {
+            disk.inject(fault);
+        }
+        self.look_under_faults(disk, &self.left(disk, &Crash::default()))?;
+        if fault.is_some() {
+            Trial::forget_what_others_have(disk);
+        }
+        self.restart(disk, &Crash::default(), Next::Probe)
+    }
+
+    /// Notes that the last step is durable, if it is, and no sync can have lied so far.
+    fn note_what_is_durable(&self, disk: &SimDisk, durable: usize) {
+        let is_last = durable == self.steps.len() && self.promise == Promise::LastMayBeLost;
+        if is_last && !has_struck(disk) {
+            disk.mark(State::of_step(durable as u64).is_found());
+        }
+    }
+
+    /// Where no fault has struck, the run without faults has the crash points so far.
+    fn forget_what_others_have(disk: &SimDisk) {
+        if !has_struck(disk) {
+            disk.forget_crash_points();
+        }
+    }
+
+    /// Opens the store while a fault may strike. If it opens, it holds what it may, and goes on.
+    fn look_under_faults(&self, disk: &SimDisk, possible: &[State]) -> Checked {
+        let db = match self.open(disk) {
+            Ok(db) => db,
+            Err(error) => return explained(error, has_struck(disk)),
+        };
+        match Dump::of_store(&db) {
+            Ok(found) => drop(self.find(found, possible)?),
+            Err(error) => explained(error, has_struck(disk))?,
+        }
+        self.probe_under_faults(disk, &db).or_else(|error| explained(error, has_struck(disk)))
+    }
+
+    /// Commits a probe, which may fail.
+    fn probe_under_faults(&self, disk: &SimDisk, db: &BTree) -> Result<()> {
+        disk.mark(probe_started(LAST_PROBE));
+        commit(db, &[probe(PROBES - 1)])?;
+        if self.promise == Promise::Durable {
+            disk.mark(probe_acknowledged(LAST_PROBE));
+        }
+        Ok(())
+    }
+
+    /// The check after a crash, of which the recovery meets a fault; then the process starts
+    /// again, without a reboot. After a further crash it is the ordinary check.
+    pub(in crate::sim) fn check_recovering(
+        &self,
+        disk: &SimDisk,
+        crash: &Crash,
+        fault: Fault,
+    ) -> Checked {
+        if crash.depth() > 1 {
+            return self.check(disk, crash);
+        }
+        let seen = self.check_read_only(disk, &self.possible(crash.marks()))?;
+        disk.mark(seen.is_found());
+        disk.inject(fault);
+        self.look_under_faults(disk, &[seen])?;
+        // Until its first sync the next recovery leaves all that a crash could leave by now.
+        disk.forget_crash_points();
+        self.restart(disk, crash, Next::Retry)
+    }
+
+    /// Starts the process again, without a reboot, and checks what it finds.
+    fn restart(&self, disk: &SimDisk, crash: &Crash, next: Next) -> Checked {
+        disk.clear_faults();
+        disk.kill();
+        disk.evict_some();
+        if self.may_lose_last() {
+            // A failure that the disk tells late may come only now, once.
+            let is_owed = disk.machine().state.files.iter().any(|file| file.fails_late);
+            let met = self.open(disk).and_then(|db| self.probe_under_faults(disk, &db));
+            self.noticed(met.or_else(|error| explained(error, is_owed)))?;
+            disk.kill();
+        }
+        self.noticed(self.recover(disk, &self.left(disk, crash), crash.depth(), next))
+    }
+
+    fn may_lose_last(&self) -> bool {
+        matches!(self.promise, Promise::LastMayBeLost | Promise::LastMayBreak)
+    }
+
+    /// After an error readers see the state before; and once its cause is over, the store goes on
+    /// from there, or says that it does not.
+    fn check_after_error(&self, disk: &SimDisk, process: &mut Process, error: Error) -> Checked {
+        let told = |what| format!("after {error:?}: {what}");
+        // A compaction may have failed when it had made durable what was deferred.
+        let is_compaction = self.steps.last().is_some_and(|(step, _)| *step == Step::Compact);
+        if is_compaction && self.check_shown(process).is_err() {
+            (process.durable, process.is_waiting) = (process.committed, false);
+        }
+        self.check_shown(process).map_err(told)?;
+        let shown = process.durable;
+        process.hear_of_losses().map_err(told)?;
+        self.check_shown(process).map_err(told)?;
+        let before = process.durable as u64;
+        if process.durable > shown {
+            disk.mark(State::of_step(before).is_found());
+        }
+        let next = State { step: before, probes: LAST_PROBE };
+        disk.mark(next.has_begun());
+        match commit(&process.db, &[probe(PROBES - 1)]) {
+            Ok(()) => disk.mark(next.is_found()),
+            Err(Error::Poisoned) if !self.must_go_on(disk) => {}
+            Err(other) => {
+                let message = format!("after {error:?}, and once it is over: {other:?}");
+                return Err(message.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where pages or a length were refused, and no slot, nothing is in doubt.
+    fn must_go_on(&self, disk: &SimDisk) -> bool {
+        let slots_end = 2 * u64::from(self.page_size);
+        disk.machine().refused.is_some_and(|at| at >= slots_end)
+    }
+}
+
+fn has_struck(disk: &SimDisk) -> bool {
+    disk.machine().plan.has_struck()
+}
+
+/// An error of the storage is fine where the storage has failed; any other is told.
+fn explained(error: Error, has_failed: bool) -> Checked {
+    let is_of_storage = matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned);
+    if is_of_storage && has_failed { Ok(()) } else { Err(error.into()) }
+}

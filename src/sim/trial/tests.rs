@@ -1,0 +1,95 @@
+//! Does a trial tell what is wrong, and nothing else?
+
+use super::*;
+use crate::sim::certify::Certifier;
+use crate::sim::fault::{Errno, Failure, Fault, OpSet, When};
+use crate::vfs::{FileId, OpenMode, VfsFile};
+use std::io;
+
+fn disk_of_one_leaf() -> SimDisk {
+    let start = Certifier::new(512).start(Initial::OneLeaf).expect("it can be made");
+    SimDisk::from_snapshot(&start)
+}
+
+fn trial() -> Trial {
+    Trial::new(Initial::OneLeaf, &[Step::PutNew], 512, Barriers::Two)
+}
+
+#[test]
+fn what_was_durable_before_the_disk_lied_is_not_given_up() {
+    let trial = trial().with_promise(Promise::LastMayBeLost);
+    let disk = disk_of_one_leaf();
+    // The second process finds no power: nothing is noted by it.
+    let off = Fault::new(OpSet::ALL, When::Once(0), Failure::PowerOff);
+    trial.run_recovering(&disk, Some(off)).expect_err("there is no power");
+    assert_eq!(trial.left(&disk, &Crash::default()), [State::of_step(1)]);
+}
+
+/// A disk whose files are opened in another way.
+struct Other {
+    disk: SimDisk,
+    open: fn(&SimDisk, &Path, OpenMode) -> io::Result<Box<dyn VfsFile>>,
+}
+
+impl Vfs for Other {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        (self.open)(&self.disk, path, mode)
+    }
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.disk.file_id(path)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+}
+
+/// The process that follows on the first opens nothing, for no reason.
+fn refusing(disk: &SimDisk) -> Arc<dyn Vfs> {
+    let open = |disk: &SimDisk, path: &Path, mode| {
+        let is_second = disk.machine().generation == 2;
+        if is_second { Err(io::ErrorKind::InvalidInput.into()) } else { disk.open(path, mode) }
+    };
+    Arc::new(Other { disk: disk.clone(), open })
+}
+
+#[test]
+fn an_error_that_no_fault_explains_is_told() {
+    let disk = disk_of_one_leaf();
+    assert_eq!(disk.machine().generation, 1);
+    trial().run_recovering(&disk, None).expect("nothing is wrong");
+    let trial = Trial { vfs: refusing, ..trial() };
+    trial.run_recovering(&disk_of_one_leaf(), None).expect_err("an open fails");
+    // With a fault about that strikes nowhere.
+    let none = Fault::new(OpSet::SYNCS, When::Once(99), Failure::Error(Errno::Eio));
+    trial.run_recovering(&disk_of_one_leaf(), Some(none)).expect_err("an open fails");
+    let disk = disk_of_one_leaf();
+    disk.kill();
+    trial.check_recovering(&disk, &Crash::default(), none).expect_err("an open fails");
+}
+
+/// Whoever opens the file to read it makes another.
+fn littering(disk: &SimDisk) -> Arc<dyn Vfs> {
+    let open = |disk: &SimDisk, path: &Path, mode| {
+        drop(disk.open(Path::new("litter"), OpenMode::Create)?);
+        disk.open(path, mode)
+    };
+    Arc::new(Other { disk: disk.clone(), open })
+}
+
+#[test]
+fn a_read_only_open_that_makes_a_file_is_told() {
+    let disk = disk_of_one_leaf();
+    let possible = [State::of_step(0)];
+    trial().check_read_only(&disk, &possible).expect("nothing is wrong");
+    let trial = Trial { vfs: littering, ..trial() };
+    trial.check_read_only(&disk, &possible).expect_err("a file is made");
+}
