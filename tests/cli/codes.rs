@@ -122,7 +122,7 @@ fn a_damaged_page_is_named_by_whoever_meets_it() {
 fn wrong_arguments_are_one_line() {
     let place = Place::with_store();
     let long = "k".repeat(200);
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
         (&[], "a command is missing"),
         (&["frobnicate"], "unrecognized subcommand"),
         (&["get", "@data.db"], "<BUCKET> <KEY>"),

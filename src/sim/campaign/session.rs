@@ -288,7 +288,7 @@ impl Session {
         }
         let mut opened = self.open(disk);
         // A failure that is told late comes now, once.
-        if left.is_lying && opened.as_ref().is_err_and(is_trouble) {
+        if left.is_lying && opened.as_ref().is_err_and(|error| is_trouble(*error)) {
             disk.kill();
             opened = self.open(disk);
         }
@@ -326,7 +326,7 @@ impl Session {
         let opened = self.open(disk);
         let has_struck = disk.machine().plan.has_struck();
         if let Err(error) = &opened
-            && !(has_struck && is_trouble(error))
+            && !(has_struck && is_trouble(*error))
         {
             return Err(format!("a recovery that meets {failure:?} at {at} ends with {error}"));
         }
@@ -353,7 +353,7 @@ impl Session {
         // Each time another entry: what changes nothing is not synced, and hears nothing.
         let key = Data::from(oracle.seq().to_be_bytes());
         match opened.db().exec("late", |txn| txn.put(key.bytes(), "")) {
-            Err(error) if is_trouble(&error) => left.disk.kill(),
+            Err(error) if is_trouble(error) => left.disk.kill(),
             told => told.map_err(|error| format!("a failure that is told late is {error}"))?,
         }
         drop(opened);
@@ -423,7 +423,7 @@ fn check_pages(db: &BTree) -> Result<(), String> {
 }
 
 /// Whether an error is one of the storage, or follows on one.
-fn is_trouble(error: &Error) -> bool {
+fn is_trouble(error: Error) -> bool {
     matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned)
 }
 
