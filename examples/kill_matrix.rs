@@ -10,8 +10,8 @@
 //! executions to kill exceeds a hundred, when a technique finds something in the engine as it is,
 //! or when the certificate tells a failure badly: with a token of more than 300 characters, of a
 //! workload of more than three transactions, or such that a replay takes more than a second or does
-//! not tell the same. A technique is ended after 15 seconds; that counts as a find for the bugs only
-//! whose shape is that somebody waits for ever. With names of bugs behind `--` it
+//! not tell the same. A technique is ended after 15 seconds; that counts as a find for those bugs
+//! only whose shape is that somebody waits for ever. With names of bugs behind `--` it
 //! runs those only, without a limit for their median, and writes nothing.
 
 #[cfg(all(seeded_bug, feature = "sim"))]

@@ -71,8 +71,8 @@ fn hostile_streams_are_refused_or_usable() {
     replay("stream", bodies::stream);
 }
 
-/// Those that a run has found are named by numbers; `fuzz/run corpus` removes them, and nothing that
-/// is to stay.
+/// Those that a run has found are named by numbers; `fuzz/run corpus` removes them, and nothing
+/// that is to stay.
 #[test]
 fn an_input_is_a_regression_or_was_found() {
     let is_number = |name: &str| name.bytes().all(|it| it.is_ascii_hexdigit());
