@@ -106,9 +106,8 @@ impl Options {
 
     /// How many bytes of pages the store keeps in memory at most: fewer where the system does not
     /// have so much memory, and none for 0. Pages of a running transaction, and those that a commit
-    /// is writing, are not counted; an index of a tree, which many lookups make, has room there. Of
-    /// a value that is longer than 64 pages, or than a page and a
-    /// sixteenth of this, nothing is kept.
+    /// is writing, are not counted; the index of a tree that many lookups make has room there. Of a
+    /// value that is longer than 64 pages, or than a page and a sixteenth of this, nothing is kept.
     pub fn cache_bytes(mut self, bytes: u64) -> Options {
         self.cache_bytes = bytes;
         self

@@ -218,7 +218,8 @@ impl Rows {
         }
         heads.extend(std::iter::repeat_n(HEAD_MAX, behind));
         let bytes = size_of_val(&*starts) + size_of_val(&*heads) + size_of_val(&*entries);
-        debug_assert!(bytes <= entries.len() * INDEX_BYTES_PER_PAGE, "{bytes} bytes");
+        let pages = entries.len().max(WINDOW);
+        debug_assert!(bytes <= pages * INDEX_BYTES_PER_PAGE, "{bytes} bytes for {pages} pages");
         let mut word = [0; 8];
         let len = prefix.len().min(word.len());
         word[..len].copy_from_slice(&prefix[..len]);
