@@ -253,7 +253,7 @@ int txn_contains(Txn *txn, const uint8_t *key, size_t klen);
 
 /*
  * The number of entries of the bucket, known without a scan.
- * Fails: INVALID.
+ * Fails: INVALID; IO, CORRUPTION that stuck to the transaction before.
  */
 int txn_len(Txn *txn, uint64_t *entries);
 
@@ -264,7 +264,7 @@ int txn_len(Txn *txn, uint64_t *entries);
  * before the first entry for txn_iter_next, and behind the last one for txn_iter_prev. *out
  * becomes the iterator, which txn_iter_free frees; NULL on failure. It may outlive its
  * transaction, keeps the store open, and keeps the pages that it may read from being reused.
- * Fails: INVALID.
+ * Fails: INVALID; IO, CORRUPTION that stuck to the transaction before.
  */
 int txn_iter_new(Txn *txn, TxnIter **out);
 

@@ -211,7 +211,8 @@ pub unsafe extern "C" fn txn_contains(txn: *mut TxnHandle, key: *const u8, klen:
 
 /// The number of entries of the bucket, known without a scan.
 ///
-/// Fails with `INVALID` for `NULL` and a stale handle.
+/// Fails with `INVALID` for `NULL` and a stale handle; `IO`, `CORRUPTION` that stuck to the
+/// transaction before.
 ///
 /// # Safety
 /// `entries` is `NULL` or writable.
@@ -221,8 +222,8 @@ pub unsafe extern "C" fn txn_len(txn: *mut TxnHandle, entries: *mut u64) -> c_in
         // SAFETY: the caller's promise.
         let mut entries = unsafe { Out::new(entries, 0) }?;
         let count = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => Ok(txn.len()),
-            Access::Read(txn) => Ok(txn.len()),
+            Access::Write(txn) => txn.iter().error().map_or_else(|| Ok(txn.len()), Err),
+            Access::Read(txn) => txn.iter().error().map_or_else(|| Ok(txn.len()), Err),
         })?;
         entries.set(count);
         Ok(())

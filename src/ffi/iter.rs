@@ -109,7 +109,8 @@ unsafe fn borrow<'a>(iter: *mut TxnIter) -> Result<&'a mut TxnIter> {
 /// `*out` becomes the iterator, which [`txn_iter_free`] frees; `NULL` on failure. It may outlive
 /// its transaction, and keeps the store open.
 ///
-/// Fails with `INVALID` for `NULL` and a stale handle.
+/// Fails with `INVALID` for `NULL` and a stale handle; `IO`, `CORRUPTION` that stuck to the
+/// transaction before.
 ///
 /// # Safety
 /// `out` is `NULL` or writable.
@@ -123,6 +124,9 @@ pub unsafe extern "C" fn txn_iter_new(txn: *mut TxnHandle, out: *mut *mut TxnIte
             Access::Write(txn) => Ok(txn.iter()),
             Access::Read(txn) => Ok(txn.iter()),
         })?;
+        if let Some(error) = iter.error() {
+            return Err(error.into());
+        }
         let (key, value) = (Vec::new(), Vec::new());
         let iter = TxnIter { iter, key, value, root, is_broken: false };
         out.set(Box::into_raw(Box::new(iter)));

@@ -381,6 +381,29 @@ fn moody() -> (Store, Moody) {
 }
 
 #[test]
+fn what_needs_no_page_fails_too_in_a_transaction_that_failed() {
+    let (store, disk) = moody();
+    let mut body = |txn| {
+        disk.set(Mood::ReadFails);
+        assert_eq!(get(txn, b"key0100"), BTREE_ERR_IO);
+        disk.set(Mood::Good);
+        let mut count = 7;
+        // SAFETY: the place may be written.
+        assert_eq!(unsafe { txn_len(txn, &raw mut count) }, BTREE_ERR_IO);
+        fails_with(BTREE_ERR_IO, "the disk cannot read");
+        let mut iter = std::ptr::dangling_mut();
+        // SAFETY: the place may be written.
+        assert_eq!(unsafe { txn_iter_new(txn, &raw mut iter) }, BTREE_ERR_IO);
+        fails_with(BTREE_ERR_IO, "the disk cannot read");
+        assert_eq!((count, iter), (0, null_mut()));
+        BTREE_OK
+    };
+    assert_eq!(store.exec(&mut body), BTREE_ERR_IO);
+    assert_eq!(store.exec_multi(&mut body), BTREE_ERR_IO);
+    assert_eq!(store.view(&mut body), BTREE_ERR_IO);
+}
+
+#[test]
 fn a_panic_inside_an_operation_fails_its_transaction() {
     let (store, disk) = moody();
     let mut body = |txn| {
