@@ -4,7 +4,7 @@
 //! Must not know: files. Keeps: sorted-keys (each key is compared with the one before),
 //! separators-bound-children, uniform-depth, entry-count.
 
-use super::insert::{Change, SplitUp, bounded};
+use super::insert::{Change, SplitUp, bounded, check_level};
 use super::{Dirty, Edit, NewValue, Root, Tree, UNSEALED};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -108,8 +108,8 @@ impl Append {
             separator = split.separator;
             level += 1;
         }
-        let number = u8::try_from(level).map_err(|_| Error::internal("a tree is too high"))?;
-        let bytes = single_branch(page_size, number, [UNSEALED, UNSEALED], &separator);
+        let level = check_level(level)?;
+        let bytes = single_branch(page_size, level, [UNSEALED, UNSEALED], &separator);
         self.edge.push(Dirty::branch(bytes, vec![Some(full), None]));
         Ok(())
     }

@@ -6,7 +6,7 @@
 use super::way::{Below, Condition, Place, Spot};
 use super::{Dirty, Edit, Large, NewValue, Root, Tree, UNSEALED};
 use crate::error::{Error, Result};
-use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, OFFSET_LEN, leaf_cell_max};
+use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, LEVELS_MAX, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
 use crate::node::{
     Encoded, Insertion, Node, NodeMut, Payload, Value, run_pages, single_branch, single_leaf,
@@ -184,21 +184,36 @@ impl Tree {
         let change = Change { added: u64::from(is_counted), removed: 0 };
         self.entries = change.of(self.entries)?;
         if let Some(split) = split {
-            self.grow_root(page_size, split);
+            self.grow_root(page_size, split)?;
         }
         Ok(Some(inserted))
     }
 
     /// Puts a new root above the old one and its new neighbour.
-    pub(super) fn grow_root(&mut self, page_size: usize, split: SplitUp) {
+    ///
+    /// # Errors
+    /// Those of [`check_level`].
+    pub(super) fn grow_root(&mut self, page_size: usize, split: SplitUp) -> Result<()> {
         let Root::Dirty(left) = std::mem::replace(&mut self.root, Root::Empty) else {
             unreachable!("a root that split is dirty")
         };
-        let level = left.node().level() + 1;
+        let level = check_level(usize::from(left.node().level()) + 1)?;
         let bytes = single_branch(page_size, level, [UNSEALED, UNSEALED], &split.separator);
         let kids = vec![Some(left), Some(split.right)];
         self.root = Root::Dirty(Dirty::branch(bytes, kids));
+        Ok(())
     }
+}
+
+/// The level of a root-to-be, if a reader accepts it.
+///
+/// # Errors
+/// Corruption: as many entries as a tree of this height needs, no file has. A forged one has fewer.
+pub(super) fn check_level(level: usize) -> Result<u8> {
+    u8::try_from(level).ok().filter(|&level| level < LEVELS_MAX).ok_or_else(|| {
+        let expected = format_args!("a root below level {LEVELS_MAX}");
+        Error::corruption(None, Invariant::UniformDepth, expected, level)
+    })
 }
 
 /// Whether an entry whose value has so many bytes has room in a leaf.

@@ -119,7 +119,7 @@ impl Tree {
         self.overflow_pages = change.of(self.overflow_pages)?;
         self.entries = Change { added: 0, removed: removed.entries }.of(self.entries)?;
         if let Some(split) = removed.split {
-            self.grow_root(page_size, split);
+            self.grow_root(page_size, split)?;
         }
         self.collapse_root();
         // Counts that were read from a file must end where the tree does.

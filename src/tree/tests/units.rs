@@ -6,10 +6,11 @@
 use super::store::Store;
 use super::world::World;
 use crate::error::{Error, ErrorDetail};
-use crate::format::{PAGE_SIZE_MIN, key_len_max};
+use crate::format::{LEVELS_MAX, PAGE_SIZE_MIN, key_len_max};
 use crate::invariant::Invariant;
 use crate::node::tests::keys::{Rng, Shape, inline_len_max};
-use crate::tree::{Cursor, Root, Tree};
+use crate::node::{NodeMut, single_branch};
+use crate::tree::{Append, Cursor, Dirty, Edit, Root, Tree, UNSEALED};
 
 const SIZE: usize = PAGE_SIZE_MIN as usize;
 
@@ -234,4 +235,49 @@ fn counts_that_the_file_made_too_small_are_corruption() {
     check(&counts(9, 1), del);
     check(&counts(9, 1), put);
     check(&counts(u64::MAX, 18), add);
+}
+
+/// A tree of the greatest height, whose right edge has no room: only a forged file has one.
+fn highest() -> World {
+    let mut world = World::new(SIZE);
+    world.put(b"y", &[1; 200]);
+    world.put(b"z", &[1; 200]);
+    let Root::Dirty(mut node) = std::mem::replace(&mut world.tree.root, Root::Empty) else {
+        panic!("a tree that was put into is dirty")
+    };
+    assert!(node.node().is_leaf());
+    for level in 1..LEVELS_MAX {
+        // What goes up when a branch is split lies behind the separators there.
+        let first = u32::from(LEVELS_MAX - level) * 1000;
+        let mut bytes = single_branch(SIZE, level, [UNSEALED, UNSEALED], &number(first));
+        let mut kids = vec![None, None];
+        for separator in (first + 1..).map(number) {
+            if !NodeMut::new(&mut bytes).insert_branch(kids.len() - 1, &separator, UNSEALED) {
+                break;
+            }
+            kids.push(None);
+        }
+        *kids.last_mut().expect("it has two at least") = Some(node);
+        node = Dirty::branch(bytes, kids);
+    }
+    world.tree.root = Root::Dirty(node);
+    world
+}
+
+type Grow = fn(&mut Tree, &mut Edit<'_>) -> Result<(), Error>;
+
+#[test]
+fn no_tree_grows_higher_than_what_is_read() {
+    let grow: [Grow; 2] = [
+        |tree, edit| tree.put(edit, b"zz", &[1; 200]),
+        |tree, edit| Append::begin(tree.clone(), edit)?.push(edit, b"zz", &[1; 200]),
+    ];
+    for grow in grow {
+        let mut world = highest();
+        world.edit(|tree, edit| tree.put(edit, b"z", &[2; 200])).unwrap();
+        assert_eq!(world.edit(grow), Err(Error::Corruption));
+        let detail = Error::Corruption.detail();
+        let Some(ErrorDetail::Corruption(corruption)) = detail else { panic!("{detail:?}") };
+        assert_eq!(corruption.invariant, Invariant::UniformDepth);
+    }
 }
