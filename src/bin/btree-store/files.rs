@@ -37,6 +37,9 @@ pub fn len(path: &Path) -> Done<u64> {
     metadata.map(|found| found.len()).map_err(|error| Failure::io("ask for the length", &error))
 }
 
+/// A file of so many bytes or fewer is read at once: more than any length that the system makes up.
+const SHORT_MAX: u64 = 1 << 16;
+
 /// A value that comes from somewhere.
 pub enum Source {
     Bytes(Vec<u8>),
@@ -55,8 +58,9 @@ impl Source {
         let name = path.to_string_lossy();
         let (file, metadata) =
             open().map_err(|error: io::Error| Failure::io(&format!("read {name:?}"), &error))?;
-        // Files that the system makes up say that they have no bytes, and are read to their end.
-        if metadata.is_file() && metadata.len() > 0 {
+        // Files that the system makes up say that they have no bytes, or a page of them, whatever
+        // they have, and are read to their end.
+        if metadata.is_file() && metadata.len() > SHORT_MAX {
             return Ok(Source::File(file, metadata.len()));
         }
         Source::of_reader(file, limit)
