@@ -12,6 +12,7 @@ use crate::node::Run;
 use crate::page::{ChildRef, Extent, PageId, RunHash, run_checksum};
 use crate::seeded::seeded;
 use crate::sync::Arc;
+use std::io;
 
 /// Bytes of a run that are held in memory at once where it is read or written in pieces: enough
 /// that a request to the disk is long, few enough for the processor's cache.
@@ -74,7 +75,7 @@ impl Pager {
         out.resize(pages as usize * page_size, 0);
         self.read_pages(PageId(run.first.0 + *read), out)?;
         hash.update(out);
-        let before = *read as usize * page_size;
+        let before = (*read as usize).saturating_mul(page_size);
         *read += pages;
         if pages > 0 && *read == run.pages(page_size) {
             check_run(*run, hash.checksum())?;
@@ -95,7 +96,7 @@ impl Pager {
     /// Appends a run's value to `out`, from the file.
     pub(crate) fn read_run_anew(&self, run: Run, out: &mut Vec<u8>) -> Result<()> {
         let from = out.len();
-        out.resize(from + run.pages(self.page_size) as usize * self.page_size, 0);
+        make_room(out, run.pages(self.page_size), self.page_size)?;
         self.read_pages(run.first, &mut out[from..])?;
         let checked = check_run(run, run_checksum(run.first, &out[from..]));
         if self.is_kept(run) && (checked.is_ok() || seeded!(DamagedRunKept)) {
@@ -126,6 +127,21 @@ impl Pager {
     }
 }
 
+/// Appends zeros for so many pages.
+///
+/// # Errors
+/// `IoError` when there is not so much memory, or none can have so much: a value of 4 GiB is too
+/// large for a process of 32 bits.
+fn make_room(out: &mut Vec<u8>, pages: u32, page_size: usize) -> Result<()> {
+    let added = (pages as usize).checked_mul(page_size);
+    let added = added.filter(|&added| out.try_reserve(added).is_ok()).ok_or_else(|| {
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        Error::io("find memory for a value", &error)
+    })?;
+    out.resize(out.len() + added, 0);
+    Ok(())
+}
+
 /// Compares what a run hashes to with what its leaf holds of it.
 fn check_run(run: Run, found: u32) -> Result<()> {
     if found == run.checksum || seeded!(RunChecksumNotCompared) {
@@ -134,4 +150,24 @@ fn check_run(run: Run, found: u32) -> Result<()> {
     let (page, invariant) = (Some(run.first.0), Invariant::ParentHoldsChecksum);
     let expected = format_args!("{:#010x}", run.checksum).to_string();
     Err(Error::corruption(page, invariant, expected, format_args!("{found:#010x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attacks: bytes-never-panic.
+    #[test]
+    fn a_value_that_memory_cannot_hold_is_an_error() {
+        let mut out = vec![7];
+        // More than there is, more than a vector may have, more than a number can say.
+        for (pages, page_size) in
+            [(1 << 14, usize::MAX >> 16), (3, 1 << (usize::BITS - 2)), (8, usize::MAX / 4)]
+        {
+            assert_eq!(make_room(&mut out, pages, page_size), Err(Error::IoError));
+            assert_eq!(out, [7]);
+        }
+        assert_eq!(make_room(&mut out, 2, 4), Ok(()));
+        assert_eq!(out, [7, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
 }
