@@ -285,6 +285,9 @@ mod catalogue {
         LossNotTold = "loss-not-told" breaks DurableBeforeOk,
         /// A sync waits for what others wait for, and not for what nobody does.
         SyncSkipsDeferred = "sync-skips-deferred" breaks DurableBeforeOk,
+        /// Entries that go behind the last one without a way down do not count against the limit
+        /// of what may wait.
+        AppendedRunNotCounted = "appended-run-not-counted" breaks DurableBeforeOk,
         /// A store is closed without what nobody waits for.
         CloseForgetsDeferred = "close-forgets-deferred" breaks DurableBeforeOk,
         /// A meta page is accepted without a look at what it lists (one sync for data and meta).

@@ -1,5 +1,5 @@
-//! Commits that nobody waits for: a sync and the end of the store make them durable, and the loss
-//! of one is told.
+//! Commits that nobody waits for: a sync and the end of the store make them durable, the loss of
+//! one is told, and not too many wait.
 
 use crate::common::watch::{Op, Watch};
 use crate::matrix::budget::{Budget, Checked, ensure};
@@ -15,7 +15,27 @@ pub fn run(budget: &mut Budget) -> Checked {
         drop(db);
         Ok(None)
     })?;
-    lost(budget)
+    lost(budget)?;
+    counted(budget)
+}
+
+/// Entries that ascend, some at a time, wait until they are so many that the store flushes unasked:
+/// at 256 KiB without a cache.
+fn counted(budget: &mut Budget) -> Checked {
+    let (_, watch) = Watch::memory();
+    let db = options(Arc::new(watch.clone())).cache_bytes(0).open(PATH)?;
+    let before = watch.counts().syncs;
+    for first in (0..3_000_u32).step_by(100) {
+        budget.spend();
+        db.exec("b", |txn| {
+            txn.set_durability(Durability::Deferred);
+            (first..first + 100).try_for_each(|n| txn.put(n.to_be_bytes(), [7; 96]))
+        })?;
+        if watch.counts().syncs > before {
+            return Ok(());
+        }
+    }
+    ensure(false, || "300,000 bytes wait".to_owned())
 }
 
 fn put(db: &BTree, key: &str, durability: Durability) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use super::{Dirty, Edit, LINES, NewValue, PageRead, Root, Tree};
 use crate::arena::{prefetch_bytes, prefetch_value};
 use crate::error::Result;
 use crate::node::{Encoded, NodeMut, Value};
+use crate::seeded::seeded;
 use std::iter::Peekable;
 
 /// Insertions that are worth a way down of their own, side by side.
@@ -81,7 +82,7 @@ impl Tree {
             leaf = edit.dirty_child(leaf, last)?;
         }
         let mut page = NodeMut::new(&mut leaf.bytes);
-        let mut added = 0;
+        let (mut added, mut entered) = (0, 0);
         while let Some(&(key, value)) = entries.peek() {
             let (node, at) = (page.node(), page.node().count());
             if !node.ends_before(key) || !fits_inline(page_size, key, value.len()) {
@@ -91,8 +92,10 @@ impl Tree {
                 break;
             }
             added += 1;
+            entered += (key.len() + value.len()) as u64;
             entries.next();
         }
+        *edit.entered += if seeded!(AppendedRunNotCounted) { 0 } else { entered };
         self.entries = Change { added, removed: 0 }.of(self.entries)?;
         Ok(())
     }

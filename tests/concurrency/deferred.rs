@@ -264,6 +264,24 @@ fn deferred_commits_do_not_fill_the_memory() {
     }
 }
 
+/// Ascending keys go behind the last one without a way down for each.
+#[test]
+fn a_run_of_ascending_puts_counts_as_what_it_takes_in() {
+    let (_vfs, watch) = Watch::memory();
+    let options = on(watch.clone()).durability(Durability::Deferred).cache_bytes(0);
+    let db = options.open(NAME).unwrap();
+    let (before, limit, puts) = (watch.counts().syncs, 256_u64 << 10, 64_u64);
+    for n in 0_u64.. {
+        let put = |txn: &mut Txn<'_>, i: u64| txn.put((n * puts + i).to_be_bytes(), [7; 100]);
+        db.exec("b", |txn| (0..puts).try_for_each(|i| put(txn, i))).unwrap();
+        if watch.counts().syncs > before {
+            break;
+        }
+        let bytes = (n + 1) * puts * 108;
+        assert!(bytes <= limit + puts * 108, "{bytes} bytes wait, of {limit}");
+    }
+}
+
 #[test]
 fn a_flush_that_fails_is_told_to_every_handle_by_its_next_sync() {
     let (vfs, watch, db) = deferring();
