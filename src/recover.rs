@@ -21,6 +21,7 @@ use crate::readers::State;
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, LogPage};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 /// Whether recovery may write.
@@ -104,12 +105,19 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let twin = other.filter(|other| other.meta.txn == accepted.meta.txn);
     let is_clean = twin.is_some_and(|twin| twin.meta.is_mirror != accepted.meta.is_mirror);
     let mut is_mirrored = twin.is_some();
-    // The copy is overwritten next: the original is durable for sure.
-    let next_slot = match twin {
-        Some(_) if is_clean && accepted.meta.is_mirror => accepted.slot,
-        _ => accepted.slot.other(),
-    };
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
+    let original = twin.filter(|_| is_clean && accepted.meta.is_mirror && may_write);
+    let next_slot = match original {
+        // The copy is overwritten next: the original is durable for sure.
+        Some(original) if is_still_whole(file, file_len, original) => accepted.slot,
+        Some(_) => {
+            // Only the copy is accepted from now on, and it may be in the system's cache only.
+            write_again(file, accepted, Vec::new())?;
+            sync(file)?;
+            accepted.slot.other()
+        }
+        None => accepted.slot.other(),
+    };
     if may_write && !is_clean {
         let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
         fence(file, file_len, (accepted, written), older, &space)?;
@@ -181,10 +189,17 @@ fn read_bytes(file: &dyn VfsFile, file_len: u64, offset: u64, len: usize) -> Res
     Ok(bytes)
 }
 
-/// The newest slot whose commit is whole, and what that commit wrote.
+/// Whether what a commit wrote, which was durable, is what it was: a page may be damaged since, or
+/// not be readable any more.
+fn is_still_whole(file: &dyn VfsFile, file_len: u64, original: &Found) -> bool {
+    seeded!(DamagedOriginalTrusted) || check_whole(file, file_len, &original.meta).is_ok()
+}
+
+/// The newest slot whose commit is whole, and what that commit wrote. Of two slots with one state
+/// the copy comes first: it lists nothing that could not be read.
 fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<(usize, Vec<Piece>)> {
     let mut order: Vec<usize> = (0..found.len()).collect();
-    order.sort_by_key(|&at| std::cmp::Reverse(found[at].meta.txn));
+    order.sort_by_key(|&at| (Reverse(found[at].meta.txn), !found[at].meta.is_mirror));
     if seeded!(OlderSlotPreferred) {
         order.reverse();
     }

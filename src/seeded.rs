@@ -290,6 +290,8 @@ mod catalogue {
         AppendedRunNotCounted = "appended-run-not-counted" breaks DurableBeforeOk,
         /// A store is closed without what nobody waits for.
         CloseForgetsDeferred = "close-forgets-deferred" breaks DurableBeforeOk,
+        /// A commit is written over the copy of a state whose original is damaged.
+        DamagedOriginalTrusted = "damaged-original-trusted" breaks SlotsAlternate,
         /// A meta page is accepted without a look at what it lists (one sync for data and meta).
         ListNotChecked = "list-not-checked" breaks ValidMetaWhole,
         /// A listed page counts as whole when it is some whole page.

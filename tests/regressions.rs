@@ -1,10 +1,19 @@
 //! Cases that failed once. Each names the claim that it broke.
 //!
-//! Attacks: failed-sync-poisons, durable-before-ok.
+//! Attacks: failed-sync-poisons, durable-before-ok, slots-alternate, valid-meta-whole.
 
+mod common;
+
+use btree_store::format::{HEADER_KIND, HEADER_TXN, KIND_LEAF};
+use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
+use common::watch::{Op, Watch};
+use common::{NAME, on};
 use std::cell::RefCell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+const PAGE: usize = 512;
 
 /// Commits when it is dropped, also while its thread unwinds.
 struct CommitsInDrop(BTree);
@@ -84,5 +93,67 @@ fn opening_a_sound_store_leaves_no_detail_of_an_error() {
         });
         assert_eq!(opened.0.unwrap().len(), buckets as usize);
         assert_eq!(opened.1, None);
+    }
+}
+
+/// A store that was closed after this many commits of a bucket, and where the leaf lies that the
+/// last one wrote. The slots hold that state both ways round.
+fn closed_after(commits: u8) -> (MemVfs, usize) {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("other", |txn| txn.put("k", "v")).unwrap();
+    for n in 0..commits {
+        db.exec("a", |txn| txn.put([n], "v")).unwrap();
+    }
+    drop(db);
+    let bytes = vfs.read_file(NAME).unwrap();
+    let is_newest = |page: &[u8]| page[HEADER_KIND] == KIND_LEAF && page[HEADER_TXN] == commits + 1;
+    let leaf = bytes.chunks(PAGE).position(is_newest).expect("the commit wrote a leaf");
+    (vfs, leaf * PAGE)
+}
+
+/// The copy in the other slot was the only state that recovery accepted, and the next commit was
+/// written over it.
+#[test]
+fn a_commit_spares_the_only_slot_that_is_accepted() {
+    for commits in 1..=2 {
+        let (vfs, leaf) = closed_after(commits);
+        let mut before = vfs.read_file(NAME).unwrap();
+        before[leaf + 300] ^= 1;
+        vfs.write_file(NAME, &before);
+        let db = on(vfs.clone()).open(NAME).unwrap();
+        db.exec("b", |txn| txn.put("k", "v")).unwrap();
+        let mut torn = vfs.snapshot().read_file(NAME).unwrap();
+        drop(db);
+        let range = |slot: usize| slot * PAGE..(slot + 1) * PAGE;
+        let slot = (0..2).find(|&slot| torn[range(slot)] != before[range(slot)]);
+        torn[slot.expect("the commit wrote its slot") * PAGE + 200] ^= 1;
+        let killed = MemVfs::new();
+        killed.write_file(NAME, &torn);
+        let db = on(killed).open(NAME).expect("the state before the torn commit");
+        assert_eq!(db.buckets().unwrap(), ["a", "other"]);
+    }
+}
+
+/// A commit's page that could not be read made a closed store one that did not open, if the slot
+/// that lists it was slot 0.
+#[test]
+fn a_closed_store_opens_though_a_page_of_its_last_commit_cannot_be_read() {
+    for commits in 1..=2 {
+        let (vfs, leaf) = closed_after(commits);
+        let watch = Watch::new(vfs);
+        let is_in = move |offset: u64, len: usize| {
+            offset < (leaf + PAGE) as u64 && offset + len as u64 > leaf as u64
+        };
+        watch.hook(move |op| match op {
+            Op::Read { offset, len } if is_in(*offset, *len) => Err(io::Error::other("unreadable")),
+            _ => Ok(()),
+        });
+        for options in [on(watch.clone()), on(watch.clone()).read_only()] {
+            let db = options.open(NAME).unwrap();
+            assert_eq!(db.buckets().unwrap(), ["a", "other"]);
+            assert_eq!(db.view("other", |txn| txn.get("k")).unwrap(), b"v");
+            assert_eq!(db.view("a", |txn| txn.get([0])), Err(Error::IoError));
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Damage at rest: flipped bits, swapped, stale and zeroed pages, truncation, extension. What
-//! follows is a right answer or a typed error, never a wrong answer.
+//! follows is a right answer or a typed error, never a wrong answer; and what opens with it opens
+//! when the power fails too.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{Contents, PAGE, PATH, dump, fill, key, options, roomy, value};
+use btree_store::format::{HEADER_TXN, META_BODY};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error};
 use std::sync::Arc;
@@ -63,7 +65,30 @@ fn check_all(budget: &mut Budget) -> Checked {
         check(budget, &file[..at], &contents, &format!("cut off at {at}"))?;
     }
     let longer = [file.as_slice(), &[7; 3000]].concat();
-    check(budget, &longer, &contents, "extended")
+    check(budget, &longer, &contents, "extended")?;
+    (0..pages).try_for_each(|page| check_torn(budget, &file, page))
+}
+
+/// A page of a file at rest is damaged, and then the next commit is torn: what opened opens.
+fn check_torn(budget: &mut Budget, file: &[u8], page: usize) -> Checked {
+    budget.spend();
+    let mut before = file.to_vec();
+    before[page * PAGE_BYTES + 300] ^= 1;
+    let vfs = MemVfs::new();
+    vfs.write_file(PATH, &before);
+    let opened = roomy(Arc::new(vfs.clone())).open(PATH);
+    let Ok(db) = opened else { return Ok(()) };
+    if db.exec("torn", |txn| txn.put("k", "v")).is_err() {
+        return Ok(());
+    }
+    let mut torn = vfs.snapshot().read_file(PATH).unwrap_or_default();
+    // The slot of the commit, whose transaction is the higher one.
+    let newest = torn.chunks_mut(PAGE_BYTES).take(2).max_by_key(|slot| slot[HEADER_TXN]);
+    newest.ok_or_else(|| Kill("there are no slots".to_owned()))?[META_BODY - 1] ^= 1;
+    let vfs = Arc::new(MemVfs::new());
+    vfs.write_file(PATH, &torn);
+    let opened = roomy(vfs).open(PATH);
+    ensure(opened.is_ok(), || format!("page {page} damaged, the next commit torn: {opened:?}"))
 }
 
 /// Opens a damaged file and reads all of it.
