@@ -3,7 +3,7 @@
 //! A bug's model runs in a process of its own, since a model that fails may end it: a panic while
 //! another unwinds aborts, and what a failed interleaving leaves behind is not for the next one.
 
-use super::{Model, all, explore};
+use super::{INTERLEAVINGS_MIN, Model, all, explore};
 use crate::seeded::{Bug, switch_on};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -15,6 +15,7 @@ const FOUND_BY: &[(Bug, &str)] = &[
     (Bug::ReaderRegistersAfterRootRead, "a_held_state_keeps_its_page"),
     (Bug::HeldVersionsNotAsked, "a_held_state_keeps_its_page"),
     (Bug::HeldVersionsNotAsked, "a_state_comes_where_another_was"),
+    (Bug::VersionGivenUpUnordered, "a_held_state_keeps_its_page"),
     (Bug::StateSeenBeforePages, "states_never_go_backwards"),
     (Bug::SlotTakenTwice, "readers_share_the_slots"),
     (Bug::ReaderEntersUnfenced, "a_page_that_is_looked_at_stays"),
@@ -114,6 +115,9 @@ fn run_apart(model: &str, bug: Option<Bug>) -> (u64, Outcome) {
     assert!(interleavings > 0, "{model} did not begin: {status}, {reason:?}");
     let outcome = match reason {
         _ if hangs => Outcome::Fails("it hangs".into()),
+        _ if status.success() && bug.is_none() && interleavings < INTERLEAVINGS_MIN => {
+            Outcome::Fails("it explores nothing".into())
+        }
         _ if status.success() => Outcome::Holds,
         Some(reason) => Outcome::Fails(reason),
         None => Outcome::Fails(format!("the process died: {status}")),

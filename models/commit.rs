@@ -81,17 +81,26 @@ fn a_sync_fails_before_followers() {
     disk.arm(Fault::Sync(1));
     let commit = |name: &'static str| {
         let (db, disk) = (db.clone(), disk.clone());
-        move || match make_bucket(&db, name) {
-            Ok(()) => assert!(disk.is_durable(name), "{name} was acknowledged"),
-            Err(error) => assert!(matches!(error, Error::IoError | Error::Poisoned), "{error}"),
+        move || {
+            let outcome = make_bucket(&db, name);
+            match outcome {
+                Ok(()) => assert!(disk.is_durable(name), "{name} was acknowledged"),
+                Err(error) => assert!(matches!(error, Error::IoError | Error::Poisoned), "{error}"),
+            }
+            outcome
         }
     };
     let other = thread::spawn(commit("second"));
-    commit("first")();
-    other.join().unwrap();
+    let outcomes = [("first", commit("first")()), ("second", other.join().unwrap())];
+    let is_told = outcomes.iter().any(|(_, outcome)| *outcome == Err(Error::IoError));
+    assert!(is_told, "the sync that failed was somebody's: {outcomes:?}");
     assert_eq!(make_bucket(&db, "late"), Err(Error::Poisoned));
     drop(db);
-    open(&disk.after_power_failure());
+    let kept = open(&disk.after_power_failure()).buckets().unwrap();
+    for (name, outcome) in outcomes {
+        let is_kept = kept.iter().any(|kept| kept == name);
+        assert!(outcome.is_err() || is_kept, "{name} was acknowledged, {kept:?} are left");
+    }
 }
 
 /// A page cannot be written: the state before holds, and what comes behind does not build on it.

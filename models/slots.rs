@@ -4,6 +4,7 @@
 
 use super::{Model, models};
 use crate::slots::{Published, Slots};
+use crate::sync::Watched;
 use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use loom::thread;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ struct Store {
     published: Published<State>,
     first: Arc<State>,
     pages: [AtomicU64; 2],
+    /// Their memory, without an order of its own: who writes comes after all who read, or loom says
+    /// that they meet.
+    memory: [Watched; 2],
 }
 
 impl Store {
@@ -41,7 +45,8 @@ impl Store {
         let first = State::new(1, 0);
         let pages = [AtomicU64::new(1), AtomicU64::new(0)];
         let published = Published::new(Arc::clone(&first), slots);
-        Arc::new(Store { published, first, pages })
+        let memory = [Watched::new(), Watched::new()];
+        Arc::new(Store { published, first, pages, memory })
     }
 
     /// Reads the newest state; its page holds what the state says.
@@ -51,12 +56,14 @@ impl Store {
         let page = hold.page.load(Ordering::Relaxed);
         let found = self.pages[page].load(Ordering::Relaxed);
         assert_eq!(found, number, "a state lies on its page");
+        self.memory[page].read();
         number
     }
 
     /// Makes a state on a page that no state that may be read lies on, if there is one.
     fn write(&self, number: u64) -> bool {
         let Some(page) = self.free_page() else { return false };
+        self.memory[page].write();
         self.pages[page].store(number, Ordering::Relaxed);
         self.published.publish(State::new(number, page));
         true
@@ -97,6 +104,7 @@ fn a_state_comes_where_another_was() {
     let mut is_held = false;
     store.published.for_each_held(|state| is_held |= std::ptr::eq(state, &raw const *store.first));
     if !is_held {
+        store.memory[0].write();
         store.pages[0].store(3, Ordering::Relaxed);
         store.first.number.store(3, Ordering::Relaxed);
         store.published.publish(Arc::clone(&store.first));

@@ -200,12 +200,12 @@ impl Arena {
     #[inline(always)]
     pub(crate) fn words(&self) -> &[AtomicU64] {
         let stride = if seeded!(HintsInAFrame) { self.page_size } else { self.stride };
-        // SAFETY: the words lie in the region, behind all frames, which take whole lines; zeros are
-        // such words, and nothing else is ever written there.
-        unsafe {
-            let first = self.first.add(region_bytes(self.frames, stride, 0));
-            std::slice::from_raw_parts(first.cast::<AtomicU64>().as_ptr(), self.words)
-        }
+        // SAFETY: the words lie in the region, behind all frames.
+        let first = unsafe { self.first.add(region_bytes(self.frames, stride, 0)) };
+        let first = first.cast::<AtomicU64>().as_ptr();
+        // SAFETY: they begin at a line, since frames take whole ones; zeros are such words, and
+        // nothing else is ever written there.
+        unsafe { std::slice::from_raw_parts(first, self.words) }
     }
 
     #[cfg(loom)]

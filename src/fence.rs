@@ -97,3 +97,65 @@ pub(crate) use imp::light_fence;
 
 /// The side of those who pass seldom. False where the system denies it, and nothing is ordered.
 pub(crate) use imp::heavy_fence;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU64, Ordering, yield_now};
+
+    const ROUNDS: u64 = 50_000;
+
+    /// On a line of its own, two wide as those of the readers.
+    #[derive(Default)]
+    #[repr(align(128))]
+    struct Line(AtomicU64);
+
+    /// Two threads that begin each round together.
+    #[derive(Default)]
+    struct Gate(Line);
+
+    impl Gate {
+        fn pass(&self, round: u64) {
+            self.0.0.fetch_add(1, Ordering::AcqRel);
+            let mut looks = 0_u32;
+            while self.0.0.load(Ordering::Acquire) < 2 * round {
+                looks += 1;
+                // The other one may be waiting for this processor.
+                if looks > 1_000 {
+                    yield_now();
+                }
+            }
+        }
+    }
+
+    /// Writes the own line and looks at the other, round by round; whether it saw it written.
+    fn run(gate: &Gate, own: &Line, other: &Line, passes: impl Fn() -> bool) -> Vec<bool> {
+        let round = |round| {
+            gate.pass(round);
+            own.0.store(round, Ordering::Relaxed);
+            let is_ordered = passes();
+            other.0.load(Ordering::Relaxed) >= round || !is_ordered
+        };
+        (1..=ROUNDS).map(round).collect()
+    }
+
+    /// Both write and then look: the processor may take the look first, unless a fence stands
+    /// between the two. Then one at least must see the other.
+    #[test]
+    fn one_of_two_who_write_and_look_sees_the_other() {
+        prepare_fences();
+        let (gate, reader, writer) = (Gate::default(), Line::default(), Line::default());
+        let (light, heavy) = std::thread::scope(|scope| {
+            let light = scope.spawn(|| {
+                run(&gate, &reader, &writer, || {
+                    light_fence();
+                    true
+                })
+            });
+            let heavy = run(&gate, &writer, &reader, heavy_fence);
+            (light.join().unwrap(), heavy)
+        });
+        let missed = light.iter().zip(&heavy).filter(|&(&light, &heavy)| !light && !heavy).count();
+        assert_eq!(missed, 0, "of {ROUNDS} rounds, neither saw the other");
+    }
+}

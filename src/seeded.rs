@@ -408,6 +408,9 @@ mod catalogue {
         StateSeenBeforePages = "state-seen-before-pages" breaks PublishAfterDurable,
         /// A state that a reader holds counts as free.
         HeldVersionsNotAsked = "held-versions-not-asked" breaks NoReuseWhileReachable,
+        /// A version is given up when no slot names it any more, which does not say that those who
+        /// held it have read what they read: its page is written over while they do.
+        VersionGivenUpUnordered = "version-given-up-unordered" breaks NoReuseWhileReachable,
         /// Pages for a large value are found among those that a reader still needs.
         EarlyRunInPendingPages = "early-run-in-pending-pages" breaks NoReuseWhileReachable,
         /// A commit that failed frees what it had adopted, though somebody may still read it.

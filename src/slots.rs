@@ -109,7 +109,10 @@ impl Slots {
 
     /// Whether a slot names this version. The caller's fence stands before it.
     fn names(&self, version: usize) -> bool {
-        self.in_use().iter().any(|slot| slot.version.load(Ordering::Acquire) == version)
+        // Whoever sees that a slot names it no longer knows that what was read of it has been read.
+        let is_loose = seeded!(VersionGivenUpUnordered);
+        let order = if is_loose { Ordering::Relaxed } else { Ordering::Acquire };
+        self.in_use().iter().any(|slot| slot.version.load(order) == version)
     }
 
     /// The writer's side of the readers' light fences. Who takes a slot passes a full fence: either
@@ -139,7 +142,13 @@ impl Slots {
 
 /// A bug that is switched on must break what a test sees, not the memory.
 fn forget_if_unsafe<T>(version: &Arc<T>) {
-    if seeded!(ReaderRegistersAfterRootRead | HeldVersionsNotAsked | SlotTakenTwice) {
+    let may_go_too_early = seeded!(
+        ReaderRegistersAfterRootRead
+            | HeldVersionsNotAsked
+            | SlotTakenTwice
+            | VersionGivenUpUnordered
+    );
+    if may_go_too_early {
         std::mem::forget(Arc::clone(version));
     }
 }

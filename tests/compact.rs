@@ -190,4 +190,12 @@ fn a_compaction_beside_a_writer_of_many_buckets_meets_no_damage() {
         let failed = compacted.iter().filter(|compacted| compacted.is_err()).count();
         assert_eq!(failed, 0, "{:?}", Error::Corruption.detail());
     });
+    let names: Vec<String> = (0..800).map(|i| format!("b{i:03}")).collect();
+    assert_eq!(db.buckets().unwrap(), names);
+    for (i, name) in (0_u32..).zip(&names) {
+        let all = db.view(name, |txn| txn.range::<[u8]>(..).collect());
+        assert_eq!(all, Ok(vec![(b"k".to_vec(), i.to_le_bytes().to_vec())]), "{name}");
+    }
+    let report = db.verify().unwrap();
+    assert!(report.is_sound(), "{report}");
 }

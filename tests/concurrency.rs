@@ -13,7 +13,7 @@ mod failing;
 mod nested;
 
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Barriers, Error, Iter, Result};
+use btree_store::{BTree, Barriers, Error, Iter, ReadOnlyTxn, Result};
 use common::random::Random;
 use common::watch::{Op, Watch};
 use common::{NAME, dump, on, open};
@@ -206,21 +206,18 @@ fn a_snapshot_stays_what_it_was_for_all_its_life() {
 fn watch_counters(db: &BTree, stop: &AtomicBool) -> u64 {
     let (mut last, mut seen, mut rounds) = (0, 0, 0);
     while !stop.load(Ordering::Relaxed) || rounds == 0 {
-        let seq_before = db.current_seq();
-        assert!(seq_before >= seen, "the sequence went back");
-        let (a, b) = db
-            .view("a", |txn| {
-                // Both buckets have what this view's state has: the second holds a copy.
-                let own = number(&txn.get("counter")?);
-                let copy = number(&txn.get("copy")?);
-                Ok((own, copy))
-            })
-            .unwrap();
-        assert_eq!(a, b, "one commit's writes are seen together");
+        let snapshot = db.snapshot();
+        assert!(snapshot.seq() >= seen, "the sequence went back");
+        let both = |txn: &ReadOnlyTxn<'_>| Ok(["counter", "copy"].map(|key| txn.get(key)));
+        let found = ["a", "b", "c"].map(|bucket| snapshot.view(bucket, both).unwrap());
+        let found = found.map(|values| values.map(|value| number(&value.unwrap())));
+        let [[a, _], ..] = found;
+        assert_eq!(found, [[a; 2]; 3], "one commit's writes are seen together");
         assert!(a >= last, "a reader went back from {last} to {a}");
+        // Views that follow each other see states that do.
         let later = get(db, "c", "counter").unwrap();
         assert!(later >= a, "bucket c is from an older state: {later} after {a}");
-        (last, seen, rounds) = (a, seq_before, rounds + 1);
+        (last, seen, rounds) = (a, snapshot.seq(), rounds + 1);
     }
     rounds
 }

@@ -299,6 +299,51 @@ fn a_file_cut_off_at_any_page_is_refused() {
     }
 }
 
+/// A call that writes.
+enum Call {
+    Put(Vec<u8>),
+    Del(Vec<u8>),
+    Clear,
+    Compact,
+    Drop,
+}
+
+impl Call {
+    fn random(random: &mut Random, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Call {
+        let n = random.below(1_000);
+        let key = || entries.keys().nth(n % entries.len()).unwrap().clone();
+        match random.below(5) {
+            0 if !entries.is_empty() => Call::Put(key()),
+            1 if !entries.is_empty() => Call::Del(key()),
+            2 => Call::Clear,
+            3 => Call::Compact,
+            _ => Call::Drop,
+        }
+    }
+
+    fn run(&self, db: &BTree, name: &str) -> Result<()> {
+        match self {
+            Call::Put(key) => db.exec(name, |txn| txn.put(key, "new")),
+            Call::Del(key) => db.exec(name, |txn| txn.del(key)),
+            Call::Clear => db.exec(name, |txn| txn.delete_range::<[u8]>(..).map(drop)),
+            Call::Compact => db.compact(0).map(drop),
+            Call::Drop => db.del_bucket(name),
+        }
+    }
+
+    /// What the buckets hold when it was done.
+    fn apply(self, name: &str, buckets: &mut BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>) {
+        let entries = buckets.get_mut(name).unwrap();
+        match self {
+            Call::Put(key) => drop(entries.insert(key, b"new".to_vec())),
+            Call::Del(key) => drop(entries.remove(&key)),
+            Call::Clear => entries.clear(),
+            Call::Compact => {}
+            Call::Drop => drop(buckets.remove(name)),
+        }
+    }
+}
+
 #[test]
 fn writing_to_a_damaged_file_never_panics_and_never_spreads_a_wrong_answer() {
     let (mut random, mut failed, mut done) = (Random::new(5), 0, 0);
@@ -307,32 +352,40 @@ fn writing_to_a_damaged_file_never_panics_and_never_spreads_a_wrong_answer() {
             let mut bytes = sample.bytes.clone();
             let at = 2 * sample.page_size + random.below(bytes.len() - 2 * sample.page_size);
             bytes[at] ^= 1 << random.below(8);
-            let Ok(db) = open(&holding(&bytes)) else { continue };
+            let vfs = holding(&bytes);
+            let Ok(db) = open(&vfs) else { continue };
             let name = sample.buckets.keys().nth(random.below(sample.buckets.len())).unwrap();
-            let entries = &sample.buckets[name];
             let context = format!("{}, round {round}: byte {at}, bucket {name}", sample.name);
-            let key = |n: usize| entries.keys().nth(n % entries.len().max(1)).unwrap();
-            let n = random.below(1_000);
-            let result = match random.below(5) {
-                0 if !entries.is_empty() => db.exec(name, |txn| txn.put(key(n), "new")),
-                1 if !entries.is_empty() => db.exec(name, |txn| txn.del(key(n))),
-                2 => db.exec(name, |txn| txn.delete_range::<[u8]>(..).map(drop)),
-                3 => db.compact(0).map(drop),
-                _ => db.del_bucket(name),
-            };
-            match result {
-                Ok(()) => done += 1,
+            let call = Call::random(&mut random, &sample.buckets[name]);
+            let mut after = sample.buckets.clone();
+            match call.run(&db, name) {
+                Ok(()) => {
+                    done += 1;
+                    call.apply(name, &mut after);
+                }
+                // Nothing has changed, and what is whole can be read.
                 Err(error) => {
                     failed += 1;
                     assert_named(error, &context);
-                    // Nothing has changed, and what is whole can be read.
-                    for (name, entries) in &sample.buckets {
-                        examine_bucket(&db, name, entries, &context);
-                    }
                 }
+            }
+            assert_holds(&db, &after, &context);
+            drop(db);
+            match open(&vfs) {
+                Ok(db) => assert_holds(&db, &after, &format!("{context}, opened again")),
+                Err(error) => assert_named(error, &context),
             }
         }
     }
     println!("{failed} calls failed, {done} did not meet the damage");
     assert!(failed > 50 && done > 500);
+}
+
+/// What is answered of the buckets, and of which there are, is right.
+#[track_caller]
+fn assert_holds(db: &BTree, buckets: &BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>, context: &str) {
+    judge(db.buckets(), &buckets.keys().cloned().collect(), context);
+    for (name, entries) in buckets {
+        examine_bucket(db, name, entries, context);
+    }
 }

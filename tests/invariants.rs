@@ -70,6 +70,12 @@ fn every_citation_has_its_partner() {
 }
 
 #[test]
+fn every_seeded_bug_is_listed_where_it_belongs() {
+    let (tree, document, named) = project();
+    assert_none(checks::bugs(&tree, &document, &named));
+}
+
+#[test]
 fn every_changed_statement_was_looked_at() {
     let (tree, document, named) = project();
     if std::env::var_os("UPDATE_INVARIANTS_LOCK").is_some() {

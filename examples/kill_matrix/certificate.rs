@@ -42,6 +42,13 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
             }
             return Some(Kill(violation.to_owned()));
         }
+        // With a bug there may be many more executions; without one it is no pass.
+        if let Some(row) = part.failures().next()
+            && budget.bug.is_none()
+        {
+            let name = Workload::numbered(row.number).name();
+            return Some(Kill(format!("{name}: {} executions are too few", row.executions)));
+        }
     }
     None
 }

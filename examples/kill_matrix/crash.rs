@@ -302,7 +302,8 @@ fn explore(budget: &mut Budget, scenario: &Scenario) -> Option<Kill> {
         Verdict::Verified => None,
         Verdict::Unverified => {
             let what = format!("{}: {} executions are too few", scenario.name, report.executions);
-            println!("\n{what}");
+            // Not among the dots that are counted.
+            eprintln!("{what}");
             // With a bug there may be many more; without one it is no pass.
             budget.bug.is_none().then_some(Kill(what))
         }

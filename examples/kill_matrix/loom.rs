@@ -9,16 +9,25 @@ use std::time::Duration;
 
 pub const NAME: &str = "loom";
 
+/// A model with fewer interleavings explores nothing, as `models/mod.rs` has it.
+const INTERLEAVINGS_MIN: u64 = 5;
+
 /// What the models found.
 #[derive(Default)]
 pub struct Findings(Vec<(Option<Bug>, Cell)>);
 
 impl Findings {
-    /// What came of a bug; of several models, the best. Without a model nothing is found.
+    /// What came of a bug; of several models, the best. Without a model nothing is found; but in
+    /// the engine as it is, models that were not run, or that explored nothing, are no pass.
     pub fn take(&mut self, bug: Option<Bug>) -> Cell {
         let of_bug = self.0.extract_if(.., |(found, _)| *found == bug).map(|(_, cell)| cell);
         let best = of_bug.min_by_key(|cell| (cell.killed.is_none(), cell.executions));
-        best.unwrap_or(Cell { executions: 0, time: Duration::ZERO, killed: None, complaint: None })
+        let none = Cell { executions: 0, time: Duration::ZERO, killed: None, complaint: None };
+        let mut best = best.unwrap_or(none);
+        if bug.is_none() && best.killed.is_none() && best.executions < INTERLEAVINGS_MIN {
+            best.killed = Some(format!("{} interleavings explore nothing", best.executions));
+        }
+        best
     }
 }
 

@@ -198,9 +198,13 @@ impl Walk {
         let (at, to) = self.ahead(way)?;
         let bytes = self.bytes();
         // SAFETY: the array lies in the bytes, with more slots from there than `at`.
-        let offset = unsafe { self.offsets.add(at).read() };
+        let offset = unsafe { self.offsets.add(at) };
+        // SAFETY: as above; and any bytes are an offset.
+        let offset = unsafe { offset.read() };
         // SAFETY: as above.
-        let head = u32::from_le_bytes(unsafe { self.heads.add(at).read() });
+        let head = unsafe { self.heads.add(at) };
+        // SAFETY: as above.
+        let head = u32::from_le_bytes(unsafe { head.read() });
         let cell = usize::from(u16::from_le_bytes(offset));
         let step = bytes.get(cell..cell + LEAF_CELL_HEADER + STEP)?;
         // Both lengths in one read.

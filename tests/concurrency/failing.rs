@@ -430,7 +430,7 @@ fn a_call_that_panicked_and_was_caught_fails_its_transaction() {
     });
     db.exec("c", |txn| txn.put("k", "v")).unwrap();
     let report = db.verify().unwrap();
-    assert!(report.is_sound(), "{report}"); // today: the root is used and free
+    assert!(report.is_sound(), "{report}");
     assert_eq!(ended, Err(Error::Internal));
 }
 
@@ -443,7 +443,7 @@ fn puts_that_wait_are_not_lost_by_a_caught_panic() {
         assert!(panics_at_read(&watch, 1, || txn.len()));
         Ok(())
     });
-    assert_eq!(ended, Err(Error::Internal)); // today Ok, with "first" and without "second"
+    assert_eq!(ended, Err(Error::Internal));
     assert_eq!(db.view("b", |txn| txn.get(1_u32.to_be_bytes())).unwrap(), [7; 30]);
 }
 
@@ -456,6 +456,6 @@ fn a_bucket_whose_removal_panicked_keeps_its_pages() {
     })
     .unwrap();
     let report = db.verify().unwrap();
-    assert!(report.is_sound(), "{report}"); // today: pages of "b" are used and pending
+    assert!(report.is_sound(), "{report}");
     assert_eq!(db.view("b", |txn| Ok(txn.range::<[u8]>(..).count())), Ok(4000));
 }

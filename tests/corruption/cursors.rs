@@ -252,3 +252,35 @@ fn a_flipped_bit_of_a_large_value_is_an_error() {
         assert_eq!(db.exec("b", |txn| txn.delete_range::<str>(.."m")), Ok(1));
     }
 }
+
+/// What it moves it copies, and a copy of damaged bytes would be as sound as any value.
+#[test]
+fn a_compaction_gives_no_new_checksum_to_a_damaged_value() {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    // Where the first was is room for the last, and for some pages more.
+    for (bucket, byte, len) in [("first", 1, 800_000), ("between", 2, 700_001), ("k", 3, 700_001)] {
+        db.exec(bucket, |txn| txn.put("k", vec![byte; len])).unwrap();
+    }
+    db.exec("first", |txn| txn.del("k")).unwrap();
+    drop(db);
+    let bytes = vfs.read_file(NAME).unwrap();
+    let run = bytes.chunks(512).position(|page| page == [3; 512]).unwrap() * 512;
+    for offset in [0, 300_000, 700_000] {
+        let mut bytes = bytes.clone();
+        assert_eq!(bytes[run + offset], 3);
+        bytes[run + offset] ^= 1;
+        let vfs = holding(&bytes);
+        let db = on(vfs.clone()).cache_bytes(0).open(NAME).unwrap();
+        assert_eq!(db.compact(0), Err(Error::Corruption), "byte {offset}");
+        let get = |db: &BTree, bucket: &str| db.view(bucket, |txn| txn.get("k"));
+        assert_eq!(get(&db, "k"), Err(Error::Corruption), "byte {offset}");
+        assert!(get(&db, "between") == Ok(vec![2; 700_001]), "byte {offset}");
+        db.exec("other", |txn| txn.put("k", "v")).unwrap();
+        drop(db);
+        let db = open(&vfs).unwrap();
+        assert_eq!(get(&db, "k"), Err(Error::Corruption), "byte {offset}, opened again");
+        assert!(get(&db, "between") == Ok(vec![2; 700_001]), "byte {offset}, opened again");
+        assert_eq!(get(&db, "other"), Ok(b"v".to_vec()));
+    }
+}

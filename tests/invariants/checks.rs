@@ -83,6 +83,42 @@ pub fn fields(document: &Document) -> Vec<Violation> {
     found
 }
 
+/// The catalogue of the seeded bugs.
+const CATALOGUE: &str = "src/seeded.rs";
+
+/// The bugs of the catalogue, `Bug = "name" breaks Invariant,`: name and variant.
+fn seeded(tree: &Tree) -> Vec<(&str, &str)> {
+    let words: Vec<&str> = tree.text(CATALOGUE).split_whitespace().collect();
+    let entry = |words: &[&'_ str]| words[1] == "breaks" && words[0].starts_with('"');
+    let entries = words.windows(3).filter(|words| entry(words));
+    entries.map(|words| (words[0].trim_matches('"'), words[2].trim_end_matches(','))).collect()
+}
+
+/// Every seeded bug is listed in the section of the invariant that it breaks, and nowhere else.
+pub fn bugs(tree: &Tree, document: &Document, named: &[Named]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut left = seeded(tree);
+    for section in &document.sections {
+        let named = named.iter().find(|named| named.name == section.name);
+        for listed in crate::tree::quoted(section.text("Seeded bugs")) {
+            let is_it = |(bug, breaks): &(&str, &str)| {
+                *bug == listed && named.is_some_and(|named| named.variant == *breaks)
+            };
+            if let Some(at) = left.iter().position(is_it) {
+                left.swap_remove(at);
+            } else {
+                let message = format!("{listed} does not break {}, or once more", section.name);
+                found.push(Violation::new(DOCUMENT, section.line("Seeded bugs"), message));
+            }
+        }
+    }
+    for (bug, breaks) in left {
+        let message = format!("{bug} is not in the section of {breaks}");
+        found.push(Violation::new(CATALOGUE, 1, message));
+    }
+    found
+}
+
 fn is_kebab(word: &str) -> bool {
     word.contains('-')
         && word.split('-').all(|part| {

@@ -40,6 +40,13 @@ const FILES: &[(&str, &str)] = &[
             fn f() { invariant!(SortedKeys, x); }\n",
     ),
     ("src/node/tests.rs", "//! Attacks: sorted-keys.\nfn f() {}\n"),
+    (
+        "src/seeded.rs",
+        "//! Bugs.\nmacro_rules! bugs { ($bug:ident = $name:literal breaks $i:ident) => {} }\n\
+            A = \"split-swaps-halves\" breaks SortedKeys,\n\
+            B = \"lock-dropped-early\"\n    breaks OneWriter,\n\
+            C = \"second-door\" breaks OneWriter,\n",
+    ),
     ("src/txn.rs", "//! Keeps: one-writer.\n"),
     ("src/verify.rs", "//! Walks.\nfn f() { Invariant::SortedKeys; Invariant::OneWriter; }\n"),
     ("tests/oracle.rs", "//! Attacks: sorted-keys, one-writer.\n"),
@@ -78,6 +85,7 @@ fn every_check(tree: &Tree, document: &Document) -> Vec<Violation> {
         checks::checked(tree, document, &named),
         checks::cited(tree, document, &named),
         checks::locked(tree, document, &named),
+        checks::bugs(tree, document, &named),
     ]
     .into_iter()
     .flatten()
@@ -177,4 +185,20 @@ fn a_changed_statement_is_found() {
     assert_found(&[(LOCK, "one-writer", "two-writers")], &["one-writer: its statement"]);
     let (tree, document) = project(&[(DOCUMENT, "Keys\nascend.", "Keys ascend.")]);
     assert_eq!(every_check(&tree, &document), [], "a new line break is no change");
+}
+
+#[test]
+fn a_seeded_bug_that_is_listed_elsewhere_or_nowhere_is_found() {
+    let second = "`lock-dropped-early`, `second-door`";
+    let only = |list| (DOCUMENT, second, list);
+    assert_found(&[only("`lock-dropped-early`")], &["second-door is not in the section"]);
+    assert_found(&[only("`second-door`")], &["lock-dropped-early is not in the section"]);
+    let invented = only("`lock-dropped-early`, `second-door`, `third-door`");
+    assert_found(&[invented], &["third-door does not break one-writer"]);
+    let twice = only("`lock-dropped-early`, `second-door`, `second-door`");
+    assert_found(&[twice], &["second-door does not break one-writer"]);
+    let halves = "`split-swaps-halves`";
+    let elsewhere = [only("`lock-dropped-early`"), (DOCUMENT, halves, "`second-door`")];
+    let wanted = ["second-door does not break sorted-keys", "second-door is not in the section"];
+    assert_found(&elsewhere, &wanted);
 }

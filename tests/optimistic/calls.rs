@@ -454,8 +454,8 @@ fn a_range_whose_step_panicked_is_not_at_its_end() {
     let step = std::panic::AssertUnwindSafe(|| drop(range.next()));
     assert!(std::panic::catch_unwind(step).is_err());
     watch.unhook();
-    assert_eq!(range.next(), Some(Err(Error::Internal))); // today None
+    assert_eq!(range.next(), Some(Err(Error::Internal)));
     drop(range);
     assert_eq!(txn.bucket("c").err(), Some(Error::Internal), "it sticks");
-    assert_eq!(txn.commit(), Err(Error::Internal)); // today Ok
+    assert_eq!(txn.commit(), Err(Error::Internal));
 }

@@ -152,8 +152,12 @@ pub fn check_unsafe(tree: &Tree) -> Vec<Violation> {
             let message = format!("lists {path}, which has no unsafe code");
             found.push(Violation::new(ARCHITECTURE, *line, message));
         }
-        if !attackers.iter().any(|attacker| tree.texts.contains_key(attacker)) {
-            let message = format!("names no existing file that attacks the unsafe code of {path}");
+        if attackers.is_empty() {
+            let message = format!("names no file that attacks the unsafe code of {path}");
+            found.push(Violation::new(ARCHITECTURE, *line, message));
+        }
+        for attacker in attackers.iter().filter(|attacker| !tree.texts.contains_key(*attacker)) {
+            let message = format!("{attacker}, which attacks {path}, does not exist");
             found.push(Violation::new(ARCHITECTURE, *line, message));
         }
     }
