@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::sync::{Arc, Ordering};
 use crate::tree::PageRead;
 use crate::txn::{
-    MultiTxn, OwnedTxn, ReadOnlyTxn, Snapshot, Txn, bucket_names, run_exec, run_multi,
-    run_transact, run_view,
+    MultiTxn, OwnedTxn, ReadOnlyTxn, Snapshot, Txn, bucket_names, contains_bucket, run_exec,
+    run_multi, run_transact, run_view,
 };
 use crate::verify::{Report, verify_file};
 
@@ -212,6 +212,37 @@ impl BTree {
     /// [`Error::Corruption`] and [`Error::IoError`].
     pub fn buckets(&self) -> Result<Vec<String>> {
         bucket_names(&self.core, &self.core.readers.pin_newest())
+    }
+
+    /// Whether the newest durable state has a bucket of this name.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// assert!(!db.contains_bucket("b")?);
+    /// db.exec("b", |_| Ok(()))?;
+    /// assert!(db.contains_bucket("b")?);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty name, [`Error::TooLarge`] for one
+    /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`].
+    pub fn contains_bucket(&self, name: impl AsRef<str>) -> Result<bool> {
+        contains_bucket(&self.core, &self.core.readers.pin_newest(), name.as_ref())
+    }
+
+    /// Whether the store was opened to be read only: then each write is [`Error::Invalid`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("data.db");
+    /// use btree_store::{BTree, Options};
+    /// assert!(!BTree::open(&path)?.is_read_only());
+    /// assert!(Options::new().read_only().open(&path)?.is_read_only());
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    pub fn is_read_only(&self) -> bool {
+        self.core.is_read_only
     }
 
     /// Waits until all commits made before, by whichever handle, are durable. Where none is

@@ -353,3 +353,26 @@ fn ranges_that_end_before_they_begin_are_empty() {
     })
     .unwrap();
 }
+
+/// Of a catalog in the meta page, and of one that is a tree.
+#[test]
+fn a_bucket_is_there_if_the_newest_durable_state_or_the_snapshot_has_it() {
+    let (_, db) = store(512);
+    for count in [1, 30] {
+        let name = |at: usize| format!("{at:0>60}");
+        let before = db.snapshot();
+        (0..count).for_each(|at| db.exec(name(at), |_| Ok(())).unwrap());
+        let all = db.snapshot();
+        db.del_bucket(name(0)).unwrap();
+        for at in 0..=count {
+            assert_eq!(before.contains_bucket(name(at)), Ok(false));
+            assert_eq!(all.contains_bucket(name(at)), Ok(at < count));
+            assert_eq!(db.contains_bucket(name(at)), Ok((1..count).contains(&at)));
+        }
+        (1..count).for_each(|at| db.del_bucket(name(at)).unwrap());
+    }
+    let max = key_len_max(512);
+    assert_invalid(db.contains_bucket(""));
+    assert_too_large(db.contains_bucket("n".repeat(max + 1)), "bucket name", max, max + 1);
+    assert_invalid(db.snapshot().contains_bucket(""));
+}

@@ -139,7 +139,7 @@ pub(crate) struct Core {
     barriers: Barriers,
     /// What deferred commits may take in before one of them waits for a flush.
     waiting_bytes_max: u64,
-    is_read_only: bool,
+    pub(crate) is_read_only: bool,
     /// What readers see is durable for sure: it is not where a store whose writer died was opened
     /// for reading only.
     pub(crate) is_fenced: bool,

@@ -31,7 +31,7 @@ pub(crate) use multi::run_multi;
 pub(crate) use owned::run_transact;
 pub(crate) use pieces::Shown;
 pub(crate) use read::run_view;
-pub(crate) use snapshot::bucket_names;
+pub(crate) use snapshot::{bucket_names, contains_bucket};
 pub(crate) use write::run_exec;
 
 use crate::commit::Core;

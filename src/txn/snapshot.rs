@@ -3,8 +3,8 @@
 //! Owns: [`Snapshot`]. Must not know: writers. Keeps: snapshot-stable (the state is pinned as long
 //! as the snapshot lives).
 
-use super::ReadOnlyTxn;
 use super::read::view_state;
+use super::{ReadOnlyTxn, check_name};
 use crate::catalog::shown_name;
 use crate::commit::Core;
 use crate::error::Result;
@@ -102,6 +102,30 @@ impl Snapshot {
     pub fn buckets(&self) -> Result<Vec<String>> {
         bucket_names(&self.core, &self.state)
     }
+
+    /// Whether it has a bucket of this name.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// let snapshot = db.snapshot();
+    /// db.exec("b", |txn| txn.put("k", "v"))?;
+    /// assert!(!snapshot.contains_bucket("b")?);
+    /// assert!(db.snapshot().contains_bucket("b")?);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`BTree::contains_bucket`](crate::BTree::contains_bucket).
+    pub fn contains_bucket(&self, name: impl AsRef<str>) -> Result<bool> {
+        contains_bucket(&self.core, &self.state, name.as_ref())
+    }
+}
+
+/// Whether a pinned state has a bucket of this name.
+pub(crate) fn contains_bucket(core: &Core, state: &State, name: &str) -> Result<bool> {
+    check_name(core, name)?;
+    let found = state.catalog.find_record(&core.pager, name.as_bytes(), &mut None)?.is_some();
+    Ok(found)
 }
 
 /// The names of a pinned state's buckets, in ascending order.
