@@ -101,6 +101,8 @@ typedef int (*BTreeTextFn)(const char *text, size_t len, void *ctx);
 #define BTREE_MUST_EXIST 2
 /* Of BTreeOptions.flags: commits are deferred; btree_sync waits for them. */
 #define BTREE_DEFERRED 4
+/* Of BTreeOptions.flags: a file that exists is BTREE_ERR_DUPLICATE, not opened. */
+#define BTREE_CREATE_NEW 8
 /* Of BTreeOptions.barriers: a commit uses one barrier. */
 #define BTREE_BARRIERS_ONE 1
 /* Of BTreeOptions.barriers: a commit uses two barriers. */
@@ -114,7 +116,7 @@ typedef struct BTreeOptions {
     uint64_t cache_bytes; /* bytes of pages kept in memory at most; 0 keeps none */
     uint32_t page_size;   /* of a new file: a power of two from 512 to 32768; 0: the default */
     uint32_t barriers;    /* BTREE_BARRIERS_ONE or BTREE_BARRIERS_TWO; 0: the default */
-    uint32_t flags;       /* BTREE_READ_ONLY | BTREE_MUST_EXIST | BTREE_DEFERRED, or 0 */
+    uint32_t flags;       /* any of the four above, or 0 */
     uint32_t reserved;    /* 0 */
 } BTreeOptions;
 
@@ -131,8 +133,9 @@ int btree_open(const char *path, BTree **out);
 /*
  * Opens a store as the options say; NULL stands for the defaults. A file that the process has
  * open already is shared, whatever the options say, but for BTREE_DEFERRED, which is the handle's
- * own.
- * Fails: as btree_open; INVALID for options that are not allowed or not known.
+ * own, and BTREE_CREATE_NEW.
+ * Fails: as btree_open; INVALID for options that are not allowed or not known, or exclude each
+ * other; DUPLICATE for a file that exists and is to be new.
  */
 int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
 

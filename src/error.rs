@@ -48,7 +48,9 @@ pub enum Error {
     /// The call is not allowed here: an empty key, a write to a read-only store, a write
     /// transaction inside another of the same thread; [`ErrorDetail::Message`] says which.
     Invalid,
-    /// The key, or the file of a backup, exists already, where the call wants it absent.
+    /// The key, or the file of a backup or of
+    /// [`Options::create_new`](crate::Options::create_new), exists already, where the call wants
+    /// it absent.
     Duplicate,
     /// Another transaction committed first: what an [`OwnedTxn`](crate::OwnedTxn) read or wrote has
     /// changed since it began, and nothing of it has happened; [`ErrorDetail::Message`] says what.

@@ -87,6 +87,8 @@ pub const BTREE_READ_ONLY: u32 = 1;
 pub const BTREE_MUST_EXIST: u32 = 2;
 /// [`BTreeOptions::flags`]: commits are deferred; `btree_sync` waits for them.
 pub const BTREE_DEFERRED: u32 = 4;
+/// [`BTreeOptions::flags`]: a file that exists is [`BTREE_ERR_DUPLICATE`], not opened.
+pub const BTREE_CREATE_NEW: u32 = 8;
 /// [`BTreeOptions::barriers`]: a commit uses one barrier.
 pub const BTREE_BARRIERS_ONE: u32 = 1;
 /// [`BTreeOptions::barriers`]: a commit uses two barriers.

@@ -55,6 +55,7 @@ pub struct Options {
     barriers: Barriers,
     durability: Durability,
     missing: Missing,
+    existing: Existing,
     access: Access,
     vfs: Option<Arc<dyn Vfs>>,
 }
@@ -63,6 +64,13 @@ pub struct Options {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
+    Fail,
+}
+
+/// What happens when there is a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Open,
     Fail,
 }
 
@@ -92,6 +100,7 @@ impl Options {
             barriers: Barriers::One,
             durability: Durability::Durable,
             missing: Missing::Create,
+            existing: Existing::Open,
             access: Access::ReadWrite,
             vfs: None,
         }
@@ -132,6 +141,33 @@ impl Options {
         self
     }
 
+    /// The file is made by this opening: where there is something at the path, be it empty, or open
+    /// in this process or another, it is [`Error::Duplicate`], and left as it is.
+    ///
+    /// Of threads and processes that create one file at once exactly one gets it, unless its
+    /// storage fails; the others get [`Error::Duplicate`], or [`Error::Busy`] while it is made. The
+    /// lock of [`VfsFile::try_lock`] sees to that, so it holds among the users of this library,
+    /// whichever way they make the file. What any other program puts there just before the new
+    /// file gets its name is replaced, as [`Vfs::rename`] does. After an [`Error::IoError`] there
+    /// may be an empty store at the path.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("data.db");
+    /// use btree_store::{Error, Options};
+    /// let db = Options::new().create_new().open(&path)?;
+    /// assert_eq!(Options::new().create_new().open(&path).unwrap_err(), Error::Duplicate);
+    /// drop(db);
+    /// assert_eq!(Options::new().create_new().open(&path).unwrap_err(), Error::Duplicate);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Together with [`Options::must_exist`] or [`Options::read_only`] it is [`Error::Invalid`].
+    pub fn create_new(mut self) -> Options {
+        self.existing = Existing::Fail;
+        self
+    }
+
     /// Nothing is written, not even by recovery; several processes may read at once.
     pub fn read_only(mut self) -> Options {
         self.access = Access::ReadOnly;
@@ -146,22 +182,34 @@ impl Options {
     }
 
     /// Opens a store. Opening a file that this process has open already returns the open store,
-    /// whatever the options say, but for the durability, which is the handle's own.
+    /// whatever the options say, but for the durability, which is the handle's own, and
+    /// [`Options::create_new`].
     ///
     /// # Errors
-    /// [`Error::Busy`] when another process has it open; [`Error::Corruption`] when it is no
+    /// [`Error::Duplicate`] as [`Options::create_new`] says; [`Error::Busy`] when another process
+    /// has it open, or is making it; [`Error::Corruption`] when it is no
     /// database, or one whose state cannot be recovered: the file is left as it is;
-    /// [`Error::Invalid`] for a page size that is not allowed, and for a file that is to be created
-    /// beside another store, or anything longer than 64 KiB, whose name is the same with `-create`
-    /// behind it; [`Error::NoSpace`] when the disk is full; [`Error::IoError`], whose detail is of
-    /// the kind [`ErrorKind::NotFound`] where a file is missing that is not to be created.
+    /// [`Error::Invalid`] for a page size that is not allowed, for options that exclude each other,
+    /// and for a file that is to be created beside another store, or anything longer than 64 KiB,
+    /// whose name is the same with `-create` behind it; [`Error::NoSpace`] when the disk is full;
+    /// [`Error::IoError`], whose detail is of the kind [`ErrorKind::NotFound`] where a file is
+    /// missing that is not to be created.
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;
+        if self.existing == Existing::Fail && !self.may_create() {
+            return Err(Error::invalid("a new file is wanted, which the other options exclude"));
+        }
         let path = path.as_ref();
         match self.vfs.clone() {
             Some(vfs) => self.open_new(vfs, path, None),
             #[cfg(not(loom))]
-            None => registry::open(path, |keeper| self.open_new(Arc::new(OsVfs), path, keeper)),
+            None => {
+                let open_new = |keeper| self.open_new(Arc::new(OsVfs), path, keeper);
+                match self.existing {
+                    Existing::Open => registry::open(path, open_new),
+                    Existing::Fail => registry::create(path, open_new),
+                }
+            }
             // A model opens each store once.
             #[cfg(loom)]
             None => self.open_new(Arc::new(OsVfs), path, None),
@@ -198,7 +246,10 @@ impl Options {
     }
 
     fn open_new(&self, vfs: Arc<dyn Vfs>, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
-        let file = self.open_file(&*vfs, path)?;
+        let file = match self.existing {
+            Existing::Open => self.open_file(&*vfs, path)?,
+            Existing::Fail => self.create_file(&*vfs, path)?,
+        };
         let start = recover(&*file, self.access)?;
         if self.access == Access::ReadWrite {
             settle_name(&*vfs, path, start.state.txn)?;
@@ -241,8 +292,22 @@ impl Options {
                 return Ok(created);
             }
         }
-        let never = std::io::Error::other("the path never names the file that was opened by it");
-        Err(Error::io("identify", &never))
+        Err(never_named())
+    }
+
+    /// Creates and locks the file, where there is none.
+    fn create_file(&self, vfs: &dyn Vfs, path: &Path) -> Result<Box<dyn VfsFile>> {
+        for _ in 0..OPENINGS_MAX {
+            check_missing(vfs, path)?;
+            match self.create(vfs, path) {
+                Ok(Some(file)) => return Ok(file),
+                Ok(None) => {}
+                // Whoever has the lock may have come just after a file that is there by now.
+                Err(Error::Busy) => return check_missing(vfs, path).and(Err(Error::Busy)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(never_named())
     }
 
     /// Creates the file under a temporary name, makes it durable, and gives it its name, which is
@@ -258,10 +323,7 @@ impl Options {
             if seeded!(CreatedInPlace) { path.clone() } else { with_suffix(path, CREATING_SUFFIX) };
         let Some(file) = open_creating(vfs, &creating)? else { return Ok(None) };
         if !is_missing_or_empty(vfs, path)? {
-            // What is removed may be the mark of whoever gave the file its name, and died since.
-            vfs.sync_dir(path).map_err(io("sync the directory"))?;
-            vfs.remove(&creating).map_err(io("remove what is not needed"))?;
-            return Ok(None);
+            return give_up(vfs, path, &creating);
         }
         begin_file(&*file, self.created_page_size())?;
         if !seeded!(FileNotSyncedOnCreate) {
@@ -270,9 +332,27 @@ impl Options {
                 file.sync_all().map_err(io("sync the new file"))?;
             }
         }
+        // An empty one, or some other program's, which takes no lock; neither is to be replaced.
+        if self.existing == Existing::Fail && exists(vfs, path)? {
+            return give_up(vfs, path, &creating);
+        }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
         Ok(Some(file))
     }
+}
+
+/// Removes a file that was being created, whose lock is held, where somebody else was first.
+fn give_up(vfs: &dyn Vfs, path: &Path, creating: &Path) -> Result<Option<Box<dyn VfsFile>>> {
+    // What is removed may be the mark of whoever gave the file its name, and died since.
+    vfs.sync_dir(path).map_err(|error| Error::io("sync the directory", &error))?;
+    vfs.remove(creating).map_err(|error| Error::io("remove what is not needed", &error))?;
+    Ok(None)
+}
+
+/// Each opening came too late.
+fn never_named() -> Error {
+    let never = std::io::Error::other("the path never names the file that was opened by it");
+    Error::io("identify", &never)
 }
 
 /// Makes the name of a file durable before anything is acknowledged, if nobody may have done so:
@@ -382,6 +462,14 @@ fn is_named(vfs: &dyn Vfs, path: &Path, file: &dyn VfsFile) -> Result<bool> {
     let named = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
     let own = file.id().map_err(|error| Error::io("identify", &error))?;
     Ok(named == Some(own))
+}
+
+fn exists(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
+    Ok(vfs.file_id(path).map_err(|error| Error::io("identify", &error))?.is_some())
+}
+
+fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    if exists(vfs, path)? { Err(Error::Duplicate) } else { Ok(()) }
 }
 
 fn is_missing_or_empty(vfs: &dyn Vfs, path: &Path) -> Result<bool> {

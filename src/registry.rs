@@ -50,16 +50,8 @@ pub(crate) fn open(
     path: &Path,
     open_new: impl FnOnce(Keeper) -> Result<Arc<Core>>,
 ) -> Result<Arc<Core>> {
-    let named = |id: FileId| {
-        let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
-        FileId { inode: name.into(), ..id }
-    };
-    let identify = || {
-        let id = OsVfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
-        Ok::<_, Error>(if seeded!(LockedByName) { id.map(named) } else { id })
-    };
     let mut stores = REGISTRY.stores.lock();
-    while let Some(id) = identify()?
+    while let Some(id) = identify(path)?
         && !seeded!(SecondOpenMakesSecondStore)
     {
         match stores.get(&id).map(|listed| listed.core.upgrade()) {
@@ -68,18 +60,46 @@ pub(crate) fn open(
             Some(None) => REGISTRY.closed.wait(&mut stores),
         }
     }
-    // The table stays locked, so that two threads cannot open one file at once.
+    list(&mut stores, path, open_new)
+}
+
+/// Opens a store with `create_new`, which fails where there is a file: no open store is returned.
+pub(crate) fn create(
+    path: &Path,
+    create_new: impl FnOnce(Keeper) -> Result<Arc<Core>>,
+) -> Result<Arc<Core>> {
+    list(&mut REGISTRY.stores.lock(), path, create_new)
+}
+
+/// Opens a store and puts it into the table, which stays locked meanwhile, so that two threads
+/// cannot open one file at once.
+fn list(
+    stores: &mut BTreeMap<FileId, Listed>,
+    path: &Path,
+    open_new: impl FnOnce(Keeper) -> Result<Arc<Core>>,
+) -> Result<Arc<Core>> {
     let place = Place::default();
     let core = open_new(Some(Box::new(Entry(Arc::clone(&place)))))?;
     let mut id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
     if !cfg!(unix) {
         // There it comes from the name, and a file that was just created had another one.
-        id = identify()?.unwrap_or(id);
+        id = identify(path)?.unwrap_or(id);
     }
-    let id = if seeded!(LockedByName) { named(id) } else { id };
+    let id = if seeded!(LockedByName) { named(path, id) } else { id };
     *place.lock() = Some(id);
     stores.insert(id, Listed { core: Arc::downgrade(&core), place });
     Ok(core)
+}
+
+fn identify(path: &Path) -> Result<Option<FileId>> {
+    let id = OsVfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
+    Ok(if seeded!(LockedByName) { id.map(|id| named(path, id)) } else { id })
+}
+
+/// What the seeded bug takes for the identity of a file.
+fn named(path: &Path, id: FileId) -> FileId {
+    let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+    FileId { inode: name.into(), ..id }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod common;
 mod child;
 #[path = "locks/foreign.rs"]
 mod foreign;
+#[path = "locks/new.rs"]
+mod new;
 
 use btree_store::format::{META_MAGIC, META_VERSION};
 use btree_store::vfs::{MemVfs, OsVfs};

@@ -6,8 +6,8 @@
 use super::args::{Out, text};
 use super::last_error::call;
 use super::{
-    BTREE_BARRIERS_ONE, BTREE_BARRIERS_TWO, BTREE_CACHE_BYTES_DEFAULT, BTREE_DEFERRED,
-    BTREE_MUST_EXIST, BTREE_READ_ONLY,
+    BTREE_BARRIERS_ONE, BTREE_BARRIERS_TWO, BTREE_CACHE_BYTES_DEFAULT, BTREE_CREATE_NEW,
+    BTREE_DEFERRED, BTREE_MUST_EXIST, BTREE_READ_ONLY,
 };
 use crate::commit::{Barriers, Durability};
 use crate::db::BTree;
@@ -29,7 +29,8 @@ pub struct BTreeOptions {
     pub page_size: u32,
     /// [`BTREE_BARRIERS_ONE`] or [`BTREE_BARRIERS_TWO`]; 0 leaves it to the library.
     pub barriers: u32,
-    /// Any of [`BTREE_READ_ONLY`], [`BTREE_MUST_EXIST`] and [`BTREE_DEFERRED`], or 0.
+    /// Any of [`BTREE_READ_ONLY`], [`BTREE_MUST_EXIST`], [`BTREE_CREATE_NEW`] and
+    /// [`BTREE_DEFERRED`], or 0. `BTREE_CREATE_NEW` excludes the two before it.
     pub flags: u32,
     /// 0.
     pub reserved: u32,
@@ -74,10 +75,13 @@ fn translate(from: &BTreeOptions) -> Result<Options> {
     if from.flags & BTREE_MUST_EXIST != 0 {
         options = options.must_exist();
     }
+    if from.flags & BTREE_CREATE_NEW != 0 {
+        options = options.create_new();
+    }
     if from.flags & BTREE_DEFERRED != 0 {
         options = options.durability(Durability::Deferred);
     }
-    let known = BTREE_READ_ONLY | BTREE_MUST_EXIST | BTREE_DEFERRED;
+    let known = BTREE_READ_ONLY | BTREE_MUST_EXIST | BTREE_CREATE_NEW | BTREE_DEFERRED;
     if from.flags & !known != 0 || from.reserved != 0 {
         return Err(Error::invalid("the options have a flag that this version does not know"));
     }
@@ -119,10 +123,10 @@ pub unsafe extern "C" fn btree_open(path: *const c_char, out: *mut *mut BTree) -
 
 /// Opens a store as the options say; `NULL` stands for the defaults. A file that this process has
 /// open already is shared, whatever the options say, but for `BTREE_DEFERRED`, which is the
-/// handle's own. Otherwise as [`btree_open`].
+/// handle's own, and `BTREE_CREATE_NEW`. Otherwise as [`btree_open`].
 ///
-/// Fails with `INVALID` also for options that are not allowed or not known, and with `IO` for a
-/// missing file that is not to be created.
+/// Fails with `INVALID` also for options that are not allowed or not known, with `IO` for a
+/// missing file that is not to be created, and with `DUPLICATE` for one that exists and is to be.
 ///
 /// # Safety
 /// As [`btree_open`]; `options` is `NULL`, or points to a structure that begins with its size.

@@ -4,7 +4,7 @@
 //! Must not know: what they hold.
 //! Keeps: durable-before-ok (a name is given durably, or its mark stays).
 
-use super::{CREATING_SUFFIX, begin_file, open_creating, open_locked, with_suffix};
+use super::{CREATING_SUFFIX, begin_file, check_missing, open_creating, open_locked, with_suffix};
 use crate::commit::{Barriers, Core, Usage};
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -140,9 +140,4 @@ impl NewImage {
     pub(crate) fn finish(mut self) -> Result<()> {
         self.name.give()
     }
-}
-
-fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {
-    let found = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
-    found.map_or(Ok(()), |_| Err(Error::Duplicate))
 }

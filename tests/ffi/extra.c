@@ -296,6 +296,7 @@ static void open_options(const char *directory) {
     BTreeOptions options = BTREE_OPTIONS_INIT;
     BTreeStats stats;
     BTree *db = NULL;
+    BTree *again = NULL;
     char path[1024];
     int count = 10;
     PATH_OF(path, directory, "options.db");
@@ -303,9 +304,11 @@ static void open_options(const char *directory) {
     RETURNS(BTREE_ERR_IO, btree_open_with(path, &options, &db));
     LAST_ERROR(BTREE_ERR_IO, "open");
     CHECK(db == NULL);
-    options.flags = 0;
+    options.flags = BTREE_CREATE_NEW;
     options.barriers = BTREE_BARRIERS_TWO;
     RETURNS(0, btree_open_with(path, &options, &db));
+    RETURNS(BTREE_ERR_DUPLICATE, btree_open_with(path, &options, &again));
+    CHECK(again == NULL);
     RETURNS(0, btree_stats(db, &stats));
     CHECK(stats.page_size == 4096);
     RETURNS(0, btree_exec(db, "b", fill, &count));

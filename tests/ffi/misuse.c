@@ -102,7 +102,11 @@ static void bad_options(const char *path) {
     options.barriers = 3;
     INVALID(btree_open_with(path, &options, &db));
     options.barriers = 0;
-    options.flags = 8;
+    options.flags = 16;
+    INVALID(btree_open_with(path, &options, &db));
+    options.flags = BTREE_CREATE_NEW | BTREE_READ_ONLY;
+    INVALID(btree_open_with(path, &options, &db));
+    options.flags = BTREE_CREATE_NEW | BTREE_MUST_EXIST;
     INVALID(btree_open_with(path, &options, &db));
     options.flags = 0;
     options.reserved = 1;

@@ -1,6 +1,6 @@
 //! Another process: this test binary, started again with a role to play.
 
-use super::{BTree, Error, OsVfs, Watch, get, is_shared, race};
+use super::{BTree, Error, OsVfs, Watch, get, is_shared, new, race};
 use btree_store::Options;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,10 @@ fn plays_its_role() {
         ("race", _) => {
             race(&path, "child");
             say("raced");
+        }
+        ("be", "first") => {
+            say("ready");
+            say(&new::race_to_be_first(&path));
         }
         ("relative", _) => {
             let absolute = std::env::current_dir().unwrap().join(&path);
