@@ -376,3 +376,31 @@ fn a_bucket_is_there_if_the_newest_durable_state_or_the_snapshot_has_it() {
     assert_too_large(db.contains_bucket("n".repeat(max + 1)), "bucket name", max, max + 1);
     assert_invalid(db.snapshot().contains_bucket(""));
 }
+
+/// Of a catalog in the meta page, and of one that is a tree.
+#[test]
+fn a_transaction_over_buckets_finds_those_it_made_and_makes_none_by_asking() {
+    let (_, db) = store(512);
+    let name = |at: usize| format!("{at:0>60}");
+    for count in [1, 30] {
+        (0..count).for_each(|at| db.exec(name(at), |_| Ok(())).unwrap());
+        let before = db.current_seq();
+        let asked = |at| db.exec_multi(|multi| multi.contains_bucket(name(at)));
+        (0..=count).for_each(|at| assert_eq!(asked(at), Ok(at < count), "{at} of {count}"));
+        assert_eq!((db.current_seq(), db.buckets().unwrap().len()), (before, count));
+        let undone = db.exec_multi(|multi| {
+            multi.del_bucket(name(0))?;
+            multi.exec(name(count), |_| Ok(()))?;
+            let failed = multi.exec(name(count + 1), |txn| txn.get("missing"));
+            assert_eq!(failed, Err(Error::NotFound));
+            for at in 0..count + 2 {
+                let there = multi.contains_bucket(name(at))?;
+                assert_eq!(there, (1..=count).contains(&at), "{at} of {count}");
+            }
+            assert_invalid(multi.contains_bucket(""));
+            Err::<(), _>(Error::NotFound)
+        });
+        assert_eq!(undone, Err(Error::NotFound));
+        assert_eq!((db.current_seq(), db.buckets().unwrap().len()), (before, count));
+    }
+}

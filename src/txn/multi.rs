@@ -106,6 +106,33 @@ impl MultiTxn<'_> {
         self.durability = durability;
     }
 
+    /// Whether there is a bucket of this name, with what the transaction has done so far. It is
+    /// not made, and the sequence does not move.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec_multi(|multi| {
+    ///     assert!(!multi.contains_bucket("b")?);
+    ///     multi.exec("b", |txn| txn.put("k", "v"))?;
+    ///     assert!(multi.contains_bucket("b")?);
+    ///     multi.del_bucket("b")?;
+    ///     assert!(!multi.contains_bucket("b")?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::TooLarge`] for the name; [`Error::Corruption`] and
+    /// [`Error::IoError`], with which the transaction keeps failing.
+    pub fn contains_bucket(&self, name: impl AsRef<str>) -> Result<bool> {
+        let name = name.as_ref();
+        self.sticky.check()?;
+        check_name(self.core, name)?;
+        let found = self.batch().bucket(&self.core.pager, name.as_bytes());
+        Ok(self.sticky.note(found)?.is_some())
+    }
+
     /// Removes a bucket and all that it holds.
     ///
     /// # Errors
