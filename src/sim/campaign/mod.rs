@@ -213,6 +213,13 @@ mod tests {
         assert_eq!((last.sessions(), last.seed(0), last.seed(u64::MAX)), (0, None, None));
     }
 
+    /// Between two commits of one operation a compaction made a state, and failed then.
+    #[test]
+    fn a_compaction_numbers_states_that_the_model_does_not() {
+        let (token, failed) = replay("campaign:2503+deferred").expect("a token");
+        assert!(failed.is_none(), "{token:?}: {:?}", failed.map(|failed| failed.what));
+    }
+
     #[test]
     fn the_last_seed_has_a_session() {
         for (seed, sessions) in [(u64::MAX, 1), (u64::MAX - 1, 2), (u64::MAX - 7, 3)] {

@@ -185,7 +185,7 @@ impl Session {
         let is_done = found == wanted && found.end == Ending::Done && !is_silent;
         let is_lying = has_struck && act.event.may_lie();
         let low = if is_done && !is_lying { oracle.seq() } else { low };
-        let mut left = Left { disk, low, at_close: low, without: None, is_lying };
+        let mut left = Left { disk, low, at_close: low, without: None, is_lying, is_compacting };
         if oracle.has_deferred() {
             // Perhaps they became durable, at the latest when the store is closed.
             oracle.follow(oracle.seq() + 1);
@@ -390,6 +390,8 @@ struct Left<'d> {
     /// What the store may hold instead: what was deferred before an operation that failed.
     without: Option<Oracle>,
     is_lying: bool,
+    /// Whether a compaction ran, which commits states that the oracle does not number.
+    is_compacting: bool,
 }
 
 impl Left<'_> {
@@ -406,8 +408,24 @@ impl Left<'_> {
                 Ok(()) => return Ok(state),
                 Err(what) => found = Err(format!("state {seq}: {what}")),
             }
+            if let Some(state) = self.before_compacting(db, possible) {
+                return Ok(state);
+            }
         }
         found
+    }
+
+    /// A state of a lower number which the store holds, where a compaction commits states between
+    /// those that an operation makes.
+    fn before_compacting(&self, db: &BTree, oracle: &Oracle) -> Option<Oracle> {
+        let seq = db.current_seq();
+        let numbers = if self.is_compacting { self.low..seq } else { seq..seq };
+        numbers.rev().find_map(|number| {
+            let mut state = oracle.clone();
+            let is_held = state.recover(number) && compare(db, &state.durable()).is_ok();
+            state.follow(seq);
+            is_held.then_some(state)
+        })
     }
 }
 
