@@ -465,7 +465,7 @@ fn is_named(vfs: &dyn Vfs, path: &Path, file: &dyn VfsFile) -> Result<bool> {
 }
 
 fn exists(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
-    Ok(vfs.file_id(path).map_err(|error| Error::io("identify", &error))?.is_some())
+    vfs.exists(path).map_err(|error| Error::io("identify", &error))
 }
 
 fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {

@@ -325,12 +325,6 @@ impl Sight<'_> {
         self.look.has_near_hints()
     }
 
-    /// Counts a look. True for the last of a round.
-    #[inline(always)]
-    pub(crate) fn count_look(&self) -> bool {
-        self.look.count_look()
-    }
-
     /// As [`PageRead::leaf_at_hand`].
     #[inline(always)]
     pub(crate) fn leaf_for(&self, root: At, key: &[u8]) -> Option<(Page, Begun, Option<At>)> {

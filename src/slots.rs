@@ -265,6 +265,14 @@ impl Seat<'_> {
         Entered { slot: self.slot, held: Cell::new(0) }
     }
 
+    /// Counts a look. True for the last of a round.
+    #[inline(always)]
+    pub(crate) fn count_look(&self) -> bool {
+        let looks = self.slot.looks.load(Ordering::Relaxed).wrapping_add(1);
+        self.slot.looks.store(looks, Ordering::Relaxed);
+        looks.is_multiple_of(LOOKS_PER_ROUND)
+    }
+
     /// How many rounds of looks ended in this state, one behind the other, as far as this slot's
     /// readers know; this one included.
     pub(crate) fn count_round(&self, state: u64) -> u64 {
@@ -325,14 +333,6 @@ pub(crate) struct Entered<'a> {
 }
 
 impl<'a> Entered<'a> {
-    /// Counts a look. True for the last of a round.
-    #[inline(always)]
-    pub(crate) fn count_look(&self) -> bool {
-        let looks = self.slot.looks.load(Ordering::Relaxed).wrapping_add(1);
-        self.slot.looks.store(looks, Ordering::Relaxed);
-        looks.is_multiple_of(LOOKS_PER_ROUND)
-    }
-
     /// Holds a frame beyond this time. `None` when the reader holds several already.
     #[inline(always)]
     pub(crate) fn hold_frame(&self, frame: u32) -> Option<&'a AtomicU32> {

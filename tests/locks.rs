@@ -322,11 +322,7 @@ fn a_creator_killed_at_any_step_leaves_a_file_that_opens() {
 fn an_error_at_any_step_of_the_creation_leaves_a_place_where_it_works_later() {
     for step in 0.. {
         let (memory, watch) = Watch::memory();
-        let mut seen = 0;
-        watch.hook(move |_| {
-            seen += 1;
-            if seen == step + 1 { Err(ErrorKind::Other.into()) } else { Ok(()) }
-        });
+        watch.hook_at(step, |_| Err(ErrorKind::Other.into()));
         let opened = common::on(watch.clone()).open(NAME);
         watch.unhook();
         let failed = opened.is_err();

@@ -20,12 +20,6 @@ pub(crate) struct Looking<'a> {
 }
 
 impl<'a> Looking<'a> {
-    /// As [`Entered::count_look`].
-    #[inline(always)]
-    pub(crate) fn count_look(&self) -> bool {
-        self.entered.count_look()
-    }
-
     /// The frame that a number has as its remainder by the number of frames.
     #[inline(always)]
     pub(crate) fn spot(&self, number: u32) -> Spot {

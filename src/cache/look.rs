@@ -43,12 +43,6 @@ impl<'a> Look<'a> {
         self.looking.spot(id.0)
     }
 
-    /// Counts a look. True for the last of a round.
-    #[inline(always)]
-    pub(crate) fn count_look(&self) -> bool {
-        self.looking.count_look()
-    }
-
     /// With hints of where keys were found, as many as so many pages need.
     #[inline(always)]
     pub(crate) fn with_hints(self, pages: u32) -> Look<'a> {

@@ -222,8 +222,8 @@ pub unsafe extern "C" fn txn_len(txn: *mut TxnHandle, entries: *mut u64) -> c_in
         // SAFETY: the caller's promise.
         let mut entries = unsafe { Out::new(entries, 0) }?;
         let count = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => txn.iter().error().map_or_else(|| Ok(txn.len()), Err),
-            Access::Read(txn) => txn.iter().error().map_or_else(|| Ok(txn.len()), Err),
+            Access::Write(txn) => txn.try_len(),
+            Access::Read(txn) => txn.try_len(),
         })?;
         entries.set(count);
         Ok(())

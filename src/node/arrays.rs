@@ -40,17 +40,7 @@ impl<'k> Sought<'k> {
     /// The head of the key behind a prefix of so many bytes. `None` where it is shorter.
     #[inline(always)]
     fn head(self, prefix: usize) -> Option<u32> {
-        let last = self.key.len().checked_sub(size_of::<u64>());
-        let Some(last) = last else { return short_head(self.key, prefix) };
-        if prefix > self.key.len() {
-            return None;
-        }
-        // The eight bytes from there on, or as many as are left: how many they are is not known
-        // before the page is, and a branch on it would have to wait for that.
-        let from = prefix.min(last);
-        let word = u64::from_le_bytes(*self.key.get(from..)?.first_chunk()?);
-        let [head @ .., _, _, _, _] = word.unbounded_shr(BITS[prefix - from]).to_le_bytes();
-        Some(u32::from_be_bytes(head))
+        u32::try_from(self.long_head(prefix)? >> u32::BITS).ok()
     }
 
     /// The first eight bytes of the key as they lie, the first one lowest.
@@ -69,6 +59,8 @@ impl<'k> Sought<'k> {
         let Some(last) = self.key.len().checked_sub(size_of::<u64>()) else {
             return Some(self.word.unbounded_shr(BITS[prefix]).swap_bytes());
         };
+        // The eight bytes from there on, or as many as are left: how many they are is not known
+        // before the page is, and a branch on it would have to wait for that.
         let from = prefix.min(last);
         let word = u64::from_le_bytes(*self.key.get(from..)?.first_chunk()?);
         Some(word.unbounded_shr(BITS[prefix - from]).swap_bytes())
@@ -114,11 +106,6 @@ fn first_word(bytes: &[u8], len: usize) -> u64 {
 
 /// Bits of so many bytes.
 const BITS: [u32; 9] = [0, 8, 16, 24, 32, 40, 48, 56, 64];
-
-#[cold]
-fn short_head(key: &[u8], prefix: usize) -> Option<u32> {
-    key.get(prefix..).map(head_of)
-}
 
 #[cold]
 fn short_word(key: &[u8]) -> u64 {

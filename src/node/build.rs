@@ -19,7 +19,7 @@ use crate::seeded::seeded;
 use std::ops::Range;
 
 /// Bytes that two keys share at their beginning.
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

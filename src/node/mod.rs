@@ -19,7 +19,8 @@ mod walk;
 
 pub(crate) use arrays::{Begun, Sought};
 pub(crate) use build::{
-    Halves, Insertion, merge, rebalance, single_branch, single_leaf, split_branch, split_leaf,
+    Halves, Insertion, common_prefix, merge, rebalance, single_branch, single_leaf, split_branch,
+    split_leaf,
 };
 pub(crate) use check::check_node;
 pub(crate) use edit::NodeMut;

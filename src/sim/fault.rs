@@ -6,6 +6,7 @@
 
 use super::choose::{Choice, Choose};
 use super::trace::OpKind;
+use crate::Error;
 use std::io;
 
 /// The error that a failed operation reports.
@@ -248,4 +249,9 @@ impl Plan {
         self.has_ever_struck |= self.has_struck;
         first
     }
+}
+
+/// Whether an error of a store is one that a fault explains, or follows on one that is.
+pub(super) fn is_of_storage(error: Error) -> bool {
+    matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned)
 }

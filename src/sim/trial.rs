@@ -136,7 +136,7 @@ impl Trial {
     fn close(&self, disk: &SimDisk, process: Process) {
         let (settling, is_done) = (process.settling, process.committed == self.steps.len());
         drop(process);
-        if settling == Settling::Close && is_done && !disk.machine().plan.has_struck() {
+        if settling == Settling::Close && is_done && !disk.has_fault_struck() {
             disk.acknowledged(self.steps.len() as u64);
         }
     }

@@ -15,7 +15,7 @@
 use super::Expected;
 use super::hand::{At, PageLook};
 use crate::cache::{INDEX_BYTES_PER_PAGE, INDEX_PAGES_MAX};
-use crate::node::{Node, Sought};
+use crate::node::{Node, Sought, common_prefix};
 use crate::page::{ChildRef, TxnId};
 use crate::seeded::seeded;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -107,13 +107,11 @@ impl std::fmt::Debug for SparseIndex {
 /// Heads have no highest bit, so that the difference of two has a sign.
 const HEAD_MAX: u64 = u64::MAX >> 1;
 
-/// The head of what is left of a key: its first eight bytes as a number that compares alike, with
-/// zeros where there are none, and without the last bit.
-fn head_of(rest: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    let len = rest.len().min(word.len());
-    word[..len].copy_from_slice(&rest[..len]);
-    u64::from_be_bytes(word) >> 1
+/// The head of a key behind a prefix of so many bytes: its first eight bytes as a number that
+/// compares alike, with zeros where there are none, and without the last bit.
+#[inline(always)]
+fn head_of(sought: Sought<'_>, prefix: usize) -> Option<u64> {
+    Some(sought.long_head(prefix)? >> 1)
 }
 
 impl SparseIndex {
@@ -138,7 +136,7 @@ impl SparseIndex {
         if self.prefix.len() > size_of::<u64>() && !sought.key.starts_with(&self.prefix) {
             return None;
         }
-        let head = sought.long_head(self.prefix.len())? >> 1;
+        let head = head_of(sought, self.prefix.len())?;
         let place = usize::try_from(head.saturating_sub(self.lowest) >> self.shift).ok()?;
         let mut base = *self.starts.get(place).or(self.starts.last())? as usize;
         for step in (0..self.halvings).rev() {
@@ -176,7 +174,7 @@ impl SparseIndex {
         let (level, count) = found.ok_or(Unfit::Now)?;
         let edge = |end| edge(root, pages, level, end);
         let (first, last) = (edge(End::First)?, edge(End::Last)?);
-        let shared = first.iter().zip(&last).take_while(|(one, other)| one == other).count();
+        let shared = common_prefix(&first, &last);
         let mut walk = Walk { prefix: &first[..shared], level, rows: Rows::of(count), tied: 0 };
         walk.gather(root, pages, None)?;
         if walk.tied > count / TIED_PART {
@@ -212,13 +210,12 @@ impl Rows {
         let shift = bits.saturating_sub(places.ilog2());
         let (starts, most) = starts_of(&heads, lowest, shift, places)?;
         let halvings = most.div_ceil(WINDOW).next_power_of_two().ilog2();
-        let behind = WINDOW << halvings;
-        if halvings > HALVINGS_MAX || behind > entries.len().max(WINDOW) {
+        let (behind, pages) = (WINDOW << halvings, entries.len().max(WINDOW));
+        if halvings > HALVINGS_MAX || behind > pages {
             return None;
         }
         heads.extend(std::iter::repeat_n(HEAD_MAX, behind));
         let bytes = size_of_val(&*starts) + size_of_val(&*heads) + size_of_val(&*entries);
-        let pages = entries.len().max(WINDOW);
         debug_assert!(bytes <= pages * INDEX_BYTES_PER_PAGE, "{bytes} bytes for {pages} pages");
         let mut word = [0; 8];
         let len = prefix.len().min(word.len());
@@ -322,7 +319,10 @@ impl Walk<'_> {
             if let Some(separator) = child.checked_sub(1) {
                 key.clear();
                 node.append_key(separator, &mut key);
-                head = Some(head_of(key.strip_prefix(self.prefix).ok_or(Unfit::Ever)?));
+                if !key.starts_with(self.prefix) {
+                    return Err(Unfit::Ever);
+                }
+                head = head_of(Sought::new(&key), self.prefix.len());
             }
             if at.expected.level > self.level + 1 {
                 self.gather(At::below(node.child(child), found), pages, head)?;

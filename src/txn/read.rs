@@ -402,6 +402,12 @@ impl<'t> ReadOnlyTxn<'t> {
         self.record.entries
     }
 
+    /// As [`ReadOnlyTxn::len`]; fails in a transaction that failed.
+    #[cfg(all(feature = "ffi", not(loom)))]
+    pub(crate) fn try_len(&self) -> Result<u64> {
+        self.sticky.check().map(|()| self.record.entries)
+    }
+
     /// Whether the bucket has no entries.
     pub fn is_empty(&self) -> bool {
         self.record.entries == 0

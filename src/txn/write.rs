@@ -373,6 +373,12 @@ impl<'t> Txn<'t> {
         tree.entries
     }
 
+    /// As [`Txn::len`]; fails in a transaction that failed.
+    #[cfg(all(feature = "ffi", not(loom)))]
+    pub(crate) fn try_len(&self) -> Result<u64> {
+        Ok(self.work()?.tree.entries)
+    }
+
     /// Whether the bucket has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -142,6 +142,19 @@ impl Watch {
         *self.shared.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
+    /// Asks `hook` before the operation of this number only, counted from now on.
+    pub fn hook_at(
+        &self,
+        number: usize,
+        mut hook: impl FnMut(&Op) -> io::Result<()> + Send + 'static,
+    ) {
+        let mut seen = 0;
+        self.hook(move |op| {
+            seen += 1;
+            if seen == number + 1 { hook(op) } else { Ok(()) }
+        });
+    }
+
     pub fn unhook(&self) {
         *self.locked_hook() = None;
     }

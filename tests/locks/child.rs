@@ -87,14 +87,7 @@ fn linger() {
 /// Opens a store and dies before the operation of this number.
 fn die(path: &Path, step: usize) {
     let watch = Watch::new(OsVfs);
-    let mut seen = 0;
-    watch.hook(move |_| {
-        if seen == step {
-            std::process::abort();
-        }
-        seen += 1;
-        Ok(())
-    });
+    watch.hook_at(step, |_| std::process::abort());
     let db = Options::new().vfs(Arc::new(watch.clone())).open(path).unwrap();
     watch.unhook();
     say("alive");

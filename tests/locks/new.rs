@@ -214,15 +214,12 @@ fn of_two_creators_one_gets_the_file_whenever_the_other_comes() {
         let mut outcomes = Vec::new();
         for step in 0.. {
             let (memory, watch) = Watch::memory();
-            let (place, other, mut seen) = (memory.clone(), Arc::new(Mutex::new(None)), 0);
+            let (place, other) = (memory.clone(), Arc::new(Mutex::new(None)));
             let kept = other.clone();
-            watch.hook(move |_| {
-                if seen == step {
-                    let options = on(place.clone());
-                    let options = if other_is_new { options.create_new() } else { options };
-                    *kept.lock().unwrap() = Some(options.open(NAME));
-                }
-                seen += 1;
+            watch.hook_at(step, move |_| {
+                let options = on(place.clone());
+                let options = if other_is_new { options.create_new() } else { options };
+                *kept.lock().unwrap() = Some(options.open(NAME));
                 Ok(())
             });
             let mine = on(watch.clone()).create_new().open(NAME);
@@ -247,14 +244,11 @@ fn of_two_creators_one_gets_the_file_whenever_the_other_comes() {
 fn a_file_of_another_program_that_comes_before_the_naming_is_not_replaced() {
     for step in 0.. {
         let (memory, watch) = Watch::memory();
-        let (place, is_named, mut seen) = (memory.clone(), Arc::new(Mutex::new(false)), 0);
+        let (place, is_named) = (memory.clone(), Arc::new(Mutex::new(false)));
         let naming = is_named.clone();
-        watch.hook(move |op| {
-            if seen == step {
-                *naming.lock().unwrap() = *op == Op::Rename;
-                place.write_file(NAME, b"");
-            }
-            seen += 1;
+        watch.hook_at(step, move |op| {
+            *naming.lock().unwrap() = *op == Op::Rename;
+            place.write_file(NAME, b"");
             Ok(())
         });
         let opened = on(watch.clone()).create_new().open(NAME);
@@ -274,11 +268,7 @@ fn an_error_at_any_step_leaves_no_file_or_an_empty_store() {
     let mut left = 0;
     for step in 0.. {
         let (memory, watch) = Watch::memory();
-        let mut seen = 0;
-        watch.hook(move |_| {
-            seen += 1;
-            if seen == step + 1 { Err(ErrorKind::Other.into()) } else { Ok(()) }
-        });
+        watch.hook_at(step, |_| Err(ErrorKind::Other.into()));
         let opened = on(watch.clone()).create_new().open(NAME);
         watch.unhook();
         let Err(error) = opened else {

@@ -114,7 +114,7 @@ impl Event {
     /// Counts what has happened, and tells whether a fault has struck. One that was meant for an
     /// operation that did not come has not.
     pub(super) fn count(self, disk: &SimDisk, counts: &mut Counts) -> bool {
-        let has_struck = disk.machine().plan.has_struck();
+        let has_struck = disk.has_fault_struck();
         if has_struck || self == Event::Kill {
             self.add_to(counts);
         }

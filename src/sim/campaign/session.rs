@@ -3,6 +3,7 @@
 //! Owns: [`Session`], its run, and what must hold after each of its transactions.
 //! Must not know: how many sessions there are.
 
+use super::super::fault::is_of_storage;
 use super::super::minimise;
 use super::super::oracle::{
     Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
@@ -160,7 +161,7 @@ impl Session {
         let wanted = oracle.apply(&act.op);
         let is_compacting = may_compact(&act.op);
         // Whoever answers otherwise says why.
-        let is_struck = disk.machine().plan.has_struck();
+        let is_struck = disk.has_fault_struck();
         if found != wanted && !(is_struck && tells_of_trouble(&found)) {
             return Err(format!("{:?} answers {found:?}, not {wanted:?}", act.op));
         }
@@ -288,7 +289,7 @@ impl Session {
         }
         let mut opened = self.open(disk);
         // A failure that is told late comes now, once.
-        if left.is_lying && opened.as_ref().is_err_and(|error| is_trouble(*error)) {
+        if left.is_lying && opened.as_ref().is_err_and(|error| is_of_storage(*error)) {
             disk.kill();
             opened = self.open(disk);
         }
@@ -324,9 +325,9 @@ impl Session {
         };
         disk.inject(Fault::new(ops, when, failure));
         let opened = self.open(disk);
-        let has_struck = disk.machine().plan.has_struck();
+        let has_struck = disk.has_fault_struck();
         if let Err(error) = &opened
-            && !(has_struck && is_trouble(*error))
+            && !(has_struck && is_of_storage(*error))
         {
             return Err(format!("a recovery that meets {failure:?} at {at} ends with {error}"));
         }
@@ -353,7 +354,7 @@ impl Session {
         // Each time another entry: what changes nothing is not synced, and hears nothing.
         let key = Data::from(oracle.seq().to_be_bytes());
         match opened.db().exec("late", |txn| txn.put(key.bytes(), "")) {
-            Err(error) if is_trouble(error) => left.disk.kill(),
+            Err(error) if is_of_storage(error) => left.disk.kill(),
             told => told.map_err(|error| format!("a failure that is told late is {error}"))?,
         }
         drop(opened);
@@ -438,11 +439,6 @@ fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
 fn check_pages(db: &BTree) -> Result<(), String> {
     let report = db.verify().map_err(|error| error.to_string())?;
     if report.is_sound() { Ok(()) } else { Err(format!("state {}: {report}", db.current_seq())) }
-}
-
-/// Whether an error is one of the storage, or follows on one.
-fn is_trouble(error: Error) -> bool {
-    matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned)
 }
 
 /// Whether an answer holds an error of the storage, or one that follows on it.

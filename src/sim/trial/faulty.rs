@@ -9,7 +9,7 @@ use super::{Next, Trial};
 use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
 use crate::sim::dump::{Dump, probe};
-use crate::sim::fault::Fault;
+use crate::sim::fault::{Fault, is_of_storage};
 use crate::sim::process::Process;
 use crate::sim::promise::{LAST_PROBE, PROBES, Promise, State, probe_acknowledged, probe_started};
 use crate::sim::workloads::{Step, commit};
@@ -31,7 +31,7 @@ impl Trial {
         match result {
             Ok(()) => self.note_what_is_durable(disk, process.durable),
             Err(error) => {
-                explained(error, has_struck(disk))?;
+                explained(error, disk.has_fault_struck())?;
                 if disk.choose(2) == 0 {
                     disk.clear_faults();
                     self.check_after_error(disk, &mut process, error)?;
@@ -69,14 +69,14 @@ impl Trial {
     /// Notes that the last step is durable, if it is, and no sync can have lied so far.
     fn note_what_is_durable(&self, disk: &SimDisk, durable: usize) {
         let is_last = durable == self.steps.len() && self.promise == Promise::LastMayBeLost;
-        if is_last && !has_struck(disk) {
+        if is_last && !disk.has_fault_struck() {
             disk.mark(State::of_step(durable as u64).is_found());
         }
     }
 
     /// Where no fault has struck, the run without faults has the crash points so far.
     fn forget_what_others_have(disk: &SimDisk) {
-        if !has_struck(disk) {
+        if !disk.has_fault_struck() {
             disk.forget_crash_points();
         }
     }
@@ -85,13 +85,14 @@ impl Trial {
     fn look_under_faults(&self, disk: &SimDisk, possible: &[State]) -> Checked {
         let db = match self.open(disk) {
             Ok(db) => db,
-            Err(error) => return explained(error, has_struck(disk)),
+            Err(error) => return explained(error, disk.has_fault_struck()),
         };
         match Dump::of_store(&db) {
             Ok(found) => drop(self.find(found, possible)?),
-            Err(error) => explained(error, has_struck(disk))?,
+            Err(error) => explained(error, disk.has_fault_struck())?,
         }
-        self.probe_under_faults(disk, &db).or_else(|error| explained(error, has_struck(disk)))
+        self.probe_under_faults(disk, &db)
+            .or_else(|error| explained(error, disk.has_fault_struck()))
     }
 
     /// Commits a probe, which may fail.
@@ -180,12 +181,7 @@ impl Trial {
     }
 }
 
-fn has_struck(disk: &SimDisk) -> bool {
-    disk.machine().plan.has_struck()
-}
-
 /// An error of the storage is fine where the storage has failed; any other is told.
 fn explained(error: Error, has_failed: bool) -> Checked {
-    let is_of_storage = matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned);
-    if is_of_storage && has_failed { Ok(()) } else { Err(error.into()) }
+    if is_of_storage(error) && has_failed { Ok(()) } else { Err(error.into()) }
 }

@@ -26,7 +26,7 @@ impl<'t> ReadOnlyTxn<'t> {
         }
         match self.state.index.get() {
             Some(index) => index.as_ref().filter(|index| index.is_of(root.child)),
-            None if pages.count_look() => self.make_index(pages),
+            None if self.state.seat()?.count_look() => self.make_index(pages),
             None => None,
         }
     }
