@@ -5,12 +5,16 @@ use crate::engine::{Batch, Engine, Peer, Result};
 use crate::engines;
 use crate::measure::rest;
 use crate::settings::Settings;
+use crate::system;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Pairs in a transaction when loading is not what is measured.
 const LOAD_BATCH: usize = 100_000;
+
+/// Bytes of memory for each byte that is written: changed pages, a cache, a file in memory.
+const MEMORY_FACTOR: u64 = 4;
 
 /// Where files lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,10 +90,13 @@ impl Rig {
         chunks.map(|pairs| Batch::put(data, pairs)).try_for_each(|batch| self.engine.write(&batch))
     }
 
-    /// Lets engines and system finish what earlier pieces left, so that none pays for another.
-    pub fn settle(&self) -> Result<()> {
+    /// Lets engines and system finish what earlier pieces left, so that none pays for another, and
+    /// has memory at hand for a piece that writes this data.
+    pub fn settle(&self, data: &Data) -> Result<()> {
         rest();
-        Ok(File::open(self.scratch.path())?.sync_all()?)
+        File::open(self.scratch.path())?.sync_all()?;
+        system::back_free_memory(usize::try_from(MEMORY_FACTOR * data.bytes())?);
+        Ok(())
     }
 }
 

@@ -89,6 +89,28 @@ pub fn give_back_memory() {
     }
 }
 
+/// Has so many bytes of memory that is free be memory indeed, which whoever asks next may get. A
+/// machine that is simulated may have given free memory back to its host, and the first touch of it
+/// then takes ten times as long and more.
+pub fn back_free_memory(bytes: usize) {
+    let (flags, protection) =
+        (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+    // SAFETY: a mapping of its own at a place that the system chooses; a length of 0 is refused.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: the range is the mapping. Such pages are those that are given back.
+    unsafe {
+        libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+    }
+    // SAFETY: the mapping is as long, may be written, and nobody else knows of it.
+    unsafe { std::ptr::write_bytes(start.cast::<u8>(), 1, bytes) };
+    // SAFETY: the range is the mapping, of which nothing is kept.
+    unsafe { libc::munmap(start, bytes) };
+}
+
 /// CPU time of the whole process.
 pub fn process_cpu() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

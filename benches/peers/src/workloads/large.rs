@@ -38,7 +38,7 @@ fn puts(settings: &Settings, name: String, data: &Data, place: Place) -> Result<
         let order = &order;
         let run = move |_| {
             let rig = Rig::new(peer, place.parent(settings), ample_cache(data))?;
-            rig.settle()?;
+            rig.settle(data)?;
             let each = |pair| rig.engine.write(&Batch::put(data, &[pair]));
             let sample = time(order.len(), || {
                 order.iter().copied().try_for_each(each)?;

@@ -154,7 +154,7 @@ impl Task {
     }
 
     fn sample(&self, rig: &Rig, data: &Data, round: usize) -> Result<Option<Sample>> {
-        rig.settle()?;
+        rig.settle(data)?;
         let mut is_offered = true;
         let sample = time(self.operations, || {
             is_offered = (self.piece)(rig, data, round)?.is_some();

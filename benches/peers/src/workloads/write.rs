@@ -100,7 +100,7 @@ fn row(
 
 /// Loads by what the engine has for sorted pairs.
 fn append(rig: &Rig, data: &Data, order: &[u32]) -> Result<Option<Sample>> {
-    rig.settle()?;
+    rig.settle(data)?;
     let mut is_offered = true;
     let sample = time(order.len(), || {
         is_offered = rig.engine.write_sorted(&Batch::put(data, order))?.is_some();
@@ -110,7 +110,7 @@ fn append(rig: &Rig, data: &Data, order: &[u32]) -> Result<Option<Sample>> {
 }
 
 fn piece(question: Question, rig: &Rig, data: &Data, order: &[u32]) -> Result<Sample> {
-    rig.settle()?;
+    rig.settle(data)?;
     let engine = &rig.engine;
     match question {
         Question::Load(_) => time(order.len(), || {
