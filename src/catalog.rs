@@ -125,6 +125,14 @@ pub(crate) fn shown_name(name: &[u8]) -> Result<&str> {
     })
 }
 
+/// Names as text, one behind the other.
+///
+/// # Errors
+/// Corruption.
+pub(crate) fn shown_names<'n>(names: impl Iterator<Item = &'n Vec<u8>>) -> Result<Vec<String>> {
+    names.map(|name| shown_name(name).map(str::to_owned)).collect()
+}
+
 /// Bytes of one bucket in the inline catalog.
 fn inline_len(name: &[u8]) -> usize {
     2 + name.len() + BUCKET_LEN

@@ -72,6 +72,12 @@ pub struct Stats {
     pub buckets: u32,
     /// The newest durable state.
     pub seq: u64,
+    /// Older states that snapshots or transactions still read. What was replaced since stays in
+    /// the file for them, as pending pages.
+    pub pinned_states: usize,
+    /// The oldest of them; `seq` where there are none. It tells who is in the way when a file
+    /// grows: [`Snapshot::seq`](crate::Snapshot::seq) is the same number.
+    pub oldest_seq: u64,
 }
 
 impl BTree {
@@ -360,6 +366,8 @@ impl BTree {
         }
         let space = self.core.space_counts();
         let state = self.core.readers.newest();
+        let mut pinned = self.core.readers.pinned();
+        pinned.retain(|&txn| txn < state.txn);
         let page_size = self.core.pager.page_size();
         Ok(Stats {
             page_size: u32::try_from(page_size).map_err(|_| Error::Internal)?,
@@ -371,6 +379,8 @@ impl BTree {
             pages_read: self.core.pager.pages_read(),
             buckets: state.catalog.buckets,
             seq: state.txn.0,
+            pinned_states: pinned.len(),
+            oldest_seq: pinned.first().unwrap_or(&state.txn).0,
         })
     }
 }

@@ -397,6 +397,7 @@ fn a_transaction_over_buckets_finds_those_it_made_and_makes_none_by_asking() {
                 let there = multi.contains_bucket(name(at))?;
                 assert_eq!(there, (1..=count).contains(&at), "{at} of {count}");
             }
+            assert_eq!(multi.buckets()?, (1..=count).map(name).collect::<Vec<_>>());
             assert_invalid(multi.contains_bucket(""));
             Err::<(), _>(Error::NotFound)
         });

@@ -261,3 +261,37 @@ fn a_cursor_that_outlives_its_transaction_does_not_stop_the_cache() {
     assert_eq!(cold, 0, "leaves that were just read twice are read from the file again");
     drop(iter);
 }
+
+/// Who looks for what keeps a file from shrinking finds the oldest state that is read, and how many
+/// are: of snapshots, of their clones once, of transactions that read.
+#[test]
+fn the_statistics_tell_of_states_that_are_still_read() {
+    let db = store(&MemVfs::new());
+    let pinned = || {
+        let stats = db.stats().unwrap();
+        (stats.pinned_states, stats.oldest_seq, stats.seq)
+    };
+    fill(&db, 0);
+    let first = db.snapshot();
+    let seq = first.seq();
+    assert_eq!(pinned(), (0, seq, seq), "the newest state is no older one");
+    fill(&db, 1);
+    let (clone, second) = (first.clone(), db.snapshot());
+    fill(&db, 2);
+    assert_eq!(pinned(), (2, seq, db.current_seq()));
+    drop(first);
+    assert_eq!(pinned(), (2, seq, db.current_seq()), "its clone reads on");
+    drop(clone);
+    assert_eq!(pinned(), (1, second.seq(), db.current_seq()));
+    drop(second);
+    assert_eq!(pinned(), (0, db.current_seq(), db.current_seq()));
+    let before = db.current_seq();
+    db.view("a", |txn| {
+        fill(&db, 3);
+        assert_eq!(pinned(), (1, before, db.current_seq()));
+        assert_eq!(txn.get("large")?[0], 2);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(pinned(), (0, db.current_seq(), db.current_seq()));
+}

@@ -5,6 +5,7 @@
 
 use super::write::{Txn, run_in_bucket};
 use super::{Sticky, check_name};
+use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
@@ -131,6 +132,29 @@ impl MultiTxn<'_> {
         check_name(self.core, name)?;
         let found = self.batch().bucket(&self.core.pager, name.as_bytes());
         Ok(self.sticky.note(found)?.is_some())
+    }
+
+    /// The names of all buckets as the transaction sees them, in ascending order.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("a", |txn| txn.put("k", "v"))?;
+    /// db.exec_multi(|multi| {
+    ///     multi.exec("b", |txn| txn.put("k", "v"))?;
+    ///     assert_eq!(multi.buckets()?, ["a", "b"]);
+    ///     multi.del_bucket("a")?;
+    ///     assert_eq!(multi.buckets()?, ["b"]);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] and [`Error::IoError`], with which the transaction keeps failing.
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        self.sticky.check()?;
+        let names = self.sticky.note(self.batch().names(&self.core.pager))?;
+        self.sticky.note(shown_names(names.iter()))
     }
 
     /// Removes a bucket and all that it holds.

@@ -15,7 +15,7 @@ pub use range::TxnRange;
 
 use super::iter::{Base, Hold, Shared};
 use super::{MultiTxn, Sticky, check_name, run_multi};
-use crate::catalog::shown_name;
+use crate::catalog::shown_names;
 use crate::commit::{Batch, Core, Durability, Hearing, View};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
@@ -252,8 +252,7 @@ impl OwnedTxn {
                 names.remove(name.as_bytes());
             }
         }
-        let names = names.iter().map(|name| shown_name(name).map(str::to_owned)).collect();
-        self.sticky.note(names)
+        self.sticky.note(shown_names(names.iter()))
     }
 
     /// Makes the changes durable, if nothing that the transaction read or wrote has changed since

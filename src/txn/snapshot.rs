@@ -5,7 +5,7 @@
 
 use super::read::view_state;
 use super::{ReadOnlyTxn, check_name};
-use crate::catalog::shown_name;
+use crate::catalog::shown_names;
 use crate::commit::Core;
 use crate::error::Result;
 use crate::readers::State;
@@ -131,5 +131,5 @@ pub(crate) fn contains_bucket(core: &Core, state: &State, name: &str) -> Result<
 /// The names of a pinned state's buckets, in ascending order.
 pub(crate) fn bucket_names(core: &Core, state: &State) -> Result<Vec<String>> {
     let names = state.catalog.list(&core.pager)?;
-    names.iter().map(|(name, _)| shown_name(name).map(str::to_owned)).collect()
+    shown_names(names.iter().map(|(name, _)| name))
 }
