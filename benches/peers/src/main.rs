@@ -45,6 +45,10 @@ fn run() -> Result<()> {
         eprintln!("bursts run at the ordinary priority: this user may not raise it");
         settings.burst = false;
     }
+    if system::is_in_memory(&settings.disk) {
+        let disk = settings.disk.display();
+        eprintln!("{disk} lies in memory: rows of a disk wait for none (--disk DIR)");
+    }
     let mut report = Report::new(&settings)?;
     for group in workloads::GROUPS {
         group(&settings, &mut report)?;

@@ -49,9 +49,16 @@ pub fn read(path: &Path, rows: &mut Vec<Row>) -> Result<()> {
         }
         series.last_mut().expect("a series was begun").samples.push(sample(figures)?);
     }
-    rows.retain(|row| found.iter().all(|other| other.name != row.name));
-    rows.extend(found);
+    found.into_iter().for_each(|row| keep(rows, row));
     Ok(())
+}
+
+/// Adds a row, in the place of an earlier one of the same name.
+pub fn keep(rows: &mut Vec<Row>, row: Row) {
+    match rows.iter_mut().find(|known| known.name == row.name) {
+        Some(known) => *known = row,
+        None => rows.push(row),
+    }
 }
 
 fn sample(figures: &[&str]) -> Result<Sample> {

@@ -37,7 +37,7 @@ impl<'s> Report<'s> {
     /// Keeps a row, and writes all files anew, so that nothing is lost when a later row fails.
     pub fn add(&mut self, row: Row) -> Result<()> {
         print!("{}", text(&row));
-        self.rows.push(row);
+        crate::record::keep(&mut self.rows, row);
         let verdicts = goals::judge(&self.rows);
         let files = [
             (&self.settings.markdown, markdown as fn(&[Row], &[Verdict]) -> String),

@@ -4,6 +4,9 @@
 mod tests;
 
 use std::cell::Cell;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -78,6 +81,18 @@ pub fn peak_memory() -> u64 {
 pub fn reset_peak_memory() -> std::io::Result<u64> {
     std::fs::write("/proc/self/clear_refs", "5")?;
     Ok(peak_memory())
+}
+
+/// Whether files in a directory lie in memory, where a sync waits for no disk.
+pub fn is_in_memory(directory: &Path) -> bool {
+    /// `RAMFS_MAGIC` of the kernel, which the crate does not name.
+    const RAMFS: u64 = 0x8584_58f6;
+    let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { return false };
+    // SAFETY: all-zero bytes are a valid value of this plain struct.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero, `about` is valid for writing.
+    let is_known = unsafe { libc::statfs(path.as_ptr(), &mut about) } == 0;
+    is_known && [libc::TMPFS_MAGIC as u64, RAMFS].contains(&(about.f_type as u64))
 }
 
 /// Returns freed memory to the system, where the allocator knows how.

@@ -2,6 +2,7 @@
 
 use crate::data::{Data, Kind, Order, Queries, Spread};
 use crate::engine::{Direction, Form, Scope, Seen};
+use crate::measure::{Clock, Contender, Row, Sample, time};
 use crate::report::Report;
 use crate::rig::{Rig, peers};
 use crate::settings::Settings;
@@ -70,6 +71,53 @@ fn rows_run_and_are_judged_and_written() {
         assert!(std::fs::read_to_string(&path).unwrap().len() > 500);
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn mixed_transactions_are_durable_for_all() {
+    let _alone = alone();
+    let settings = settings(&["exec-multi/1000-mixed/memory", "--no-burst", "--rounds", "1"]);
+    let mut report = Report::new(&settings).unwrap();
+    workloads::GROUPS.iter().for_each(|group| group(&settings, &mut report).unwrap());
+    for series in &report.rows[0].series {
+        let synced = series.samples.iter().all(|sample| sample.syncs >= sample.operations);
+        assert!(synced, "{}: {:?}", series.name(), series.samples);
+    }
+}
+
+#[test]
+fn a_store_that_is_opened_again_makes_no_commit() {
+    let _alone = alone();
+    let settings = settings(&["--no-burst"]);
+    let data = Data::new(Kind::Small, 10);
+    for peer in peers(&settings).into_iter().filter(|peer| peer.is_durable) {
+        let rig = Rig::new(peer, &settings.memory, 1 << 20).unwrap();
+        rig.load(&data, &data.in_order()).unwrap();
+        let Rig { engine, scratch, .. } = rig;
+        drop(engine);
+        let mut opened = None;
+        let sample = time(1, || {
+            opened = Some((peer.open)(scratch.path(), 1 << 20)?);
+            Ok(None)
+        });
+        drop(opened);
+        // Some note in the file that it is open, which is less than a page.
+        let sample = sample.unwrap();
+        assert!(sample.bytes < 1_024, "{}: {sample:?}", peer.name);
+    }
+}
+
+#[test]
+fn a_row_that_is_run_again_replaces_the_one_before() {
+    let settings = settings(&["--no-burst"]);
+    let mut report = Report::new(&settings).unwrap();
+    for figure in [1.0, 2.0] {
+        let ours = Contender::new("ours", "", move |_| Ok(Some(Sample::figure(figure))));
+        let row = Row::run("size/x/loaded".to_owned(), "x data", Clock::Figure, 1, vec![ours]);
+        report.add(row.unwrap()).unwrap();
+    }
+    assert_eq!(report.rows.len(), 1);
+    assert_eq!(report.rows[0].series[0].samples[0].figure, 2.0);
 }
 
 #[test]

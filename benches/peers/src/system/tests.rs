@@ -19,6 +19,13 @@ fn syncs_and_bytes_of_the_standard_library_are_counted() {
 }
 
 #[test]
+fn a_directory_in_memory_is_known_as_one() {
+    let memory = Path::new("/dev/shm");
+    assert!(!memory.is_dir() || is_in_memory(memory));
+    assert!(!is_in_memory(Path::new("/proc")) && !is_in_memory(Path::new("/missing")));
+}
+
+#[test]
 fn clocks_run_while_the_thread_does() {
     let (cpu, start) = (process_cpu(), Instant::now());
     while start.elapsed().as_millis() < 50 {}
