@@ -77,6 +77,8 @@ pub(crate) enum Unfit {
 /// The pages of one level of a tree.
 pub(crate) struct SparseIndex {
     root: ChildRef,
+    /// The root's level, as the record has it that led there.
+    root_level: u8,
     /// The level of the pages.
     level: u8,
     /// How far the distance of a head from the lowest one is shifted for its place in `starts`.
@@ -115,10 +117,11 @@ fn head_of(sought: Sought<'_>, prefix: usize) -> Option<u64> {
 }
 
 impl SparseIndex {
-    /// Whether it is one of the tree with this root.
+    /// Whether it is one of the tree with this root, at the level where it was found.
     #[inline(always)]
-    pub(crate) fn is_of(&self, root: ChildRef) -> bool {
-        self.root == root || seeded!(IndexOfAnotherTree)
+    pub(crate) fn is_of(&self, root: At) -> bool {
+        let is_same = self.root == root.child && self.root_level == root.expected.level;
+        is_same || seeded!(IndexOfAnotherTree)
     }
 
     /// The level of the pages to which it refers.
@@ -180,7 +183,7 @@ impl SparseIndex {
         if walk.tied > count / TIED_PART {
             return Err(Unfit::Ever);
         }
-        walk.rows.arrange(root.child, level, &first[..shared], claim).ok_or(Unfit::Ever)
+        walk.rows.arrange(root, level, &first[..shared], claim).ok_or(Unfit::Ever)
     }
 }
 
@@ -196,13 +199,7 @@ impl Rows {
         Rows { heads: Vec::with_capacity(2 * pages), entries: Vec::with_capacity(pages) }
     }
 
-    fn arrange(
-        self,
-        root: ChildRef,
-        level: u8,
-        prefix: &[u8],
-        claim: Claim,
-    ) -> Option<SparseIndex> {
+    fn arrange(self, root: At, level: u8, prefix: &[u8], claim: Claim) -> Option<SparseIndex> {
         let Rows { mut heads, entries } = self;
         let (lowest, highest) = (*heads.first()?, *heads.last()?);
         let places = (2 * heads.len()).next_power_of_two();
@@ -222,7 +219,8 @@ impl Rows {
         word[..len].copy_from_slice(&prefix[..len]);
         let unwanted = u32::try_from(8 * (word.len() - len)).ok()?;
         Some(SparseIndex {
-            root,
+            root: root.child,
+            root_level: root.expected.level,
             level,
             shift,
             halvings,

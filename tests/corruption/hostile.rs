@@ -6,8 +6,8 @@ use crate::common::walk::{Walk, u16_at, u32_at};
 use crate::common::watch::Watch;
 use crate::common::{self, NAME, holding, on, open};
 use btree_store::format::{
-    CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND, HEADER_LEVEL,
-    HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BODY, META_BUCKETS, META_CATALOG_LEN,
+    BUCKET_LEN, CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND,
+    HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BODY, META_BUCKETS, META_CATALOG_LEN,
     META_CATALOG_LEVEL, META_CATALOG_ROOT, META_FLAGS, META_ITEM_RUN, META_ITEMS, META_LOG_HEAD,
     META_LOG_PAGES, META_PAGE_COUNT, META_SPARE, META_TAIL_WORDS, ONE_BARRIER_PAGES_MAX,
 };
@@ -81,6 +81,38 @@ const WORKS: &[(&str, Work)] = &[
     ("verify", |db| db.verify().map(drop)),
     ("buckets", |db| db.buckets().map(drop)),
 ];
+
+/// Many lookups in one bucket make an index of its tree; another record of that root is no better
+/// for it.
+#[test]
+fn a_record_of_another_level_stays_refused_when_its_root_has_an_index() {
+    const KEYS: u32 = 2_000;
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    let put = |n: u32| (n.to_be_bytes(), [b'v'; 12]);
+    db.exec("a", |txn| txn.bulk_load((0..KEYS).map(put)).map(drop)).unwrap();
+    db.exec("b", |_| Ok(())).unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    for slot in bytes.chunks_mut(512).take(2) {
+        // The length of a name and the name, of one letter, stand in front of each record.
+        let [a, b] = [0, 1].map(|bucket| META_BODY + bucket * (3 + BUCKET_LEN) + 3);
+        assert!(slot[a + CHILD_LEN] >= 2, "an index spares two levels");
+        slot.copy_within(a..a + BUCKET_LEN, b);
+        slot[b + CHILD_LEN] += 1;
+        let checksum = crc32c::crc32c(&slot[4..]);
+        put_u32(slot, 0, checksum);
+    }
+    let db = open(&holding(&bytes)).unwrap();
+    let get = |bucket: &str, n: u32| db.view(bucket, |txn| txn.get(n.to_be_bytes()));
+    assert_eq!(get("b", 7), Err(Error::Corruption));
+    for n in (0..KEYS).chain(0..KEYS) {
+        assert_eq!(get("a", n), Ok(vec![b'v'; 12]));
+    }
+    assert_eq!(get("b", 7), Err(Error::Corruption));
+    let several = db.view("b", |txn| txn.get_many(&[7_u32.to_be_bytes()]).map(drop));
+    assert_eq!(several, Err(Error::Corruption));
+}
 
 /// A leaf stands where a branch belongs, and is at hand as another bucket's root.
 #[test]

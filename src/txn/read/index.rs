@@ -25,7 +25,7 @@ impl<'t> ReadOnlyTxn<'t> {
             return None;
         }
         match self.state.index.get() {
-            Some(index) => index.as_ref().filter(|index| index.is_of(root.child)),
+            Some(index) => index.as_ref().filter(|index| index.is_of(root)),
             None if self.state.seat()?.count_look() => self.make_index(pages),
             None => None,
         }
