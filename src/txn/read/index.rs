@@ -50,3 +50,27 @@ impl<'t> ReadOnlyTxn<'t> {
         self.state.index.get_or_init(|| index).as_ref()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::options::Options;
+
+    /// What the tests of lookups rely on: with a cache for all pages, and with one for branches.
+    #[test]
+    fn many_lookups_in_one_state_make_an_index() {
+        for (entries, cache_bytes) in [(2_000_u32, 16 << 20), (60_000, 250 * 512)] {
+            let options = Options::new().page_size(512).cache_bytes(cache_bytes);
+            let db = options.open_in_memory().unwrap();
+            let put = |n: u32| (n.to_be_bytes(), n.to_be_bytes());
+            db.exec("b", |txn| txn.bulk_load((0..entries).map(put)).map(drop)).unwrap();
+            let snapshot = db.snapshot();
+            // Scattered, so that branches are what stays at hand.
+            for n in (0..2 * entries).map(|n| n * 7_919 % entries) {
+                let found = snapshot.view("b", |txn| txn.get(n.to_be_bytes()));
+                assert_eq!(found.unwrap(), n.to_be_bytes());
+            }
+            let state = snapshot.core().readers.newest();
+            assert!(matches!(state.index.get(), Some(Some(_))), "{entries} entries");
+        }
+    }
+}
