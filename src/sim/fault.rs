@@ -6,7 +6,7 @@
 
 use super::choose::{Choice, Choose};
 use super::trace::OpKind;
-use crate::Error;
+use crate::{Error, Result};
 use std::io;
 
 /// The error that a failed operation reports.
@@ -254,4 +254,33 @@ impl Plan {
 /// Whether an error of a store is one that a fault explains, or follows on one that is.
 pub(super) fn is_of_storage(error: Error) -> bool {
     matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned)
+}
+
+/// Whether a sync tells that deferred commits were lost. A poisoned store says nothing of them.
+///
+/// # Errors
+/// The answer, if no sync may give it.
+pub(super) fn tells_of_loss(told: Result<()>) -> std::result::Result<bool, String> {
+    match told {
+        Ok(()) | Err(Error::Poisoned) => Ok(false),
+        Err(Error::IoError | Error::NoSpace) => Ok(true),
+        Err(error) => Err(format!("a sync tells of {error:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sync that meets damage, or a bug, tells no loss by it.
+    #[test]
+    fn only_errors_of_the_storage_tell_of_losses() {
+        let quiet = [Ok(()), Err(Error::Poisoned)];
+        assert_eq!(quiet.map(tells_of_loss), [Ok(false), Ok(false)]);
+        let lost = [Err(Error::IoError), Err(Error::NoSpace)];
+        assert_eq!(lost.map(tells_of_loss), [Ok(true), Ok(true)]);
+        for error in [Error::Corruption, Error::Internal, Error::Invalid, Error::Conflict] {
+            tells_of_loss(Err(error)).expect_err("a sync has no such error");
+        }
+    }
 }

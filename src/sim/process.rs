@@ -8,6 +8,7 @@
 use super::crash::Checked;
 use super::disk::SimDisk;
 use super::dump::Dump;
+use super::fault::tells_of_loss;
 use super::workloads::Edit;
 use crate::{BTree, Error, Iter};
 
@@ -79,15 +80,13 @@ impl Process {
     /// says that none was, they are durable.
     pub(super) fn hear_of_losses(&mut self) -> Result<(), String> {
         let Some(other) = self.other.as_ref().filter(|_| self.is_waiting) else { return Ok(()) };
-        let is_lost = match other.sync() {
-            Ok(()) => false,
-            Err(Error::Poisoned) => return Err("a loss is not told".to_owned()),
-            Err(Error::IoError | Error::NoSpace) => true,
-            Err(error) => return Err(format!("a sync tells of {error:?}")),
-        };
+        let told = other.sync();
+        let is_lost = tells_of_loss(told)?;
+        if told == Err(Error::Poisoned) {
+            return Err("a loss is not told".to_owned());
+        }
         let told = self.db.sync();
-        let is_quiet = matches!(told, Ok(()) | Err(Error::Poisoned));
-        if is_quiet == (is_lost && !self.is_told) {
+        if tells_of_loss(told)? != (is_lost && !self.is_told) {
             return Err(format!("of what was deferred (lost: {is_lost}) a sync says {told:?}"));
         }
         let again = (other.sync(), self.db.sync());

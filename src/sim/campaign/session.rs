@@ -3,7 +3,7 @@
 //! Owns: [`Session`], its run, and what must hold after each of its transactions.
 //! Must not know: how many sessions there are.
 
-use super::super::fault::is_of_storage;
+use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise;
 use super::super::oracle::{
     Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
@@ -13,7 +13,7 @@ use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use super::event::{Counts, Event, one_of};
-use crate::{BTree, Barriers, Error, Options};
+use crate::{BTree, Barriers, Options};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -159,7 +159,6 @@ impl Session {
         let low = oracle.seq();
         let found = store.run(&act.op);
         let wanted = oracle.apply(&act.op);
-        let is_compacting = may_compact(&act.op);
         // Whoever answers otherwise says why.
         let is_struck = disk.has_fault_struck();
         if found != wanted && !(is_struck && tells_of_trouble(&found)) {
@@ -167,30 +166,24 @@ impl Session {
         }
         counts.deferred += u64::from(oracle.has_just_deferred());
         if act.event == Event::Nothing {
-            let (seq, wanted) = (store.db().current_seq(), oracle.seq());
-            let is_free = is_compacting || seq == wanted + 1 && oracle.has_just_deferred();
-            if seq < wanted || seq > wanted && !is_free {
-                return Err(format!("{:?} leads to state {seq}, not {wanted}", act.op));
-            }
-            oracle.follow(seq);
-            check(store.db(), oracle)?;
-            return Ok(store);
+            return check_undisturbed(store.db(), oracle, &act.op).map(|()| store);
         }
         let has_struck = act.event.count(disk, counts);
-        // What a compaction had committed before it failed holds the same contents.
-        if is_compacting {
-            oracle.follow(low + 1000);
-        }
         // A store that is closed cannot say that its last flush failed.
-        let is_silent = is_compacting || is_struck && before.is_some() && act.op == Op::Reopen;
+        let is_silent = is_struck && before.is_some() && act.op == Op::Reopen;
         let is_done = found == wanted && found.end == Ending::Done && !is_silent;
         let is_lying = has_struck && act.event.may_lie();
         let low = if is_done && !is_lying { oracle.seq() } else { low };
+        let is_compacting = may_compact(&act.op);
         let mut left = Left { disk, low, at_close: low, without: None, is_lying, is_compacting };
         if oracle.has_deferred() {
             // Perhaps they became durable, at the latest when the store is closed.
             oracle.follow(oracle.seq() + 1);
             left.at_close = if found == wanted { oracle.seq() } else { low };
+        }
+        // States of a compaction have the same contents, and higher numbers than the oracle gives.
+        if is_compacting {
+            oracle.follow(oracle.seq() + 1000);
         }
         if let (Some(mut before), true) = (before, found != wanted) {
             // Perhaps they did, and what has failed did not.
@@ -229,28 +222,28 @@ impl Session {
         counts: &mut Counts,
     ) -> Result<(), String> {
         let told = witness.sync();
-        let of = |what: String| Err(format!("{:?}: {what}", act.event));
-        let is_lost = match (told, &left.without) {
-            (Ok(()) | Err(Error::Poisoned), None) => false,
-            (Ok(()), Some(without)) => {
+        let of = |what: String| format!("{:?}: {what}", act.event);
+        let is_lost = tells_of_loss(told).map_err(of)?;
+        match &left.without {
+            None if is_lost => {
+                return Err(of(format!("a sync tells of {told:?}, lost is nothing")));
+            }
+            Some(without) if told.is_ok() => {
                 compare(witness, &without.durable())
-                    .or_else(|what| of(format!("a sync says that nothing is lost, but {what}")))?;
+                    .map_err(|what| of(format!("a sync says that nothing is lost, but {what}")))?;
                 left.low = if left.is_lying { left.low } else { without.seq() };
                 left.at_close = left.low;
-                false
             }
-            (Err(Error::Poisoned), Some(_)) => return of("a loss is not told".to_owned()),
-            (Err(_), Some(_)) => true,
-            (Err(error), None) => return of(format!("a sync tells of {error:?}, lost is nothing")),
-        };
+            Some(_) if !is_lost => return Err(of("a loss is not told".to_owned())),
+            None | Some(_) => {}
+        }
         counts.losses += u64::from(is_lost);
         // An operation that is a sync has told it.
         let is_told = matches!(act.op, Op::Sync | Op::Commit);
         for (handle, is_to_tell) in [(store.db(), is_lost && !is_told), (witness, false)] {
             let told = handle.sync();
-            let is_quiet = matches!(told, Ok(()) | Err(Error::Poisoned));
-            if is_quiet == is_to_tell {
-                return of(format!("the next sync says {told:?}"));
+            if tells_of_loss(told).map_err(of)? != is_to_tell {
+                return Err(of(format!("the next sync says {told:?}")));
             }
         }
         Ok(())
@@ -267,6 +260,7 @@ impl Session {
         counts: &mut Counts,
     ) -> Result<Handle, String> {
         let disk = left.disk;
+        let seen = if store.is_open() { store.db().current_seq() } else { 0 };
         let power_fails = matches!(act.event, Event::PowerOff(_)) || random.below(2) == 0;
         // After a sync that lied, closing may cover the state before.
         let closes = !power_fails && random.below(2) == 0 && !left.is_lying;
@@ -302,6 +296,11 @@ impl Session {
         *oracle = left
             .find(opened.db(), oracle)
             .map_err(|what| format!("after {:?} {what}", act.event))?;
+        let found = oracle.seq();
+        if found < seen && !left.is_lying {
+            let event = act.event;
+            return Err(format!("after {event:?} state {found} is found, readers saw {seen}"));
+        }
         check_pages(opened.db()).map_err(|what| format!("after {:?}, {what}", act.event))?;
         if left.is_lying { self.hear_late(opened, oracle, &left) } else { Ok(opened) }
     }
@@ -353,7 +352,8 @@ impl Session {
     ) -> Result<Handle, String> {
         // Each time another entry: what changes nothing is not synced, and hears nothing.
         let key = Data::from(oracle.seq().to_be_bytes());
-        match opened.db().exec("late", |txn| txn.put(key.bytes(), "")) {
+        let told = opened.db().exec("late", |txn| txn.put(key.bytes(), ""));
+        match told {
             Err(error) if is_of_storage(error) => left.disk.kill(),
             told => told.map_err(|error| format!("a failure that is told late is {error}"))?,
         }
@@ -362,8 +362,10 @@ impl Session {
         let bucket = "late".to_owned();
         let steps = vec![Step::Write(Write::Put(key, Data::from("")))];
         oracle.apply(&Op::Exec(Exec { bucket, steps, end: End::Commit }));
+        // A sync that tells of nothing has made the entry durable.
+        let low = if told.is_ok() { oracle.seq() } else { left.low };
         let seq = again.db().current_seq();
-        if seq < left.low || !oracle.recover(seq) {
+        if seq < low || !oracle.recover(seq) {
             return Err(format!("after a failure told late state {seq} is found"));
         }
         compare(again.db(), &oracle.durable()).map_err(|what| format!("told late: {what}"))?;
@@ -430,6 +432,18 @@ impl Left<'_> {
     }
 }
 
+/// An operation that nothing has disturbed leads to the oracle's state, and to its number, but for
+/// what makes states of the same contents, or makes deferred commits durable unasked.
+fn check_undisturbed(db: &BTree, oracle: &mut Oracle, op: &Op) -> Result<(), String> {
+    let (seq, wanted) = (db.current_seq(), oracle.seq());
+    let is_free = may_compact(op) || seq == wanted + 1 && oracle.has_just_deferred();
+    if seq < wanted || seq > wanted && !is_free {
+        return Err(format!("{op:?} leads to state {seq}, not {wanted}"));
+    }
+    oracle.follow(seq);
+    check(db, oracle)
+}
+
 /// The store holds what the oracle says, and every page has its owner.
 fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
     compare(db, &oracle.durable()).map_err(|what| format!("state {}: {what}", oracle.seq()))?;
@@ -447,13 +461,17 @@ fn tells_of_trouble(reply: &Reply) -> bool {
     ["IoError", "NoSpace", "Poisoned"].iter().any(|error| text.contains(error))
 }
 
+/// Whether a compaction may run; inside of a write transaction it is refused.
 fn may_compact(op: &Op) -> bool {
-    format!("{op:?}").contains("Compact(")
+    let writes = matches!(op, Op::Exec(_) | Op::Multi { .. });
+    !writes && format!("{op:?}").contains("Compact(")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Durability;
+    use crate::sim::Flush;
 
     fn put(value: &str) -> Op {
         let steps = vec![Step::Write(Write::Put(Data::from("key"), Data::from(value)))];
@@ -489,6 +507,93 @@ mod tests {
         assert_eq!(same_state(Some(7), None), Ok(Some(7)));
         assert_eq!(same_state(Some(7), Some(7)), Ok(Some(7)));
         same_state(Some(8), Some(7)).expect_err("another state");
+    }
+
+    impl Left<'_> {
+        /// Of a new store, after which any state may be found.
+        fn of(disk: &SimDisk) -> Left<'_> {
+            let (is_lying, is_compacting) = (false, false);
+            Left { disk, low: 0, at_close: 0, without: None, is_lying, is_compacting }
+        }
+    }
+
+    fn deferred(mut op: Op) -> Op {
+        let Op::Exec(exec) = &mut op else { unreachable!("a put is one") };
+        exec.steps.insert(0, Step::Durability(Durability::Deferred));
+        op
+    }
+
+    /// What was deferred is durable when a compaction has answered.
+    #[test]
+    fn what_a_compaction_has_made_durable_is_not_given_up() {
+        let act = Act { op: Op::Compact(0), event: Event::Kill, seed: 1 };
+        let session = Session { acts: vec![act], ..Session::new(7, Kind::Durable, 0) };
+        let disk = SimDisk::with_profile(session.profile);
+        // The store was never given what the model holds as deferred.
+        let store = session.open(&disk).expect("it opens");
+        let mut oracle = Oracle::new(session.page_size);
+        oracle.apply(&deferred(put("value")));
+        let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+        run.expect_err("a deferred commit is lost");
+    }
+
+    /// On a disk whose syncs do nothing, what a compaction made durable goes with the power.
+    #[test]
+    fn what_a_compaction_made_durable_is_asked_for() {
+        let is_told = (0..400).any(|seed| {
+            let profile = Profile { flush: Flush::Lying, ..Profile::default() };
+            let acts = [
+                Act { op: deferred(put("value")), event: Event::Nothing, seed },
+                Act { op: Op::Compact(0), event: Event::Kill, seed },
+            ];
+            let session = Session {
+                page_size: 512,
+                barriers: Barriers::One,
+                profile,
+                acts: acts.to_vec(),
+                ..Session::new(7, Kind::Deferring, 0)
+            };
+            let disk = SimDisk::with_profile(session.profile);
+            let store = session.open(&disk).expect("it opens");
+            disk.settle();
+            let run = session.run_beside(&disk, store, Oracle::new(512), &mut Counts::default());
+            run.is_err_and(|what| what.contains("is none of"))
+        });
+        assert!(is_told);
+    }
+
+    /// What was deferred was flushed unasked, and readers saw it: it is not given up either.
+    #[test]
+    fn what_readers_have_seen_is_asked_for() {
+        let session = Session::new(7, Kind::Durable, 0);
+        let disk = SimDisk::with_profile(session.profile);
+        let mut store = session.open(&disk).expect("it opens");
+        disk.settle();
+        // The process that comes next finds the disk as it was before the put.
+        let other = SimDisk::from_snapshot(&disk.snapshot());
+        let mut oracle = Oracle::new(session.page_size);
+        oracle.apply(&put("value"));
+        assert_eq!(store.run(&put("value")).end, Ending::Done);
+        let act = Act { op: put("value"), event: Event::Kill, seed: 1 };
+        let left = Left::of(&other);
+        let (random, counts) = (&mut Seeded::new(1), &mut Counts::default());
+        let restarted = session.restart(store, &mut oracle, left, &act, random, counts);
+        restarted.map(drop).expect_err("readers saw a state that is gone");
+    }
+
+    #[test]
+    fn what_was_put_behind_a_lie_is_asked_for() {
+        let session = Session::new(7, Kind::Durable, 0);
+        let disk = SimDisk::with_profile(session.profile);
+        drop(session.open(&disk).expect("it opens"));
+        disk.settle();
+        // The process that comes next finds the disk as it was before the put.
+        let other = SimDisk::from_snapshot(&disk.snapshot());
+        let opened = session.open(&disk).expect("it opens");
+        let left = Left { is_lying: true, ..Left::of(&other) };
+        let mut oracle = Oracle::new(session.page_size);
+        let heard = session.hear_late(opened, &mut oracle, &left);
+        heard.map(drop).expect_err("the put is lost");
     }
 
     /// A list of buckets asks nothing of the disk: nothing can have failed inside of it.
