@@ -54,7 +54,8 @@ impl Machine {
             self.with_file(handle.file, |file, scope| file.write(scope, &bytes[..limit], offset));
             Ok(limit)
         });
-        if result.is_err() {
+        // One that moves nothing is refused too: whoever writes on gets an error.
+        if result.as_ref().map_or(true, |moved| *moved == 0 && !bytes.is_empty()) {
             self.refused.get_or_insert(offset);
         }
         if self.trace.is_some() {

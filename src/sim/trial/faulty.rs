@@ -175,7 +175,7 @@ impl Trial {
     }
 
     /// Where pages or a length were refused, and no slot, nothing is in doubt.
-    fn must_go_on(&self, disk: &SimDisk) -> bool {
+    pub(super) fn must_go_on(&self, disk: &SimDisk) -> bool {
         let slots_end = 2 * u64::from(self.page_size);
         disk.machine().refused.is_some_and(|at| at >= slots_end)
     }

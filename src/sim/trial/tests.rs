@@ -93,3 +93,23 @@ fn a_read_only_open_that_makes_a_file_is_told() {
     let trial = Trial { vfs: littering, ..trial() };
     trial.check_read_only(&disk, &possible).expect_err("a file is made");
 }
+
+/// Of a page of which nothing was taken, or which was refused, nobody knows less than before.
+#[test]
+fn a_store_goes_on_where_nothing_of_a_page_was_taken() {
+    let refused = Failure::Error(Errno::Enospc);
+    for (failure, page, must_go_on) in [
+        (refused, 2, true),
+        (refused, 1, false),
+        (Failure::Short(0), 2, true),
+        (Failure::Short(0), 1, false),
+        (Failure::Short(1), 2, false),
+    ] {
+        let disk = disk_of_one_leaf();
+        let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).expect("the file is there");
+        disk.inject(Fault::new(OpSet::WRITES, When::Once(0), failure));
+        let moved = file.write_at(&[1; 512], page * 512);
+        assert_eq!(moved.is_err(), failure == refused, "{failure:?}");
+        assert_eq!(trial().must_go_on(&disk), must_go_on, "{failure:?} of page {page}");
+    }
+}
