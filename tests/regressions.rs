@@ -157,3 +157,13 @@ fn a_closed_store_opens_though_a_page_of_its_last_commit_cannot_be_read() {
         }
     }
 }
+
+/// A report called the original accepted where it lies in slot 0, though an open takes the copy.
+#[test]
+fn the_slot_that_an_open_accepts_is_called_accepted() {
+    for commits in 1..=2 {
+        let (vfs, _) = closed_after(commits);
+        let report = btree_store::verify::verify_path(&vfs, NAME).unwrap();
+        assert!(report.accepted().unwrap().is_mirror, "{commits} commits: {report}");
+    }
+}

@@ -15,11 +15,13 @@ use crate::format::{
 use crate::invariant::Invariant;
 use crate::page::{PageId, get_u32, page_checksum};
 use crate::vfs::{VfsFile, read_exact_at};
+use std::cmp::Reverse;
 
 /// The slots of a file.
 pub(super) struct Slots {
     pub(super) file_len: u64,
-    /// The slots that hold a meta page, the newest first; of two of one transaction slot 0.
+    /// The slots that hold a meta page, the newest first; of two of one transaction the
+    /// mirror.
     pub(super) states: Vec<(Meta, Standing)>,
     pub(super) refused: Vec<Violation>,
     /// The item that refused a slot.
@@ -62,7 +64,7 @@ impl Slots {
                 }
             }
         }
-        slots.states.sort_by_key(|(meta, _)| std::cmp::Reverse(meta.txn()));
+        slots.states.sort_by_key(|(meta, _)| (Reverse(meta.txn()), !meta.is_mirror()));
         slots.choose(file)?;
         Ok(slots)
     }

@@ -48,9 +48,9 @@ const SLOTS: &[Case] = &[
         1
     }),
     case("two states of one transaction", at_rest, SlotsAlternate, |s| {
-        let at = s.file().record(1, 0) + 12;
-        s.file().set_u64(1, at, 41);
-        1
+        let at = s.file().record(0, 0) + 12;
+        s.file().set_u64(0, at, 41);
+        0
     }),
     case("transactions that are not neighbours", at_rest, TxnIdsIncrease, |s| {
         s.file().set_u64(0, 8, 9);
