@@ -92,7 +92,11 @@ impl Spool {
         for entry in std::fs::read_dir(&directory).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
             if path.to_string_lossy().ends_with(SUFFIX) {
-                std::fs::remove_file(path).map_err(&failed)?;
+                match std::fs::remove_file(path) {
+                    // A state machine that is replaced removes its own meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(&failed)?,
+                }
             }
         }
         Ok(Spool { directory })

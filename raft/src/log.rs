@@ -36,10 +36,14 @@ type StoreResult<T, C> = std::result::Result<T, StorageError<<C as RaftTypeConfi
 
 /// The log, the vote and the last committed log id of a Raft group.
 ///
-/// Entries are any that serde can read and write. An append is durable, with one flush of the
-/// disk, when its callback is called and when it returns; so are votes, truncations and purges.
-/// The committed log id is not worth a flush of its own: it is written with what is written next.
-/// After a crash it is an older one, or none. A state machine of this crate does not need it.
+/// Entries are any that serde can read and write, and whose data nests at most 126 deep: structs,
+/// maps, sequences, and variants with data. Refuse what is deeper before Raft gets it: there it is
+/// an error of the log, which ends the leader.
+///
+/// An append is durable, with one flush of the disk, when its callback is called and when it
+/// returns; so are votes, truncations and purges. The committed log id is not worth a flush of its
+/// own: it is written with what is written next. After a crash it is an older one, or none. A state
+/// machine of this crate does not need it.
 ///
 /// A purge waits until the state machine is so far; it fails when that has ended before.
 ///
@@ -140,7 +144,7 @@ impl Change<'_> {
 
     fn append<C: RaftTypeConfig>(&self, entries: &[C::Entry]) -> Result<()> {
         let Some(first) = entries.first().map(|entry| entry.get_log_id().index) else {
-            return Ok(());
+            return self.commit(|_| Ok(()));
         };
         let entries = encoded::<C>(entries)?;
         self.commit(|multi| {

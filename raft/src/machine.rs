@@ -33,6 +33,10 @@ use tempfile::TempPath;
 /// Entries of a snapshot go into the store in transactions of about so many bytes.
 const LOAD_BYTES: usize = 4 << 20;
 
+/// What an entry on its way takes beside its bytes: where two vectors lie, and what the allocator
+/// rounds up.
+const ENTRY_BYTES: usize = 96;
+
 type StoreResult<T, C> = std::result::Result<T, StorageError<<C as RaftTypeConfig>::NodeId>>;
 type Meta<C> = SnapshotMeta<<C as RaftTypeConfig>::NodeId, <C as RaftTypeConfig>::Node>;
 
@@ -315,7 +319,7 @@ fn load(owner: &Owner, prefix: &str, mut records: Records<BufReader<File>>) -> R
                 *load = Some(Load { owner, bucket, entries: Vec::new(), bytes: 0 });
             }
             (Record::Entry { key, value }, Some(load)) => {
-                load.bytes += key.len() + value.len();
+                load.bytes += key.len() + value.len() + ENTRY_BYTES;
                 load.entries.push((key, value));
                 if load.bytes >= LOAD_BYTES {
                     load.flush()?;

@@ -7,10 +7,15 @@ use crate::common::{
 use btree_store::BTree;
 use btree_store::vfs::MemVfs;
 use btree_store_raft::kv::KeyValue;
-use btree_store_raft::{Error, Progress};
+use btree_store_raft::{Error, LogStore, Progress};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::log_id;
-use openraft::{RaftLogReader, RaftSnapshotBuilder, StorageError, Vote};
+use openraft::{
+    BasicNode, Entry, EntryPayload, RaftLogReader, RaftSnapshotBuilder, StorageError, TokioRuntime,
+    Vote,
+};
+use serde::{Deserialize, Serialize};
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +117,34 @@ fn an_entry_under_another_index_and_a_key_that_is_none_are_damage() {
         let error = log.get_log_state().await.expect_err("it is damaged");
         assert!(error.to_string().contains("a key is no index"), "{error}");
     });
+}
+
+/// Each variant is a map in the record, and a call of a function where it is read.
+#[derive(Debug, Serialize, Deserialize)]
+enum Chain {
+    N(Box<Chain>),
+    End,
+}
+
+openraft::declare_raft_types!(
+    ChainConfig: D = Chain, R = (), NodeId = u64, Node = BasicNode, Entry = Entry<ChainConfig>,
+        SnapshotData = Cursor<Vec<u8>>, AsyncRuntime = TokioRuntime
+);
+
+#[test]
+fn a_record_that_nests_deeper_than_a_stack_is_damage() {
+    let db = in_memory();
+    let mut log =
+        LogStore::<ChainConfig>::open(&group(&db), Progress::unknown()).expect("it opens");
+    let payload = EntryPayload::Normal(Chain::N(Box::new(Chain::End)));
+    let entry: Entry<ChainConfig> = Entry { log_id: log_id(1, 0, 0), payload };
+    let whole = rmp_serde::to_vec_named(&entry).expect("it can be written");
+    let (link, end) = (b"\x81\xa1N", b"\xa3End");
+    let head = whole.strip_suffix(&[&link[..], end].concat()[..]).expect("it ends so");
+    let deep = [head, &link.repeat(100_000), end].concat();
+    put_record(&db, ("g/log", &[0; 8]), &deep);
+    let error = run(log.try_get_log_entries(..)).expect_err("it is damaged");
+    assert!(error.to_string().contains("is damaged"), "{error}");
 }
 
 #[test]

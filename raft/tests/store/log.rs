@@ -201,6 +201,20 @@ fn entries_that_do_not_follow_each_other_are_refused_and_nothing_is_changed() {
 }
 
 #[test]
+fn an_append_of_nothing_keeps_the_committed_log_id() {
+    let db = in_memory();
+    run(async {
+        let mut log = log_on(&db);
+        log.blocking_append([blank(1, 0)]).await.expect("it is appended");
+        let committed = Some(log_id(1, 0, 0));
+        log.save_committed(committed).await.expect("noted");
+        log.blocking_append([]).await.expect("nothing is nothing");
+        assert_eq!(log.read_committed().await.expect("read"), committed);
+        assert_eq!(log_on(&db).read_committed().await.expect("read"), committed);
+    });
+}
+
+#[test]
 fn what_a_snapshot_replaced_is_gone_when_the_log_goes_on() {
     run(async {
         // The entries of term 1 are not what was agreed upon; a snapshot up to term 3 came, and a
@@ -272,6 +286,40 @@ fn entries_come_back_as_they_were_whatever_serde_leaves_out() {
             let EntryPayload::Normal(found) = found.payload else { panic!("another payload") };
             assert_eq!(found, data(at));
         }
+    });
+}
+
+/// Levels of [`Deep`] in an entry, which is two levels itself.
+const DEPTH_MAX: usize = 126;
+
+/// As deep as one likes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Deep {
+    next: Option<Box<Deep>>,
+}
+
+openraft::declare_raft_types!(
+    DeepConfig: D = Deep, R = (), NodeId = u64, Node = BasicNode, Entry = Entry<DeepConfig>,
+        SnapshotData = Cursor<Vec<u8>>, AsyncRuntime = TokioRuntime
+);
+
+#[test]
+fn an_entry_that_could_not_be_read_again_is_refused() {
+    let mut log =
+        LogStore::<DeepConfig>::open(&group(&in_memory()), Progress::unknown()).expect("it opens");
+    let entry = |index, levels| {
+        let deep =
+            (1..levels).fold(Deep { next: None }, |next, _| Deep { next: Some(Box::new(next)) });
+        Entry { log_id: log_id(1, 0, index), payload: EntryPayload::Normal(deep) }
+    };
+    run(async {
+        let error = log.blocking_append([entry(0, DEPTH_MAX + 1)]).await;
+        let error = error.expect_err("nobody could read it");
+        assert!(error.to_string().contains("cannot be serialised"), "{error}");
+        assert_eq!(log.get_log_state().await.expect("read").last_log_id, None);
+        log.blocking_append([entry(0, DEPTH_MAX)]).await.expect("it is appended");
+        let found = log.try_get_log_entries(..).await.expect("it is read");
+        assert_eq!(found, [entry(0, DEPTH_MAX)]);
     });
 }
 

@@ -12,6 +12,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::testing::log_id;
 use openraft::{RaftSnapshotBuilder, Snapshot};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -335,6 +336,22 @@ fn what_a_snapshot_left_that_was_cut_off_is_not_in_the_next_one() {
 }
 
 #[test]
+fn entries_without_values_are_installed_some_at_a_time() {
+    run(async {
+        let (dir, other_dir, db) = (directory(), directory(), in_memory());
+        let mut machine = machine_on(&in_memory(), dir.path());
+        let entries = (1..=100_000).map(|index| put(index, &format!("{index:08}"), ""));
+        machine.apply(entries).await.expect("they are applied");
+        let snapshot = snapshot_of(&mut machine).await;
+        let mut other = machine_on(&db, other_dir.path());
+        let before = db.current_seq();
+        other.install_snapshot(&snapshot.meta, snapshot.snapshot).await.expect("installed");
+        let transactions = db.current_seq() - before;
+        assert!(transactions > 3, "{transactions} transactions held all of it");
+    });
+}
+
+#[test]
 fn a_snapshot_of_an_older_state_does_not_replace_a_newer_one() {
     run(async {
         let dir = directory();
@@ -360,6 +377,27 @@ fn what_an_installation_left_that_was_interrupted_is_removed() {
     assert_eq!(db.view(left, |_| Ok(())), Err(btree_store::Error::NotFound));
     assert_eq!(std::fs::read_dir(dir.path()).expect("it is read").count(), 0);
     assert_eq!(get(&machine.reader(), "half"), None);
+}
+
+/// openraft's shutdown does not wait for whoever drops its snapshots.
+#[test]
+fn a_state_machine_opens_while_the_old_one_removes_its_snapshots() {
+    let (dir, db) = (directory(), in_memory());
+    let mut old = machine_on(&db, dir.path());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run(async {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(old.begin_receiving_snapshot().await.expect("a file is made"));
+                }
+            });
+        });
+        let opened =
+            (0..3_000).try_for_each(|_| Machine::open(&group(&db), KeyValue, dir.path()).map(drop));
+        is_over.store(true, Ordering::Relaxed);
+        opened.expect("it opens");
+    });
 }
 
 #[test]
