@@ -140,7 +140,8 @@ int btree_open(const char *path, BTree **out);
 int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
 
 /*
- * Opens a store that lives in memory and goes away with its handle. options may be NULL.
+ * Opens a store that lives in memory and goes away with its handle; a backup of it is a file, and
+ * stays. options may be NULL.
  * Fails: INVALID.
  */
 int btree_open_in_memory(const BTreeOptions *options, BTree **out);

@@ -5,6 +5,7 @@
 //! Keeps: one-writer (a file is open once: in a process by the registry, among processes by the
 //! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
 
+mod memory;
 mod new_store;
 
 pub(crate) use new_store::{NewImage, NewStore};
@@ -20,7 +21,7 @@ use crate::recover::{Access, initial_bytes, is_more_than_begun, recover};
 use crate::registry;
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::vfs::{LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, write_all_at};
+use crate::vfs::{LockMode, OpenMode, OsVfs, Vfs, VfsFile, write_all_at};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -174,8 +175,8 @@ impl Options {
         self
     }
 
-    /// Where the file lives, instead of the operating system's files. Stores opened this way are
-    /// not shared by path: a second open of the same file is [`Error::Busy`].
+    /// Where the file lives, and its copies, instead of the operating system's files. Stores
+    /// opened this way are not shared by path: a second open of the same file is [`Error::Busy`].
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Options {
         self.vfs = Some(vfs);
         self
@@ -231,32 +232,26 @@ impl Options {
         self.page_size.unwrap_or(PAGE_SIZE_DEFAULT)
     }
 
-    /// Opens a store that lives in memory and goes away with its last handle. It is empty.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a page size that is not allowed, and for options that do not let a
-    /// file be created.
-    pub fn open_in_memory(self) -> Result<BTree> {
-        if !self.may_create() {
-            return Err(Error::invalid(
-                "a store in memory is created, which these options exclude",
-            ));
-        }
-        self.vfs(Arc::new(MemVfs::default())).open("memory")
+    fn open_new(&self, vfs: Arc<dyn Vfs>, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
+        self.open_at(&*Arc::clone(&vfs), path, self.usage(vfs, keeper))
     }
 
-    fn open_new(&self, vfs: Arc<dyn Vfs>, path: &Path, keeper: Keeper) -> Result<Arc<Core>> {
+    /// How a store is used whose copies are made in this place.
+    fn usage(&self, copies: Arc<dyn Vfs>, keeper: Keeper) -> Usage {
+        let is_read_only = self.access == Access::ReadOnly;
+        Usage { barriers: self.barriers, is_read_only, copies, keeper }
+    }
+
+    fn open_at(&self, vfs: &dyn Vfs, path: &Path, usage: Usage) -> Result<Arc<Core>> {
         let file = match self.existing {
-            Existing::Open => self.open_file(&*vfs, path)?,
-            Existing::Fail => self.create_file(&*vfs, path)?,
+            Existing::Open => self.open_file(vfs, path)?,
+            Existing::Fail => self.create_file(vfs, path)?,
         };
         let start = recover(&*file, self.access)?;
         if self.access == Access::ReadWrite {
-            settle_name(&*vfs, path, start.state.txn)?;
+            settle_name(vfs, path, start.state.txn)?;
         }
         let pager = Pager::new(file, start.meta.page_size, self.cache_bytes);
-        let is_read_only = self.access == Access::ReadOnly;
-        let usage = Usage { barriers: self.barriers, is_read_only, vfs, keeper };
         Ok(Arc::new(Core::new(pager, start, usage)))
     }
 

@@ -120,7 +120,7 @@ mod tests {
         let start = recover(&*file, Access::ReadWrite).unwrap();
         let pager = Pager::new(file, start.meta.page_size, 0);
         let usage =
-            Usage { barriers: Barriers::One, is_read_only: false, vfs: Arc::new(OsVfs), keeper };
+            Usage { barriers: Barriers::One, is_read_only: false, copies: Arc::new(OsVfs), keeper };
         Arc::new(Core::new(pager, start, usage))
     }
 

@@ -29,10 +29,11 @@ mod names;
 mod twin;
 
 use btree_store::verify::verify_path;
-use btree_store::vfs::{MemVfs, Vfs};
+use btree_store::vfs::{MemVfs, OsVfs, Vfs};
 use btree_store::{BTree, BackupStats, Error, Options, Result, Snapshot};
 use common::random::Random;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twin::{Contents, Entries};
 
@@ -333,7 +334,7 @@ fn a_write_transaction_may_back_up_the_state_before_itself() {
 }
 
 #[test]
-fn a_store_that_is_read_only_and_one_in_memory_are_backed_up() {
+fn a_store_that_is_read_only_is_backed_up() {
     let vfs = MemVfs::new();
     let db = options(&vfs, 512).open(NAME).unwrap();
     fill_round(&db, 1);
@@ -344,12 +345,44 @@ fn a_store_that_is_read_only_and_one_in_memory_are_backed_up() {
     db.backup(COPY).unwrap();
     assert!(contents_of(&vfs, COPY) == wanted);
     assert!(vfs.read_file(NAME).unwrap() == before, "nothing of the source was written");
-    let memory = Options::new().page_size(512).open_in_memory().unwrap();
-    fill(&memory, &wanted);
-    memory.backup("beside it").unwrap();
+}
+
+/// Copies a store in memory in every way, to these paths. The copies outlive it.
+#[track_caller]
+fn copies_of(memory: BTree, vfs: &(impl Vfs + Clone), dir: &Path) -> [PathBuf; 3] {
+    let paths = ["newest.db", "snapshot.db", "applied.db"].map(|name| dir.join(name));
+    fill_round(&memory, 1);
+    let base = memory.snapshot();
+    fill_round(&memory, 2);
+    let wanted = contents(&memory.snapshot()).unwrap();
+    assert!(contents(&base).unwrap() != wanted);
+    let mut increment = Vec::new();
+    memory.backup_since(base.seq(), &mut increment).unwrap();
+    memory.backup(&paths[0]).unwrap();
+    memory.snapshot().backup(&paths[1]).unwrap();
+    base.apply_backup(&mut increment.as_slice(), &paths[2]).unwrap();
     let other = MemVfs::new();
     restore(&other, &stream_of(&memory.snapshot())).unwrap();
-    assert!(contents_of(&other, COPY) == wanted);
+    assert!(contents_of(&other, COPY) == wanted, "the stream differs");
+    drop((memory, base));
+    for path in &paths {
+        assert!(contents_of(vfs, path) == wanted, "{}", path.display());
+    }
+    paths
+}
+
+#[test]
+fn what_is_copied_out_of_memory_is_where_somebody_finds_it() {
+    let memory = Options::new().page_size(512);
+    let dir = tempfile::tempdir().unwrap();
+    let copies = copies_of(memory.clone().open_in_memory().unwrap(), &OsVfs, dir.path());
+    let there = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(there.collect::<BTreeSet<_>>(), BTreeSet::from(copies));
+    // Where a place was chosen, there, and the store itself is still in memory of its own.
+    let vfs = MemVfs::new();
+    let memory = memory.vfs(Arc::new(vfs.clone())).open_in_memory().unwrap();
+    assert!(!vfs.exists("memory".as_ref()).unwrap());
+    copies_of(memory, &vfs, dir.path());
 }
 
 #[test]

@@ -39,8 +39,9 @@ impl Snapshot {
     /// leaf and the pages above. A value that has pages of its own is written again when its leaf
     /// was, and so is what a compaction moved. To find what is newer, the children of every page
     /// that is newer are read, and nothing below the others. State `since` need not exist any
-    /// more. Readers and writers go on meanwhile; some 512 KiB are in memory, and the names of the
-    /// buckets that are looked at: since 0, of all.
+    /// more. Readers and writers go on meanwhile; some 512 KiB are in memory, the names of the
+    /// buckets that are looked at, since 0 of all, and some 8 bytes for each branch page of the
+    /// tree that is looked at.
     ///
     /// Unlike [`Snapshot::backup_to`], it keeps the pages as they are, with their free places,
     /// and the store that is made of it has the numbers of this one.
@@ -82,7 +83,7 @@ impl Snapshot {
     ///
     /// This store stays as it is. All of its pages are copied, and the new file is read once
     /// again, before it gets its name as with [`Snapshot::backup`]; in memory is as much as for
-    /// [`Options::restore_chain`]. The file is made where the store's own files live.
+    /// [`Options::restore_chain`]. The file is made where [`Snapshot::backup`] makes its own.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -124,7 +125,7 @@ impl Snapshot {
         let stream = PageStream::begin(head, blocks)?;
         let page_size = self.core().pager.page_size();
         check_base(&stream, self.seq(), page_size)?;
-        let mut new = NewImage::begin(&self.core().vfs, path.as_ref(), page_size)?;
+        let mut new = NewImage::begin(&self.core().copies, path.as_ref(), page_size)?;
         copy_pages(self, &mut new.image)?;
         let state = stream.pour(&mut new.image)?;
         Chain { new, state, is_alone: false }.finish()
@@ -150,8 +151,9 @@ impl Options {
     /// numbers, and its page size. It holds the last state of the chain; what the other parts have
     /// beside that is free space. As with [`Options::restore`], nothing is believed before its
     /// checksum was compared, and the file gets its name when it is whole and was read once again;
-    /// some 2 MiB are in memory, the names of all buckets, and up to some 40 bytes for each stretch
-    /// in which used pages lie side by side. The file is as long as the last used page of the
+    /// some 2 MiB are in memory, the names of all buckets, some 8 bytes for each branch page of the
+    /// tree that is read, and up to some 40 bytes for each stretch in which used pages lie side by
+    /// side. The file is as long as the last used page of the
     /// source asks for. The cache's size, barriers and durability of the options do not count.
     ///
     /// # Errors

@@ -85,9 +85,8 @@ impl Snapshot {
     /// writes over it. So may an empty file with `-create` behind its name, until somebody opens a
     /// store at `path`.
     ///
-    /// The file is made where the store's own files live: by [`Options::vfs`], if that was said.
-    /// In the memory of [`Options::open_in_memory`] nobody finds it; [`Snapshot::backup_to`] gets
-    /// the data out of there.
+    /// The file is made where [`Options::vfs`] of this store says, or else as one of the operating
+    /// system; of a store in memory, too ([`Options::open_in_memory`]).
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -112,7 +111,7 @@ impl Snapshot {
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupStats> {
         let pager = &self.core().pager;
         let page_size = u32::try_from(pager.page_size()).map_err(|_| Error::Internal)?;
-        let vfs = Arc::clone(&self.core().vfs);
+        let vfs = Arc::clone(&self.core().copies);
         make(vfs, path.as_ref(), page_size, &mut StateSource::new(self)?)
     }
 

@@ -143,8 +143,8 @@ pub(crate) struct Core {
     /// What readers see is durable for sure: it is not where a store whose writer died was opened
     /// for reading only.
     pub(crate) is_fenced: bool,
-    /// Where the file lives.
-    pub(crate) vfs: Arc<dyn Vfs>,
+    /// Where copies of the store are made: where its file lives, unless nobody else sees that.
+    pub(crate) copies: Arc<dyn Vfs>,
     /// Of the running transaction: pages it made dirty, pages it freed.
     pub(crate) running: (AtomicU64, AtomicU64),
     /// What must outlive the file; fields are dropped in this order.
@@ -158,7 +158,8 @@ pub(crate) type Keeper = Option<Box<dyn std::any::Any + Send + Sync>>;
 pub(crate) struct Usage {
     pub(crate) barriers: Barriers,
     pub(crate) is_read_only: bool,
-    pub(crate) vfs: Arc<dyn Vfs>,
+    /// See [`Core::copies`].
+    pub(crate) copies: Arc<dyn Vfs>,
     pub(crate) keeper: Keeper,
 }
 
@@ -195,7 +196,7 @@ impl Core {
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
             is_fenced: start.is_fenced,
-            vfs: usage.vfs,
+            copies: usage.copies,
             running: (AtomicU64::new(0), AtomicU64::new(0)),
             _keeper: usage.keeper,
         }

@@ -147,7 +147,8 @@ pub unsafe extern "C" fn btree_open_with(
     unsafe { hand_out(out, open) }
 }
 
-/// Opens a store that lives in memory and goes away with its handle. `options` may be `NULL`.
+/// Opens a store that lives in memory and goes away with its handle; a backup of it is a file, and
+/// stays. `options` may be `NULL`.
 ///
 /// # Safety
 /// As [`btree_open_with`].

@@ -526,6 +526,34 @@ fn a_failed_sync_poisons() {
 }
 
 #[test]
+fn what_is_copied_out_of_memory_is_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["of the handle.db", "of the snapshot.db"].map(|name| {
+        let path = dir.path().join(name).into_os_string().into_encoded_bytes();
+        CString::new(path).unwrap()
+    });
+    let store = Store::in_memory();
+    assert_eq!(store.exec(|txn| put(txn, b"k", b"v")), BTREE_OK);
+    // SAFETY: the handle is open, the path ends with a NUL.
+    assert_eq!(unsafe { btree_backup(store.0, paths[0].as_ptr()) }, BTREE_OK);
+    let mut snapshot = null_mut();
+    // SAFETY: the handle is open, the place may be written.
+    assert_eq!(unsafe { btree_snapshot(store.0, &raw mut snapshot) }, BTREE_OK);
+    // SAFETY: the snapshot was made and not freed, the path ends with a NUL.
+    assert_eq!(unsafe { btree_snapshot_backup(snapshot, paths[1].as_ptr()) }, BTREE_OK);
+    // SAFETY: it was made, and is freed once.
+    unsafe { btree_snapshot_free(snapshot) };
+    drop(store);
+    for path in paths {
+        let mut db = null_mut();
+        // SAFETY: the path ends with a NUL, the place may be written.
+        assert_eq!(unsafe { btree_open(path.as_ptr(), &raw mut db) }, BTREE_OK);
+        let copy = Store(db);
+        assert_eq!(copy.view(|txn| get(txn, b"k")), BTREE_OK, "{path:?}");
+    }
+}
+
+#[test]
 fn an_iterator_may_move_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<TxnIter>();

@@ -100,7 +100,8 @@ impl NewStore {
         begin_file(&*file, page_size)?;
         let start = recover(&*file, Access::ReadWrite)?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
-        let usage = Usage { barriers: Barriers::One, is_read_only: false, vfs, keeper: None };
+        let usage =
+            Usage { barriers: Barriers::One, is_read_only: false, copies: vfs, keeper: None };
         Ok(NewStore { name, core: Arc::new(Core::new(pager, start, usage)) })
     }
 
