@@ -34,6 +34,21 @@ fn figures_are_those_of_the_store() {
 }
 
 #[test]
+fn a_walk_says_what_it_has_found() {
+    let place = Place::with_store();
+    let page = report(&place).owners().iter().rposition(|owner| *owner == Owner::Leaf).unwrap();
+    let mut bytes = std::fs::read(place.path("data.db")).unwrap();
+    bytes[page * 512 + 300] ^= 1;
+    std::fs::write(place.path("data.db"), bytes).unwrap();
+    for line in ["stat @data.db --full", "stat @data.db --full --json", "pages @data.db"] {
+        let ended = place.run(line);
+        ended.refused(3, &[&format!("page {page}: "), "checksum-covers-page"]);
+        assert!(!ended.out.is_empty(), "{line}: the rest is told all the same");
+    }
+    place.run("stat @data.db").done();
+}
+
+#[test]
 fn a_sound_file_is_called_sound() {
     let place = Place::with_store();
     assert!(place.run("check @data.db").done().ends_with("sound\n"));

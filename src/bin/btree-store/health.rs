@@ -6,7 +6,7 @@ use super::args::{Check, Compact, Stat};
 use super::entries::counts;
 use super::files::{Missing, len, open_to_read, open_to_write};
 use super::json::Json;
-use super::outcome::{Code, Done};
+use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
 use btree_store::Stats;
@@ -42,8 +42,16 @@ pub fn stat(args: &Stat, out: &mut Output) -> Done {
             out.finding(&format!("{bucket}\n"))?;
         }
     }
-    let is_sound = report.is_none_or(|report| report.is_sound());
-    Ok(if is_sound { Code::Done } else { Code::Damage })
+    report.as_ref().map_or(Ok(Code::Done), judged)
+}
+
+/// How a command ends that has walked the file and does not print what is wrong with it.
+pub fn judged(report: &Report) -> Done {
+    if report.is_sound() {
+        return Ok(Code::Done);
+    }
+    let what = report.violations.first().map_or_else(String::new, ToString::to_string);
+    Err(Failure::new(Code::Damage, format!("{what}; `btree-store check` says all")))
 }
 
 fn sizes(stats: &Stats, bytes: u64, entries: u64) -> String {

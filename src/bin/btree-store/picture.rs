@@ -3,8 +3,9 @@
 //! Owns: `pages`. Must not know: how it is found out what a page is there for.
 
 use super::args::Pages;
+use super::health::judged;
 use super::json::Json;
-use super::outcome::{Code, Done, Failure};
+use super::outcome::Done;
 use super::output::Output;
 use btree_store::verify::{Owner, Report, verify_path};
 use btree_store::vfs::OsVfs;
@@ -130,9 +131,5 @@ pub fn pages(args: &Pages, out: &mut Output) -> Done {
         let scale = args.scale.and_then(|scale| usize::try_from(scale.get()).ok());
         out.finding(&picture(owners, columns, scale.unwrap_or(fitting)))?;
     }
-    if report.is_sound() {
-        return Ok(Code::Done);
-    }
-    let what = report.violations.first().map_or_else(String::new, ToString::to_string);
-    Err(Failure::new(Code::Damage, format!("{what}; `btree-store check` says all")))
+    judged(&report)
 }
