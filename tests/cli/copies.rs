@@ -1,7 +1,7 @@
 //! Copies of a store, as files and as streams.
 
-use super::Place;
 use super::json::Json;
+use super::{Place, command};
 
 #[test]
 fn a_copy_and_a_restored_stream_hold_what_the_store_holds() {
@@ -51,7 +51,9 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
     );
     place.run("del @data.db users new").done();
     // The last one as a stream.
-    let last = place.run(&format!("backup @data.db --since {}", next.number("seq"))).out;
+    let last = place.run(&format!("backup @data.db --since {}", next.number("seq")));
+    assert_eq!(last.err, format!("state {}\n", next.number("seq") + 1));
+    let last = last.out;
     std::fs::write(place.path("last"), &last).unwrap();
     assert_eq!(
         place.run("restore @all.db @full @next @last").done(),
@@ -76,4 +78,64 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
     assert!(!place.path("no.db").exists() && !place.path("no").exists());
     let both = ["full", "next"].map(|name| std::fs::read(place.path(name)).unwrap()).concat();
     place.run_with(&["restore", "@both.db"], &both).refused(2, &["follow"]);
+}
+
+/// Writes what is newer than a state to a file. Returns the state that it leads to.
+fn part(place: &Place, name: &str, since: u64) -> u64 {
+    let line = format!("backup @data.db @{name} --since {since} --json");
+    Json::read(place.run(&line).done()).number("seq")
+}
+
+#[test]
+fn what_follows_a_stream_of_a_chain_is_told() {
+    let place = Place::with_store();
+    let full = part(&place, "full", 0);
+    place.run("put @data.db users new 1").done();
+    let next = part(&place, "next", full);
+    place.run("put @data.db users new 2").done();
+    part(&place, "last", next);
+    let both = ["next", "last"].map(|name| std::fs::read(place.path(name)).unwrap()).concat();
+    std::fs::write(place.path("both"), both).unwrap();
+    place.run("restore @made.db @full @both").refused(2, &["both", "follow"]);
+    let first = [&std::fs::read(place.path("full")).unwrap()[..], b"x"].concat();
+    std::fs::write(place.path("first"), first).unwrap();
+    place.run("restore @made.db @first @next @last").refused(2, &["first", "follow"]);
+    place.run("restore @made.db @full @next @missing").refused(5, &["read", "missing", "No such"]);
+    assert!(!place.path("made.db").exists());
+    place.run("restore @made.db @full @next @last").done();
+    assert_eq!(place.run("get @made.db users new").done(), "2");
+}
+
+/// As long as all of them were open at once, a chain ended where the system ran out of files.
+#[cfg(unix)]
+#[test]
+fn a_chain_may_have_more_streams_than_files_may_be_open() {
+    let place = Place::with_store();
+    let mut since = 0;
+    for at in 0..40 {
+        since = part(&place, &format!("part-{at:02}"), since);
+        place.run(&format!("put @data.db users key {at}")).done();
+    }
+    let line = "ulimit -n 24; exec \"$0\" restore new.db part-*";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_btree-store")]).current_dir(place.dir.path());
+    let ended = shell.output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(place.run("get @new.db users key").done(), "38");
+}
+
+#[test]
+fn a_part_that_is_printed_tells_its_state_beside() {
+    let place = Place::with_store();
+    let full = part(&place, "full", 0);
+    let printed = place.run("backup @data.db --since 0");
+    assert_eq!((printed.code, printed.err), (0, format!("state {full}\n")));
+    assert!(printed.out == std::fs::read(place.path("full")).unwrap());
+    // A whole copy begins no chain, and a part that nobody reads to its end is none.
+    assert_eq!(place.run("backup @data.db").err, "");
+    let mut unread = command(["backup", "--since", "0"]);
+    let mut child = unread.arg(place.path("data.db")).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }

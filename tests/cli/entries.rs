@@ -150,7 +150,8 @@ fn the_help_teaches() {
     for part in ["EXAMPLES", "EXIT CODES", "TEXT", "torture", "--json"] {
         assert!(help.done().contains(part), "{part}");
     }
-    let commands = "get put del scan buckets load dump stat check compact pages torture replay";
+    let commands = "get put del scan buckets load dump stat check compact backup restore \
+                    pages torture replay";
     for name in commands.split(' ') {
         assert!(run([name, "--help"], b"").done().contains("Usage: btree-store"), "{name}");
         assert!(help.text().contains(&format!("\n  {name} ")), "{name}");

@@ -27,7 +27,8 @@ TEXT
   Names, keys and values are bytes. As arguments and in what is printed, bytes that can be printed
   as UTF-8 stand for themselves, but for the backslash. All others are \\ \n \r \t, or \x and two
   hexadecimal digits. With --hex, keys and values are hexadecimal instead, typed and printed; names
-  of buckets stay text. `get`, and `put` without VALUE, move the bytes of the value as they are.
+  of buckets stay text. `get` without --hex, and `put` without VALUE, move the bytes of the value
+  as they are.
 
 JSON
   With --json a command prints one object on one line; `scan` and `dump` print one for each entry.
@@ -101,7 +102,7 @@ pub struct Create {
     pub page_size: u32,
 }
 
-/// Print the value of a key, as it is.
+/// Print the value of a key, as it is, or its hexadecimal digits on a line.
 ///
 /// A value that has pages of its own is printed piece by piece while it is read; damage to it is
 /// known at its end, and then the last piece is not printed.
@@ -272,8 +273,8 @@ pub struct Compact {
 /// and on the disk.
 ///
 /// With --since it is a stream in any case, of the pages that are newer than a state: of all of
-/// them since 0, with which a chain begins, then since the state that the one before has told.
-/// `restore` makes a store of the chain.
+/// them since 0, with which a chain begins, then since the state that the one before has told: on
+/// standard error, where the stream is on standard output. `restore` makes a store of the chain.
 #[derive(Args, Debug)]
 pub struct Backup {
     /// The store's file

@@ -3,12 +3,12 @@
 //! Owns: `backup` and `restore`. Must not know: how a copy is made, or what is in it.
 
 use super::args::{Backup, Restore};
-use super::files::{open_stream, open_to_read, write_new};
+use super::files::{Chain, ends_here, open_stream, open_to_read, write_new};
 use super::outcome::{Code, Done, Failure};
-use super::output::Output;
+use super::output::{Output, note};
 use btree_store::{BTree, BackupStats, Error, ErrorDetail, Options};
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Copies a store into a new file, or into a stream.
 pub fn backup(args: &Backup, out: &mut Output) -> Done {
@@ -22,7 +22,11 @@ pub fn backup(args: &Backup, out: &mut Output) -> Done {
             Some(since) => db.backup_since(since, &mut out.out),
         };
         out.out.flush()?;
-        written.map_err(why_not_written)?;
+        let done = written.map_err(why_not_written)?;
+        if args.since.is_some() {
+            // The next part is made since this state.
+            note(&format!("state {}", done.seq));
+        }
         return Ok(Code::Done);
     };
     let name = target.to_string_lossy();
@@ -53,19 +57,18 @@ pub fn restore(args: &Restore, out: &mut Output) -> Done {
         (Some(_), _) => Err(Failure::usage("--onto takes one stream at a time")),
         (None, []) => make_of_one(&mut io::stdin().lock(), &args.file),
         (None, [stream]) => make_of_one(&mut open_stream(stream)?, &args.file),
-        (None, streams) => {
-            let streams = streams.iter().map(|stream| open_stream(stream));
-            let streams = streams.collect::<Done<Vec<_>>>()?;
-            Options::new().restore_chain(streams, &args.file).map_err(why)
-        }
+        (None, streams) => make_of_chain(streams, &args.file),
     }?;
     tell(out, &done)
 }
 
+/// What is to be said where bytes follow the only stream.
+const MADE_OF_THE_FIRST: &str = "the file was made of the first stream, and bytes follow it";
+
 /// Makes a store of one stream.
 fn make_of_one(stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
     let done = Options::new().restore(stream, file).map_err(why)?;
-    ends_here(stream)?;
+    ends_here(stream, MADE_OF_THE_FIRST)?;
     Ok(done)
 }
 
@@ -74,19 +77,15 @@ fn put_onto(base: &Path, stream: &mut impl Read, file: &Path) -> Done<BackupStat
     let about_base = |failure: Failure| failure.about(&base.to_string_lossy());
     let base: BTree = open_to_read(base).map_err(about_base)?;
     let done = base.snapshot().apply_backup(stream, file).map_err(why)?;
-    ends_here(stream)?;
+    ends_here(stream, MADE_OF_THE_FIRST)?;
     Ok(done)
 }
 
-/// Refuses what follows a stream: of a chain it is what is newer, and would be lost without a word.
-fn ends_here(stream: &mut impl Read) -> Done<()> {
-    match stream.read(&mut [0]) {
-        Ok(0) => Ok(()),
-        Ok(_) => Err(Failure::usage(
-            "the file was made of the first stream, and bytes follow it: name each of a chain",
-        )),
-        Err(error) => Err(Failure::io("read the backup", &error)),
-    }
+/// Makes a store of several streams.
+fn make_of_chain(streams: &[PathBuf], file: &Path) -> Done<BackupStats> {
+    let mut chain = Chain::of(streams);
+    let done = Options::new().restore_chain(&mut chain, file);
+    chain.failure.map_or_else(|| done.map_err(why), Err)
 }
 
 /// Why a new file was not made.

@@ -8,7 +8,8 @@ use btree_store::vfs::{OsVfs, Vfs};
 use btree_store::{BTree, Options};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Opens a store that exists, to be read.
 pub fn open_to_read(path: &Path) -> Done<BTree> {
@@ -79,6 +80,71 @@ impl Source {
 pub fn open_stream(path: &Path) -> Done<File> {
     let name = path.to_string_lossy();
     File::open(path).map_err(|error| Failure::io(&format!("read {name:?}"), &error))
+}
+
+/// Refuses what follows a stream: of a chain it is what is newer, and would be lost without a word.
+pub fn ends_here(stream: &mut impl Read, otherwise: &str) -> Done<()> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{otherwise}: name each of a chain"))),
+        Err(error) => Err(Failure::io("read the backup", &error)),
+    }
+}
+
+/// The streams of a chain. Each is opened when the one before has been read: there may be more of
+/// them than files may be open.
+pub struct Chain<'a> {
+    paths: std::slice::Iter<'a, PathBuf>,
+    /// The one that was opened last.
+    last: Option<(&'a Path, Rc<File>)>,
+    /// Why the next one is missing.
+    pub failure: Option<Failure>,
+}
+
+impl<'a> Chain<'a> {
+    pub fn of(paths: &'a [PathBuf]) -> Chain<'a> {
+        Chain { paths: paths.iter(), last: None, failure: None }
+    }
+
+    /// Opens the next one, if there is one, where the last one ended as it should.
+    fn open_next(&mut self) -> Done<Option<Rc<File>>> {
+        if let Some((path, file)) = self.last.take() {
+            ends_here(&mut &*file, "nothing was made, for bytes follow the stream")
+                .map_err(|failure| failure.about(&path.to_string_lossy()))?;
+        }
+        let Some(path) = self.paths.next() else { return Ok(None) };
+        let file = Rc::new(open_stream(path)?);
+        self.last = Some((path, Rc::clone(&file)));
+        Ok(Some(file))
+    }
+}
+
+impl Iterator for Chain<'_> {
+    type Item = Link;
+
+    /// Where the next one fails, there is one that fails when it is read: an end would be the end
+    /// of the chain, of which the file would be made.
+    fn next(&mut self) -> Option<Link> {
+        match self.open_next() {
+            Ok(file) => file.map(|file| Link(Some(file))),
+            Err(failure) => {
+                self.failure = Some(failure);
+                Some(Link(None))
+            }
+        }
+    }
+}
+
+/// A stream of a chain, which cannot be read where there is none.
+pub struct Link(Option<Rc<File>>);
+
+impl Read for Link {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(file) => (&**file).read(buf),
+            None => Err(io::Error::other("the chain is broken")),
+        }
+    }
 }
 
 /// Has a new file written, which is removed when that fails, and makes it durable.

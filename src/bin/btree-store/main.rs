@@ -22,8 +22,7 @@ mod torture;
 
 use args::{Cli, Command, Typed};
 use outcome::{Code, Done, Failure};
-use output::{Output, Reader};
-use std::io::Write;
+use output::{Output, Reader, note};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,8 +41,7 @@ fn main() -> ExitCode {
         Err(Failure::ClosedPipe) => Code::Done,
         Err(Failure::Told { code, message }) => {
             let line = message.replace(char::is_control, " ");
-            // Where this cannot be written, there is nowhere to say so.
-            writeln!(std::io::stderr(), "btree-store: {line}").unwrap_or_default();
+            note(&format!("btree-store: {line}"));
             code
         }
     };

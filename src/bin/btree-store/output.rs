@@ -1,6 +1,7 @@
 //! What is printed.
 //!
-//! Owns: [`Output`], standard output with a buffer, and how it is told what form is wanted.
+//! Owns: [`Output`], standard output with a buffer, and how it is told what form is wanted; lines
+//! on standard error.
 //! Must not know: what is printed.
 
 use super::json::Json;
@@ -50,4 +51,10 @@ impl Output {
     pub fn finish(mut self) -> Done<()> {
         Ok(self.out.flush()?)
     }
+}
+
+/// Says something beside the output: a line on standard error.
+pub fn note(text: &str) {
+    // Where this cannot be written, there is nowhere to say so.
+    writeln!(io::stderr(), "{text}").unwrap_or_default();
 }
