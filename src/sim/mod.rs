@@ -105,6 +105,7 @@ mod story;
 mod token;
 mod trace;
 mod trial;
+mod workers;
 mod workloads;
 
 pub use choose::{Bytes, Choice, Choose, Exhaustive, Newest, Script, Seeded};

@@ -1,7 +1,7 @@
 //! Crash campaigns and tokens.
 
 use super::json::Json;
-use super::{Place, run};
+use super::{Place, command, run};
 use btree_store::sim::certify::Workload;
 
 fn torture(line: &str) -> Json {
@@ -42,6 +42,18 @@ fn a_campaign_writes_reports() {
     let missing = place.run("torture --transactions 1 --html @none/report.html");
     missing.refused(5, &["write", "report.html", "No such file"]);
     assert!(missing.text().contains("no session fails\n"), "{}", missing.text());
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_campaign_runs_where_the_system_has_no_more_threads() {
+    let mut torture = command(["torture", "--transactions", "80", "--threads", "2"]);
+    // A stack as large as all addresses: no thread begins.
+    let ended = torture.env("RUST_MIN_STACK", (1_u64 << 47).to_string()).output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), err.as_str()), (Some(0), ""));
+    let out = String::from_utf8(ended.stdout).unwrap();
+    assert!(out.contains("no session fails\n"), "{out}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod session;
 pub use event::{Counts, SYNC_FAILURES};
 
 use super::Seeded;
+use super::workers::on_threads;
 use crate::sync::{AtomicU64, Ordering};
 use session::{Kind, Session};
 
@@ -111,10 +112,11 @@ impl Campaign {
     }
 
     /// Runs its sessions on so many threads, and tells `each` of every one that is over. There are
-    /// no more threads than sessions, nor than [`THREADS_MAX`], and at least one.
+    /// no more threads than sessions, nor than [`THREADS_MAX`] or the system has; the calling one
+    /// is among them.
     ///
     /// # Panics
-    /// If `each` does, or if the system has no more threads: panics of the store are findings.
+    /// If `each` does: panics of the store are findings.
     pub fn run(&self, threads: usize, each: impl Fn(Counts) + Sync) -> Found {
         let next = AtomicU64::new(0);
         let work = || {
@@ -129,16 +131,11 @@ impl Campaign {
             }
         };
         let mut all = Found::default();
-        std::thread::scope(|scope| {
-            let sessions = usize::try_from(self.sessions()).unwrap_or(usize::MAX);
-            let threads = threads.min(sessions).clamp(1, THREADS_MAX);
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            for thread in running {
-                let found = thread.join().expect("a session catches the panics of the store");
-                all.counts += found.counts;
-                all.failed.extend(found.failed);
-            }
-        });
+        let sessions = usize::try_from(self.sessions()).unwrap_or(usize::MAX);
+        for found in on_threads(threads.min(sessions).min(THREADS_MAX), work) {
+            all.counts += found.counts;
+            all.failed.extend(found.failed);
+        }
         all.failed.sort_by_key(|failed| failed.seed);
         all
     }

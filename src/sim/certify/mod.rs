@@ -34,6 +34,7 @@ use super::promise::Promise;
 use super::report::{Report, Verdict, Violation};
 use super::state::Snapshot;
 use super::trial::{OnDisk, PATH, Trial, sizes};
+use super::workers::on_threads;
 use super::workloads::{Edit, commit};
 pub use super::workloads::{Initial, Step};
 use crate::sync::{AtomicU64, Ordering};
@@ -182,7 +183,7 @@ impl Certifier {
         (0..FAMILY).filter(is_wanted).step_by(self.every.max(1)).collect()
     }
 
-    /// Runs all of its workloads on this many threads.
+    /// Runs all of its workloads on this many threads, or as many as the system has.
     ///
     /// # Errors
     /// What the store says when the initial states are made.
@@ -190,7 +191,7 @@ impl Certifier {
         self.run_some(&self.numbers(), threads)
     }
 
-    /// Runs the workloads with these numbers on this many threads.
+    /// Runs the workloads with these numbers on this many threads, or as many as the system has.
     ///
     /// # Errors
     /// What the store says when the initial states are made.
@@ -210,13 +211,7 @@ impl Certifier {
                 rows.push(self.run_number(number, &starts));
             }
         };
-        let mut rows: Vec<Row> = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<Row>>| {
-                thread.join().expect("a thread catches the panics of its checks")
-            };
-            running.into_iter().flat_map(join).collect()
-        });
+        let mut rows: Vec<Row> = on_threads(threads, work).into_iter().flatten().collect();
         rows.sort_by_key(|row| row.number);
         Ok(Part { certifier: self.clone(), rows })
     }
