@@ -48,7 +48,7 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The longest run of choices that a token may stand for: more is damage, not a run.
+/// The most choices that a token may stand for, those of all its steps: more is damage, not a run.
 const CHOICES_MAX: usize = 1 << 20;
 
 impl Path {
@@ -70,12 +70,13 @@ impl Path {
             return Err(TokenError::OtherWorkload);
         }
         let mut parts = rest.split('-');
-        let workload = parse_choices(parts.next().unwrap_or_default())?;
+        let mut left = CHOICES_MAX;
+        let workload = parse_choices(parts.next().unwrap_or_default(), &mut left)?;
         let mut path = Path { workload, steps: Vec::new() };
         for part in parts {
             let (point, choices) = part.split_once('.').ok_or(TokenError::Malformed)?;
             let point = point.parse().map_err(|_| TokenError::Malformed)?;
-            path.steps.push(Step { point, choices: parse_choices(choices)? });
+            path.steps.push(Step { point, choices: parse_choices(choices, &mut left)? });
         }
         Ok(path)
     }
@@ -103,7 +104,8 @@ fn write_choices(text: &mut String, choices: &[u32]) {
     }
 }
 
-fn parse_choices(text: &str) -> Result<Vec<u32>, TokenError> {
+/// Reads choices. `left` is how many more there may be in the token.
+fn parse_choices(text: &str, left: &mut usize) -> Result<Vec<u32>, TokenError> {
     let mut choices = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -119,9 +121,7 @@ fn parse_choices(text: &str) -> Result<Vec<u32>, TokenError> {
             value = number.parse().map_err(|_| TokenError::Malformed)?;
             rest = after.strip_prefix('.').ok_or(TokenError::Malformed)?;
         }
-        if times > CHOICES_MAX - choices.len() {
-            return Err(TokenError::Malformed);
-        }
+        *left = left.checked_sub(times).ok_or(TokenError::Malformed)?;
         choices.resize(choices.len() + times, value);
     }
     Ok(choices)
@@ -156,6 +156,17 @@ mod tests {
     fn zeros_at_the_end_are_left_out() {
         let path = Path { workload: vec![1, 0, 0], steps: Vec::new() };
         assert_eq!(path.to_token("w"), "w:b");
+    }
+
+    #[test]
+    fn a_short_text_stands_for_no_gigabytes() {
+        let most = format!("w:{CHOICES_MAX}b");
+        assert_eq!(Path::parse("w", &most).map(|path| path.workload.len()), Ok(CHOICES_MAX));
+        let third = CHOICES_MAX / 3 + 1;
+        let thirds = format!("w:{third}a-0.{third}a-0.{third}a");
+        for text in [format!("{most}b"), format!("{most}-0.b"), thirds] {
+            assert_eq!(Path::parse("w", &text).map(drop), Err(TokenError::Malformed), "{text}");
+        }
     }
 
     #[test]
