@@ -192,8 +192,12 @@ fn check_cell(bytes: &[u8], id: PageId, cell: usize, limits: CellLimits) -> Resu
 
 /// Checks that an overflow run lies in the file.
 fn check_run(bytes: &[u8], id: PageId, at: usize, page_count: u32) -> Result<()> {
-    let first = get_u32(bytes, at + 4);
-    let pages = super::run_pages(get_u32(bytes, at), bytes.len());
+    let (len, first) = (get_u32(bytes, at), get_u32(bytes, at + 4));
+    // It would have a page without having a byte of it.
+    if len == 0 {
+        return Err(broken(id, Invariant::CellsDisjoint, "a run of a value with bytes", len));
+    }
+    let pages = super::run_pages(len, bytes.len());
     let fits = first.checked_add(pages).is_some_and(|end| end <= page_count);
     if (first < META_SLOTS || !fits) && !seeded!(LengthTrustedForAllocation) {
         let found = format_args!("{pages} pages from {first}");

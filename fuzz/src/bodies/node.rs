@@ -85,8 +85,10 @@ fn read_all(page: &TreePage) {
             match page.value(at).expect("values of files are placed") {
                 Value::Inline(bytes) => assert!(bytes.len() < SIZE),
                 Value::Run { len, first, .. } => {
-                    let pages = u64::from(len).div_ceil(SIZE as u64).max(1);
-                    assert!(first >= 2 && u64::from(first) + pages <= u64::from(PAGES));
+                    let pages = u64::from(len).div_ceil(SIZE as u64);
+                    assert!(
+                        pages > 0 && first >= 2 && u64::from(first) + pages <= u64::from(PAGES)
+                    );
                 }
             }
         } else {
@@ -173,6 +175,8 @@ fn child(input: &mut Input<'_>) -> Child {
 fn value(input: &mut Input<'_>, key_len: usize) -> Value {
     if input.once_in(5) {
         let (len, first) = (u32::from(input.byte()) * 100, u32::from(input.byte()) + 2);
+        // An empty value has no run.
+        let len = len.max(1);
         return Value::Run { len, first, checksum: len ^ first };
     }
     let most = leaf_cell_max(SIZE) - 10 - key_len.saturating_sub(4);

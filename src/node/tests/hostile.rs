@@ -241,7 +241,10 @@ fn references_out_of_the_file_are_refused() {
         (0, 1, true),
         (PAGES - 2, 2 * PAGE_SIZE_MIN, false),
         (PAGES - 2, 2 * PAGE_SIZE_MIN + 1, true),
-        (PAGES, 0, true),
+        (PAGES, 1, true),
+        // Within the file, and yet no run: an empty value lies in its leaf.
+        (2, 0, true),
+        (40, 0, true),
         (u32::MAX, u32::MAX, true),
     ] {
         assert_eq!(refused(&leaf(first, len)), is_refused, "{len} bytes from page {first}");

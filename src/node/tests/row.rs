@@ -284,7 +284,7 @@ impl Row {
 fn run_of(rng: &mut Rng) -> Run {
     let checksum = u32::from_le_bytes(rng.bytes(4).try_into().expect("four bytes"));
     let first = PageId(2 + u32::try_from(rng.below(1000)).expect("it is small"));
-    Run { len: u32::try_from(rng.below(100_000)).expect("it is small"), first, checksum }
+    Run { len: 1 + u32::try_from(rng.below(100_000)).expect("it is small"), first, checksum }
 }
 
 fn child_of(rng: &mut Rng) -> ChildRef {
