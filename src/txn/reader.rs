@@ -9,7 +9,7 @@ use crate::node::Run;
 use crate::pager::{PIECE_BYTES, Pieces};
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::tree::EarlyRun;
+use crate::tree::{EarlyRun, Large, Stored};
 use std::io;
 
 /// A value that is read from its beginning to its end, of which little is in memory at a time: at
@@ -60,6 +60,17 @@ enum Source {
 }
 
 impl ValueReader {
+    /// A reader of a value of a tree of the state that is held, or of a change of it.
+    pub(super) fn of_stored(stored: Stored, hold: Arc<Hold>) -> ValueReader {
+        match stored {
+            Stored::Run(run) | Stored::Large(Large::Moving(run)) => ValueReader::of_run(run, hold),
+            Stored::Inline(value) | Stored::Large(Large::Here(value)) => {
+                ValueReader::in_memory(value, hold)
+            }
+            Stored::Large(Large::Early(early)) => ValueReader::of_early(early, hold),
+        }
+    }
+
     /// A reader of a value that is in memory.
     pub(super) fn in_memory(value: Arc<[u8]>, hold: Arc<Hold>) -> ValueReader {
         let len = value.len() as u64;

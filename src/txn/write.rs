@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use crate::tree::{Condition, Cursor, Edit, Large, NewValue, PageRead, Stored, Tree};
+use crate::tree::{Condition, Cursor, Edit, NewValue, PageRead, Tree};
 use early::EARLY_BYTES_MIN;
 use std::ops::RangeBounds;
 
@@ -344,15 +344,7 @@ impl<'t> Txn<'t> {
         self.check(key)?;
         let work = self.work()?;
         let stored = self.sticky.note(work.tree.stored(&self.core.pager, key))?;
-        Ok(match stored {
-            Stored::Run(run) | Stored::Large(Large::Moving(run)) => {
-                ValueReader::of_run(run, self.hold())
-            }
-            Stored::Inline(value) | Stored::Large(Large::Here(value)) => {
-                ValueReader::in_memory(value, self.hold())
-            }
-            Stored::Large(Large::Early(early)) => ValueReader::of_early(early, self.hold()),
-        })
+        Ok(ValueReader::of_stored(stored, self.hold()))
     }
 
     /// Whether the bucket holds a key.

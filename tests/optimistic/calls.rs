@@ -4,7 +4,7 @@ use super::{SETTINGS, store};
 use crate::common::watch::Watch;
 use crate::common::{NAME, on, story};
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
-use btree_store::{BTree, Error, Options, OwnedTxn, Result, TxnBucket, TxnRange};
+use btree_store::{BTree, Error, Options, OwnedTxn, Result, TxnBucket, TxnRange, ValueReader};
 use std::io::{self, ErrorKind};
 
 /// Entries of bucket "b": "k000" to "k399".
@@ -200,6 +200,43 @@ fn large_values_are_read_and_committed_as_they_were_put() {
 }
 
 #[test]
+fn a_value_that_is_read_in_pieces_is_the_one_of_the_call_and_counts_as_read() {
+    let db = store(SETTINGS[1]);
+    let pieces = |mut reader: ValueReader| {
+        let mut value = Vec::new();
+        while let Some(piece) = reader.next_piece().unwrap() {
+            value.extend_from_slice(piece);
+        }
+        value
+    };
+    for len in [0, 100, 70_000, 700 << 10] {
+        db.exec("b", |txn| txn.put("k", vec![1; len])).unwrap();
+        let txn = db.begin();
+        let mut bucket = txn.bucket("b").unwrap();
+        let old = bucket.get_reader("k").unwrap();
+        bucket.put("k", vec![2; len + 1]).unwrap();
+        let new = bucket.get_reader("k").unwrap();
+        bucket.del("k").unwrap();
+        drop(bucket);
+        txn.commit().unwrap();
+        // The pages of the first value are free by now, but for its reader.
+        for round in 3..9 {
+            db.exec("b", |txn| txn.put("k", vec![round; len + 2])).unwrap();
+        }
+        assert!(pieces(old) == vec![1; len] && pieces(new) == vec![2; len + 1], "{len} bytes");
+
+        let late = db.begin();
+        let reader = late.bucket("b").unwrap().get_reader("k").unwrap();
+        assert!(late.bucket("b").unwrap().get_reader("other").is_err());
+        late.bucket("b").unwrap().put("mine", "").unwrap();
+        db.exec("b", |txn| txn.put("k", "changed")).unwrap();
+        assert_eq!(late.commit(), Err(Error::Conflict), "it was read");
+        assert!(pieces(reader) == vec![8; len + 2], "{len} bytes");
+    }
+    assert!(db.verify().unwrap().is_sound());
+}
+
+#[test]
 fn bad_arguments_are_refused_and_the_transaction_goes_on() {
     let db = filled();
     let txn = db.begin();
@@ -208,6 +245,8 @@ fn bad_arguments_are_refused_and_the_transaction_goes_on() {
     assert_eq!(bucket.put("", "v"), Err(Error::Invalid));
     assert_eq!(bucket.get(&long), Err(Error::TooLarge));
     assert_eq!(story(Error::TooLarge), "key of 129 bytes, the limit is 128");
+    assert_eq!(bucket.get_reader("").err(), Some(Error::Invalid));
+    assert_eq!(bucket.get_reader("missing").err(), Some(Error::NotFound));
     assert_eq!(bucket.put(&long, "v"), Err(Error::TooLarge));
     assert_eq!(bucket.del(""), Err(Error::Invalid));
     assert_eq!(bucket.contains(""), Err(Error::Invalid));
@@ -357,8 +396,12 @@ fn an_error_that_was_met_fails_the_commit() {
         }
         (db, txn)
     };
-    let meets: [fn(&OwnedTxn); 4] = [
+    let meets: [fn(&OwnedTxn); 5] = [
         |txn| assert_eq!(txn.bucket("b").unwrap().get(key(1)), Err(Error::Corruption)),
+        |txn| {
+            let error = txn.bucket("b").unwrap().get_reader(key(1)).err();
+            assert_eq!(error, Some(Error::Corruption));
+        },
         |txn| assert_eq!(txn.bucket("b").unwrap().put(key(1), ""), Err(Error::Corruption)),
         |txn| assert_eq!(txn.bucket("b").unwrap().iter().count(), 1),
         |txn| assert_eq!(txn.bucket("b").unwrap().delete_range("a"..), Err(Error::Corruption)),

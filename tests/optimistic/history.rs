@@ -5,6 +5,7 @@ use super::{SETTINGS, store};
 use crate::common::random::Random;
 use btree_store::{BTree, Error, ErrorDetail, OwnedTxn};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::ops::Bound;
 
 type Bucket = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -19,6 +20,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 #[derive(Clone, Debug)]
 enum Call {
     Get(u32),
+    Read(u32),
     Contains(u32),
     Put(u32, Vec<u8>),
     Insert(u32, Vec<u8>),
@@ -76,6 +78,11 @@ fn ask(txn: &OwnedTxn, (name, call): &Op) -> String {
     let mut bucket = txn.bucket(name).unwrap();
     match call {
         Call::Get(at) => show(bucket.get(key(*at))),
+        Call::Read(at) => show(bucket.get_reader(key(*at)).map(|mut reader| {
+            let mut value = Vec::new();
+            reader.read_to_end(&mut value).unwrap();
+            value
+        })),
         Call::Contains(at) => show(bucket.contains(key(*at))),
         Call::Put(at, value) => show(bucket.put(key(*at), value)),
         Call::Insert(at, value) => show(bucket.insert(key(*at), value)),
@@ -191,6 +198,7 @@ impl Model<'_> {
     fn answer(&mut self, (name, call): &Op) -> String {
         match call {
             Call::Get(at)
+            | Call::Read(at)
             | Call::Contains(at)
             | Call::Put(at, _)
             | Call::Insert(at, _)
@@ -220,7 +228,7 @@ impl Model<'_> {
         let found = self.state.get(name).and_then(|bucket| bucket.get(key).cloned());
         let is_there = found.is_some();
         match call {
-            Call::Get(_) => show(found.ok_or(Error::NotFound)),
+            Call::Get(_) | Call::Read(_) => show(found.ok_or(Error::NotFound)),
             Call::Insert(..) if is_there => show(Err::<(), _>(Error::Duplicate)),
             Call::Put(_, value) | Call::Insert(_, value) => {
                 self.write(name, key, Some(value));
@@ -405,7 +413,8 @@ impl Shape {
         let steps = [0, 1, 2, 5, 1000];
         let near = u32::try_from(random.below(8)).unwrap();
         match random.below(34) {
-            0..6 => Call::Get(one),
+            0..3 => Call::Get(one),
+            3..6 => Call::Read(one),
             6 => Call::Contains(one),
             7..13 => Call::Put(one, self.value(random)),
             13 | 14 => Call::Insert(one, self.value(random)),

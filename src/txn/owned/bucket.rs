@@ -9,14 +9,19 @@ use crate::error::{Error, Result};
 use crate::sync::{Arc, Mutex};
 use crate::tree::{Condition, PageRead};
 use crate::txn::range::{Bounds, Range};
-use crate::txn::{check_key, check_value};
+use crate::txn::{ValueReader, check_key, check_value};
 use std::ops::RangeBounds;
 
 /// A bucket in an [`OwnedTxn`]: reads see what the transaction began with and what it wrote.
 ///
-/// The calls are those of a [`Txn`](crate::Txn). A bucket that is not there has no entries to
-/// those that read, and is made by the first one that puts something. There may be several of them
-/// at a time, of the same bucket too: they show the same.
+/// The calls are those of a [`Txn`], but for four: values are put as a whole, one by one, without
+/// [`Txn::put_from`] and [`Txn::bulk_load`]; commits are durable, without [`Txn::set_durability`];
+/// and what walks entries is a [`TxnRange`], which knows what it has passed over, so that instead
+/// of [`Txn::iter_from`] there is `range(key..)`.
+///
+/// A bucket that is not there has no entries to those that read, and is made by the first one that
+/// puts something. There may be several of them at a time, of the same bucket too: they show the
+/// same.
 ///
 /// ```
 /// # use btree_store::Error;
@@ -34,6 +39,12 @@ use std::ops::RangeBounds;
 /// assert_eq!(db.buckets()?, ["sales", "stock"]);
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// [`Txn`]: crate::Txn
+/// [`Txn::put_from`]: crate::Txn::put_from
+/// [`Txn::bulk_load`]: crate::Txn::bulk_load
+/// [`Txn::set_durability`]: crate::Txn::set_durability
+/// [`Txn::iter_from`]: crate::Txn::iter_from
 pub struct TxnBucket<'t> {
     txn: &'t OwnedTxn,
     bucket: Arc<Mutex<Touched>>,
@@ -59,6 +70,28 @@ impl<'t> TxnBucket<'t> {
         self.check(key)?;
         let found = self.bucket.lock().get(&self.txn.core.pager, key);
         self.txn.sticky.note(found)
+    }
+
+    /// The value of a key as it is now, to be read piece by piece; it counts as read as a whole.
+    /// The reader may outlive the transaction.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", vec![7; 1_000_000]))?;
+    /// let txn = db.begin();
+    /// let mut reader = txn.bucket("b")?.get_reader("k")?;
+    /// assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), 1_000_000);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`TxnBucket::get`]; what is found to be damaged later, the reader says.
+    pub fn get_reader(&self, key: impl AsRef<[u8]>) -> Result<ValueReader> {
+        let key = key.as_ref();
+        self.check(key)?;
+        let found = self.bucket.lock().stored(&self.txn.core.pager, key);
+        let stored = self.txn.sticky.note(found)?;
+        Ok(ValueReader::of_stored(stored, self.txn.hold()))
     }
 
     /// Whether the bucket holds a key.

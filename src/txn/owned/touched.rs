@@ -134,6 +134,15 @@ impl Touched {
         self.now.as_ref().map_or(Err(Error::NotFound), |tree| tree.get(pages, key))
     }
 
+    /// The value of a key, where it lies.
+    ///
+    /// # Errors
+    /// Those of [`Touched::get`].
+    pub(super) fn stored(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<Stored> {
+        self.note(key, Use::Read);
+        self.now.as_ref().map_or(Err(Error::NotFound), |tree| tree.stored(pages, key))
+    }
+
     /// Whether it holds a key.
     ///
     /// # Errors
