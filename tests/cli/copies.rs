@@ -68,7 +68,7 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
         assert!(place.run(&format!("check @{name}")).done().ends_with("sound\n"));
         assert!(place.run(&format!("dump @{name}")).out == dump, "{name}");
     }
-    place.run("restore @no.db @full @last").refused(2, &["no.db", "another state"]);
+    place.run("restore @no.db @full @last").refused(2, &["no.db", "last: ", "another state"]);
     place.run("restore @no.db --onto @one.db @last").refused(2, &["another state"]);
     place.run("restore @no.db --onto @one.db @next @last").refused(2, &["one stream"]);
     place.run("restore @no.db --onto @missing.db @next").refused(5, &["missing.db"]);
@@ -101,7 +101,13 @@ fn what_follows_a_stream_of_a_chain_is_told() {
     std::fs::write(place.path("first"), first).unwrap();
     place.run("restore @made.db @first @next @last").refused(2, &["first", "follow"]);
     place.run("restore @made.db @full @next @missing").refused(5, &["read", "missing", "No such"]);
+    let whole = std::fs::read(place.path("next")).unwrap();
+    std::fs::write(place.path("cut"), &whole[..whole.len() - 1]).unwrap();
+    place.run("restore @made.db @full @cut @last").refused(3, &["made.db: ", "cut: "]);
     assert!(!place.path("made.db").exists());
+    // Of the new file, and of no stream.
+    let there = place.run("restore @data.db @full @next @last");
+    there.refused(5, &["data.db: the file exists"]);
     place.run("restore @made.db @full @next @last").done();
     assert_eq!(place.run("get @made.db users new").done(), "2");
 }

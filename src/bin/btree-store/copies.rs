@@ -85,7 +85,15 @@ fn put_onto(base: &Path, stream: &mut impl Read, file: &Path) -> Done<BackupStat
 fn make_of_chain(streams: &[PathBuf], file: &Path) -> Done<BackupStats> {
     let mut chain = Chain::of(streams);
     let done = Options::new().restore_chain(&mut chain, file);
-    chain.failure.map_or_else(|| done.map_err(why), Err)
+    let (at, failure) = chain.end();
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    done.map_err(|error| match (at, &error) {
+        // Of the streams: which of them it is, nobody else knows.
+        (Some(at), Error::Corruption | Error::Invalid) => why(error).about(&at.to_string_lossy()),
+        _ => why(error),
+    })
 }
 
 /// Why a new file was not made.

@@ -98,12 +98,17 @@ pub struct Chain<'a> {
     /// The one that was opened last.
     last: Option<(&'a Path, Rc<File>)>,
     /// Why the next one is missing.
-    pub failure: Option<Failure>,
+    failure: Option<Failure>,
 }
 
 impl<'a> Chain<'a> {
     pub fn of(paths: &'a [PathBuf]) -> Chain<'a> {
         Chain { paths: paths.iter(), last: None, failure: None }
+    }
+
+    /// The stream that was not read to its end, if there is one, and why the next one is missing.
+    pub fn end(self) -> (Option<&'a Path>, Option<Failure>) {
+        (self.last.map(|(path, _)| path), self.failure)
     }
 
     /// Opens the next one, if there is one, where the last one ended as it should.
