@@ -405,7 +405,9 @@ typedef struct BTreeStats {
     uint64_t cached_pages;  /* pages in memory now */
     uint64_t pages_read;    /* pages read from the file since it was opened */
     uint64_t buckets;
-    uint64_t seq; /* the newest durable state */
+    uint64_t seq;           /* the newest durable state */
+    uint64_t pinned_states; /* older ones that snapshots or transactions still read */
+    uint64_t oldest_seq;    /* the oldest of them; seq where there are none */
 } BTreeStats;
 
 /*

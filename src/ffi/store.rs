@@ -33,6 +33,10 @@ pub struct BTreeStats {
     pub buckets: u64,
     /// The newest durable state.
     pub seq: u64,
+    /// Older states that snapshots or transactions still read.
+    pub pinned_states: u64,
+    /// The oldest of them; `seq` where there are none.
+    pub oldest_seq: u64,
 }
 
 /// What [`btree_compact`] did.
@@ -339,6 +343,8 @@ pub unsafe extern "C" fn btree_stats(db: *mut BTree, stats: *mut BTreeStats) -> 
             pages_read: stats.pages_read,
             buckets: u64::from(stats.buckets),
             seq: stats.seq,
+            pinned_states: stats.pinned_states as u64,
+            oldest_seq: stats.oldest_seq,
         });
         Ok(())
     })

@@ -242,12 +242,17 @@ static int free_snapshot(Txn *txn, void *ctx) {
 static BTreeSnapshot *snapshots(BTree *db) {
     BTreeSnapshot *first = NULL, *second = NULL;
     uint64_t seq = 0, now = 1, count = 965;
+    BTreeStats stats, before;
+    RETURNS(0, btree_stats(db, &before));
     RETURNS(0, btree_snapshot(db, &first));
     RETURNS(0, btree_snapshot(db, &second));
     RETURNS(0, btree_current_seq(db, &now));
     RETURNS(0, btree_snapshot_seq(first, &seq));
     CHECK(seq == now);
     RETURNS(0, btree_del_bucket(db, "entries"));
+    RETURNS(0, btree_stats(db, &stats));
+    CHECK(stats.pinned_states == before.pinned_states + 1 && stats.oldest_seq <= seq);
+    CHECK(before.seq == seq && stats.seq == seq + 1);
     RETURNS(BTREE_ERR_NOT_FOUND, btree_view(db, "entries", count_entries, &count));
     RETURNS(0, btree_snapshot_view(first, "entries", count_entries, &count));
     RETURNS(BTREE_ERR_NOT_FOUND, btree_snapshot_view(first, "one", count_entries, &count));
@@ -282,6 +287,8 @@ static void figures(BTree *db) {
     CHECK(made == 0 && given_up == 0);
     RETURNS(0, btree_stats(db, &stats));
     CHECK(stats.page_size == 512 && stats.page_count > 100 && stats.seq == seq);
+    /* An iterator outlives its view. */
+    CHECK(stats.pinned_states == 1 && stats.oldest_seq < seq);
     CHECK(stats.buckets == 2);
     CHECK(stats.cached_pages * 512 <= 65536);
     RETURNS(0, btree_compact(db, 0, &done));

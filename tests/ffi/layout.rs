@@ -24,7 +24,7 @@ fn structures_have_the_same_layout_in_c() {
     layout!(
         text,
         BTreeStats: page_size page_count free_pages pending_pages cached_pages pages_read
-        buckets seq
+        buckets seq pinned_states oldest_seq
     );
     let directory = tempfile::tempdir().unwrap();
     let probe = compile("tests/ffi/probe.c", Link::Shared, directory.path());

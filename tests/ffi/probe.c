@@ -26,6 +26,8 @@ static int layout(void) {
     FIELD(BTreeStats, pages_read);
     FIELD(BTreeStats, buckets);
     FIELD(BTreeStats, seq);
+    FIELD(BTreeStats, pinned_states);
+    FIELD(BTreeStats, oldest_seq);
     return 0;
 }
 
