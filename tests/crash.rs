@@ -234,7 +234,7 @@ fn run(disk: &CrashDisk, setting: Setting, ops: &[Op]) -> Result<Left, String> {
                 oracle.follow(before + 1000);
             }
             // A store that is closed cannot say that its last flush failed.
-            let is_silent = matches!(op, Op::Compact(_)) || had_deferred && *op == Op::Reopen;
+            let is_silent = had_deferred && *op == Op::Reopen;
             let is_done = found == wanted && wanted.end == Ending::Done && !is_silent;
             let low = if is_done { done } else { before };
             return Ok(Left { states: low..=oracle.seq(), oracle });
