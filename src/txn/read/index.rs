@@ -61,14 +61,19 @@ mod tests {
         for (entries, cache_bytes) in [(2_000_u32, 16 << 20), (60_000, 250 * 512)] {
             let options = Options::new().page_size(512).cache_bytes(cache_bytes);
             let db = options.open_in_memory().unwrap();
-            let put = |n: u32| (n.to_be_bytes(), n.to_be_bytes());
-            db.exec("b", |txn| txn.bulk_load((0..entries).map(put)).map(drop)).unwrap();
+            let key = |n: u32| n.to_be_bytes();
+            db.exec("b", |txn| (0..entries).try_for_each(|n| txn.put(key(n), key(n)))).unwrap();
             let snapshot = db.snapshot();
-            // Scattered, so that branches are what stays at hand.
-            for n in (0..2 * entries).map(|n| n * 7_919 % entries) {
-                let found = snapshot.view("b", |txn| txn.get(n.to_be_bytes()));
-                assert_eq!(found.unwrap(), n.to_be_bytes());
-            }
+            // Scattered at last, so that branches are what stays at hand.
+            let scattered = (0..entries).map(|n| n * 79 % entries);
+            snapshot
+                .view("b", |txn| {
+                    (0..entries).chain(scattered).try_for_each(|n| {
+                        assert_eq!(txn.get(key(n))?, key(n));
+                        Ok(())
+                    })
+                })
+                .unwrap();
             let state = snapshot.core().readers.newest();
             assert!(matches!(state.index.get(), Some(Some(_))), "{entries} entries");
         }
