@@ -4,11 +4,13 @@
 
 mod common;
 
-use btree_store::format::{HEADER_KIND, HEADER_TXN, KIND_LEAF};
+use btree_store::format::{
+    BUCKET_LEN, HEADER_KIND, HEADER_TXN, KIND_LEAF, META_BODY, META_FLAG_MIRROR, META_FLAGS,
+};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
 use common::watch::{Op, Watch};
-use common::{NAME, on};
+use common::{NAME, holding, on, open};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -165,5 +167,31 @@ fn the_slot_that_an_open_accepts_is_called_accepted() {
         let (vfs, _) = closed_after(commits);
         let report = btree_store::verify::verify_path(&vfs, NAME).unwrap();
         assert!(report.accepted().unwrap().is_mirror, "{commits} commits: {report}");
+    }
+}
+
+/// A walk called the copy accepted, and walked the original, which a forged file has of another
+/// state.
+#[test]
+fn what_is_walked_is_the_state_that_an_open_finds() {
+    for commits in 1..=2 {
+        let (vfs, _) = closed_after(commits);
+        let mut bytes = vfs.read_file(NAME).unwrap();
+        for slot in bytes.chunks_mut(PAGE).take(2) {
+            if u32::from(slot[META_FLAGS]) & META_FLAG_MIRROR != 0 {
+                // "a" is the first bucket: the length of its name and the name stand in front.
+                let record = META_BODY + 3;
+                slot[record..record + BUCKET_LEN].fill(0);
+                let checksum = crc32c::crc32c(&slot[4..]);
+                slot[..4].copy_from_slice(&checksum.to_le_bytes());
+            }
+        }
+        let vfs = holding(&bytes);
+        let report = btree_store::verify::verify_path(&vfs, NAME).unwrap();
+        assert!(!report.is_sound());
+        let accepted = report.accepted().unwrap();
+        assert_eq!((accepted.buckets[0].name.as_str(), accepted.buckets[0].entries), ("a", 0));
+        let db = open(&vfs).unwrap();
+        assert_eq!(db.view("a", |txn| txn.get([0])), Err(Error::NotFound));
     }
 }

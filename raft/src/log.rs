@@ -37,8 +37,9 @@ type StoreResult<T, C> = std::result::Result<T, StorageError<<C as RaftTypeConfi
 /// The log, the vote and the last committed log id of a Raft group.
 ///
 /// Entries are any that serde can read and write, and whose data nests at most 126 deep: structs,
-/// maps, sequences, and variants with data. Refuse what is deeper before Raft gets it: there it is
-/// an error of the log, which ends the leader.
+/// maps, sequences, tuples, and variants with data, of which one with named or several fields
+/// counts twice. Refuse what is deeper before Raft gets it: there it is an error of the log, which
+/// ends the leader; and what is thousands deep overflows the stack on the way.
 ///
 /// An append is durable, with one flush of the disk, when its callback is called and when it
 /// returns; so are votes, truncations and purges. The committed log id is not worth a flush of its

@@ -10,7 +10,7 @@ use super::index;
 use super::looks::Look;
 use super::machine::{Handle, Machine};
 use crate::sync::{Arc, Mutex};
-use crate::verify::verify_file;
+use crate::verify::{Standing, verify_file};
 use crate::vfs::{FileId, LockMode, VfsFile};
 use std::io;
 
@@ -196,8 +196,13 @@ fn look_at(reading: &Reading<'_>, page_size: usize) -> Look {
         }
     };
     look.refused = report.refused.len();
-    let newest = report.accepted().map(|state| state.slot);
-    let concerns = |slot: Option<u8>| slot.is_none() || newest.is_none() || slot == newest;
+    // Of two slots with one state both are the newest's: the walk reads what the original lists.
+    let newest = report.accepted().map(|state| state.txn);
+    let holds_newest = |slot: u8| {
+        let mut states = report.states.iter().filter(|state| state.slot == slot);
+        states.any(|state| Some(state.txn) == newest && state.standing != Standing::Refused)
+    };
+    let concerns = |slot: Option<u8>| newest.is_none() || slot.is_none_or(holds_newest);
     if let Some(violation) = report.violations.first() {
         look.trouble = Some(report.to_string());
         if report.violations.iter().any(|violation| concerns(violation.slot)) {
@@ -211,4 +216,44 @@ fn look_at(reading: &Reading<'_>, page_size: usize) -> Look {
         }
     }
     look
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Options;
+    use crate::format::{META_FLAG_MIRROR, META_FLAGS, META_SPARE};
+    use crate::sim::SimDisk;
+    use crate::vfs::{OpenMode, Vfs, VfsFile};
+    use std::path::Path;
+
+    /// Of two slots with one state both are the newest's, whichever of them is accepted.
+    #[test]
+    fn what_is_wrong_with_the_original_is_wrong_with_the_newest_state() {
+        let path = Path::new("store");
+        for commits in 1..=2_u8 {
+            let disk = SimDisk::new();
+            let db = Options::new().page_size(512).vfs(disk.vfs()).open(path).expect("it opens");
+            for n in 0..commits {
+                db.exec("b", |txn| txn.put("n", [n])).expect("it is put");
+            }
+            drop(db);
+            let file = disk.open(path, OpenMode::ReadWrite).expect("it is there");
+            for at in [0, 512] {
+                let mut page = [0; 512];
+                assert!(disk.peek(path, &mut page, at));
+                if u32::from(page[META_FLAGS]) & META_FLAG_MIRROR == 0 {
+                    page[META_SPARE] = 1;
+                    let checksum = crc32c::crc32c(&page[4..]);
+                    page[..4].copy_from_slice(&checksum.to_le_bytes());
+                    assert_eq!(file.write_at(&page, at).ok(), Some(512));
+                }
+            }
+            let mut machine = disk.machine();
+            let path = machine.paths.id(path);
+            let number = machine.find(path).expect("it is there");
+            let look = machine.look(number, 512);
+            assert!(look.trouble.is_some());
+            assert!(look.newest_trouble.is_some(), "{commits} commits");
+        }
+    }
 }

@@ -82,7 +82,8 @@ pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
         match standing {
             Standing::Accepted => {
                 // A copy lists nothing, where the original may.
-                let source = slots.twin().filter(|twin| twin.has_items()).unwrap_or(meta);
+                let is_original = |twin: &&Meta| twin.has_items() && twin.is_same_state(meta);
+                let source = slots.twin().filter(is_original).unwrap_or(meta);
                 let before = findings.count();
                 let inspection =
                     Inspection::new(file, source, &mut owners, &mut memory.listed, &mut findings);

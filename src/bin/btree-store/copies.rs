@@ -91,7 +91,9 @@ fn make_of_chain(streams: &[PathBuf], file: &Path) -> Done<BackupStats> {
     }
     done.map_err(|error| match (at, &error) {
         // Of the streams: which of them it is, nobody else knows.
-        (Some(at), Error::Corruption | Error::Invalid) => why(error).about(&at.to_string_lossy()),
+        (Some(at), Error::Corruption | Error::Invalid) => {
+            why(error).about(&format!("at {}", at.to_string_lossy()))
+        }
         _ => why(error),
     })
 }
