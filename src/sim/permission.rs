@@ -223,7 +223,7 @@ mod tests {
     use crate::Options;
     use crate::format::{META_FLAG_MIRROR, META_FLAGS, META_SPARE};
     use crate::sim::SimDisk;
-    use crate::vfs::{OpenMode, Vfs, VfsFile};
+    use crate::vfs::{OpenMode, Vfs};
     use std::path::Path;
 
     /// Of two slots with one state both are the newest's, whichever of them is accepted.
