@@ -15,6 +15,8 @@ const LOAD_BATCH: usize = 100_000;
 
 /// Bytes of memory for each byte that is written: changed pages, a cache, a file in memory.
 const MEMORY_FACTOR: u64 = 4;
+/// And at most so many, since a machine may have no more.
+const MEMORY_MAX: u64 = 2 << 30;
 
 /// Where files lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Rig {
     pub fn settle(&self, data: &Data) -> Result<()> {
         rest();
         File::open(self.scratch.path())?.sync_all()?;
-        system::back_free_memory(usize::try_from(MEMORY_FACTOR * data.bytes())?);
+        system::back_free_memory(usize::try_from((MEMORY_FACTOR * data.bytes()).min(MEMORY_MAX))?);
         Ok(())
     }
 }
