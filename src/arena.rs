@@ -163,6 +163,7 @@ impl Arena {
     }
 
     #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "other systems are not asked")]
     pub(crate) fn ask_for_huge_pages(&self) {}
 
     pub(crate) fn frames(&self) -> u32 {

@@ -73,14 +73,15 @@ pub(super) fn read_inline(meta: &Meta, out: &mut Vec<Bucket>) -> Checked<()> {
             return Err(Flaw::new(Invariant::ValidMetaWhole, expected, name.len()));
         }
         if let Some(last) = out.last().filter(|last| *last.name >= *name) {
-            let expected = format_args!("a name above {:?}", String::from_utf8_lossy(&last.name));
-            let found = String::from_utf8_lossy(name);
+            let [last, found] = [&*last.name, name].map(String::from_utf8_lossy);
+            let expected = format_args!("a name above {last:?}");
             return Err(Flaw::new(Invariant::SortedKeys, expected, format_args!("{found:?}")));
         }
         out.push(Bucket::decode(name, record, source)?);
     }
     if rest.len() >= 4 {
-        let found = format_args!("{} bytes behind them", rest.len());
+        let len = rest.len();
+        let found = format_args!("{len} bytes behind them");
         return Err(Flaw::new(Invariant::EntryCount, format_args!("{stated} buckets"), found));
     }
     if !all_zero(rest) {
@@ -99,7 +100,8 @@ fn split_bucket<'b>(rest: &mut &'b [u8]) -> Checked<(&'b [u8], &'b [u8])> {
         Some((name, record, bytes))
     };
     let Some((name, record, behind)) = split(rest) else {
-        let found = format_args!("{} bytes", rest.len());
+        let len = rest.len();
+        let found = format_args!("{len} bytes");
         return Err(Flaw::new(Invariant::ValidMetaWhole, "a bucket in the catalog", found));
     };
     *rest = behind;

@@ -189,7 +189,8 @@ fn report_lost(inspection: &mut Inspection<'_>) {
         }
     }
     for (first, end) in rows {
-        let found = format_args!("none, {} pages from here on are lost", end - first);
+        let lost = end - first;
+        let found = format_args!("none, {lost} pages from here on are lost");
         inspection.report(Some(first), Invariant::PageOwnedOnce, "an owner", found);
     }
 }

@@ -64,8 +64,9 @@ impl<'b> Node<'b> {
         let field = |at| usize::from(get_u16(bytes, at));
         let (count, heap, dead) = (field(HEADER_COUNT), field(HEADER_HEAP), field(HEADER_DEAD));
         let prefix_len = field(HEADER_PREFIX);
-        if prefix_len > key_len_max(bytes.len()) {
-            let expected = format_args!("a prefix of at most {} bytes", key_len_max(bytes.len()));
+        let max = key_len_max(bytes.len());
+        if prefix_len > max {
+            let expected = format_args!("a prefix of at most {max} bytes");
             return disjoint(expected, prefix_len);
         }
         if count == 0 {
@@ -99,8 +100,9 @@ impl<'b> Node<'b> {
         }
         let key_len = usize::from(get_u16(bytes, from));
         let whole_len = self.prefix.len() + key_len;
-        if whole_len == 0 || whole_len > key_len_max(bytes.len()) {
-            let expected = format_args!("a key of 1 to {} bytes", key_len_max(bytes.len()));
+        let max = key_len_max(bytes.len());
+        if whole_len == 0 || whole_len > max {
+            let expected = format_args!("a key of 1 to {max} bytes");
             return disjoint(expected, whole_len);
         }
         let value_from = rest_from + key_len.saturating_sub(HEAD_LEN);

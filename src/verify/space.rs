@@ -51,9 +51,10 @@ pub(super) fn inspect(inspection: &mut Inspection<'_>) -> Result<()> {
 fn read_chain(inspection: &mut Inspection<'_>, words: &mut Words) -> Result<bool> {
     let mut bytes = Vec::new();
     let mut next = inspection.meta.log_head();
-    for _ in 0..inspection.meta.field(META_LOG_PAGES) {
+    let stated = inspection.meta.field(META_LOG_PAGES);
+    for _ in 0..stated {
         if next.id == 0 {
-            let expected = format_args!("{} pages", inspection.meta.field(META_LOG_PAGES));
+            let expected = format_args!("{stated} pages");
             let (found, invariant) = (words.pages() - 1, Invariant::SpaceLogReplays);
             inspection.report(Some(u32::from(inspection.meta.slot)), invariant, expected, found);
             return Ok(false);
