@@ -209,7 +209,7 @@ fn values_of_a_megabyte_and_of_64_come_back_as_they_were() {
     let db = open(&vfs).unwrap();
     for len in [1 << 20, 64 << 20] {
         let mut value = vec![0; len];
-        for (at, word) in value.chunks_exact_mut(8).enumerate() {
+        for (at, word) in (0_u64..).zip(value.chunks_exact_mut(8)) {
             word.copy_from_slice(&at.to_le_bytes());
         }
         db.exec("b", |txn| {

@@ -160,9 +160,11 @@ mod tests {
     #[test]
     fn a_value_that_memory_cannot_hold_is_an_error() {
         let mut out = vec![7];
-        // More than there is, more than a vector may have, more than a number can say.
+        // More than there is (half of 32 bits may be), more than a vector may have, more than a
+        // number can say.
+        let many = if usize::BITS == 64 { usize::MAX >> 16 } else { usize::MAX >> 14 };
         for (pages, page_size) in
-            [(1 << 14, usize::MAX >> 16), (3, 1 << (usize::BITS - 2)), (8, usize::MAX / 4)]
+            [(1 << 14, many), (3, 1 << (usize::BITS - 2)), (8, usize::MAX / 4)]
         {
             assert_eq!(make_room(&mut out, pages, page_size), Err(Error::IoError));
             assert_eq!(out, [7]);

@@ -219,8 +219,9 @@ pub(super) fn check_level(level: usize) -> Result<u8> {
 /// Whether an entry whose value has so many bytes has room in a leaf.
 pub(crate) fn fits_inline(page_size: usize, key: &[u8], value_len: usize) -> bool {
     let rest = key.len().saturating_sub(HEAD_LEN);
-    let cell = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest + value_len;
-    cell <= leaf_cell_max(page_size)
+    let cell = HEAD_LEN + OFFSET_LEN + LEAF_CELL_HEADER + rest;
+    // Of a value on its way the length is any, and an address may have 32 bits.
+    cell.saturating_add(value_len) <= leaf_cell_max(page_size)
 }
 
 impl Edit<'_> {

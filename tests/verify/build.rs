@@ -117,9 +117,13 @@ impl File {
 
     /// Where the body of a meta page has the inline catalog, the items, the tail, and its end.
     pub fn body(&self, slot: u32) -> [usize; 4] {
-        let items = 104 + len(self.u32(slot, 84));
-        let tail = items + 12 * len(self.u32(slot, 88));
-        [104, items, tail, tail + 4 * len(self.u32(slot, 92))]
+        // Changed at random, a number may be larger than an address.
+        let behind = |from: usize, at, size: usize| {
+            from.saturating_add(size.saturating_mul(len(self.u32(slot, at))))
+        };
+        let items = behind(104, 84, 1);
+        let tail = behind(items, 88, 12);
+        [104, items, tail, behind(tail, 92, 4)]
     }
 
     /// Where the record of an inline bucket lies.
