@@ -195,3 +195,33 @@ fn what_is_walked_is_the_state_that_an_open_finds() {
         assert_eq!(db.view("a", |txn| txn.get([0])), Err(Error::NotFound));
     }
 }
+
+/// A leaf from which an entry was removed, and which then became the root of its tree, gave up the
+/// value of another entry for the first that was removed from it by a range: slots were counted in
+/// the leaf as it will be, and looked up in the leaf as it was.
+#[test]
+fn values_of_a_leaf_that_has_become_the_root_are_given_up_each_for_itself() {
+    const ENTRIES: u8 = 18;
+    let key = |n: u8| [n; 21];
+    let large = |n: u8| vec![n; 600 + usize::from(n) * 100];
+    for gone in 0..ENTRIES {
+        for to in 0..=ENTRIES {
+            for by_range in [true, false] {
+                let options = on(MemVfs::new()).page_size(512).cache_bytes(1 << 20);
+                let db = options.open(NAME).unwrap();
+                let put = |n| db.exec("b", |txn| txn.put(key(n), large(n)));
+                (0..ENTRIES).for_each(|n| put(n).unwrap());
+                db.exec("b", |txn| {
+                    txn.del(key(gone))?;
+                    if by_range {
+                        return txn.delete_range(key(0).as_slice()..&key(to)).map(drop);
+                    }
+                    (0..to).filter(|&n| n != gone).try_for_each(|n| txn.del(key(n)))
+                })
+                .unwrap();
+                let report = db.verify().unwrap();
+                assert!(report.is_sound(), "{gone}, ..{to}, by a range: {by_range}: {report}");
+            }
+        }
+    }
+}

@@ -211,6 +211,8 @@ impl Edit<'_> {
 
     fn remove(&mut self, node: &mut Dirty, doomed: Doomed<'_>) -> Result<Removed> {
         if node.node().is_leaf() {
+            // Below a branch it is built by now; a root that was a leaf below one may be planned.
+            node.bytes.built();
             // Whoever found the key did so in the leaf to which it belongs, or in a wrong one.
             let Some(slots) = doomed.slots(node.node()) else { return Err(unbounded(&node.bytes)) };
             let mut removed = Removed { split: None, entries: 0, overflow_freed: 0 };
