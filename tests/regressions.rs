@@ -10,7 +10,7 @@ use btree_store::format::{
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
 use common::watch::{Op, Watch};
-use common::{NAME, holding, on, open};
+use common::{NAME, holding, on, open, put_checksum};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -182,8 +182,7 @@ fn what_is_walked_is_the_state_that_an_open_finds() {
                 // "a" is the first bucket: the length of its name and the name stand in front.
                 let record = META_BODY + 3;
                 slot[record..record + BUCKET_LEN].fill(0);
-                let checksum = crc32c::crc32c(&slot[4..]);
-                slot[..4].copy_from_slice(&checksum.to_le_bytes());
+                put_checksum(slot);
             }
         }
         let vfs = holding(&bytes);

@@ -3,8 +3,8 @@
 use super::{
     COPY, FILLING, NAME, PIECE, contents, contents_of, fill_round, is_left, options, stream_of,
 };
-use crate::common::story;
 use crate::common::watch::{Op, Watch};
+use crate::common::{put_checksum, story};
 use btree_store::format::{CHILD_LEN, HEADER_COUNT, HEADER_LEN, HEADER_PREFIX, META_BODY};
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Error, Options};
@@ -228,8 +228,7 @@ fn a_count_that_is_wrong_is_told() {
     for count in [9, 11] {
         for slot in bytes.chunks_mut(512).take(2) {
             slot[at] = count;
-            let checksum = crc32c::crc32c(&slot[4..]);
-            slot[..4].copy_from_slice(&checksum.to_le_bytes());
+            put_checksum(slot);
         }
         let vfs = MemVfs::new();
         vfs.write_file(NAME, &bytes);
@@ -269,12 +268,10 @@ fn of_one_leaf_many_times() -> (Vec<u8>, usize) {
     for child in 1..count {
         page.copy_within(children..children + CHILD_LEN, children + CHILD_LEN * child);
     }
-    let checksum = crc32c::crc32c(&page[4..]).to_le_bytes();
-    page[..4].copy_from_slice(&checksum);
+    let checksum = put_checksum(page).to_le_bytes();
     for slot in bytes.chunks_mut(512).take(2) {
         slot[record + 4..record + 8].copy_from_slice(&checksum);
-        let own = crc32c::crc32c(&slot[4..]).to_le_bytes();
-        slot[..4].copy_from_slice(&own);
+        put_checksum(slot);
     }
     (bytes, count)
 }

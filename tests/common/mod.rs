@@ -33,6 +33,13 @@ pub fn holding(bytes: &[u8]) -> MemVfs {
     vfs
 }
 
+/// Writes into a page the checksum of its other bytes. Returns it.
+pub fn put_checksum(page: &mut [u8]) -> u32 {
+    let checksum = crc32c::crc32c(&page[4..]);
+    page[..4].copy_from_slice(&checksum.to_le_bytes());
+    checksum
+}
+
 /// Length of the file under test in bytes.
 pub fn file_len(vfs: &MemVfs) -> u64 {
     vfs.read_file(NAME).map_or(0, |bytes| bytes.len() as u64)

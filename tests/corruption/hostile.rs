@@ -4,7 +4,7 @@ use super::forge::{CELL_HEADER, Forge, RECORD_LEN, children_at, first_cell};
 use super::{assert_named, scan};
 use crate::common::walk::{Walk, u16_at, u32_at};
 use crate::common::watch::Watch;
-use crate::common::{self, NAME, holding, on, open};
+use crate::common::{self, NAME, holding, on, open, put_checksum};
 use btree_store::format::{
     BUCKET_LEN, CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND,
     HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BODY, META_BUCKETS, META_CATALOG_LEN,
@@ -100,8 +100,7 @@ fn a_record_of_another_level_stays_refused_when_its_root_has_an_index() {
         assert!(slot[a + CHILD_LEN] >= 2, "an index spares two levels");
         slot.copy_within(a..a + BUCKET_LEN, b);
         slot[b + CHILD_LEN] += 1;
-        let checksum = crc32c::crc32c(&slot[4..]);
-        put_u32(slot, 0, checksum);
+        put_checksum(slot);
     }
     let db = open(&holding(&bytes)).unwrap();
     let get = |bucket: &str, n: u32| db.view(bucket, |txn| txn.get(n.to_be_bytes()));
