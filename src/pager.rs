@@ -215,73 +215,24 @@ impl Pager {
             .map_err(|error| Error::io("read pages", &error))
     }
 
-    /// Writes pages and runs from where they lie, neighbours together, and lets the disk begin
-    /// with those in front while the others are copied: with a stretch when all of it is written.
+    /// Writes pages and runs from where they lie; see [`write_extents`].
     pub(crate) fn write_flight(&self, pages: &[Page], runs: &[PlacedRun]) -> Result<()> {
         let mut all: Vec<(Extent, &[u8])> = Vec::with_capacity(pages.len() + runs.len());
         all.extend(pages.iter().map(|page| (Extent::one(page.id()), page.bytes())));
         all.extend(runs.iter().map(|run| (run.extent, &*run.value)));
-        all.sort_unstable_by_key(|(extent, _)| *extent);
-        let zeros = vec![0; self.page_size];
-        let mut bufs: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_BUFS_MAX);
-        let pieces = all.chunk_by(|left, right| left.0.touches(right.0));
-        // Each may need a second buffer.
-        let pieces = pieces.flat_map(|piece| piece.chunks(WRITE_BUFS_MAX / 2));
-        let mut pieces = pieces.peekable();
-        let (mut rest, mut stretches) = (0..0, 0);
-        while let Some(piece) = pieces.next() {
-            bufs.clear();
-            for (extent, bytes) in piece {
-                bufs.push(IoSlice::new(bytes));
-                let padding = extent.pages as usize * self.page_size - bytes.len();
-                if padding > 0 {
-                    bufs.push(IoSlice::new(&zeros[..padding]));
-                }
-            }
-            let (first, last) = (piece[0].0, piece[piece.len() - 1].0);
-            self.write_bufs(first.first, &mut bufs)?;
-            let from = if rest.is_empty() { first.first.0 } else { rest.start };
-            rest = from..last.end();
-            let stretch = |id| PageId(id).offset(self.page_size) / STRETCH_BYTES;
-            let next = pieces.peek().map(|piece| stretch(piece[0].0.first.0));
-            if next == Some(stretch(last.end() - 1)) {
-                continue;
-            }
-            stretches += 1;
-            if stretches <= BEGUN_TOGETHER || stretches % BEGUN_TOGETHER == 0 {
-                self.begin_write_back(std::mem::take(&mut rest))?;
-            }
-        }
-        self.begin_write_back(rest)
-    }
-
-    /// Lets the disk begin with the pages of a range that were written.
-    fn begin_write_back(&self, ids: Range<u32>) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let offset = |id| PageId(id).offset(self.page_size);
-        let begun = self.file.begin_write_back(offset(ids.start)..offset(ids.end));
-        if seeded!(FailureToBeginForgotten) {
-            return Ok(());
-        }
-        begun.map_err(|error| Error::io("begin to write pages", &error))
-    }
-
-    /// Writes buffers at a page, one behind the other.
-    fn write_bufs(&self, first: PageId, bufs: &mut [IoSlice<'_>]) -> Result<()> {
-        write_all_vectored_at(&*self.file, bufs, first.offset(self.page_size))
-            .map_err(|error| Error::io("write pages", &error))
+        write_extents(&*self.file, self.page_size, all)
     }
 
     /// Writes bytes at a page.
     pub(crate) fn write_bytes(&self, first: PageId, bytes: &[u8]) -> Result<()> {
-        self.write_bufs(first, &mut [IoSlice::new(bytes)])
+        let offset = first.offset(self.page_size);
+        write_bufs(&*self.file, offset, &mut [IoSlice::new(bytes)])
     }
 
     /// Writes bytes at a page, and the zeros behind them that make them whole pages.
     pub(crate) fn write_padded(&self, first: PageId, bytes: &[u8], zeros: &[u8]) -> Result<()> {
-        self.write_bufs(first, &mut [IoSlice::new(bytes), IoSlice::new(zeros)])
+        let bufs = &mut [IoSlice::new(bytes), IoSlice::new(zeros)];
+        write_bufs(&*self.file, first.offset(self.page_size), bufs)
     }
 
     fn load(&self, child: ChildRef, expected: Expected) -> Result<Page> {
@@ -308,6 +259,64 @@ impl Pager {
         fill(&mut bytes)?;
         Ok(Page::own(bytes))
     }
+}
+
+/// Writes extents from where their bytes lie, neighbours together, and lets the disk begin with
+/// those in front while the others are copied: with a stretch when all of it is written.
+pub(crate) fn write_extents(
+    file: &dyn VfsFile,
+    page_size: usize,
+    mut all: Vec<(Extent, &[u8])>,
+) -> Result<()> {
+    all.sort_unstable_by_key(|(extent, _)| *extent);
+    let zeros = vec![0; page_size];
+    let mut bufs: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_BUFS_MAX);
+    let pieces = all.chunk_by(|left, right| left.0.touches(right.0));
+    // Each may need a second buffer.
+    let pieces = pieces.flat_map(|piece| piece.chunks(WRITE_BUFS_MAX / 2));
+    let mut pieces = pieces.peekable();
+    let offset = |id| PageId(id).offset(page_size);
+    let (mut rest, mut stretches) = (0..0, 0);
+    while let Some(piece) = pieces.next() {
+        bufs.clear();
+        for (extent, bytes) in piece {
+            bufs.push(IoSlice::new(bytes));
+            let padding = extent.pages as usize * page_size - bytes.len();
+            if padding > 0 {
+                bufs.push(IoSlice::new(&zeros[..padding]));
+            }
+        }
+        let (first, last) = (piece[0].0, piece[piece.len() - 1].0);
+        write_bufs(file, offset(first.first.0), &mut bufs)?;
+        let from = if rest.is_empty() { offset(first.first.0) } else { rest.start };
+        rest = from..offset(last.end());
+        let next = pieces.peek().map(|piece| offset(piece[0].0.first.0) / STRETCH_BYTES);
+        if next == Some(offset(last.end() - 1) / STRETCH_BYTES) {
+            continue;
+        }
+        stretches += 1;
+        if stretches <= BEGUN_TOGETHER || stretches % BEGUN_TOGETHER == 0 {
+            begin_write_back(file, std::mem::take(&mut rest))?;
+        }
+    }
+    begin_write_back(file, rest)
+}
+
+/// Lets the disk begin with a range of bytes that were written.
+fn begin_write_back(file: &dyn VfsFile, range: Range<u64>) -> Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let begun = file.begin_write_back(range);
+    if seeded!(FailureToBeginForgotten) {
+        return Ok(());
+    }
+    begun.map_err(|error| Error::io("begin to write pages", &error))
+}
+
+/// Writes buffers, one behind the other.
+fn write_bufs(file: &dyn VfsFile, offset: u64, bufs: &mut [IoSlice<'_>]) -> Result<()> {
+    write_all_vectored_at(file, bufs, offset).map_err(|error| Error::io("write pages", &error))
 }
 
 /// The time in which a thread looks at cached pages without holding them.

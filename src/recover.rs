@@ -16,7 +16,10 @@ use crate::format::{
 };
 use crate::invariant::Invariant;
 use crate::meta::{CatalogPart, Item, Meta, Slot, is_of_a_commit, page_size_of};
-use crate::page::{ChildRef, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum};
+use crate::page::{
+    ChildRef, Extent, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum,
+};
+use crate::pager::write_extents;
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, LogPage};
@@ -40,7 +43,7 @@ struct Found {
 
 /// What a commit wrote in one place.
 struct Piece {
-    first: PageId,
+    extent: Extent,
     bytes: Vec<u8>,
 }
 
@@ -112,7 +115,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
         Some(original) if is_still_whole(file, file_len, original) => accepted.slot,
         Some(_) => {
             // Only the copy is accepted from now on, and it may be in the system's cache only.
-            write_again(file, accepted, Vec::new())?;
+            write_again(file, &[(accepted, Vec::new())])?;
             sync(file)?;
             accepted.slot.other()
         }
@@ -242,7 +245,7 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Piece> 
         get_u32(&bytes, 0)
     };
     if found == item.checksum || (seeded!(ListCheckedByPageOnly) && !item.is_run) {
-        return Ok(Piece { first: item.extent.first, bytes });
+        return Ok(Piece { extent: item.extent, bytes });
     }
     let page = Some(item.extent.first.0);
     let expected = format!("{:#010x}", item.checksum);
@@ -264,16 +267,17 @@ fn fence(
     if seeded!(RecoveryTrustsPageCache) {
         return sync(file);
     }
-    let (accepted, written) = accepted;
+    let mut all = vec![accepted];
     if let Some(older) = older {
         // A device may report a failure one sync late: then it was this commit's.
         if !seeded!(OlderCommitNotWrittenAgain) {
-            write_again(file, older, read_what_is_left(file, file_len, &older.meta, space)?)?;
+            all.push((older, read_what_is_left(file, file_len, &older.meta, space)?));
         }
     } else if !seeded!(RejectedSlotLeftAlone | RefusedSlotNotEmptied) {
+        let (accepted, _) = &all[0];
         empty(file, &accepted.meta, accepted.slot.other())?;
     }
-    write_again(file, accepted, written)?;
+    write_again(file, &all)?;
     if seeded!(RecoveryNotFenced) {
         return Ok(());
     }
@@ -297,20 +301,15 @@ fn read_what_is_left(
     read.filter(|read| !matches!(read, Err(Error::Corruption))).collect()
 }
 
-/// Writes what a commit wrote, neighbours together, and then its meta page.
-fn write_again(file: &dyn VfsFile, found: &Found, pieces: Vec<Piece>) -> Result<()> {
-    let page_size = found.meta.page_size;
-    let mut pieces = pieces.into_iter().peekable();
-    while let Some(Piece { first, mut bytes }) = pieces.next() {
-        let is_next = |next: &Piece, len: usize| {
-            next.first.offset(page_size) == first.offset(page_size) + len as u64
-        };
-        while let Some(next) = pieces.next_if(|next| is_next(next, bytes.len())) {
-            bytes.extend_from_slice(&next.bytes);
-        }
-        write(file, &bytes, first.offset(page_size))?;
-    }
-    write(file, &found.bytes, found.slot.page().offset(page_size))
+/// Writes what commits wrote, neighbours together, and then their meta pages.
+fn write_again(file: &dyn VfsFile, all: &[(&Found, Vec<Piece>)]) -> Result<()> {
+    let Some((newest, _)) = all.first() else { return Ok(()) };
+    let pieces = all.iter().flat_map(|(_, pieces)| pieces);
+    let pieces = pieces.map(|piece| (piece.extent, &*piece.bytes)).collect();
+    write_extents(file, newest.meta.page_size, pieces)?;
+    all.iter().try_for_each(|(found, _)| {
+        write(file, &found.bytes, found.slot.page().offset(found.meta.page_size))
+    })
 }
 
 /// Empties a slot that was refused, which must not come to life when its missing pages are written
