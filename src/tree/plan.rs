@@ -119,6 +119,8 @@ impl Plan {
     /// The plan with one removal more, of the leaf's slot `at`.
     pub(super) fn remove_too(&mut self, at: usize) {
         let bytes = Node::new(self.leaf.bytes()).cell_len(at);
+        // A cursor in another thread may have looked, and have ended, since the caller asked.
+        self.built = OnceLock::new();
         match &mut self.change {
             Change::Remove(removals) => removals.push(at, bytes),
             Change::Put { .. } => unreachable!("an entry is planned"),

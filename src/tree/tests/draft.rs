@@ -3,8 +3,10 @@
 //! Attack: same-calls-same-bytes.
 
 use super::world::World;
+use crate::node::Node;
 use crate::node::tests::keys::Rng;
 use crate::page::PageId;
+use crate::tree::plan::Plan;
 use crate::tree::{Draft, Root};
 use std::collections::BTreeMap;
 
@@ -140,4 +142,22 @@ fn a_transaction_holds_as_many_leaves_as_it_may() {
         assert_eq!(planned(&world), held_max.saturating_sub(1));
         world.seal(&mut Rng(1));
     }
+}
+
+/// A cursor in another thread may look at a plan, and end, between two steps of who changes it.
+#[test]
+fn what_was_built_of_a_plan_does_not_outlive_its_next_removal() {
+    let mut world = World::new(512);
+    for i in 0..100 {
+        world.put(format!("key{i:03}").as_bytes(), &[7; 20]);
+    }
+    world.seal(&mut Rng(1));
+    let leaf = world.store.pages.values().find(|page| page.level() == 0).expect("a leaf");
+    let count = Node::new(leaf.bytes()).count();
+    let mut plan = Plan::remove(leaf);
+    plan.remove_too(3);
+    assert_eq!(Node::new(plan.look()).count(), count - 1);
+    plan.remove_too(1);
+    assert_eq!(Node::new(plan.look()).count(), count - 2);
+    assert_eq!(Node::new(&plan.take()).count(), count - 2);
 }
