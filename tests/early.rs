@@ -481,3 +481,30 @@ fn writers_readers_and_a_compaction_do_not_get_in_each_others_pages() {
     }
     assert_sound(&db);
 }
+
+/// A reader that fails behind its bytes, as one does whose source was cut off.
+struct CutOff<'b>(&'b [u8]);
+
+impl Read for CutOff<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { self.0.read(buf) }
+    }
+}
+
+#[test]
+fn a_reader_that_fails_as_if_it_had_ended_has_failed() {
+    for len in [10, 1000, 600_000] {
+        let db = tiny(MemVfs::new()).open(NAME).unwrap();
+        let value = bytes(1, len);
+        db.exec("b", |txn| {
+            for said in [len as u64, len as u64 + 1] {
+                let failed = txn.put_from("k", said, &mut CutOff(&value));
+                assert_eq!(failed, Err(Error::IoError), "{len}, {said}");
+            }
+            assert_eq!(txn.get("k"), Err(Error::NotFound));
+            txn.put("other", "1")
+        })
+        .unwrap();
+        assert_sound(&db);
+    }
+}

@@ -109,16 +109,30 @@ fn take(
 }
 
 fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {
-    reader.read_exact(bytes).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => Error::invalid("the reader ends before the length given"),
-        _ => Error::io("read a value that is put", &error),
-    })
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match read_some(reader, &mut bytes[filled..])? {
+            0 => return Err(Error::invalid("the reader ends before the length given")),
+            read => filled += read,
+        }
+    }
+    Ok(())
 }
 
 fn check_end(reader: &mut dyn Read) -> Result<()> {
-    match reader.read_exact(&mut [0]) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
-        Err(error) => Err(Error::io("read a value that is put", &error)),
-        Ok(()) => Err(Error::invalid("the reader goes on behind the length given")),
+    match read_some(reader, &mut [0])? {
+        0 => Ok(()),
+        _ => Err(Error::invalid("the reader goes on behind the length given")),
+    }
+}
+
+/// As [`Read::read`], again where that is interrupted. `read_exact` does not tell an end from a
+/// reader that fails with `UnexpectedEof`.
+fn read_some(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<usize> {
+    loop {
+        match reader.read(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read.map_err(|error| Error::io("read a value that is put", &error)),
+        }
     }
 }
