@@ -322,6 +322,10 @@ fn empty(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
 
 /// Writes a copy of an accepted, fenced state into the other slot, which is empty on the disk.
 fn mirror(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
+    // A failure that the device reports late belongs to the emptied slot, not to the copy.
+    if !seeded!(RecoveryMirrorsBeforeFence) {
+        sync(file)?;
+    }
     let copy = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
     write(file, &copy.encode(slot), slot.page().offset(meta.page_size))?;
     sync(file)

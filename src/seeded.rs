@@ -319,6 +319,10 @@ mod catalogue {
         OlderCommitNotWrittenAgain = "older-commit-not-written-again" breaks FailedSyncPoisons,
         /// Closing writes a copy before a failure that is told late can show.
         MirrorBeforeFence = "mirror-before-fence" breaks FailedSyncPoisons,
+        /// Recovery writes a copy into the slot that it refused before a failure that is told late
+        /// can show: the next process takes the store for one that was closed, and the refused
+        /// commit may come back.
+        RecoveryMirrorsBeforeFence = "recovery-mirrors-before-fence" breaks FailedSyncPoisons,
         /// A panic keeps what the transaction had installed so far (the bucket was unreadable for
         /// good).
         PanicKeepsHalf = "panic-keeps-half" breaks CommitAtomic,

@@ -437,3 +437,43 @@ fn the_document_has_a_row_for_each_part_of_the_certificate() {
     }
     assert_eq!(rows.len(), Certifier::all().len());
 }
+
+/// The sync that empties a refused slot lies, and the next one tells: the open fails, and the next
+/// process must not take the copy in the cache for a clean close.
+#[test]
+fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late() {
+    let late = Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(SyncFailure::Late));
+    let workload = |disk: &SimDisk| -> Checked {
+        let db = options(disk, Barriers::One).open(PATH)?;
+        put_two(&db, [1, 1])?;
+        disk.forget_crash_points();
+        put_two(&db, [2, 2])?;
+        disk.kill();
+        Ok(())
+    };
+    let check = |disk: &SimDisk, crash: &Crash| -> Checked {
+        if crash.depth() == 1 {
+            disk.inject(late);
+            if options(disk, Barriers::One).open(PATH).is_ok() {
+                return Ok(()); // Told to a later sync: the rules for late failures hold.
+            }
+            disk.clear_faults();
+            disk.kill();
+            let db = options(disk, Barriers::One).open(PATH)?;
+            disk.mark(note(two_numbers(&db)?));
+            disk.forget_crash_points();
+            put_two(&db, [3, 2])?;
+            disk.acknowledged(3);
+            return Ok(());
+        }
+        let found = two_numbers(&options(disk, Barriers::One).open(PATH)?)?;
+        let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
+        let is_right = before.is_none_or(|before| {
+            found == [3, 2] || *before == note(found) && crash.acknowledged() == 0
+        });
+        if is_right { Ok(()) } else { Err(format!("found {found:?} after {crash:?}").into()) }
+    };
+    let report = Explorer::new("refused, told late").nested(1).explore(workload, check);
+    assert!(report.is_verified(), "{report}");
+    assert!(report.executions > 20, "{report}");
+}

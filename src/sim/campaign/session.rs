@@ -20,9 +20,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const PATH: &str = "store";
 /// Power failures in a row after the first, at most.
 const NESTED_MAX: u32 = 3;
-/// Syncs of a recovery that fail: one that is told late would be told to the next recovery.
-const RECOVERY_FAILURES: [SyncFailure; 4] =
-    [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::Revert, SyncFailure::NoSpace];
+/// How syncs of a recovery fail.
+const RECOVERY_FAILURES: [SyncFailure; 5] = [
+    SyncFailure::Drop,
+    SyncFailure::Keep,
+    SyncFailure::Revert,
+    SyncFailure::NoSpace,
+    SyncFailure::Late,
+];
 /// Letters of an operation that are told.
 const TOLD_MAX: usize = 600;
 /// Of eight write transactions of a session that defers, so many are deferred.
@@ -337,7 +342,13 @@ impl Session {
         } else {
             disk.clear_faults();
             disk.kill();
-            disk.evict_some();
+            if failure == Failure::Sync(SyncFailure::Late) && seq.is_some() {
+                // The next process is told; until then nothing may be lost of the cache.
+                drop(self.open(disk));
+                disk.kill();
+            } else {
+                disk.evict_some();
+            }
         }
         drop(opened);
         Ok(seq)

@@ -113,9 +113,10 @@ pub(super) const OPENING: [Option<Fault>; 9] = [
 ];
 
 /// The faults of the recovery of a crash, each tried at every place.
-pub(super) const RECOVERY: [Fault; 4] = [
+pub(super) const RECOVERY: [Fault; 5] = [
     Fault::new(CHANGES, When::ChosenFrom, Failure::Error(Errno::Eio)),
     sync(SyncFailure::Drop),
     sync(SyncFailure::Keep),
     sync(SyncFailure::Revert),
+    sync(SyncFailure::Late),
 ];

@@ -9,7 +9,7 @@ use super::{Next, Trial};
 use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
 use crate::sim::dump::{Dump, probe};
-use crate::sim::fault::{Fault, is_of_storage};
+use crate::sim::fault::{Failure, Fault, SyncFailure, is_of_storage};
 use crate::sim::process::Process;
 use crate::sim::promise::{LAST_PROBE, PROBES, Promise, State, probe_acknowledged, probe_started};
 use crate::sim::workloads::{Step, commit};
@@ -59,7 +59,10 @@ impl Trial {
         if let Some(fault) = fault {
             disk.inject(fault);
         }
-        self.look_under_faults(disk, &self.left(disk, &Crash::default()))?;
+        if let Some(db) = self.look_under_faults(disk, &self.left(disk, &Crash::default()))? {
+            self.probe_under_faults(disk, &db)
+                .or_else(|error| explained(error, disk.has_fault_struck()))?;
+        }
         if fault.is_some() {
             Trial::forget_what_others_have(disk);
         }
@@ -81,18 +84,21 @@ impl Trial {
         }
     }
 
-    /// Opens the store while a fault may strike. If it opens, it holds what it may, and goes on.
-    fn look_under_faults(&self, disk: &SimDisk, possible: &[State]) -> Checked {
+    /// Opens the store while a fault may strike. If it opens, it holds what it may.
+    fn look_under_faults(
+        &self,
+        disk: &SimDisk,
+        possible: &[State],
+    ) -> std::result::Result<Option<BTree>, Box<dyn std::error::Error>> {
         let db = match self.open(disk) {
             Ok(db) => db,
-            Err(error) => return explained(error, disk.has_fault_struck()),
+            Err(error) => return explained(error, disk.has_fault_struck()).map(|()| None),
         };
         match Dump::of_store(&db) {
             Ok(found) => drop(self.find(found, possible)?),
             Err(error) => explained(error, disk.has_fault_struck())?,
         }
-        self.probe_under_faults(disk, &db)
-            .or_else(|error| explained(error, disk.has_fault_struck()))
+        Ok(Some(db))
     }
 
     /// Commits a probe, which may fail.
@@ -119,7 +125,14 @@ impl Trial {
         let seen = self.check_read_only(disk, &self.possible(crash.marks()))?;
         disk.mark(seen.is_found());
         disk.inject(fault);
-        self.look_under_faults(disk, &[seen])?;
+        if let Some(db) = self.look_under_faults(disk, &[seen])? {
+            if fault.failure() == Failure::Sync(SyncFailure::Late) {
+                // Not told so far: for what is built on it other rules hold.
+                return Ok(());
+            }
+            self.probe_under_faults(disk, &db)
+                .or_else(|error| explained(error, disk.has_fault_struck()))?;
+        }
         // Until its first sync the next recovery leaves all that a crash could leave by now.
         disk.forget_crash_points();
         self.restart(disk, crash, Next::Retry)
