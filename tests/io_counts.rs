@@ -490,6 +490,32 @@ fn a_value_of_a_mebibyte_takes_one_sync_and_is_whole_after_a_kill() {
     assert_eq!(db.verify().map(|report| report.is_sound()), Ok(true));
 }
 
+/// Who has filled the disk gives back what it took, so that others can write, and it can itself.
+#[test]
+fn a_commit_that_found_the_disk_full_leaves_the_file_as_long_as_it_was() {
+    for barriers in [Barriers::One, Barriers::Two] {
+        let (memory, watch) = Watch::memory();
+        let db = on(watch.clone()).barriers(barriers).open(NAME).unwrap();
+        let fill = |txn: &mut Txn<'_>| (0..1000).try_for_each(|i| txn.put(key(i), [7; 100]));
+        db.exec("a", |txn| txn.put("k", "v")).unwrap();
+        let len = file_len(&memory);
+        watch.hook(|op| match op {
+            Op::Write { offset, len } if offset + *len as u64 > 20 * PAGE => {
+                Err(ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        });
+        for _ in 0..3 {
+            assert_eq!(db.exec("b", fill), Err(Error::NoSpace));
+            assert_eq!(file_len(&memory), len, "{barriers:?}");
+        }
+        db.exec("a", |txn| txn.put("k", "w")).unwrap();
+        watch.unhook();
+        db.exec("b", fill).unwrap();
+        assert!(db.verify().unwrap().is_sound());
+    }
+}
+
 #[test]
 fn a_commit_returns_after_its_sync_and_the_slots_alternate() {
     let (vfs, watch) = Watch::memory();

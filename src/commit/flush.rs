@@ -56,11 +56,20 @@ pub(super) fn flush(
     let mut growth = Growth::Same;
     let believed = if seeded!(FailedGrowthBelieved) { pager.file().size().ok() } else { None };
     let fenced_len = believed.unwrap_or(fenced_len);
+    let mut len_before = None;
     if wanted > fenced_len {
+        let len = pager.file().size().map_err(|error| Error::io("ask for the size", &error));
+        len_before = Some(len.map_err(Failed::Before)?);
         length.grow(pager.file(), wanted).map_err(Failed::Before)?;
         growth = if seeded!(GrowthNotFenced) { Growth::Same } else { Growth::Grew };
     }
-    pager.write_flight(&job.pages, &job.runs).map_err(Failed::Before)?;
+    if let Err(error) = pager.write_flight(&job.pages, &job.runs) {
+        let given_back = len_before.map_or(Ok(()), |len| length.shorten(pager.file(), len));
+        if given_back.is_err() {
+            // The file stays longer than it needs to be, as after a crash.
+        }
+        return Err(Failed::Before(error));
+    }
     if job.data_barrier && !job.pages.is_empty() && !seeded!(MetaBeforeData) {
         barrier(pager.file(), growth).map_err(Failed::unknown)?;
         growth = Growth::Same;
