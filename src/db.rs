@@ -6,6 +6,7 @@
 use crate::commit::{Core, Durability, Hearing};
 use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
+use crate::recover::Access;
 use crate::sync::{Arc, Ordering};
 use crate::tree::PageRead;
 use crate::txn::{
@@ -24,6 +25,10 @@ use crate::verify::{Report, verify_file};
 /// The file is closed with the last handle, snapshot, owned transaction, cursor and
 /// [`ValueReader`](crate::ValueReader). Deferred commits that wait are made durable then; but only
 /// [`BTree::sync`] can say whether that works.
+///
+/// The child of a `fork` is another process: what its parent has open is not to be used there, nor
+/// dropped, which would give up the parent's lock. It opens the file itself, which is
+/// [`Error::Busy`] until its parent has closed it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -81,8 +86,8 @@ pub struct Stats {
 }
 
 impl BTree {
-    pub(crate) fn new(core: Arc<Core>, durability: Durability) -> BTree {
-        let hearing = core.hearing(durability);
+    pub(crate) fn new(core: Arc<Core>, durability: Durability, access: Access) -> BTree {
+        let hearing = core.hearing(durability, access == Access::ReadOnly);
         BTree { core, hearing }
     }
 
@@ -176,6 +181,8 @@ impl BTree {
     /// runs a last time while other writers wait, as that of [`BTree::exec_multi`] does: then
     /// nobody is ahead of it. So it may run five times, and should do nothing outside of the
     /// transaction that cannot be done again; and it must not wait for other writers of the store.
+    /// What is refused inside a write transaction of the same thread, such as [`BTree::exec`], is
+    /// refused in each run.
     /// [`Error::Conflict`] may be returned by the closure too, to begin again.
     ///
     /// ```
@@ -248,7 +255,7 @@ impl BTree {
     /// # Ok::<(), btree_store::Error>(())
     /// ```
     pub fn is_read_only(&self) -> bool {
-        self.core.is_read_only
+        self.core.is_read_only || self.hearing.is_read_only
     }
 
     /// Waits until all commits made before, by whichever handle, are durable. Where none is

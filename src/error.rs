@@ -57,7 +57,9 @@ pub enum Error {
     Conflict,
     /// Another process, or another store object, has the file open.
     Busy,
-    /// A sync failed earlier, so that nothing more is acknowledged; reopen the store.
+    /// A sync failed earlier, so that nothing more is acknowledged; the detail says how. To go on,
+    /// close the store, by dropping all handles, snapshots, cursors and owned transactions, and
+    /// open it again: until then opening it fails with this, too.
     Poisoned,
 }
 
@@ -265,9 +267,14 @@ impl Fault {
 
     /// Raises the error again, with its detail, on the calling thread.
     pub(crate) fn raise(&self) -> Error {
+        self.raise_as(self.error)
+    }
+
+    /// Raises another error, because of this one.
+    pub(crate) fn raise_as(&self, error: Error) -> Error {
         match &self.detail {
-            Some(detail) => self.error.with(detail.clone()),
-            None => self.error,
+            Some(detail) => error.with(detail.clone()),
+            None => error,
         }
     }
 }

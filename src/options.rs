@@ -169,7 +169,9 @@ impl Options {
         self
     }
 
-    /// Nothing is written, not even by recovery; several processes may read at once.
+    /// Nothing is written, not even by recovery; several processes may read at once. Where this
+    /// process has the file open to write it, the handle is one of that store, and refuses writes
+    /// with [`Error::Invalid`].
     pub fn read_only(mut self) -> Options {
         self.access = Access::ReadOnly;
         self
@@ -183,12 +185,17 @@ impl Options {
     }
 
     /// Opens a store. Opening a file that this process has open already returns the open store,
-    /// whatever the options say, but for the durability, which is the handle's own, and
-    /// [`Options::create_new`].
+    /// whatever the options say, but for the durability and [`Options::read_only`], which are the
+    /// handle's own, and [`Options::create_new`]. A store is open as long as anything of it is
+    /// there: a handle, a snapshot, a cursor, a transaction that [`BTree::begin`] began.
+    ///
+    /// The child of a fork is another process; see [`BTree`].
     ///
     /// # Errors
     /// [`Error::Duplicate`] as [`Options::create_new`] says; [`Error::Busy`] when another process
-    /// has it open, or is making it; [`Error::Corruption`] when it is no
+    /// has it open, or is making it, and to write it when this process has it open for reading
+    /// only; [`Error::Poisoned`], to write it, when a sync of the open store has failed: it can be
+    /// opened anew when nothing of it is there any more; [`Error::Corruption`] when it is no
     /// database, or one whose state cannot be recovered: the file is left as it is;
     /// [`Error::Invalid`] for a page size that is not allowed, for options that exclude each other,
     /// and for a file that is to be created beside another store, or anything longer than 64 KiB,
@@ -207,7 +214,7 @@ impl Options {
             None => {
                 let open_new = |keeper| self.open_new(Arc::new(OsVfs), path, keeper);
                 match self.existing {
-                    Existing::Open => registry::open(path, open_new),
+                    Existing::Open => registry::open(path, self.access, open_new),
                     Existing::Fail => registry::create(path, open_new),
                 }
             }
@@ -215,7 +222,7 @@ impl Options {
             #[cfg(loom)]
             None => self.open_new(Arc::new(OsVfs), path, None),
         }
-        .map(|core| BTree::new(core, self.durability))
+        .map(|core| BTree::new(core, self.durability, self.access))
     }
 
     /// Whether a file may be created.
@@ -320,12 +327,11 @@ impl Options {
         if !is_missing_or_empty(vfs, path)? {
             return give_up(vfs, path, &creating);
         }
-        begin_file(&*file, self.created_page_size())?;
-        if !seeded!(FileNotSyncedOnCreate) {
-            // A device may tell one sync late that a sync failed, and no commit follows for sure.
-            for _ in 0..2 {
-                file.sync_all().map_err(io("sync the new file"))?;
+        if let Err(error) = self.make_durable(&*file) {
+            if vfs.remove(&creating).is_err() {
+                // Whoever makes a file of that name writes over what is left.
             }
+            return Err(error);
         }
         // An empty one, or some other program's, which takes no lock; neither is to be replaced.
         if self.existing == Existing::Fail && exists(vfs, path)? {
@@ -333,6 +339,17 @@ impl Options {
         }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
         Ok(Some(file))
+    }
+
+    /// Puts the empty state into a file, durably.
+    fn make_durable(&self, file: &dyn VfsFile) -> Result<()> {
+        begin_file(file, self.created_page_size())?;
+        if seeded!(FileNotSyncedOnCreate) {
+            return Ok(());
+        }
+        // A device may tell one sync late that a sync failed, and no commit follows for sure.
+        let mut synced = (0..2).map(|_| file.sync_all());
+        synced.try_for_each(|synced| synced.map_err(|error| Error::io("sync the new file", &error)))
     }
 }
 

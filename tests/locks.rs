@@ -93,6 +93,45 @@ fn read_only_opens_share_among_processes_and_exclude_a_writer() {
 }
 
 #[test]
+fn a_handle_for_reading_writes_nothing_though_others_of_the_process_do() {
+    let (_dir, path) = place();
+    let db = BTree::open(&path).unwrap();
+    put(&db, "k", "v");
+    let reader = Options::new().read_only().open(&path).unwrap();
+    for reader in [&reader, &reader.clone()] {
+        assert!(reader.is_read_only() && !db.is_read_only());
+        let seq = reader.current_seq();
+        assert_eq!(reader.exec("b", |txn| txn.put("k", "w")), Err(Error::Invalid));
+        assert_eq!(reader.exec_multi(|_| Ok(())), Err(Error::Invalid));
+        assert_eq!(reader.del_bucket("b"), Err(Error::Invalid));
+        assert_eq!(reader.sync(), Err(Error::Invalid));
+        assert_eq!(reader.compact(0).map(drop), Err(Error::Invalid));
+        let put_it = |txn: &btree_store::OwnedTxn| txn.bucket("b")?.put("k", "w");
+        assert_eq!(reader.transact(put_it), Err(Error::Invalid));
+        let begun = reader.begin();
+        put_it(&begun).unwrap();
+        assert_eq!(begun.commit(), Err(Error::Invalid));
+        assert_eq!((get(reader, "k").as_deref(), reader.current_seq()), (Some("v"), seq));
+    }
+    put(&db, "k", "w");
+    assert_eq!(get(&reader, "k").as_deref(), Some("w"));
+}
+
+#[test]
+fn a_store_that_is_open_for_reading_is_busy_for_whoever_wants_to_write() {
+    let (_dir, path) = place();
+    put(&BTree::open(&path).unwrap(), "k", "v");
+    let reader = Options::new().read_only().open(&path).unwrap();
+    let refused = BTree::open(&path).unwrap_err();
+    let why = "this process has the file open for reading only";
+    assert_eq!((refused, refused.detail()), (Error::Busy, Some(ErrorDetail::Message(why))));
+    let again = Options::new().read_only().open(&path).unwrap();
+    assert_eq!(get(&again, "k").as_deref(), Some("v"));
+    drop((reader, again));
+    put(&BTree::open(&path).unwrap(), "k", "w");
+}
+
+#[test]
 fn a_cursor_keeps_the_file_open() {
     let (_dir, path) = place();
     let db = BTree::open(&path).unwrap();

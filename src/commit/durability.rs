@@ -100,6 +100,8 @@ pub(crate) struct Hearing {
     heard: Arc<Heard>,
     /// Of the handle's transactions that do not say otherwise.
     pub(crate) durability: Durability,
+    /// The handle does not write, though others may.
+    pub(crate) is_read_only: bool,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,7 @@ impl Hearing {
     /// Of whoever is told of the losses behind a batch.
     fn from(told: u64, durability: Durability) -> Hearing {
         let (told, defers) = (AtomicU64::new(told), AtomicU64::new(0));
-        Hearing { heard: Arc::new(Heard { told, defers }), durability }
+        Hearing { heard: Arc::new(Heard { told, defers }), durability, is_read_only: false }
     }
 
     /// Of whoever makes no deferred commits.
@@ -122,9 +124,16 @@ impl Hearing {
         Hearing::from(0, Durability::Durable)
     }
 
+    fn check_writes(&self) -> Result<()> {
+        if self.is_read_only {
+            return Err(Error::invalid("the handle was opened for reading only"));
+        }
+        Ok(())
+    }
+
     /// Of what commits for the handle: is told what the handle is told.
     pub(crate) fn shared(&self) -> Hearing {
-        Hearing { heard: Arc::clone(&self.heard), durability: self.durability }
+        Hearing { heard: Arc::clone(&self.heard), ..*self }
     }
 }
 
@@ -134,14 +143,15 @@ impl Clone for Hearing {
         let told = self.heard.told.load(Ordering::Relaxed);
         let hearing = Hearing::from(told, self.durability);
         hearing.heard.defers.store(self.heard.defers.load(Ordering::Relaxed), Ordering::Relaxed);
-        hearing
+        Hearing { is_read_only: self.is_read_only, ..hearing }
     }
 }
 
 impl Core {
     /// What a new handle knows: the losses that somebody was told of are not its own.
-    pub(crate) fn hearing(&self, durability: Durability) -> Hearing {
-        Hearing::from(self.flush.lock().losses.told, durability)
+    pub(crate) fn hearing(&self, durability: Durability, is_read_only: bool) -> Hearing {
+        let hearing = Hearing::from(self.flush.lock().losses.told, durability);
+        Hearing { is_read_only, ..hearing }
     }
 
     /// Begins a write transaction of a handle; waits for the one that runs.
@@ -149,6 +159,7 @@ impl Core {
     /// # Errors
     /// Those of [`Core::begin`]; what took deferred commits of the handle, until a sync told it.
     pub(crate) fn begin_for(&self, hearing: &Hearing) -> Result<WriteGuard<'_>> {
+        hearing.check_writes()?;
         let guard = self.begin()?;
         // Commits are lost under the writer's lock; so none is between this and the end.
         let first = hearing.heard.defers.load(Ordering::Relaxed);
@@ -168,7 +179,7 @@ impl Core {
             self.check_poison()?;
             return Err(Error::invalid("a transaction commits when its closure returns"));
         }
-        let mut begun = self.begin();
+        let mut begun = hearing.check_writes().and_then(|()| self.begin());
         let waited = begun.as_mut().map_or(u64::MAX, |guard| guard.batch().0.newest());
         // Under the writer's lock: what is lost later was committed later, or is waited for.
         if let Some(fault) = self.tell(hearing, u64::MAX) {

@@ -45,6 +45,7 @@ use early::Length;
 use flush::{Failed, flush, write_mirror};
 use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
 use seal::{Job, Surroundings, seal};
+use writing::AsIfWriting;
 
 /// How many barriers a commit uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -234,7 +235,11 @@ impl Core {
 
     /// Whether a failed sync ended all writing.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if self.is_poisoned.load(Ordering::Acquire) { Err(Error::Poisoned) } else { Ok(()) }
+        if !self.is_poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let why = self.flush.lock().poisoned.clone();
+        Err(why.map_or(Error::Poisoned, |fault| fault.raise_as(Error::Poisoned)))
     }
 
     /// Joins those who wait for a batch; `None` when it is durable already. The caller holds the
@@ -436,6 +441,11 @@ impl Core {
     /// Whether the calling thread is in a write transaction of this store.
     pub(crate) fn is_writing(&self) -> bool {
         writing::is_in(self.identity())
+    }
+
+    /// Refuses the calling thread what a write transaction of it would refuse.
+    pub(crate) fn as_if_writing(&self) -> AsIfWriting {
+        AsIfWriting::new(self.identity())
     }
 }
 

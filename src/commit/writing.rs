@@ -29,6 +29,22 @@ pub(super) fn is_in(store: usize) -> bool {
     WRITING.with(|writing| writing.first.get() == store || writing.others.borrow().contains(&store))
 }
 
+/// While it lives, the calling thread counts as one in a write transaction of a store.
+pub(crate) struct AsIfWriting(usize);
+
+impl AsIfWriting {
+    pub(super) fn new(store: usize) -> AsIfWriting {
+        enter(store);
+        AsIfWriting(store)
+    }
+}
+
+impl Drop for AsIfWriting {
+    fn drop(&mut self) {
+        leave(self.0);
+    }
+}
+
 /// The calling thread begins a write transaction of a store.
 pub(super) fn enter(store: usize) {
     WRITING.with(|writing| match writing.first.get() {

@@ -6,6 +6,7 @@
 use super::{Options, check_page_size};
 use crate::db::BTree;
 use crate::error::{Error, Result};
+use crate::recover::Access;
 use crate::sync::Arc;
 use crate::vfs::{MemVfs, OsVfs};
 
@@ -41,6 +42,6 @@ impl Options {
         // What is copied out of this memory is for others to find.
         let usage = self.usage(self.vfs.clone().unwrap_or_else(|| Arc::new(OsVfs)), None);
         let core = self.open_at(&MemVfs::default(), "memory".as_ref(), usage)?;
-        Ok(BTree::new(core, self.durability))
+        Ok(BTree::new(core, self.durability, Access::ReadWrite))
     }
 }

@@ -145,7 +145,11 @@ pub(crate) fn run_transact<R>(
     }
     for _ in 0..OPTIMISTIC_RUNS {
         let txn = OwnedTxn::new(core, hearing);
-        let ended = closure(&txn).and_then(|value| txn.commit().map(|()| value));
+        // What the last run, which has the writer's turn, would refuse is refused in each.
+        let turn = core.as_if_writing();
+        let ended = closure(&txn);
+        drop(turn);
+        let ended = ended.and_then(|value| txn.commit().map(|()| value));
         if ended.as_ref().err() != Some(&Error::Conflict) {
             return ended;
         }

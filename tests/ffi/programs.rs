@@ -9,8 +9,13 @@ use std::process::Command;
 
 const EXAMPLE: &str = "examples/ffi.c";
 /// Each takes a directory for its files.
-const PROGRAMS: &[&str] =
-    &["tests/ffi/seed.c", "tests/ffi/extra.c", "tests/ffi/misuse.c", "tests/ffi/threads.c"];
+const PROGRAMS: &[&str] = &[
+    "tests/ffi/seed.c",
+    "tests/ffi/extra.c",
+    "tests/ffi/fork.c",
+    "tests/ffi/misuse.c",
+    "tests/ffi/threads.c",
+];
 const SIGABRT: i32 = 6;
 
 fn valgrind(program: &Path) -> Command {
@@ -46,6 +51,11 @@ fn the_further_functions_work() {
 #[test]
 fn wrong_calls_are_codes() {
     passes("tests/ffi/misuse.c");
+}
+
+#[test]
+fn the_child_of_a_fork_is_another_process() {
+    passes("tests/ffi/fork.c");
 }
 
 #[test]

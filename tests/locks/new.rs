@@ -286,3 +286,16 @@ fn an_error_at_any_step_leaves_no_file_or_an_empty_store() {
     }
     assert!(left > 0);
 }
+
+#[test]
+fn a_store_that_could_not_be_made_leaves_no_file() {
+    let fails: [fn(&Op) -> bool; 3] =
+        [|op| matches!(op, Op::Write { .. }), |op| matches!(op, Op::SetLen(_)), Op::is_sync];
+    for (number, fails) in fails.into_iter().enumerate() {
+        let (memory, watch) = Watch::memory();
+        watch.hook(move |op| if fails(op) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) });
+        assert_eq!(on(watch.clone()).open(NAME).unwrap_err(), Error::NoSpace, "{number}");
+        assert!(memory.read_file(NAME).is_none(), "{number}");
+        assert!(memory.read_file(CREATING).is_none(), "{number}");
+    }
+}

@@ -182,12 +182,39 @@ fn a_closure_that_is_always_late_runs_alone_in_the_end() {
     let sum = db.transact(|txn| {
         runs += 1;
         let sum = add(txn, "one", 10)?;
-        let other = db.exec("b", |txn| txn.put("one", (100 * runs).to_le_bytes()));
+        let put = || db.exec("b", |txn| txn.put("one", (100 * runs).to_le_bytes()));
         // Whoever runs alone is not disturbed.
-        assert_eq!(other, if runs <= 4 { Ok(()) } else { Err(Error::Invalid) });
+        if runs <= 4 {
+            std::thread::scope(|scope| scope.spawn(put).join().unwrap()).unwrap();
+        }
         Ok(sum)
     });
     assert_eq!((sum, runs, read(&db, "one")), (Ok(410), 5, 410));
+}
+
+/// In the last run, which has the writer's turn, it could not be done.
+#[test]
+fn each_run_of_a_closure_refuses_what_the_last_would() {
+    let db = store(SETTINGS[2]);
+    fill(&db);
+    let mut runs = 0;
+    let ended = db.transact(|txn| {
+        runs += 1;
+        add(txn, "one", 10)?;
+        assert_eq!(db.exec("b", |txn| txn.put("one", "")), Err(Error::Invalid));
+        assert_eq!(db.transact(|_| Ok(())), Err(Error::Invalid));
+        assert_eq!(db.compact(0).map(drop), Err(Error::Invalid));
+        let inner = db.begin();
+        add(&inner, "two", 10)?;
+        assert_eq!(inner.commit(), Err(Error::Invalid));
+        if runs < 7 { Err(Error::Conflict) } else { Ok(()) }
+    });
+    assert_eq!((ended, runs), (Err(Error::Conflict), 5));
+    // It has left its turn, also where it ended by a panic.
+    let panicking = || db.transact(|_| -> Result<()> { panic!("planned") });
+    assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+    db.exec("b", |txn| txn.put("two", 1_u64.to_le_bytes())).unwrap();
+    assert_eq!((read(&db, "one"), read(&db, "two")), (0, 1));
 }
 
 #[test]

@@ -1,0 +1,32 @@
+/* The child of a fork is another process: the store that its parent has open is not its own. */
+#include "check.h"
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int put(Txn *txn, void *context) {
+    return txn_put(txn, S((const char *)context), S("v"));
+}
+
+int main(int count, char **arguments) {
+    char path[4096];
+    BTree *tree, *own;
+    int status;
+    CHECK(count == 2);
+    snprintf(path, sizeof path, "%s/fork.db", arguments[1]);
+    RETURNS(BTREE_OK, btree_open(path, &tree));
+    RETURNS(BTREE_OK, btree_exec(tree, "b", put, "before"));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        RETURNS(BTREE_BUSY, btree_open(path, &own));
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    /* The parent's table is as it was. */
+    RETURNS(BTREE_OK, btree_open(path, &own));
+    RETURNS(BTREE_OK, btree_exec(own, "b", put, "after"));
+    btree_close(own);
+    RETURNS(BTREE_OK, btree_exec(tree, "b", put, "last"));
+    btree_close(tree);
+    return 0;
+}
