@@ -14,7 +14,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What went wrong, as a plain value that can be compared and matched.
 ///
 /// Where more is known (the page, the invariant, the limit, the operating system's error),
-/// [`Error::detail`] returns it on the thread that got the error.
+/// [`Error::detail`] returns it on the thread that got the error. The error's own text does not
+/// have it: a function that hands errors on as texts returns [`DetailedError`].
 ///
 /// ```
 /// use btree_store::{BTree, Error, Options};
@@ -166,6 +167,47 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// An error with what was known beyond its name, for whoever shows it, later perhaps and on another
+/// thread. `?` makes one of an [`Error`], when [`Error::detail`] still says what belongs to it.
+///
+/// ```
+/// use btree_store::{BTree, DetailedError, Error, Options};
+/// fn first(path: &std::path::Path) -> Result<Vec<u8>, DetailedError> {
+///     let db = Options::new().must_exist().open(path)?;
+///     Ok(db.view("b", |txn| txn.get("k"))?)
+/// }
+/// let failed = first("no/such/file".as_ref()).unwrap_err();
+/// assert_eq!(failed.error, Error::IoError);
+/// assert!(failed.to_string().starts_with("I/O error: open: "));
+/// let shown: Box<dyn std::error::Error + Send + Sync> = failed.into();
+/// # drop(shown);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DetailedError {
+    /// Which error it is.
+    pub error: Error,
+    /// What [`Error::detail`] said.
+    pub detail: Option<ErrorDetail>,
+}
+
+impl From<Error> for DetailedError {
+    fn from(error: Error) -> DetailedError {
+        DetailedError { error, detail: error.detail() }
+    }
+}
+
+impl fmt::Display for DetailedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DetailedError {}
 
 /// The error of a reader: of the kind `InvalidData` for `Corruption`, and `Other` else.
 impl From<Error> for io::Error {

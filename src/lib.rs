@@ -110,7 +110,7 @@ pub use backup::BackupStats;
 pub use commit::{Barriers, Durability};
 pub use compact::CompactStats;
 pub use db::{BTree, Stats};
-pub use error::{Corruption, Error, ErrorDetail, Result};
+pub use error::{Corruption, DetailedError, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
 pub use txn::{

@@ -3,7 +3,7 @@
 //! Owns: [`Code`], the numbers that scripts see, [`Failure`], one line for people, and
 //! [`Carrier`]. Must not know: what any command does.
 
-use btree_store::Error;
+use btree_store::{DetailedError, Error};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
@@ -78,11 +78,7 @@ impl From<Error> for Failure {
             Error::Busy => Code::Busy,
             _ => Code::Failed,
         };
-        let message = match error.detail() {
-            Some(detail) => format!("{error}: {detail}"),
-            None => error.to_string(),
-        };
-        Failure::new(code, message)
+        Failure::new(code, DetailedError::from(error).to_string())
     }
 }
 
