@@ -13,6 +13,8 @@ mod calls;
 #[cfg(feature = "sim")]
 #[path = "optimistic/crash.rs"]
 mod crash;
+#[path = "optimistic/fill.rs"]
+mod fill;
 #[path = "optimistic/history.rs"]
 mod history;
 #[path = "optimistic/threads.rs"]

@@ -21,9 +21,10 @@ use crate::space::{FreeSpace, Reservation};
 use crate::sync::{Arc, Mutex};
 use crate::tree::{EarlyRun, Large, PageRead};
 use crate::vfs::VfsFile;
+use std::ops::Range;
 
-/// The length of the file, which the leader and the running transaction may change at once: how
-/// many bytes transactions have written to, or will. Locked while the length changes.
+/// The length of the file, which the leader, the running transaction and owned ones may change at
+/// once: how many bytes transactions have written to, or will. Locked while the length changes.
 pub(super) struct Length(Mutex<u64>);
 
 impl Length {
@@ -50,10 +51,12 @@ impl Length {
         *self.0.lock() = early;
     }
 
-    /// Makes the file as short as is wanted, but for what is set aside.
-    pub(super) fn shorten(&self, file: &dyn VfsFile, wanted: u64) -> Result<()> {
+    /// Takes bytes off the end of the file, but for what is set aside. That may reach beyond the
+    /// end: of a value that is still written, the file has little more than what was.
+    pub(super) fn shorten(&self, file: &dyn VfsFile, end: Range<u64>) -> Result<()> {
         let early = self.0.lock();
-        let shortened = file.set_len(wanted.max(*early));
+        let wanted = end.start.max(*early);
+        let shortened = if wanted <= end.end { file.set_len(wanted) } else { Ok(()) };
         shortened.map_err(|error| Error::io("shorten the file", &error))
     }
 }
@@ -87,13 +90,17 @@ impl<'a> EarlyWriter<'a> {
     ///
     /// # Errors
     /// `NoSpace`; what the storage says.
-    pub(crate) fn begin(core: &'a Core, writer: &mut Writer, len: u32) -> Result<EarlyWriter<'a>> {
+    pub(crate) fn begin(
+        core: &'a Core,
+        space: &mut FreeSpace,
+        len: u32,
+    ) -> Result<EarlyWriter<'a>> {
         let page_size = core.pager.page_size();
-        let reserved = writer.space.reserve(run_pages(len, page_size));
+        let reserved = space.reserve(run_pages(len, page_size));
         let pages = reserved.ok_or_else(|| Error::no_space(IDS_HAVE_RUN_OUT))?;
         let end = pages.extent().end();
         let mut early = EarlyWriter::to(&core.pager, len, pages);
-        if end > writer.space.page_count() {
+        if end > space.page_count() {
             (early.length, early.roomy) = (Some(&core.length), 0);
             early.make_room(1)?;
             if seeded!(EarlyGrowthBelieved) {

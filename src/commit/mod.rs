@@ -428,7 +428,7 @@ impl Core {
         }
         // First: a system may shorten a file and report a failure all the same.
         flush.fenced_len = wanted;
-        self.length.shorten(self.pager.file(), wanted)
+        self.length.shorten(self.pager.file(), wanted..len)
     }
 
     /// Writes the newest durable state into both slots.

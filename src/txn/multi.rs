@@ -8,6 +8,7 @@ use super::{Sticky, check_name};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
+use crate::space::FreeSpace;
 use crate::sync::Arc;
 use crate::tree::Edit;
 
@@ -42,6 +43,11 @@ impl MultiTxn<'_> {
     /// The newest state of all buckets, which the transaction changes.
     pub(super) fn batch(&self) -> &Batch {
         &self.writer.batch
+    }
+
+    /// Which pages are free. Whoever takes it brings it back.
+    pub(super) fn space(&mut self) -> &mut FreeSpace {
+        &mut self.writer.space
     }
 
     /// Runs a closure on a bucket, which is made when it is missing. The same bucket may be

@@ -6,7 +6,9 @@
 //! errors-stick, first-committer-wins (nobody else writes between the comparison and the changes).
 
 mod bucket;
+mod fill;
 mod range;
+mod room;
 mod touched;
 mod walk;
 
@@ -20,6 +22,7 @@ use crate::commit::{Batch, Core, Durability, Hearing, View};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
+use room::Room;
 use std::collections::BTreeMap;
 use touched::Touched;
 
@@ -28,7 +31,7 @@ const OPTIMISTIC_RUNS: u32 = 4;
 
 /// A write transaction over all buckets as a value: it may be kept as long as wanted and sent to
 /// another thread, and several may be open at once. Until it commits it waits for nobody, and
-/// nobody waits for it.
+/// nobody waits for it; but [`TxnBucket::put_from`] takes the writer's turn for a moment.
 ///
 /// It is *optimistic*: it reads the durable state of the moment at which it began and what it has
 /// written itself. [`OwnedTxn::commit`] looks whether what it read and wrote is still as it was;
@@ -73,8 +76,9 @@ const OPTIMISTIC_RUNS: u32 = 4;
 ///
 /// # What it costs
 ///
-/// In memory: the pages of the trees that it changes, and its large values, until it commits; the
-/// keys that were read and written, and two keys for each range. As a
+/// In memory: the pages of the trees that it changes, and its large values, until it commits, but
+/// for those of [`TxnBucket::put_from`]; the keys that were read and written, and two keys for each
+/// range. As a
 /// [`Snapshot`](crate::Snapshot) does, it keeps pages from being used again while it lives.
 ///
 /// `commit` makes the changes a second time, in the newest state, while other writers wait. Before,
@@ -88,6 +92,7 @@ pub struct OwnedTxn {
     /// What it began with; its base is pinned.
     view: View,
     seen: Mutex<Seen>,
+    room: Room,
     hold: Shared,
     sticky: Sticky,
 }
@@ -158,7 +163,9 @@ pub(crate) fn run_transact<R>(
     run_multi(core, hearing, |multi| {
         multi.set_durability(Durability::Durable);
         let mut txn = OwnedTxn::within(core, hearing, multi);
+        let lent = txn.room.lend(multi.space());
         let value = closure(&txn)?;
+        drop(lent);
         txn.sticky.check()?;
         let seen = txn.seen.get_mut();
         seen.check()?;
@@ -183,8 +190,8 @@ impl OwnedTxn {
     /// Of a view whose base is pinned.
     fn of(core: &Arc<Core>, hearing: &Hearing, view: View) -> OwnedTxn {
         let (seen, hold, sticky) = (Mutex::new(Seen::default()), Shared::new(), Sticky::new());
-        let hearing = hearing.shared();
-        OwnedTxn { core: Arc::clone(core), hearing, view, seen, hold, sticky }
+        let (hearing, room) = (hearing.shared(), Room::new());
+        OwnedTxn { core: Arc::clone(core), hearing, view, seen, room, hold, sticky }
     }
 
     fn hold(&self) -> Arc<Hold> {

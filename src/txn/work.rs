@@ -87,7 +87,7 @@ impl<'t> Work<'t> {
 
     /// Begins to write a value of so many bytes to the file.
     pub(super) fn begin_early<'c>(&mut self, core: &'c Core, len: u32) -> Result<EarlyWriter<'c>> {
-        EarlyWriter::begin(core, self.writer, len)
+        EarlyWriter::begin(core, &mut self.writer.space, len)
     }
 
     /// Makes the puts that were gathered.

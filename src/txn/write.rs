@@ -17,6 +17,8 @@ use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tree::{Condition, Cursor, Edit, NewValue, PageRead, Tree};
 use early::EARLY_BYTES_MIN;
+pub(super) use early::Taken;
+pub(super) use load::Loader;
 use std::ops::RangeBounds;
 
 /// A bucket in a write transaction: reads see what the transaction wrote.

@@ -4,6 +4,7 @@
 use super::{SETTINGS, store};
 use crate::common::random::Random;
 use btree_store::{BTree, Error, ErrorDetail, OwnedTxn};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::Bound;
@@ -39,6 +40,9 @@ enum Call {
     CreateBucket,
     DropBucket,
     List,
+    PutFrom(u32, Vec<u8>),
+    /// From the first key on, so many, in steps; one of them may come twice.
+    Load(u32, u32, Vec<u8>),
 }
 
 type Op = (&'static str, Call);
@@ -52,6 +56,11 @@ fn key(number: u32) -> Vec<u8> {
 fn bounds(from: u32, to: u32) -> (Vec<u8>, Vec<u8>) {
     let (from, to) = (key(from), key(to));
     if from <= to { (from, to) } else { (to, from) }
+}
+
+/// The keys of a load: some are out of order.
+fn loaded(from: u32, count: u32) -> Vec<Vec<u8>> {
+    (from..from + count).map(key).collect()
 }
 
 fn show<T: std::fmt::Debug>(answer: T) -> String {
@@ -116,6 +125,12 @@ fn ask(txn: &OwnedTxn, (name, call): &Op) -> String {
         Call::CreateBucket => show(txn.create_bucket(name)),
         Call::DropBucket => show(txn.del_bucket(name)),
         Call::List => show(txn.buckets().unwrap()),
+        Call::PutFrom(at, value) => {
+            show(bucket.put_from(key(*at), value.len() as u64, &mut value.as_slice()))
+        }
+        Call::Load(from, count, value) => {
+            show(bucket.bulk_load(loaded(*from, *count).into_iter().map(|key| (key, value))))
+        }
     }
 }
 
@@ -201,6 +216,7 @@ impl Model<'_> {
             | Call::Read(at)
             | Call::Contains(at)
             | Call::Put(at, _)
+            | Call::PutFrom(at, _)
             | Call::Insert(at, _)
             | Call::Update(at, _)
             | Call::Swap(at, ..)
@@ -211,8 +227,28 @@ impl Model<'_> {
             Call::DeleteRange(from, to) | Call::Walk(from, to, _) | Call::Sweep(from, to, _) => {
                 self.of_range(name, bounds(*from, *to), call)
             }
+            Call::Load(from, count, value) => self.load(name, &loaded(*from, *count), value),
             _ => self.of_bucket(name, call),
         }
+    }
+
+    fn load(&mut self, name: &'static str, keys: &[Vec<u8>], value: &Vec<u8>) -> String {
+        let Some(first) = keys.first() else { return show(Ok::<_, Error>(0)) };
+        self.seen.spans.push((name, Bound::Included(first.clone()), Bound::Unbounded));
+        let bucket = self.state.get(name);
+        let mut last = bucket.and_then(|bucket| bucket.keys().next_back().cloned());
+        for key in keys {
+            match last.as_ref().map(|last| last.cmp(key)) {
+                Some(Ordering::Equal) => return show(Err::<(), _>(Error::Duplicate)),
+                Some(Ordering::Greater) => return show(Err::<(), _>(Error::Invalid)),
+                _ => last = Some(key.clone()),
+            }
+        }
+        for key in keys {
+            self.seen.keys.insert((name, key.clone()));
+            self.write(name, key, Some(value));
+        }
+        show(Ok::<_, Error>(keys.len()))
     }
 
     fn write(&mut self, name: &'static str, key: &[u8], value: Option<&Vec<u8>>) {
@@ -230,7 +266,7 @@ impl Model<'_> {
         match call {
             Call::Get(_) | Call::Read(_) => show(found.ok_or(Error::NotFound)),
             Call::Insert(..) if is_there => show(Err::<(), _>(Error::Duplicate)),
-            Call::Put(_, value) | Call::Insert(_, value) => {
+            Call::Put(_, value) | Call::PutFrom(_, value) | Call::Insert(_, value) => {
                 self.write(name, key, Some(value));
                 show(DONE)
             }
@@ -412,7 +448,7 @@ impl Shape {
         let (one, other) = (at(random), at(random));
         let steps = [0, 1, 2, 5, 1000];
         let near = u32::try_from(random.below(8)).unwrap();
-        match random.below(34) {
+        match random.below(38) {
             0..3 => Call::Get(one),
             3..6 => Call::Read(one),
             6 => Call::Contains(one),
@@ -433,6 +469,15 @@ impl Shape {
             29 => Call::Ends,
             30 => Call::HasBucket,
             31 => Call::CreateBucket,
+            34 | 35 => Call::PutFrom(one, self.value(random)),
+            36 | 37 => {
+                // Mostly behind the last key, where it is taken.
+                let last = state.get(name).and_then(|bucket| bucket.keys().next_back().cloned());
+                let last =
+                    last.map_or(0, |key| String::from_utf8(key).unwrap()[3..].parse().unwrap());
+                let from = if random.below(4) > 0 { last + 1 } else { one };
+                Call::Load(from, near, self.value(random))
+            }
             32 if random.below(3) == 0 => Call::DropBucket,
             _ => Call::List,
         }

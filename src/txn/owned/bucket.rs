@@ -7,17 +7,16 @@ use super::touched::Touched;
 use super::{OwnedTxn, TxnRange};
 use crate::error::{Error, Result};
 use crate::sync::{Arc, Mutex};
-use crate::tree::{Condition, PageRead};
+use crate::tree::{Condition, NewValue, PageRead};
 use crate::txn::range::{Bounds, Range};
 use crate::txn::{ValueReader, check_key, check_value};
 use std::ops::RangeBounds;
 
 /// A bucket in an [`OwnedTxn`]: reads see what the transaction began with and what it wrote.
 ///
-/// The calls are those of a [`Txn`], but for four: values are put as a whole, one by one, without
-/// [`Txn::put_from`] and [`Txn::bulk_load`]; commits are durable, without [`Txn::set_durability`];
-/// and what walks entries is a [`TxnRange`], which knows what it has passed over, so that instead
-/// of [`Txn::iter_from`] there is `range(key..)`.
+/// The calls are those of a [`Txn`], but for two: commits are durable, without
+/// [`Txn::set_durability`]; and what walks entries is a [`TxnRange`], which knows what it has passed
+/// over, so that instead of [`Txn::iter_from`] there is `range(key..)`.
 ///
 /// A bucket that is not there has no entries to those that read, and is made by the first one that
 /// puts something. There may be several of them at a time, of the same bucket too: they show the
@@ -41,13 +40,11 @@ use std::ops::RangeBounds;
 /// ```
 ///
 /// [`Txn`]: crate::Txn
-/// [`Txn::put_from`]: crate::Txn::put_from
-/// [`Txn::bulk_load`]: crate::Txn::bulk_load
 /// [`Txn::set_durability`]: crate::Txn::set_durability
 /// [`Txn::iter_from`]: crate::Txn::iter_from
 pub struct TxnBucket<'t> {
-    txn: &'t OwnedTxn,
-    bucket: Arc<Mutex<Touched>>,
+    pub(super) txn: &'t OwnedTxn,
+    pub(super) bucket: Arc<Mutex<Touched>>,
 }
 
 impl<'t> TxnBucket<'t> {
@@ -55,7 +52,7 @@ impl<'t> TxnBucket<'t> {
         TxnBucket { txn, bucket }
     }
 
-    fn check(&self, key: &[u8]) -> Result<()> {
+    pub(super) fn check(&self, key: &[u8]) -> Result<()> {
         self.txn.sticky.check()?;
         check_key(self.txn.core.pager.page_size(), key)
     }
@@ -177,7 +174,16 @@ impl<'t> TxnBucket<'t> {
     fn put_if(&mut self, key: &[u8], value: &[u8], condition: Condition<'_>) -> Result<bool> {
         self.check(key)?;
         check_value(value)?;
-        let done = self.bucket.lock().put_if(&self.txn.core, (key, value), condition);
+        self.put_new((key, NewValue::Bytes(value)), condition)
+    }
+
+    /// Puts an entry if a condition is met. The caller checked its limits.
+    pub(super) fn put_new(
+        &mut self,
+        entry: (&[u8], NewValue<'_>),
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        let done = self.bucket.lock().put_if(&self.txn.core, entry, condition);
         self.txn.sticky.note(done)
     }
 

@@ -46,12 +46,24 @@ pub(super) struct Touched {
     is_counted: bool,
     keys: BTreeMap<Vec<u8>, Use>,
     walks: Vec<Arc<Mutex<Walk>>>,
+    /// How often it was changed.
+    changes: u64,
     /// A change is under way, or has panicked: nobody knows then what the transaction sees.
     is_broken: bool,
 }
 
+/// Entries that are put behind the last one, beside the bucket that will have them.
+pub(super) struct Load {
+    pub(super) tree: Tree,
+    pub(super) base: TxnId,
+    pub(super) next_handle: u32,
+    pub(super) keys: Vec<Vec<u8>>,
+    /// How often the bucket had been changed.
+    changes: u64,
+}
+
 /// Reads pages for changes that may wait long: none of the cache's frames is held for them.
-struct Unheld<'a>(&'a Pager);
+pub(super) struct Unheld<'a>(pub(super) &'a Pager);
 
 impl PageRead for Unheld<'_> {
     fn page_size(&self) -> usize {
@@ -84,6 +96,7 @@ impl Touched {
             is_counted: false,
             keys: BTreeMap::new(),
             walks: Vec::new(),
+            changes: 0,
             is_broken: false,
         }
     }
@@ -167,12 +180,10 @@ impl Touched {
     pub(super) fn put_if(
         &mut self,
         core: &Core,
-        (key, value): (&[u8], &[u8]),
+        (key, value): (&[u8], NewValue<'_>),
         condition: Condition<'_>,
     ) -> Result<bool> {
-        self.change(core, key, |tree, edit| {
-            tree.put_if(edit, (key, NewValue::Bytes(value)), condition)
-        })
+        self.change(core, key, |tree, edit| tree.put_if(edit, (key, value), condition))
     }
 
     /// Removes an entry if a condition is met. Returns whether it was.
@@ -205,6 +216,7 @@ impl Touched {
             base: self.base,
         };
         self.is_broken = true;
+        self.changes += 1;
         let done = change(&mut tree, &mut edit);
         self.is_broken = false;
         if was_there || done == Ok(true) {
@@ -219,7 +231,7 @@ impl Touched {
     /// # Errors
     /// Those of [`Touched::put_if`].
     pub(super) fn delete_range(&mut self, core: &Core, bounds: Bounds) -> Result<u64> {
-        self.walks.push(Arc::new(Mutex::new(Walk::whole(bounds.clone()))));
+        self.pass_over(bounds.clone());
         let mut keys = Vec::new();
         // The cursor is gone before the tree changes: what it holds would be copied.
         let mut cursor = Cursor::bounded(self.tree(), bounds.from, bounds.to);
@@ -237,9 +249,41 @@ impl Touched {
     pub(super) fn make(&mut self) -> bool {
         let is_new = !self.ask();
         if is_new {
+            self.changes += 1;
             self.now = Some(self.no_entries());
         }
         is_new
+    }
+
+    /// What a load begins with. It is built beside the bucket.
+    pub(super) fn begin_load(&self) -> Load {
+        Load {
+            tree: self.tree(),
+            base: self.base,
+            next_handle: self.next_handle,
+            changes: self.changes,
+            keys: Vec::new(),
+        }
+    }
+
+    /// The keys within bounds, and the absence of others, count as read.
+    pub(super) fn pass_over(&mut self, bounds: Bounds) {
+        self.walks.push(Arc::new(Mutex::new(Walk::whole(bounds))));
+    }
+
+    /// Gives the bucket what was loaded.
+    ///
+    /// # Errors
+    /// `Invalid`, with nothing changed, if it was changed since the load began.
+    pub(super) fn end_load(&mut self, load: Load) -> Result<()> {
+        if self.changes != load.changes {
+            return Err(Error::invalid("the bucket was changed while entries were loaded"));
+        }
+        self.changes += 1;
+        self.now = Some(load.tree);
+        self.next_handle = load.next_handle;
+        load.keys.iter().for_each(|key| self.note(key, Use::Written));
+        Ok(())
     }
 
     /// Drops the bucket, and with it all that it holds. Returns whether it was there.
@@ -247,7 +291,8 @@ impl Touched {
         if !self.ask() {
             return false;
         }
-        self.walks.push(Arc::new(Mutex::new(Walk::whole(Bounds::default()))));
+        self.pass_over(Bounds::default());
+        self.changes += 1;
         self.is_cleared |= self.then.is_some();
         self.now = None;
         true
@@ -323,6 +368,9 @@ impl Touched {
                 match now.stored(&core.pager, key) {
                     Ok(Stored::Inline(value) | Stored::Large(Large::Here(value))) => {
                         txn.put(key, value)?;
+                    }
+                    Ok(Stored::Large(Large::Early(early))) => {
+                        txn.put_new(key, NewValue::Early(&early))?;
                     }
                     Ok(_) => txn.put(key, now.get(&core.pager, key)?)?,
                     // What the transaction put itself and then removed is not there either.

@@ -1,13 +1,13 @@
 //! Values that come from a reader (part of txn, layer L6).
 //!
-//! Owns: [`Txn::put_from`]: how a value is taken out of a reader, and what is said of one that has
-//! another length. Must not know: where a value's pages lie, or what the tree does with it.
+//! Owns: [`Txn::put_from`]; [`Taken`]: how a value is taken out of a reader, and what is said of
+//! one that has another length. Must not know: where a value's pages lie, or what the tree does
+//! with it.
 //! Keeps: commit-atomic (a value that was not taken to its end gives its pages back).
 
-use super::super::work::Work;
 use super::super::{Sticky, check_value_len};
 use super::Txn;
-use crate::commit::Core;
+use crate::commit::EarlyWriter;
 use crate::error::{Error, Result};
 use crate::pager::PIECE_BYTES;
 use crate::sync::Arc;
@@ -19,17 +19,50 @@ use std::io::{ErrorKind, Read};
 pub(super) const EARLY_BYTES_MIN: usize = PIECE_BYTES;
 
 /// A value that was taken out of its reader.
-enum Taken {
+pub(in crate::txn) enum Taken {
     Bytes(Vec<u8>),
     Early(Arc<EarlyRun>),
 }
 
 impl Taken {
-    fn as_new(&self) -> NewValue<'_> {
+    /// The value, to be put.
+    pub(in crate::txn) fn as_new(&self) -> NewValue<'_> {
         match self {
             Taken::Bytes(bytes) => NewValue::Bytes(bytes),
             Taken::Early(early) => NewValue::Early(early),
         }
+    }
+
+    /// Takes the value of a key, of so many bytes, out of a reader that ends there. `begin` begins
+    /// to write one that has no room in a leaf.
+    ///
+    /// # Errors
+    /// What the reader says, and `Invalid` when it ends elsewhere, which do not stick; what `begin`
+    /// and the storage say, which does.
+    pub(in crate::txn) fn take<'c>(
+        page_size: usize,
+        sticky: &Sticky,
+        (key, len): (&[u8], u32),
+        reader: &mut dyn Read,
+        begin: impl FnOnce() -> Result<EarlyWriter<'c>>,
+    ) -> Result<Taken> {
+        if fits_inline(page_size, key, len as usize) {
+            let mut bytes = vec![0; len as usize];
+            fill(reader, &mut bytes)?;
+            check_end(reader)?;
+            return Ok(Taken::Bytes(bytes));
+        }
+        let mut early = sticky.note(begin())?;
+        let mut piece = vec![0; PIECE_BYTES.min(len as usize)];
+        let mut left = len as usize;
+        while left > 0 {
+            piece.truncate(left);
+            fill(reader, &mut piece)?;
+            sticky.note(early.push(&piece))?;
+            left -= piece.len();
+        }
+        check_end(reader)?;
+        sticky.note(early.finish()).map(Taken::Early)
     }
 }
 
@@ -70,42 +103,21 @@ impl Txn<'_> {
         let key = key.as_ref();
         self.check(key)?;
         let value = (key, check_value_len(len)?);
-        let taken = take(self.core, self.work.get_mut(), &self.sticky, value, reader)?;
-        let entry = (key, taken.as_new());
-        self.change(|tree, edit| tree.put_if(edit, entry, Condition::Always)).map(drop)
+        let (core, work) = (self.core, self.work.get_mut());
+        let begin = || work.begin_early(core, value.1);
+        let page_size = core.pager.page_size();
+        let taken = Taken::take(page_size, &self.sticky, value, reader, begin)?;
+        self.put_new(key, taken.as_new())
     }
-}
 
-/// Takes the value of a key, of so many bytes, out of a reader that ends there.
-///
-/// # Errors
-/// What the reader says, and `Invalid` when it ends elsewhere, which do not stick; what the
-/// storage says, which does.
-fn take(
-    core: &Core,
-    work: &mut Work<'_>,
-    sticky: &Sticky,
-    (key, len): (&[u8], u32),
-    reader: &mut dyn Read,
-) -> Result<Taken> {
-    let page_size = core.pager.page_size();
-    if fits_inline(page_size, key, len as usize) {
-        let mut bytes = vec![0; len as usize];
-        fill(reader, &mut bytes)?;
-        check_end(reader)?;
-        return Ok(Taken::Bytes(bytes));
+    /// As [`Txn::put`], of a value that may have its pages already.
+    ///
+    /// # Errors
+    /// Those of [`Txn::put`].
+    pub(in crate::txn) fn put_new(&mut self, key: &[u8], value: NewValue<'_>) -> Result<()> {
+        self.check(key)?;
+        self.change(|tree, edit| tree.put_if(edit, (key, value), Condition::Always)).map(drop)
     }
-    let mut early = sticky.note(work.begin_early(core, len))?;
-    let mut piece = vec![0; PIECE_BYTES.min(len as usize)];
-    let mut left = len as usize;
-    while left > 0 {
-        piece.truncate(left);
-        fill(reader, &mut piece)?;
-        sticky.note(early.push(&piece))?;
-        left -= piece.len();
-    }
-    check_end(reader)?;
-    sticky.note(early.finish()).map(Taken::Early)
 }
 
 fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {

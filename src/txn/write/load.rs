@@ -6,7 +6,7 @@
 use super::super::{Sticky, check_key, check_value};
 use super::Txn;
 use crate::error::Result;
-use crate::tree::{Append, Edit};
+use crate::tree::{Append, Edit, Tree};
 
 /// Takes the entries of a bulk load.
 pub(crate) struct Loader<'l, 'e> {
@@ -16,7 +16,23 @@ pub(crate) struct Loader<'l, 'e> {
     sticky: &'l Sticky,
 }
 
-impl Loader<'_, '_> {
+impl<'l, 'e> Loader<'l, 'e> {
+    /// Puts the entries that a closure gives to the loader behind the last one of a tree.
+    ///
+    /// # Errors
+    /// Those of [`Txn::bulk_load`]; what the closure returns.
+    pub(in crate::txn) fn fill(
+        tree: Tree,
+        edit: &'l mut Edit<'e>,
+        sticky: &'l Sticky,
+        entries: impl FnOnce(&mut Loader<'l, 'e>) -> Result<()>,
+    ) -> Result<Tree> {
+        let append = sticky.note(Append::begin(tree, edit))?;
+        let mut loader = Loader { append, edit, sticky };
+        entries(&mut loader)?;
+        sticky.note(loader.append.finish(loader.edit))
+    }
+
     /// Takes an entry whose key is above those before.
     ///
     /// # Errors
@@ -88,11 +104,7 @@ impl Txn<'_> {
         let (mut freed, mut entered) = (Vec::new(), 0);
         let edit = work.writer.batch.edit(&core.pager);
         let mut edit = Edit { freed: &mut freed, entered: &mut entered, ..edit };
-        let append = sticky.note(Append::begin(work.tree.clone(), &mut edit))?;
-        let mut loader = Loader { append, edit: &mut edit, sticky };
-        entries(&mut loader)?;
-        let append = loader.append;
-        let tree = sticky.note(append.finish(&mut edit))?;
+        let tree = Loader::fill(work.tree.clone(), &mut edit, sticky, entries)?;
         let count = tree.entries - before;
         if count > 0 {
             work.writer.batch.freed.append(&mut freed);
