@@ -85,15 +85,17 @@ pub(crate) fn open(
     {
         match table.stores.get(&id).map(|listed| listed.core.upgrade()) {
             None => break,
-            Some(Some(core)) => return admit(core, access),
+            Some(Some(core)) => return admit(core, access, table),
             Some(None) => REGISTRY.closed.wait(&mut table),
         }
     }
     list(&mut table.stores, path, open_new)
 }
 
-/// An open store, for whoever wants it in this way.
-fn admit(core: Arc<Core>, access: Access) -> Result<Arc<Core>> {
+/// An open store, for whoever wants it in this way. Who is refused may have the last of it, and
+/// what is closed takes itself out of the table.
+fn admit(core: Arc<Core>, access: Access, table: MutexGuard<'_, Table>) -> Result<Arc<Core>> {
+    drop(table);
     if access == Access::ReadWrite {
         if core.is_read_only {
             let why = "this process has the file open for reading only";
@@ -156,6 +158,7 @@ mod tests {
     use crate::sync::{AtomicBool, Ordering};
     use crate::vfs::{LockMode, OpenMode, VfsFile, write_all_at};
     use std::io;
+    use std::time::Duration;
 
     /// A store that nobody has in the table yet.
     fn core_of(path: &Path, keeper: Keeper) -> Arc<Core> {
@@ -242,6 +245,33 @@ mod tests {
         assert_eq!(reader.view("b", |txn| txn.get("k")).unwrap(), b"1");
         drop((reader, snapshot));
         put(&open_again(Access::ReadWrite).unwrap(), "3").unwrap();
+    }
+
+    #[test]
+    fn a_refused_open_that_has_the_last_of_a_store_does_not_wait_for_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.db");
+        drop(BTree::open(&path).unwrap());
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let core = open(&path, Access::ReadOnly, |keeper| {
+                let file = OsVfs.open(&path, OpenMode::Read).unwrap();
+                assert!(file.try_lock(LockMode::Shared).unwrap());
+                let start = recover(&*file, Access::ReadOnly).unwrap();
+                let pager = Pager::new(file, start.meta.page_size, 0);
+                let copies = Arc::new(OsVfs);
+                let barriers = Barriers::One;
+                let usage = Usage { barriers, is_read_only: true, copies, keeper };
+                Ok(Arc::new(Core::new(pager, start, usage)))
+            })
+            .unwrap();
+            // Whoever had it beside this has dropped it since it was looked up.
+            let refused = admit(core, Access::ReadWrite, REGISTRY.lock()).map(drop);
+            assert_eq!(refused, Err(Error::Busy));
+            drop(BTree::open(&path).unwrap());
+            done.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("an open waits for itself");
     }
 
     fn is_free(path: &Path) -> bool {
