@@ -55,6 +55,7 @@ pub enum Error {
     Duplicate,
     /// Another transaction committed first: what an [`OwnedTxn`](crate::OwnedTxn) read or wrote has
     /// changed since it began, and nothing of it has happened; [`ErrorDetail::Message`] says what.
+    /// Or a commit of others failed since it put a value from a reader, which it may have taken.
     Conflict,
     /// Another process, or another store object, has the file open.
     Busy,

@@ -116,6 +116,8 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
         Some(_) => {
             // Only the copy is accepted from now on, and it may be in the system's cache only.
             write_again(file, &[(accepted, Vec::new())])?;
+            // Twice: a device may tell one sync late that a sync failed.
+            sync(file)?;
             sync(file)?;
             accepted.slot.other()
         }

@@ -208,6 +208,77 @@ fn writing_back_that_fails_loses_nothing_acknowledged() {
     }
 }
 
+/// A commit that has no pages of its own goes over the slot of the state before the newest, which
+/// is all that there is where the newest one's sync has lied.
+#[test]
+fn with_two_barriers_a_commit_without_pages_waits_for_what_is_told_late() {
+    let torn = Profile { sector_bytes: 64, ..Profile::default() };
+    let workload = |disk: &SimDisk| -> Checked {
+        let db = options(disk, Barriers::Two).open(PATH)?;
+        put(disk, &db, 1)?;
+        put(disk, &db, 2)?;
+        disk.forget_crash_points();
+        let late = Failure::Sync(SyncFailure::Late);
+        disk.inject(Fault::new(OpSet::SYNCS, When::Chosen(1), late));
+        // It is told by the next sync, of this commit or the next.
+        if put(disk, &db, 3).is_ok() && db.exec("empty", |_| Ok(())).is_err() {
+            return if disk.has_fault_struck() { Ok(()) } else { Err("no fault".into()) };
+        }
+        Ok(())
+    };
+    let check = |disk: &SimDisk, _: &Crash| -> Checked {
+        let found = number(&options(disk, Barriers::Two).open(PATH)?)?;
+        // The third commit was acknowledged by a sync that lied.
+        if found == 2 || found == 3 { Ok(()) } else { Err(format!("found {found}").into()) }
+    };
+    let explorer = Explorer::new("no pages").profile(torn).executions_max(1 << 20);
+    let report = explorer.explore(workload, check);
+    assert!(report.is_verified(), "{report}");
+    assert!(report.executions > 20, "{report}");
+}
+
+/// A value that an owned transaction wrote early lies in the disk's cache while others commit.
+/// Where one of them fails because the disk failed at what it was to begin with, it may be lost.
+#[test]
+fn what_was_put_early_is_not_committed_where_the_disk_may_have_lost_it() {
+    let ways = [SyncFailure::Drop, SyncFailure::Revert, SyncFailure::NoSpace, SyncFailure::Late];
+    let value = vec![7; 3000];
+    let mut refused = 0;
+    for (barriers, way) in BARRIERS.into_iter().flat_map(|b| ways.map(|way| (b, way))) {
+        let workload = |disk: &SimDisk| -> Checked {
+            let db = options(disk, barriers).open(PATH)?;
+            put(disk, &db, 1)?;
+            let txn = db.begin();
+            txn.bucket("early")?.put_from("k", 3000, &mut value.as_slice())?;
+            disk.inject(Fault::new(OpSet::WRITE_BACKS, When::Once(0), Failure::Sync(way)));
+            let failed = put(disk, &db, 2).is_err();
+            if !failed {
+                return Err("the fault does not strike".into());
+            }
+            disk.started(10);
+            match txn.commit() {
+                Ok(()) => disk.acknowledged(10),
+                Err(Error::Conflict | Error::IoError | Error::Poisoned) => disk.mark(Mark::Note(1)),
+                Err(other) => return Err(format!("the commit ends with {other}").into()),
+            }
+            Ok(())
+        };
+        let check = |disk: &SimDisk, crash: &Crash| -> Checked {
+            let db = options(disk, barriers).open(PATH)?;
+            let found = db.view("early", |txn| txn.get("k"));
+            let is_right = match &found {
+                Ok(found) => *found == value,
+                Err(error) => *error == Error::NotFound && crash.acknowledged() < 10,
+            };
+            if is_right { Ok(()) } else { Err(format!("{found:?} after {crash:?}").into()) }
+        };
+        let report = Explorer::new("put early").explore(workload, check);
+        assert!(report.is_verified(), "{barriers:?} {way:?}: {report}");
+        refused += report.executions;
+    }
+    assert!(refused > 20, "only {refused} images");
+}
+
 /// A number in each of two buckets, whose leaves are pages of their own; 0 when there is none.
 fn two_numbers(db: &BTree) -> Result<[u8; 2]> {
     let number = |bucket| match db.view(bucket, |txn| txn.get("n")) {

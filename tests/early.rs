@@ -8,14 +8,16 @@
 
 mod common;
 
-use btree_store::vfs::{MemVfs, Vfs};
+use btree_store::vfs::{FileId, LockMode, MemVfs, OpenMode, Vfs, VfsFile};
 use btree_store::{BTree, Barriers, Error, Options, Result};
 use common::random::Random;
 use common::watch::{Op, Watch};
 use common::{NAME, file_len, on};
 use std::io::{self, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 const PAGE: usize = 512;
@@ -507,4 +509,130 @@ fn a_reader_that_fails_as_if_it_had_ended_has_failed() {
         .unwrap();
         assert_sound(&db);
     }
+}
+
+/// Once armed, the next write of a page waits for a word, and then finds the disk full.
+struct Gate {
+    armed: AtomicBool,
+    failed: AtomicBool,
+    reached: Mutex<mpsc::Sender<()>>,
+    go: Mutex<mpsc::Receiver<()>>,
+    cut: Mutex<mpsc::Sender<()>>,
+}
+
+#[derive(Clone)]
+struct Full(MemVfs, Arc<Gate>);
+
+struct FullFile(Box<dyn VfsFile>, Arc<Gate>);
+
+impl Vfs for Full {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(FullFile(self.0.open(path, mode)?, Arc::clone(&self.1))))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.0.file_id(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+}
+
+impl VfsFile for FullFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        if offset >= 2 * PAGE as u64 && self.1.armed.swap(false, Ordering::SeqCst) {
+            self.1.reached.lock().unwrap().send(()).unwrap();
+            self.1.go.lock().unwrap().recv().unwrap();
+            self.1.failed.store(true, Ordering::SeqCst);
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.0.write_at(buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let done = self.0.set_len(len);
+        if self.1.failed.load(Ordering::SeqCst) {
+            self.1.cut.lock().unwrap().send(()).unwrap_or_default();
+        }
+        done
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        self.0.try_lock(mode)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.0.id()
+    }
+}
+
+#[test]
+fn a_commit_that_gives_its_growth_back_leaves_what_was_put_there_meanwhile() {
+    let (reached, is_reached) = mpsc::channel();
+    let (go, may_go) = mpsc::channel();
+    let (cut, is_cut) = mpsc::channel();
+    let gate = Arc::new(Gate {
+        armed: AtomicBool::new(false),
+        failed: AtomicBool::new(false),
+        reached: Mutex::new(reached),
+        go: Mutex::new(may_go),
+        cut: Mutex::new(cut),
+    });
+    let db = tiny(Full(MemVfs::new(), Arc::clone(&gate))).open(NAME).unwrap();
+    let filled = |txn: &mut btree_store::Txn<'_>| {
+        (0..9_000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 200]))
+    };
+    db.exec("b", filled).unwrap();
+    let fill = |n: u64| db.exec("b", |txn| txn.put(format!("fill{n}"), bytes(n, 40 * PAGE)));
+    // Until the next one has to lengthen the file, by a 16th of it.
+    let mut n = 0;
+    while db.stats().map(|stats| stats.free_pages + stats.pending_pages).unwrap() >= 40 {
+        fill(n).unwrap();
+        n += 1;
+        assert!(n < 1_000);
+    }
+    gate.armed.store(true, Ordering::SeqCst);
+    let value = bytes(1, 100 * PAGE);
+    std::thread::scope(|scope| {
+        let full = scope.spawn(|| fill(n));
+        is_reached.recv().unwrap();
+        let mut held = None;
+        let lost = db.exec("b", |txn| {
+            txn.put_from("early", value.len() as u64, &mut value.as_slice())?;
+            held = Some(txn.get_reader("early")?);
+            go.send(()).unwrap();
+            // Whoever cuts only when this is over does not come.
+            is_cut.recv_timeout(Duration::from_millis(100)).unwrap_or_default();
+            Ok(())
+        });
+        assert_eq!((full.join().unwrap(), lost), (Err(Error::NoSpace), Err(Error::NoSpace)));
+        let mut read = Vec::new();
+        held.unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == value);
+    });
 }

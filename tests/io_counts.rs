@@ -517,6 +517,37 @@ fn a_commit_that_found_the_disk_full_leaves_the_file_as_long_as_it_was() {
 }
 
 #[test]
+fn what_a_commit_failed_with_is_told_though_giving_back_fails_too() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).open(NAME).unwrap();
+    let mut has_failed = false;
+    watch.hook(move |op| match op {
+        Op::Write { .. } => {
+            has_failed = true;
+            Err(ErrorKind::StorageFull.into())
+        }
+        Op::SetLen(_) if has_failed => Err(io::Error::other("gone")),
+        _ => Ok(()),
+    });
+    let failed = db.exec("b", |txn| txn.put("k", "v")).unwrap_err();
+    let why = common::story(failed);
+    watch.unhook();
+    assert_eq!(failed, Error::NoSpace);
+    assert!(why.starts_with("write pages: "), "{why}");
+}
+
+#[test]
+fn closing_a_poisoned_store_leaves_the_detail_of_what_poisoned_it() {
+    let (_, watch) = Watch::memory();
+    let failed = {
+        let db = on(watch.clone()).open(NAME).unwrap();
+        watch.hook(|op| if op.is_sync() { Err(io::Error::other("gone")) } else { Ok(()) });
+        db.exec("b", |txn| txn.put("k", "v")).unwrap_err()
+    };
+    assert_eq!((failed, common::story(failed).as_str()), (Error::IoError, "sync: gone"));
+}
+
+#[test]
 fn a_commit_returns_after_its_sync_and_the_slots_alternate() {
     let (vfs, watch) = Watch::memory();
     let db = on(watch.clone()).open(NAME).unwrap();

@@ -3,7 +3,7 @@
 
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{Contents, PAGE, PATH, check_pages, dump, fill, key, value};
-use crate::matrix::{copies, recovering};
+use crate::matrix::{copies, losses, recovering};
 use btree_store::sim::{
     Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, Mark, OpSet, Profile, SimDisk,
     Snapshot, SyncFailure, Verdict, When,
@@ -60,7 +60,8 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
     match scenarios {
         Ok(scenarios) => {
             let found = scenarios.iter().find_map(|scenario| explore(budget, scenario));
-            found.or_else(|| recovering::run(budget)).or_else(|| copies::run(budget))
+            let found = found.or_else(|| recovering::run(budget));
+            found.or_else(|| losses::run(budget)).or_else(|| copies::run(budget))
         }
         Err(kill) => Some(kill),
     }

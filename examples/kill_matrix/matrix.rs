@@ -16,6 +16,7 @@ mod hostile;
 mod locks;
 mod lookups;
 mod loom;
+mod losses;
 mod meanwhile;
 mod media;
 mod model;

@@ -39,11 +39,11 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         let is_read_only = self.is_read_only && !seeded!(ReadOnlyCloseWrites);
-        if is_read_only || self.check_poison().is_err() {
+        if is_read_only || self.is_poisoned() {
             return;
         }
         self.flush_rest();
-        if self.check_poison().is_err() || self.settle().is_err() {
+        if self.is_poisoned() || self.settle().is_err() {
             // Every durable commit is so already; the next open mends the slots.
         }
     }

@@ -212,7 +212,7 @@ impl Core {
     /// Whether the open batch has room for one more commit that nobody waits for.
     pub(super) fn may_defer(&self, batch: &Batch) -> bool {
         let is_full = batch.taken_bytes(self.pager.page_size()) > self.waiting_bytes_max;
-        !is_full && self.check_poison().is_ok()
+        !is_full && !self.is_poisoned()
     }
 
     /// Takes note that a handle leaves a commit in a batch. The caller holds the writer.

@@ -12,13 +12,13 @@
 
 use super::seal::IDS_HAVE_RUN_OUT;
 use super::{Bucket, Core, Writer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::node::{Run, run_pages};
 use crate::page::{Extent, PageId, RunHash};
 use crate::pager::{Pager, Pieces};
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, Reservation};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, Ordering};
 use crate::tree::{EarlyRun, Large, PageRead};
 use crate::vfs::VfsFile;
 use std::ops::Range;
@@ -58,6 +58,55 @@ impl Length {
         let wanted = end.start.max(*early);
         let shortened = if wanted <= end.end { file.set_len(wanted) } else { Ok(()) };
         shortened.map_err(|error| Error::io("shorten the file", &error))
+    }
+}
+
+impl Core {
+    /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
+    /// for the flush under way.
+    ///
+    /// # Errors
+    /// What the storage says; a failed sync poisons the store.
+    pub(crate) fn shorten_file(&self) -> Result<()> {
+        let _leader = self.take_lead();
+        let mut writer = self.writer.lock();
+        writer.catch_up();
+        let slot = writer.next_slot;
+        writer.space.take_dropped();
+        let edge = PageId(if seeded!(EarlyRunCutOff) { 0 } else { writer.space.edge() });
+        self.length.expect(edge.offset(self.pager.page_size()));
+        drop(writer);
+        let mut flush = self.flush.lock();
+        let wanted = flush.meta.file_len();
+        let len = self.pager.file().size();
+        let len = len.map_err(|error| Error::io("ask for the size", &error))?;
+        if wanted >= len || flush.poisoned.is_some() {
+            return Ok(());
+        }
+        // Either slot may be the one that the next recovery accepts.
+        if !flush.is_mirrored
+            && !seeded!(CutBeforeBothSlotsForget)
+            && let Err(error) = self.mirror(&mut flush, slot)
+        {
+            let error = error.of_unknown_outcome();
+            flush.poisoned = Some(Fault::keep(error));
+            self.is_poisoned.store(true, Ordering::Release);
+            return Err(error);
+        }
+        // First: a system may shorten a file and report a failure all the same.
+        flush.fenced_len = wanted;
+        self.length.shorten(self.pager.file(), wanted..len)
+    }
+
+    /// Gives back what a flush that failed had added to a file of so many bytes; but not what the
+    /// transaction set aside there meanwhile.
+    pub(super) fn give_back(&self, writer: &mut Writer, len: u64) {
+        writer.space.take_dropped();
+        let edge = PageId(writer.space.edge()).offset(self.pager.page_size());
+        let end = self.pager.file().size().map(|end| len.max(edge)..end);
+        if !end.is_ok_and(|end| self.length.shorten(self.pager.file(), end).is_ok()) {
+            // The file stays longer than it needs to be, as after a crash.
+        }
     }
 }
 

@@ -14,13 +14,18 @@ use crate::vfs::VfsFile;
 
 /// What became of a flush that failed.
 pub(super) enum Failed {
-    /// Nothing that recovery looks at was touched; the state before holds.
-    Before(Error),
+    /// Nothing that recovery looks at was touched; the state before holds. With the length that the
+    /// file had, if it was lengthened.
+    Before(Error, Option<u64>),
     /// Nobody knows what is durable.
     Unknown(Error),
 }
 
 impl Failed {
+    fn before(error: Error) -> Failed {
+        Failed::Before(error, None)
+    }
+
     fn unknown(error: Error) -> Failed {
         Failed::Unknown(error.of_unknown_outcome())
     }
@@ -59,21 +64,19 @@ pub(super) fn flush(
     let mut len_before = None;
     if wanted > fenced_len {
         let len = pager.file().size().map_err(|error| Error::io("ask for the size", &error));
-        len_before = Some(len.map_err(Failed::Before)?);
-        length.grow(pager.file(), wanted).map_err(Failed::Before)?;
+        len_before = Some(len.map_err(Failed::before)?);
+        length.grow(pager.file(), wanted).map_err(Failed::before)?;
         growth = if seeded!(GrowthNotFenced) { Growth::Same } else { Growth::Grew };
     }
-    if let Err(error) = pager.write_flight(&job.pages, &job.runs) {
-        let given_back = len_before.map_or(Ok(()), |len| length.shorten(pager.file(), len));
-        if given_back.is_err() {
-            // The file stays longer than it needs to be, as after a crash.
-        }
-        return Err(Failed::Before(error));
-    }
-    if job.data_barrier && !job.pages.is_empty() && !seeded!(MetaBeforeData) {
+    let written = pager.write_flight(&job.pages, &job.runs);
+    written.map_err(|error| Failed::Before(error, len_before))?;
+    // Without pages as well: what is told late belongs to the commit before, and the meta page goes
+    // over the one before that.
+    let has_barrier = !job.pages.is_empty() || !seeded!(NoBarrierWithoutPages);
+    if job.data_barrier && has_barrier && !seeded!(MetaBeforeData) {
         barrier(pager.file(), growth).map_err(Failed::unknown)?;
         growth = Growth::Same;
-        if job.meta.items.is_empty() && !seeded!(LateFailureBelieved) {
+        if job.meta.items.is_empty() && !job.pages.is_empty() && !seeded!(LateFailureBelieved) {
             // A device may report a failure one sync late. Recovery does not write large
             // commits again, so their data must be known to be durable before the meta page is.
             barrier(pager.file(), growth).map_err(Failed::unknown)?;
@@ -85,7 +88,7 @@ pub(super) fn flush(
         return Ok(());
     }
     let unknown: fn(Error) -> Failed =
-        if seeded!(PoisonForgotten) { Failed::Before } else { Failed::unknown };
+        if seeded!(PoisonForgotten) { Failed::before } else { Failed::unknown };
     barrier(pager.file(), growth).map_err(unknown)
 }
 

@@ -38,7 +38,6 @@ use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
-use crate::tree::PageRead;
 use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
@@ -70,6 +69,8 @@ pub(crate) struct Writer {
     packing: Option<Packing>,
     /// The last flush failed: the disk may be full, and the file is lengthened only if it must.
     is_cramped: bool,
+    /// Batches that failed: their flush may have taken what others wrote to the file before.
+    pub(crate) failures: u64,
 }
 
 /// What a commit does for a compaction, beside its transactions.
@@ -175,6 +176,7 @@ impl Core {
             in_flight: false,
             packing: None,
             is_cramped: false,
+            failures: 0,
         };
         let flush = Flush {
             queue: Queue::default(),
@@ -213,10 +215,20 @@ impl Core {
     /// `Invalid` on a read-only store and inside another write transaction of this thread;
     /// `Poisoned` after a failed sync.
     pub(crate) fn begin(&self) -> Result<WriteGuard<'_>> {
+        self.take_turn(self.is_writing())
+    }
+
+    /// As [`Core::begin`], for what a transaction needs of the writer before it commits: also where
+    /// the thread only counts as one that writes.
+    pub(crate) fn begin_aside(&self) -> Result<WriteGuard<'_>> {
+        self.take_turn(writing::has_turn(self.identity()))
+    }
+
+    fn take_turn(&self, is_nested: bool) -> Result<WriteGuard<'_>> {
         if self.is_read_only {
             return Err(Error::invalid("the store is open for reading only"));
         }
-        if self.is_writing() && !seeded!(NestedExecDeadlocks) {
+        if is_nested && !seeded!(NestedExecDeadlocks) {
             return Err(Error::invalid("this thread is in a write transaction of this store"));
         }
         let writer = self.writer.lock();
@@ -233,9 +245,15 @@ impl Core {
         writing::leave(self.identity());
     }
 
-    /// Whether a failed sync ended all writing.
+    /// Whether a failed sync ended all writing. It raises nothing, which would take the place of
+    /// the error that the thread met last.
+    fn is_poisoned(&self) -> bool {
+        self.is_poisoned.load(Ordering::Acquire)
+    }
+
+    /// Fails where a failed sync ended all writing.
     pub(crate) fn check_poison(&self) -> Result<()> {
-        if !self.is_poisoned.load(Ordering::Acquire) {
+        if !self.is_poisoned() {
             return Ok(());
         }
         let why = self.flush.lock().poisoned.clone();
@@ -320,13 +338,16 @@ impl Core {
                 let released = flush.queue.take_until(job.number);
                 leader.answers.extend(released.into_iter().map(|round| (round, Ok(()))));
             }
-            Err(Failed::Before(error)) => {
+            Err(Failed::Before(error, len_before)) => {
                 let fault = Fault::keep(error);
                 drop(flush);
                 let mut writer = self.writer.lock();
                 writer.in_flight = false;
                 writer.is_cramped = true;
                 writer.space.undo();
+                if let Some(len) = len_before {
+                    self.give_back(&mut writer, len);
+                }
                 if seeded!(SlotTurnsOnFailure) {
                     writer.next_slot = writer.next_slot.other();
                 }
@@ -358,6 +379,7 @@ impl Core {
 
     /// Fails the batches from `first` to the open one, and begins anew on the durable state.
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
+        writer.failures += 1;
         let mut flush = self.flush.lock();
         flush.losses.note(first, fault);
         let last = writer.batch.number;
@@ -393,42 +415,6 @@ impl Core {
         match waiter.listen() {
             Word::Lead | Word::Outcome(_) => Leader::of(self),
         }
-    }
-
-    /// Gives the end of the file back, as far as the newest durable state does not reach. Waits
-    /// for the flush under way.
-    ///
-    /// # Errors
-    /// What the storage says; a failed sync poisons the store.
-    pub(crate) fn shorten_file(&self) -> Result<()> {
-        let _leader = self.take_lead();
-        let mut writer = self.writer.lock();
-        writer.catch_up();
-        let slot = writer.next_slot;
-        writer.space.take_dropped();
-        let edge = PageId(if seeded!(EarlyRunCutOff) { 0 } else { writer.space.edge() });
-        self.length.expect(edge.offset(self.pager.page_size()));
-        drop(writer);
-        let mut flush = self.flush.lock();
-        let wanted = flush.meta.file_len();
-        let len = self.pager.file().size();
-        let len = len.map_err(|error| Error::io("ask for the size", &error))?;
-        if wanted >= len || flush.poisoned.is_some() {
-            return Ok(());
-        }
-        // Either slot may be the one that the next recovery accepts.
-        if !flush.is_mirrored
-            && !seeded!(CutBeforeBothSlotsForget)
-            && let Err(error) = self.mirror(&mut flush, slot)
-        {
-            let error = error.of_unknown_outcome();
-            flush.poisoned = Some(Fault::keep(error));
-            self.is_poisoned.store(true, Ordering::Release);
-            return Err(error);
-        }
-        // First: a system may shorten a file and report a failure all the same.
-        flush.fenced_len = wanted;
-        self.length.shorten(self.pager.file(), wanted..len)
     }
 
     /// Writes the newest durable state into both slots.

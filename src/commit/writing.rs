@@ -24,9 +24,19 @@ thread_local! {
     });
 }
 
-/// Whether the calling thread is in a write transaction of a store.
-pub(super) fn is_in(store: usize) -> bool {
+/// Whether the calling thread is in a write transaction of a store, and has the writer's turn.
+pub(super) fn has_turn(store: usize) -> bool {
     WRITING.with(|writing| writing.first.get() == store || writing.others.borrow().contains(&store))
+}
+
+/// Whether the calling thread is in a write transaction of a store, or counts as if it were.
+pub(super) fn is_in(store: usize) -> bool {
+    has_turn(store) || has_turn(as_if_in(store))
+}
+
+/// How a store is listed in whose write transaction a thread is not: by an address that none has.
+fn as_if_in(store: usize) -> usize {
+    store + 1
 }
 
 /// While it lives, the calling thread counts as one in a write transaction of a store.
@@ -34,14 +44,14 @@ pub(crate) struct AsIfWriting(usize);
 
 impl AsIfWriting {
     pub(super) fn new(store: usize) -> AsIfWriting {
-        enter(store);
+        enter(as_if_in(store));
         AsIfWriting(store)
     }
 }
 
 impl Drop for AsIfWriting {
     fn drop(&mut self) {
-        leave(self.0);
+        leave(as_if_in(self.0));
     }
 }
 

@@ -45,6 +45,11 @@ impl MultiTxn<'_> {
         &self.writer.batch
     }
 
+    /// How many batches have failed so far.
+    pub(super) fn failures(&self) -> u64 {
+        self.writer.failures
+    }
+
     /// Which pages are free. Whoever takes it brings it back.
     pub(super) fn space(&mut self) -> &mut FreeSpace {
         &mut self.writer.space

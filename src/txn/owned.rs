@@ -273,7 +273,8 @@ impl OwnedTxn {
     ///
     /// # Errors
     /// [`Error::Conflict`] when others were ahead; what they committed is durable then, so that a
-    /// transaction that begins now sees it. [`Error::Invalid`] inside a write transaction of the
+    /// transaction that begins now sees it. The same when a commit of others has failed since this
+    /// one put a value from a reader, which the storage may have lost with that. [`Error::Invalid`] inside a write transaction of the
     /// same thread, and on a read-only store; [`Error::NoSpace`] when the disk is full: the state
     /// before holds; [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a
     /// failed sync; what the transaction or one of its ranges met before; [`Error::Internal`] when
@@ -281,7 +282,7 @@ impl OwnedTxn {
     /// until [`BTree::sync`](crate::BTree::sync) has told it.
     pub fn commit(mut self) -> Result<()> {
         self.sticky.check()?;
-        let (core, view, seen) = (&self.core, &self.view, self.seen.get_mut());
+        let (core, view, seen, room) = (&self.core, &self.view, self.seen.get_mut(), &self.room);
         seen.check()?;
         if !seen.has_changes() {
             return Ok(());
@@ -289,7 +290,10 @@ impl OwnedTxn {
         // With a conflict, the turn ends without a change, when all that it saw is durable.
         let conflict = run_multi(core, &self.hearing, |multi| {
             multi.set_durability(Durability::Durable);
-            let conflict = seen.conflict(core, view, multi.batch())?;
+            let conflict = match room.conflict(multi.failures()) {
+                Some(why) => Some(why),
+                None => seen.conflict(core, view, multi.batch())?,
+            };
             if conflict.is_none() {
                 seen.replay(core, multi)?;
             }

@@ -2,17 +2,23 @@
 //!
 //! Owns: [`Room`]: where such a transaction gets pages set aside for a value before it commits.
 //! Must not know: which value.
-//! Keeps: one-writer (the free space is touched by whoever has the writer's turn only).
+//! Keeps: one-writer (the free space is touched by whoever has the writer's turn only),
+//! durable-before-ok (what a failed flush of others may have taken is not committed).
 
-use crate::commit::{Core, EarlyWriter};
+use crate::commit::{Core, EarlyWriter, Writer};
 use crate::error::Result;
 use crate::format::META_SLOTS;
+use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::Mutex;
 
 /// The free space, where the transaction runs while its thread has the writer's turn. Else the turn
 /// is taken for each value, for as long as it takes to set pages aside.
-pub(super) struct Room(Mutex<Option<FreeSpace>>);
+pub(super) struct Room {
+    lent: Mutex<Option<FreeSpace>>,
+    /// How many batches had failed when the first value was begun.
+    failures: Mutex<Option<u64>>,
+}
 
 /// The free space goes back to the writer when this is dropped, whatever happened.
 pub(super) struct Lent<'a> {
@@ -22,34 +28,44 @@ pub(super) struct Lent<'a> {
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room(Mutex::new(None))
+        Room { lent: Mutex::new(None), failures: Mutex::new(None) }
     }
 
     /// Takes the free space of whoever has the writer's turn.
     pub(super) fn lend<'a>(&'a self, home: &'a mut FreeSpace) -> Lent<'a> {
         let space = std::mem::replace(home, FreeSpace::new(META_SLOTS));
-        *self.0.lock() = Some(space);
+        *self.lent.lock() = Some(space);
         Lent { home, room: self }
     }
 
     /// Sets pages aside for a value of so many bytes.
     ///
     /// # Errors
-    /// Those of [`EarlyWriter::begin`] and [`Core::begin`].
+    /// Those of [`EarlyWriter::begin`] and [`Core::begin_aside`].
     pub(super) fn begin_early<'c>(&self, core: &'c Core, len: u32) -> Result<EarlyWriter<'c>> {
-        let mut lent = self.0.lock();
+        let mut lent = self.lent.lock();
         if let Some(space) = lent.as_mut() {
             return EarlyWriter::begin(core, space, len);
         }
         drop(lent);
-        let mut guard = core.begin()?;
-        EarlyWriter::begin(core, &mut guard.writer().space, len)
+        let mut guard = core.begin_aside()?;
+        let Writer { space, failures, .. } = guard.writer();
+        self.failures.lock().get_or_insert(*failures);
+        EarlyWriter::begin(core, space, len)
+    }
+
+    /// Why the values cannot be committed, where the disk may have lost them: no sync was to tell
+    /// of them, but the batches of others went to the same file.
+    pub(super) fn conflict(&self, failures: u64) -> Option<&'static str> {
+        let is_lost = self.failures.lock().is_some_and(|before| before != failures);
+        let is_lost = is_lost && !seeded!(EarlyRunOutlivesAFailure);
+        is_lost.then_some("a commit that failed may have taken what was put from a reader")
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let lent = self.room.0.lock().take();
+        let lent = self.room.lent.lock().take();
         if let Some(space) = lent {
             *self.home = space;
         }
