@@ -168,6 +168,8 @@ mod catalogue {
         LeakOnFailedClosure = "leak-on-failed-closure" breaks PageOwnedOnce,
         /// The pages of a large value are not given up with it.
         ReplacedRunNotFreed = "replaced-run-not-freed" breaks PageOwnedOnce,
+        /// A leaf that lost entries and became the root gives up the value of another entry.
+        PlannedRootTakenForBuilt = "planned-root-taken-for-built" breaks PageOwnedOnce,
         /// A leaf that is held with a plan is not given up, unlike one that is copied.
         PlannedLeafNotFreed = "planned-leaf-not-freed" breaks PageOwnedOnce,
         /// What is set aside behind the end of the file does not count, and is set aside again.

@@ -2,7 +2,7 @@
 //! the engine.
 
 use crate::matrix::budget::{Budget, Checked, Kill};
-use crate::matrix::scripts::{PATH, check_pages, fill, key, options, value};
+use crate::matrix::scripts::{PATH, check_pages, fill, key, options, roomy, value};
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{Handle, KeyShape, Op, ValueShape, Workload};
 use btree_store::vfs::MemVfs;
@@ -11,9 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 const OPS: u32 = 60;
+/// Entries with a large value each, in two leaves.
+const ENTRIES: u32 = 18;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    directed(budget).err().or_else(|| random(budget).err())
+    let found = directed(budget).err().or_else(|| random(budget).err());
+    found.or_else(|| new_roots(budget).err())
 }
 
 /// One step of each kind, and what is left after it.
@@ -116,6 +119,24 @@ fn random(budget: &mut Budget) -> Checked {
                 check_pages(store.db())?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Entries are removed one by one, so that their leaf has a plan, and then by a range that makes
+/// it the root.
+fn new_roots(budget: &mut Budget) -> Checked {
+    let short = |n: u32| key(n)[..21].to_vec();
+    for gone in ENTRIES / 2..ENTRIES {
+        let db = roomy(Arc::new(MemVfs::new())).open(PATH)?;
+        let put = |n| db.exec("b", |txn| txn.put(short(n), value(n, 600 + n as usize * 100)));
+        (0..ENTRIES).try_for_each(put)?;
+        budget.spend();
+        db.exec("b", |txn| {
+            txn.del(short(gone))?;
+            txn.delete_range(short(0).as_slice()..&short(ENTRIES - 1)).map(drop)
+        })?;
+        check_pages(&db)?;
     }
     Ok(())
 }

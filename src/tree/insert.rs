@@ -4,7 +4,7 @@
 //! Keeps: sorted-keys, separators-bound-children, uniform-depth, entry-count.
 
 use super::way::{Below, Condition, Place, Spot};
-use super::{Dirty, Edit, Large, NewValue, Root, Tree, UNSEALED};
+use super::{Beside, Dirty, Edit, Large, NewValue, Root, Tree, UNSEALED};
 use crate::error::{Error, Result};
 use crate::format::{HEAD_LEN, HEADER_ID, LEAF_CELL_HEADER, LEVELS_MAX, OFFSET_LEN, leaf_cell_max};
 use crate::invariant::Invariant;
@@ -261,7 +261,8 @@ impl Edit<'_> {
         let at = match found {
             Ok(at) => {
                 inserted.was_there = true;
-                inserted.overflow_freed = self.give_up_value(leaf, at);
+                let value = Node::new(&leaf.bytes).value(at);
+                inserted.overflow_freed = self.give_up_value(value, &mut leaf.beside);
                 if NodeMut::new(&mut leaf.bytes).overwrite_payload(at, entry.payload) {
                     self.keep_value(leaf, &entry.new);
                     return Ok(Attempt::Done(inserted));
@@ -339,17 +340,22 @@ impl Edit<'_> {
         }
     }
 
-    /// Gives up the value at `at`. Returns the overflow pages that it had.
-    pub(super) fn give_up_value(&mut self, leaf: &mut Dirty, at: usize) -> u64 {
-        let value = leaf.bytes.slots().value(at);
+    /// Gives up a value of a leaf, which has it in its bytes, or also `beside` them. Returns the
+    /// overflow pages that it had. Its slot would not name it: where entries are to be removed from
+    /// a sealed leaf, slots are those of that leaf, or of what will be left of it.
+    #[inline]
+    pub(super) fn give_up_value(
+        &mut self,
+        value: Value<'_>,
+        beside: &mut Option<Arc<Beside>>,
+    ) -> u64 {
         if let Value::Inline(_) = value {
             return 0;
         }
-        let pages = self.free_value(value);
-        if let Value::Unplaced { handle, .. } = value {
-            leaf.values_mut().retain(|(number, _)| *number != handle);
+        if let (Value::Unplaced { handle, .. }, Some(beside)) = (value, beside) {
+            Arc::make_mut(beside).values.retain(|(number, _)| *number != handle);
         }
-        pages
+        self.free_value(value)
     }
 }
 

@@ -204,21 +204,25 @@ impl Edit<'_> {
         if count == 1 || used < used_min(leaf.bytes.source()) + cell_len {
             return Ok(Attempt::Small);
         }
-        let overflow_freed = self.give_up_value(leaf, at);
+        let overflow_freed = self.give_up_value(leaf.bytes.slots().value(at), &mut leaf.beside);
         leaf.bytes.remove(at);
         Ok(Attempt::Done(Removed { split: None, entries: 1, overflow_freed }))
     }
 
     fn remove(&mut self, node: &mut Dirty, doomed: Doomed<'_>) -> Result<Removed> {
         if node.node().is_leaf() {
-            // Below a branch it is built by now; a root that was a leaf below one may be planned.
-            node.bytes.built();
             // Whoever found the key did so in the leaf to which it belongs, or in a wrong one.
             let Some(slots) = doomed.slots(node.node()) else { return Err(unbounded(&node.bytes)) };
             let mut removed = Removed { split: None, entries: 0, overflow_freed: 0 };
             for at in slots.rev() {
+                // A root that was a leaf below a branch may have a plan; all others are built.
+                let leaf = if seeded!(PlannedRootTakenForBuilt) {
+                    node.bytes.slots()
+                } else {
+                    Node::new(&node.bytes)
+                };
                 removed.entries += 1;
-                removed.overflow_freed += self.give_up_value(node, at);
+                removed.overflow_freed += self.give_up_value(leaf.value(at), &mut node.beside);
                 NodeMut::new(&mut node.bytes).remove_leaf(at);
             }
             return Ok(removed);
