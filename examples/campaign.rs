@@ -4,7 +4,7 @@
 //! cargo run --release --features sim --example campaign                # 100,000 transactions
 //! cargo run --release --features sim --example campaign 5000 77        # how many, first seed
 //! cargo run --release --features sim --example campaign replay 77      # one session again
-//! cargo run --release --features sim --example campaign replay 77+deferred
+//! cargo run --release --features sim --example campaign replay 77+deferred+roomy
 //! ```
 //!
 //! `btree_store::sim::campaign` says what is done and what is checked. The command `btree-store

@@ -3,7 +3,7 @@
 //! A million random calls: every shape of keys and values, pages of 512 and 4,096 bytes, no cache,
 //! a tiny and a large one, one barrier and two; closures that fail and panic, calls inside calls,
 //! cursors under writes and beyond their transactions, snapshots, dropped buckets, thousands of
-//! buckets, compaction, closing and opening; commits that are deferred.
+//! buckets, compaction, closing and opening; commits that are deferred; owned transactions.
 //!
 //! Twenty times as many, in larger trees:
 //!
@@ -31,8 +31,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Calls of all tests together.
 const CALLS: u64 = 1_000_000;
 const CALLS_DEEP: u64 = 20_000_000;
-/// Workloads that share the calls: twelve shapes of keys and values on nine settings.
-const WORKLOADS: u64 = 108;
+/// Workloads that share the calls: fourteen shapes of keys and values on nine settings.
+const WORKLOADS: u64 = 126;
 /// The contents are compared after this many calls, and of thousands of buckets so many times:
 /// to look at each of them takes longer than the calls.
 const CALLS_PER_CHECK: u64 = 400;
@@ -192,17 +192,42 @@ fn deferred_commits_of_large_values() {
     });
 }
 
+/// Leaves that are held where they lie lose entries, and become roots.
+#[test]
+fn large_values_that_go_in_ranges() {
+    run_shape(1600, KeyShape::Mixed, ValueShape::Large, |workload| {
+        (workload.key_count, workload.bucket_count, workload.steps_max) = (60, 2, 20);
+        (workload.ranges, workload.phase) = (4, 16);
+    });
+}
+
+#[test]
+fn owned_transactions() {
+    run_shape(1700, KeyShape::Mixed, ValueShape::Mixed, |workload| {
+        (workload.owned, workload.deferred, workload.ranges) = (4, 2, 8);
+        (workload.key_count, workload.bucket_count) = (60, 2);
+    });
+}
+
 /// A call that is always refused, or never, would show little.
 #[test]
 fn the_calls_meet_every_outcome() {
     let mut found = BTreeSet::new();
     let mut workload = Workload::new(512, KeyShape::Mixed, ValueShape::Small);
+    (workload.owned, workload.deferred) = (1, 2);
     let (mut source, mut oracle) = (Seeded::new(1), Oracle::new(512));
-    for _ in 0..40_000 {
+    for _ in 0..60_000 {
         let op = workload.op(&mut source);
         let reply = oracle.apply(&op);
         if matches!(op, Op::Snapshot { act: SnapshotAct::View(_), .. }) && !reply.steps.is_empty() {
             found.insert("snapshot: read".to_owned());
+        }
+        if let Op::Owned { by, exec } = &op {
+            let is_left = exec.end != End::Commit;
+            found.insert(format!(
+                "{by:?}: {}",
+                if is_left { "left".into() } else { format!("{:?}", reply.end) }
+            ));
         }
         let Op::Exec(exec) = op else { continue };
         for (step, answer) in exec.steps.iter().zip(&reply.steps) {
@@ -246,6 +271,13 @@ fn the_calls_meet_every_outcome() {
         "get_many: yes",
         "get_many: some absent",
         "snapshot: read",
+        "Begin: Done",
+        "Begin: Failed(Conflict)",
+        "Begin: Failed(Invalid)",
+        "Begin: left",
+        "Transact: Done",
+        "Transact: Failed(Invalid)",
+        "Transact: left",
     ] {
         assert!(found.contains(outcome), "no {outcome:?} in {found:?}");
     }

@@ -7,7 +7,7 @@
 //! does not tell of?
 
 use super::input::Input;
-use super::op::{bulk, deferred, deferring_bulk, workload};
+use super::op::{bulk, deferring_bulk, tune, workload};
 use btree_store::sim::oracle::{Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare};
 use btree_store::sim::{
     Bytes, Checked, Choice, Choose, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault,
@@ -32,7 +32,6 @@ struct Setting {
     at: CrashPoints,
     /// Stands for the crash point, each as likely as the others however many there are.
     point: u16,
-    deferred: u32,
 }
 
 /// What the disk chooses. Each of a hundred crash points is a question; if they were asked of the
@@ -68,7 +67,6 @@ impl Setting {
             nested: input.pick(&[0, 1, 2, 0]),
             at: input.pick(&[CrashPoints::Fences, CrashPoints::EveryOperation]),
             point: u16::from_le_bytes([input.byte(), input.byte()]),
-            deferred: 0,
         }
     }
 
@@ -85,11 +83,13 @@ type Possible = Vec<Oracle>;
 struct Trial<'a> {
     setting: Setting,
     ops: &'a [u8],
+    /// The whole input, whose first byte says more than the setting.
+    data: &'a [u8],
     possible: RefCell<Vec<Possible>>,
 }
 
 pub fn run(data: &[u8]) {
-    let setting = Setting { deferred: deferred(data), ..Setting::read(&mut Input::new(data)) };
+    let setting = Setting::read(&mut Input::new(data));
     let ops = data.get(HEAD..).unwrap_or_default();
     let back: Vec<u8> = ops.iter().rev().copied().collect();
     let points = Seeded::new(u64::from(setting.point));
@@ -98,7 +98,7 @@ pub fn run(data: &[u8]) {
         .profile(setting.profile)
         .nested(setting.nested)
         .crash_points(setting.at);
-    let trial = Trial { setting, ops, possible: RefCell::default() };
+    let trial = Trial { setting, ops, data, possible: RefCell::default() };
     let report =
         explorer.sample(choices, |disk| trial.run(disk), |disk, crash| trial.check(disk, crash));
     assert!(report.verdict != Verdict::Violated, "{report}");
@@ -178,7 +178,7 @@ impl Trial<'_> {
         let mut world = World { disk, store: Some(store), oracle, is_armed: false };
         let mut input = Input::new(self.ops);
         let mut workload = workload(&mut input, self.setting.page_size);
-        workload.deferred = self.setting.deferred;
+        tune(&mut workload, self.data);
         let bulk = if workload.deferred > 0 { deferring_bulk } else { bulk };
         for _ in 0..OPS_MAX {
             if input.is_empty() {

@@ -29,6 +29,20 @@ pub fn deferred(data: &[u8]) -> u32 {
     }
 }
 
+/// Whether the first byte of an input asks for owned transactions, and for many ranges that are
+/// removed. No more of them do, for the same reason.
+fn is_various(data: &[u8]) -> bool {
+    matches!(data.first(), Some(244..=247))
+}
+
+/// What the first byte of an input adds to its workload.
+pub fn tune(workload: &mut Workload, data: &[u8]) {
+    workload.deferred = deferred(data);
+    if is_various(data) {
+        (workload.owned, workload.ranges, workload.phase) = (4, 4, 16);
+    }
+}
+
 /// The workload that the next bytes ask for.
 pub fn workload(input: &mut Input<'_>, page_size: u32) -> Workload {
     let mut workload = Workload::new(page_size, input.pick(&KEY_SHAPES), input.pick(&VALUE_SHAPES));

@@ -2,7 +2,7 @@
 //! the file sound whenever it is looked at?
 
 use super::input::Input;
-use super::op::{bulk, deferred, deferring_bulk, workload};
+use super::op::{bulk, deferring_bulk, tune, workload};
 use btree_store::sim::oracle::{Handle, Op, Oracle, compare, compare_snapshots};
 use btree_store::vfs::MemVfs;
 use btree_store::{Barriers, Options};
@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
     let store = Handle::open(options.vfs(Arc::new(vfs.clone())), PATH).expect("a new store opens");
     let mut world = World { store, oracle: Oracle::new(page_size) };
     let mut workload = workload(&mut input, page_size);
-    workload.deferred = deferred(data);
+    tune(&mut workload, data);
     let bulk = if workload.deferred > 0 { deferring_bulk } else { bulk };
     for done in 1..=OPS_MAX {
         if input.is_empty() {

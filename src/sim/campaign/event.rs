@@ -3,7 +3,7 @@
 //! Owns: [`Event`], how it is brought about, and [`Counts`] of what happened.
 //! Must not know: what a transaction does, what is found after it.
 
-use super::super::oracle::Op;
+use super::super::oracle::{By, Op};
 use super::super::{Errno, Failure, Fault, OpSet, Seeded, SimDisk, SyncFailure, When};
 use std::ops::AddAssign;
 
@@ -74,8 +74,10 @@ impl Event {
     pub(super) fn random(random: &mut Seeded, op: &Op) -> Event {
         let text = format!("{op:?}");
         // A call that holds several commits of which one fails has more than two outcomes.
-        let is_single = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::DelBucket(_) | Op::Sync)
-            && !text.contains("Nest(");
+        // What was deferred before is flushed on its own where a first attempt conflicts.
+        let is_attempt = matches!(op, Op::Owned { by: By::Begin, .. });
+        let is_call = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::DelBucket(_) | Op::Sync);
+        let is_single = (is_attempt || is_call) && !text.contains("Nest(");
         // Of several parts one that fails is left out, and the rest flushed when all works again.
         // One part fails as a whole; but few have anything to do with the disk before their flush.
         let mut may_fail = || matches!(op, Op::Exec(_)) && random.below(4) == 0;

@@ -16,6 +16,13 @@
 //! Of four sessions one defers most of its commits. A power failure may take those that no sync, no
 //! durable commit and no close has made durable, all of them or none. A fault may too, and then the
 //! next sync of each handle tells it. A session of the same seed that defers nothing is another.
+//!
+//! Half of the sessions have a cache of a few pages, in which nothing stays for long. The other
+//! half have a roomy one, so that leaves are held where they lie and changed when they are sealed;
+//! in these, ranges are removed more often, and more values are large.
+//!
+//! Of four sessions one makes half of its transactions as values or with `transact`; others may
+//! commit meanwhile, and then the model says whether that is a conflict.
 
 mod event;
 mod session;
@@ -33,10 +40,16 @@ pub const PER_SESSION: u64 = 40;
 pub const THREADS_MAX: usize = 1_024;
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
-/// What ends the token of one that defers.
+/// What ends the token of one that defers, of one with a roomy cache, and of one that owns
+/// transactions, in this order.
 const DEFERRING: &str = "+deferred";
+const ROOMY: &str = "+roomy";
+const OWNING: &str = "+owned";
 /// Of so many sessions of a campaign one defers, whatever shard they are in.
 const DEFERRING_OF: u64 = 4;
+/// Of so many of either kind one has a roomy cache, and of so many of each one owns transactions.
+const ROOMY_OF: u64 = 2;
+const OWNING_OF: u64 = 4;
 
 /// Sessions with the seeds that follow one another, or a part of them.
 ///
@@ -145,7 +158,32 @@ impl Campaign {
 fn kind_of(seed: u64) -> Kind {
     // Not the seed's own numbers, which the session draws.
     let drawn = Seeded::new(!seed).next_u64();
-    if drawn.is_multiple_of(DEFERRING_OF) { Kind::Deferring } else { Kind::Durable }
+    Kind {
+        is_deferring: drawn.is_multiple_of(DEFERRING_OF),
+        is_roomy: (drawn / DEFERRING_OF).is_multiple_of(ROOMY_OF),
+        is_owning: (drawn / DEFERRING_OF / ROOMY_OF).is_multiple_of(OWNING_OF),
+    }
+}
+
+/// What repeats the session of a seed.
+fn token_of(seed: u64, kind: Kind) -> String {
+    let deferring = if kind.is_deferring { DEFERRING } else { "" };
+    let roomy = if kind.is_roomy { ROOMY } else { "" };
+    let owning = if kind.is_owning { OWNING } else { "" };
+    format!("{TOKEN}{seed}{deferring}{roomy}{owning}")
+}
+
+/// The session that a token repeats.
+fn session_of(token: &str) -> Option<(u64, Kind)> {
+    let rest = token.trim().strip_prefix(TOKEN)?;
+    let without = |text, end| match str::strip_suffix(text, end) {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (rest, is_owning) = without(rest, OWNING);
+    let (rest, is_roomy) = without(rest, ROOMY);
+    let (seed, is_deferring) = without(rest, DEFERRING);
+    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning }))
 }
 
 /// Runs a session; if it fails, makes it smaller and tells of it.
@@ -155,13 +193,12 @@ fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
     let Err(what) = session.run(&mut counts) else { return (counts, None) };
     let smallest = session.smallest();
     let what = smallest.run(&mut Counts::default()).err().unwrap_or(what);
-    let end = if kind == Kind::Deferring { DEFERRING } else { "" };
-    let (story, token) = (smallest.story(), format!("{TOKEN}{seed}{end}"));
+    let (story, token) = (smallest.story(), token_of(seed, kind));
     (counts, Some(Failed { seed, what, story, token }))
 }
 
 /// The session of a token once more: its story, and what fails, if it still does. A seed alone is
-/// the token of a session that defers nothing.
+/// the token of a session that defers nothing, owns nothing and has a small cache.
 ///
 /// `None` when the text is no token of a campaign.
 ///
@@ -171,15 +208,11 @@ fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
 /// assert!(failed.is_none() && story.contains("Exec"));
 /// let (story, failed) = replay("campaign:7+deferred").expect("it is one, too");
 /// assert!(failed.is_none() && story.contains("Deferred"));
+/// assert!(replay("campaign:7+roomy+owned").is_some_and(|(_, failed)| failed.is_none()));
 /// assert!(replay("7").is_none());
 /// ```
 pub fn replay(token: &str) -> Option<(String, Option<Failed>)> {
-    let rest = token.trim().strip_prefix(TOKEN)?;
-    let (seed, kind) = match rest.strip_suffix(DEFERRING) {
-        Some(seed) => (seed, Kind::Deferring),
-        None => (rest, Kind::Durable),
-    };
-    let seed = seed.parse().ok()?;
+    let (seed, kind) = session_of(token)?;
     let (_, failed) = run_session(seed, kind);
     let story = match &failed {
         Some(failed) => failed.story.clone(),
@@ -227,6 +260,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_token_names_its_session() {
+        for seed in 0..40 {
+            let kind = kind_of(seed);
+            assert_eq!(session_of(&token_of(seed, kind)), Some((seed, kind)));
+        }
+        for bad in ["7", "campaign:", "campaign:7+", "campaign:7+owned+roomy", "campaign:+roomy"] {
+            assert_eq!(session_of(bad), None, "{bad}");
+        }
+    }
+
     /// A campaign of no session at all would be a pass.
     #[test]
     #[should_panic(expected = "part 1 of 1 parts")]
@@ -255,16 +299,30 @@ mod tests {
     #[test]
     fn some_sessions_defer_and_some_deferred_commits_are_lost() {
         let seeds = 1..200;
-        let deferring = seeds.clone().filter(|seed| kind_of(*seed) == Kind::Deferring);
+        let deferring = seeds.clone().filter(|seed| kind_of(*seed).is_deferring);
         assert!((30..70).contains(&deferring.clone().count()));
         let mut counts = Counts::default();
         for seed in deferring.take(24) {
-            let (more, failed) = run_session(seed, Kind::Deferring);
+            let kind = Kind { is_deferring: true, ..Kind::default() };
+            let (more, failed) = run_session(seed, kind);
             assert_eq!(failed, None);
             counts += more;
         }
         assert!(counts.deferred > 150 && counts.losses > 4, "{counts:?}");
-        let (durable, _) = run_session(1, Kind::Durable);
+        let (durable, _) = run_session(1, Kind::default());
         assert_eq!((durable.deferred, durable.losses), (0, 0));
+    }
+
+    #[test]
+    fn some_sessions_are_roomy_and_some_own_transactions() {
+        let kinds: Vec<Kind> = (1..200).map(kind_of).collect();
+        let count = |is_it: fn(&Kind) -> bool| kinds.iter().filter(|kind| is_it(kind)).count();
+        assert!((70..130).contains(&count(|kind| kind.is_roomy)));
+        assert!((30..70).contains(&count(|kind| kind.is_owning)));
+        let (story, failed) = replay("campaign:7+roomy+owned").expect("a token");
+        assert_eq!(failed, None);
+        for call in ["Begin", "Transact", "DeleteRange"] {
+            assert!(story.contains(call), "no {call}: {story}");
+        }
     }
 }

@@ -32,14 +32,27 @@ const RECOVERY_FAILURES: [SyncFailure; 5] = [
 const TOLD_MAX: usize = 600;
 /// Of eight write transactions of a session that defers, so many are deferred.
 const DEFERRED: u32 = 5;
+/// Pages of a small cache, of which a transaction holds none but for a moment, and of a roomy one.
+const CACHE_PAGES: u64 = 8;
+const ROOMY_CACHE_PAGES: u64 = 1_000;
+/// Of so many removals of a roomy session one is of a range.
+const ROOMY_RANGES: u32 = 4;
+/// Operations of a roomy session until it removes more, or less, and steps of a transaction.
+const ROOMY_PHASE: u32 = 16;
+const ROOMY_STEPS: u32 = 20;
+/// Of eight write transactions of a session that owns some, so many are owned.
+const OWNED: u32 = 4;
 
-/// Whether commits of a session are deferred.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// None is.
-    Durable,
-    /// Most are; syncs, durable commits, compactions and closes make them durable.
-    Deferring,
+/// What is particular about a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Most commits are deferred; syncs, durable commits, compactions and closes make them durable.
+    pub(super) is_deferring: bool,
+    /// The cache has room for all pages, so that a transaction holds many leaves where they lie,
+    /// with plans for them, and large values and ranges come and go.
+    pub(super) is_roomy: bool,
+    /// Some write transactions are owned, and some of these are dropped.
+    pub(super) is_owning: bool,
 }
 
 /// A transaction, what happens to it, and the seed of all else.
@@ -76,9 +89,17 @@ impl Session {
         let mut workload = Workload::new(page_size, keys, values);
         workload.key_count = one_of(&mut random, &[10, 40, 150]);
         workload.bucket_count = 3;
-        if kind == Kind::Deferring {
+        if kind.is_deferring {
             workload.deferred = DEFERRED;
         }
+        if kind.is_roomy {
+            // Few of the longest keys are in a leaf, so that trees of two leaves are common.
+            workload.keys = one_of(&mut random, &[KeyShape::Longest, KeyShape::Mixed]);
+            workload.values = one_of(&mut random, &[ValueShape::Large, ValueShape::Mixed]);
+            (workload.ranges, workload.phase) = (ROOMY_RANGES, ROOMY_PHASE);
+            (workload.bucket_count, workload.steps_max) = (1, ROOMY_STEPS);
+        }
+        workload.owned = if kind.is_owning { OWNED } else { 0 };
         let acts = (0..len).map(|_| {
             let op = workload.op(&mut random);
             let event = Event::random(&mut random, &op);
@@ -88,10 +109,11 @@ impl Session {
     }
 
     fn open(&self, disk: &SimDisk) -> crate::Result<Handle> {
+        let pages = if self.kind.is_roomy { ROOMY_CACHE_PAGES } else { CACHE_PAGES };
         let options = Options::new()
             .page_size(self.page_size)
             .barriers(self.barriers)
-            .cache_bytes(u64::from(self.page_size) * 8)
+            .cache_bytes(u64::from(self.page_size) * pages)
             .vfs(disk.vfs());
         Handle::open(options, PATH)
     }
@@ -213,7 +235,7 @@ impl Session {
     /// Another handle, which is told of losses too. It keeps the store open, and is dropped before
     /// the process ends.
     fn witness(&self, store: &Handle, op: &Op) -> Option<BTree> {
-        let is_wanted = self.kind == Kind::Deferring && *op != Op::Reopen;
+        let is_wanted = self.kind.is_deferring && *op != Op::Reopen;
         is_wanted.then(|| store.db().clone())
     }
 
@@ -498,7 +520,7 @@ mod tests {
         let act = Act { op: Op::Buckets, event: Event::Nothing, seed: 1 };
         for acts in [vec![], vec![act.clone(); 2]] {
             for (value, is_right) in [("right", true), ("wrong", false)] {
-                let session = Session { acts: acts.clone(), ..Session::new(7, Kind::Durable, 0) };
+                let session = Session { acts: acts.clone(), ..Session::new(7, Kind::default(), 0) };
                 let disk = SimDisk::with_profile(session.profile);
                 let mut store = session.open(&disk).expect("it opens");
                 assert_eq!(store.run(&put("right")).end, Ending::Done);
@@ -540,7 +562,7 @@ mod tests {
     #[test]
     fn what_a_compaction_has_made_durable_is_not_given_up() {
         let act = Act { op: Op::Compact(0), event: Event::Kill, seed: 1 };
-        let session = Session { acts: vec![act], ..Session::new(7, Kind::Durable, 0) };
+        let session = Session { acts: vec![act], ..Session::new(7, Kind::default(), 0) };
         let disk = SimDisk::with_profile(session.profile);
         // The store was never given what the model holds as deferred.
         let store = session.open(&disk).expect("it opens");
@@ -564,7 +586,7 @@ mod tests {
                 barriers: Barriers::One,
                 profile,
                 acts: acts.to_vec(),
-                ..Session::new(7, Kind::Deferring, 0)
+                ..Session::new(7, Kind { is_deferring: true, ..Kind::default() }, 0)
             };
             let disk = SimDisk::with_profile(session.profile);
             let store = session.open(&disk).expect("it opens");
@@ -578,7 +600,7 @@ mod tests {
     /// What was deferred was flushed unasked, and readers saw it: it is not given up either.
     #[test]
     fn what_readers_have_seen_is_asked_for() {
-        let session = Session::new(7, Kind::Durable, 0);
+        let session = Session::new(7, Kind::default(), 0);
         let disk = SimDisk::with_profile(session.profile);
         let mut store = session.open(&disk).expect("it opens");
         disk.settle();
@@ -596,7 +618,7 @@ mod tests {
 
     #[test]
     fn what_was_put_behind_a_lie_is_asked_for() {
-        let session = Session::new(7, Kind::Durable, 0);
+        let session = Session::new(7, Kind::default(), 0);
         let disk = SimDisk::with_profile(session.profile);
         drop(session.open(&disk).expect("it opens"));
         disk.settle();
@@ -617,7 +639,7 @@ mod tests {
         let sync = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(1), drop));
         let acts = [power, sync].map(|event| Act { op: Op::Buckets, event, seed: 1 }).to_vec();
         let mut counts = Counts::default();
-        let session = Session { acts, ..Session::new(7, Kind::Durable, 0) };
+        let session = Session { acts, ..Session::new(7, Kind::default(), 0) };
         session.run(&mut counts).expect("nothing is wrong");
         assert_eq!((counts.power_failures, counts.failed_syncs), (0, [0; 5]));
         assert_eq!(counts.transactions, 2);

@@ -3,6 +3,8 @@
 //! Owns: [`Handle`]: an open store, and the cursors and snapshots that outlive calls.
 //! Must not know: what the right answer is. Keeps: a reply is made of what the store returned.
 
+mod owned;
+
 use super::op::{
     Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, SnapshotAct,
     Step, View, Way, Write,
@@ -150,6 +152,7 @@ impl Runner<'_> {
                 });
                 Reply { steps, end }
             }
+            Op::Owned { by, exec } => self.owned(*by, exec),
             Op::View(view) => {
                 let db = self.db;
                 let mut steps = Vec::new();
@@ -311,7 +314,10 @@ fn bytes_of(bound: &Bound<Data>) -> Bound<&[u8]> {
     bound.as_ref().map(Data::bytes)
 }
 
-fn read_ends(mut range: Range, ends: Ends) -> Result<Answer> {
+fn read_ends(
+    mut range: impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>)>>,
+    ends: Ends,
+) -> Result<Answer> {
     let next = |is_front| {
         let entry = if is_front { range.next() } else { range.next_back() };
         entry.map(|entry| entry.map(|(key, value)| (key.into(), value.into()))).transpose()

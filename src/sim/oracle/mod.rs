@@ -11,6 +11,7 @@ mod contents;
 mod cursor;
 mod handle;
 mod op;
+mod owned;
 mod simpler;
 mod workload;
 
@@ -18,8 +19,8 @@ pub use compare::{Difference, compare, compare_snapshots};
 pub use contents::{Bucket, Contents};
 pub use handle::Handle;
 pub use op::{
-    Answer, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply, SnapshotAct,
-    Step, View, Way, Write,
+    Answer, By, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply,
+    SnapshotAct, Step, View, Way, Write,
 };
 pub use workload::{KeyShape, ValueShape, Workload};
 
@@ -191,6 +192,7 @@ impl Oracle {
         match op {
             Op::Exec(exec) => self.exec(exec),
             Op::Multi { parts, end } => self.multi(parts, *end),
+            Op::Owned { by, exec } => self.owned(*by, exec),
             Op::View(view) => self.view(view),
             Op::Snapshot { slot, act } => self.with_snapshot(*slot, act),
             Op::DelBucket(name) => Reply::of(self.del_bucket(name).map(|()| None)),

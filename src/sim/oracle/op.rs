@@ -59,6 +59,15 @@ pub enum Op {
         /// How the closure ends.
         end: End,
     },
+    /// A transaction as a value, or a closure that is given one. It may conflict with calls on the
+    /// store inside of it, and with deferred commits that are not durable. A bulk load is made of
+    /// puts; steps that have nothing to do with it do nothing: cursors, durability.
+    Owned {
+        /// Which call begins it.
+        by: By,
+        /// The bucket, what is done to it, and how it ends.
+        exec: Exec,
+    },
     /// [`BTree::view`](crate::BTree::view).
     View(View),
     /// Of the snapshot in a slot. Without one it does nothing.
@@ -82,6 +91,16 @@ pub enum Op {
     Cursor(CursorMove),
     /// Drops all cursors and snapshots, closes the store and opens it again.
     Reopen,
+}
+
+/// How an owned transaction begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// [`BTree::begin`](crate::BTree::begin); it is dropped where it is not to commit.
+    Begin,
+    /// [`BTree::transact`](crate::BTree::transact), as often as it runs the closure, which makes no
+    /// calls on the store. Answers of steps are those of the last time.
+    Transact,
 }
 
 /// A closure that reads a bucket.
@@ -339,7 +358,7 @@ impl Op {
                 .sum()
         };
         match self {
-            Op::Exec(exec) => 1 + inside(exec),
+            Op::Exec(exec) | Op::Owned { exec, .. } => 1 + inside(exec),
             Op::View(view) | Op::Snapshot { act: SnapshotAct::View(view), .. } => {
                 1 + view.steps.iter().map(peeks).sum::<u64>()
             }

@@ -11,11 +11,14 @@ impl Op {
     pub fn simpler(&self) -> Vec<Op> {
         match self {
             Op::Exec(exec) => {
-                let calls = exec.steps.iter().filter_map(|step| match step {
-                    Step::Peek(Peek::Nest(op)) => Some(op.clone()),
-                    _ => None,
-                });
-                calls.chain(simpler_exec(exec).into_iter().map(Op::Exec)).collect()
+                let execs = simpler_exec(exec).into_iter().map(Op::Exec);
+                nested_in_exec(exec).chain(execs).collect()
+            }
+            Op::Owned { by, exec } => {
+                let build = |exec| Op::Owned { by: *by, exec };
+                let execs = simpler_exec(exec).into_iter().map(build);
+                let plain = Op::Exec(exec.clone());
+                std::iter::once(plain).chain(nested_in_exec(exec)).chain(execs).collect()
             }
             Op::View(view) => {
                 let views = simpler_view(view).into_iter().map(Op::View);
@@ -45,6 +48,14 @@ impl Op {
 
 fn simpler_end(end: End) -> Option<End> {
     (end != End::Commit).then_some(End::Commit)
+}
+
+/// The calls inside of the closure.
+fn nested_in_exec(exec: &Exec) -> impl Iterator<Item = Op> {
+    exec.steps.iter().filter_map(|step| match step {
+        Step::Peek(Peek::Nest(op)) => Some(op.clone()),
+        _ => None,
+    })
 }
 
 /// The calls inside of the closure.

@@ -4,7 +4,8 @@
 //! Keeps: the same source gives the same operations; a source of zeros gives the plainest ones.
 
 use super::op::{
-    CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, SnapshotAct, Step, View, Way, Write,
+    By, CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, SnapshotAct, Step, View, Way,
+    Write,
 };
 use crate::Durability;
 use crate::error::Error;
@@ -62,6 +63,13 @@ pub struct Workload {
     pub steps_max: u32,
     /// Of eight write transactions, how many are deferred. Without any, nothing is chosen for it.
     pub deferred: u32,
+    /// Of eight write transactions beside those over several buckets, how many are owned. Without
+    /// any, nothing is chosen for it.
+    pub owned: u32,
+    /// Of so many removals one is of a range.
+    pub ranges: u32,
+    /// About so many operations go by until another share of the changes removes.
+    pub phase: u32,
     /// Sequential keys so far.
     next: u32,
     /// Of eight changes, how many remove; it varies as time goes by, so that trees grow high and
@@ -112,6 +120,9 @@ impl Workload {
             bucket_count: 4,
             steps_max: 6,
             deferred: 0,
+            owned: 0,
+            ranges: 24,
+            phase: 96,
             next: 0,
             removing: 2,
         }
@@ -123,10 +134,13 @@ impl Workload {
     }
 
     fn op_at(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
-        if dice.once_in(96) {
+        if dice.once_in(self.phase) {
             self.removing = [2, 7, 0, 4][index(dice.below(4))];
         }
         match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 12, 2]) {
+            0 if self.owned > 0 && dice.below(8) >= 8_u32.saturating_sub(self.owned) => {
+                self.owned(dice, depth)
+            }
             0 => {
                 let mut exec = self.exec(dice, depth);
                 if let Some(durability) = self.durability(dice, depth) {
@@ -163,6 +177,11 @@ impl Workload {
         let count = self.count(dice);
         let steps = (0..count).map(|_| self.step(dice, depth)).collect();
         Exec { bucket, steps, end: end(dice) }
+    }
+
+    fn owned(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
+        let by = if dice.once_in(3) { By::Transact } else { By::Begin };
+        Op::Owned { by, exec: self.exec(dice, depth) }
     }
 
     fn count(&self, dice: &mut Dice<'_>) -> u32 {
@@ -258,7 +277,7 @@ impl Workload {
     }
 
     fn removal(&mut self, dice: &mut Dice<'_>) -> Write {
-        if dice.once_in(24) {
+        if dice.once_in(self.ranges) {
             return Write::DeleteRange(self.bound(dice), self.bound(dice));
         }
         let key = self.key(dice);
