@@ -26,12 +26,13 @@ macro_rules! seeded {
 pub(crate) use seeded;
 
 #[cfg(seeded_bug)]
-pub use catalogue::*;
+mod switch;
+#[cfg(seeded_bug)]
+pub use {catalogue::*, switch::*};
 
 #[cfg(seeded_bug)]
 mod catalogue {
     use crate::invariant::Invariant;
-    use crate::sync::{Ordering, Switch};
 
     macro_rules! bugs {
         ($($(#[$doc:meta])* $bug:ident = $name:literal breaks $invariant:ident,)*) => {
@@ -271,6 +272,10 @@ mod catalogue {
         EarlyGrowthBelieved = "early-growth-believed" breaks DurableBeforeOk,
         /// The name of a new file is not made durable (ALICE).
         DirectoryNotSyncedOnCreate = "directory-not-synced-on-create" breaks DurableBeforeOk,
+        /// A copy that got its name is reported before the name is durable.
+        NameOfACopyNotSynced = "name-of-a-copy-not-synced" breaks DurableBeforeOk,
+        /// A store that was restored page by page gets its name before its pages are durable.
+        ImageNotSynced = "image-not-synced" breaks DurableBeforeOk,
         /// That a copy may have a name that is not durable, since its maker was killed, is not
         /// looked for.
         MarkOfACopyIgnored = "mark-of-a-copy-ignored" breaks DurableBeforeOk,
@@ -443,6 +448,10 @@ mod catalogue {
         SyncRetriedAndBelieved = "sync-retried-and-believed" breaks FailedSyncPoisons,
         /// After a failed sync the store goes on.
         PoisonForgotten = "poison-forgotten" breaks FailedSyncPoisons,
+        /// A disk that is full when pages are written ends all writing, though nothing is lost.
+        FullDiskPoisons = "full-disk-poisons" breaks FailedSyncPoisons,
+        /// A sync that fails for want of room counts as a write that did.
+        FullDiskAtASyncForgiven = "full-disk-at-a-sync-forgiven" breaks FailedSyncPoisons,
         /// That the disk failed at what it was told to begin with counts for nothing, and the next
         /// sync, which has nothing left to write, is believed.
         FailureToBeginForgotten = "failure-to-begin-forgotten" breaks FailedSyncPoisons,
@@ -462,38 +471,5 @@ mod catalogue {
         AccountingAlwaysZero = "accounting-always-zero" breaks PageOwnedOnce,
         /// A broken checker: a simulated crash loses nothing.
         CrashKeepsAll = "crash-keeps-all" breaks DurableBeforeOk,
-    }
-
-    /// One bit for each bug that is on.
-    static ON: [Switch; WORDS] = [const { Switch::new(0) }; WORDS];
-    const WORDS: usize = Bug::ALL.len().div_ceil(64);
-    static ASKED: Switch = Switch::new(0);
-
-    fn place(bug: Bug) -> (usize, u64) {
-        let number = bug as usize;
-        (number / 64, 1 << (number % 64))
-    }
-
-    /// Switches these bugs on, and all others off, in the whole process.
-    pub fn switch_on(bugs: impl IntoIterator<Item = Bug>) {
-        let mut bits = [0; WORDS];
-        for (word, bit) in bugs.into_iter().map(place) {
-            bits[word] |= bit;
-        }
-        for (word, bits) in ON.iter().zip(bits) {
-            word.store(bits, Ordering::SeqCst);
-        }
-    }
-
-    /// Whether a bug is on.
-    pub fn is_on(bug: Bug) -> bool {
-        let (word, bit) = place(bug);
-        ON[word].load(Ordering::Relaxed) & bit != 0
-    }
-
-    /// Not the same at every call: what a clock, or the order of a hash map, brings in.
-    pub fn chance() -> bool {
-        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
-        asked.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 63 == 1
     }
 }

@@ -1,5 +1,5 @@
 //! The process that makes a copy ends when the copy has its name, which is not durable yet; the
-//! next one commits to it; then the power fails.
+//! next one commits to it; then the power fails. Or the power fails when a copy is told of.
 
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{PAGE, PATH};
@@ -11,19 +11,42 @@ use btree_store::{Error, Options};
 use std::path::Path;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    match stream() {
-        Ok(stream) => explore(budget, &stream),
+    match streams() {
+        Ok(streams) => explore(budget, &streams.0).or_else(|| explore_told(budget, &streams)),
         Err(error) => Some(Kill(format!("a backup: {error}"))),
     }
 }
 
-/// A backup of one entry.
-fn stream() -> Result<Vec<u8>, Error> {
+/// A backup of one entry, and all pages of its store.
+fn streams() -> Result<(Vec<u8>, Vec<u8>), Error> {
     let db = Options::new().page_size(PAGE).open_in_memory()?;
     db.exec("b", |txn| txn.put("k", "v"))?;
-    let mut stream = Vec::new();
+    let (mut stream, mut pages) = (Vec::new(), Vec::new());
     db.snapshot().backup_to(&mut stream)?;
-    Ok(stream)
+    db.backup_since(0, &mut pages)?;
+    Ok((stream, pages))
+}
+
+/// A copy that was told of as made, entry by entry or page by page, is there after a crash.
+fn explore_told(budget: &mut Budget, (stream, pages): &(Vec<u8>, Vec<u8>)) -> Option<Kill> {
+    [true, false].into_iter().find_map(|by_entries| {
+        let workload = |disk: &SimDisk| -> Checked {
+            disk.started(1);
+            if by_entries {
+                options(disk).restore(&mut stream.as_slice(), PATH)?;
+            } else {
+                options(disk).restore_chain([pages.as_slice()], PATH)?;
+            }
+            disk.acknowledged(1);
+            Ok(())
+        };
+        let report = Explorer::new("a copy").explore(workload, |disk, crash| {
+            budget.spend();
+            check(disk, crash, b"v")
+        });
+        let found = report.violation.map(|found| Kill(found.message));
+        found.filter(|_| report.verdict == Verdict::Violated)
+    })
 }
 
 fn explore(budget: &mut Budget, stream: &[u8]) -> Option<Kill> {
@@ -44,13 +67,13 @@ fn explore(budget: &mut Budget, stream: &[u8]) -> Option<Kill> {
     };
     let report = Explorer::new("a commit to a copy").explore(workload, |disk, crash| {
         budget.spend();
-        check(disk, crash)
+        check(disk, crash, b"w")
     });
     let found = report.violation.map(|found| Kill(found.message));
     found.filter(|_| report.verdict == Verdict::Violated)
 }
 
-fn check(disk: &SimDisk, crash: &Crash) -> Checked {
+fn check(disk: &SimDisk, crash: &Crash, wanted: &[u8]) -> Checked {
     if crash.acknowledged() == 0 {
         return Ok(());
     }
@@ -58,7 +81,7 @@ fn check(disk: &SimDisk, crash: &Crash) -> Checked {
         return Err("a store with an acknowledged commit is gone".into());
     }
     let found = options(disk).open(PATH)?.view("b", |txn| txn.get("k"))?;
-    if found == b"w" { Ok(()) } else { Err(format!("found {found:?}").into()) }
+    if found == wanted { Ok(()) } else { Err(format!("found {found:?}").into()) }
 }
 
 fn options(disk: &SimDisk) -> Options {

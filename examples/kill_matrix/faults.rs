@@ -74,6 +74,11 @@ fn check_all(budget: &mut Budget) -> Checked {
     }
     budget.spend();
     trial.run(OpSet::WRITES, When::From(0), Failure::Short(0))?;
+    // A sync without room is a sync that failed.
+    for index in 0..4 {
+        budget.spend();
+        trial.run(OpSet::SYNCS, When::Once(index), Failure::Sync(SyncFailure::NoSpace))?;
+    }
     Ok(())
 }
 
@@ -169,6 +174,9 @@ impl Trial {
             Ok(()) => {
                 self.check_contents(&dump(db)?, result, what)?;
                 check_pages(db)
+            }
+            Err(Error::Poisoned) if result == Err(Error::NoSpace) => {
+                Err(Kill(format!("{what}: the disk was full, and nothing can be written any more")))
             }
             Err(Error::Poisoned) if result.is_err() => Ok(()),
             Err(error) => Err(Kill(format!("{what}: then {error:?}"))),

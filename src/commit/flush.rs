@@ -27,6 +27,9 @@ impl Failed {
     }
 
     fn unknown(error: Error) -> Failed {
+        if seeded!(FullDiskAtASyncForgiven, error == Error::NoSpace) {
+            return Failed::before(error);
+        }
         Failed::Unknown(error.of_unknown_outcome())
     }
 }
@@ -69,7 +72,10 @@ pub(super) fn flush(
         growth = if seeded!(GrowthNotFenced) { Growth::Same } else { Growth::Grew };
     }
     let written = pager.write_flight(&job.pages, &job.runs);
-    written.map_err(|error| Failed::Before(error, len_before))?;
+    written.map_err(|error| {
+        let poisons = seeded!(FullDiskPoisons, error == Error::NoSpace);
+        if poisons { Failed::Unknown(error) } else { Failed::Before(error, len_before) }
+    })?;
     // Without pages as well: what is told late belongs to the commit before, and the meta page goes
     // over the one before that.
     let has_barrier = !job.pages.is_empty() || !seeded!(NoBarrierWithoutPages);

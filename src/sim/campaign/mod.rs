@@ -25,31 +25,20 @@
 //! commit meanwhile, and then the model says whether that is a conflict.
 
 mod event;
+mod kind;
 mod session;
 
 pub use event::{Counts, SYNC_FAILURES};
 
-use super::Seeded;
 use super::workers::on_threads;
 use crate::sync::{AtomicU64, Ordering};
-use session::{Kind, Session};
+use kind::{Kind, kind_of, session_of, token_of};
+use session::Session;
 
 /// Transactions of a session.
 pub const PER_SESSION: u64 = 40;
 /// Threads of a campaign at most.
 pub const THREADS_MAX: usize = 1_024;
-/// What begins the token of a session.
-const TOKEN: &str = "campaign:";
-/// What ends the token of one that defers, of one with a roomy cache, and of one that owns
-/// transactions, in this order.
-const DEFERRING: &str = "+deferred";
-const ROOMY: &str = "+roomy";
-const OWNING: &str = "+owned";
-/// Of so many sessions of a campaign one defers, whatever shard they are in.
-const DEFERRING_OF: u64 = 4;
-/// Of so many of either kind one has a roomy cache, and of so many of each one owns transactions.
-const ROOMY_OF: u64 = 2;
-const OWNING_OF: u64 = 4;
 
 /// Sessions with the seeds that follow one another, or a part of them.
 ///
@@ -154,38 +143,6 @@ impl Campaign {
     }
 }
 
-/// Of which kind the session with this seed is.
-fn kind_of(seed: u64) -> Kind {
-    // Not the seed's own numbers, which the session draws.
-    let drawn = Seeded::new(!seed).next_u64();
-    Kind {
-        is_deferring: drawn.is_multiple_of(DEFERRING_OF),
-        is_roomy: (drawn / DEFERRING_OF).is_multiple_of(ROOMY_OF),
-        is_owning: (drawn / DEFERRING_OF / ROOMY_OF).is_multiple_of(OWNING_OF),
-    }
-}
-
-/// What repeats the session of a seed.
-fn token_of(seed: u64, kind: Kind) -> String {
-    let deferring = if kind.is_deferring { DEFERRING } else { "" };
-    let roomy = if kind.is_roomy { ROOMY } else { "" };
-    let owning = if kind.is_owning { OWNING } else { "" };
-    format!("{TOKEN}{seed}{deferring}{roomy}{owning}")
-}
-
-/// The session that a token repeats.
-fn session_of(token: &str) -> Option<(u64, Kind)> {
-    let rest = token.trim().strip_prefix(TOKEN)?;
-    let without = |text, end| match str::strip_suffix(text, end) {
-        Some(rest) => (rest, true),
-        None => (text, false),
-    };
-    let (rest, is_owning) = without(rest, OWNING);
-    let (rest, is_roomy) = without(rest, ROOMY);
-    let (seed, is_deferring) = without(rest, DEFERRING);
-    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning }))
-}
-
 /// Runs a session; if it fails, makes it smaller and tells of it.
 fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
     let session = Session::new(seed, kind, PER_SESSION);
@@ -257,17 +214,6 @@ mod tests {
             assert_eq!(campaign.sessions(), sessions, "{seed}");
             assert_eq!(campaign.seed(sessions - 1), Some(seed + (sessions - 1)));
             assert_eq!(campaign.seed(sessions), None);
-        }
-    }
-
-    #[test]
-    fn a_token_names_its_session() {
-        for seed in 0..40 {
-            let kind = kind_of(seed);
-            assert_eq!(session_of(&token_of(seed, kind)), Some((seed, kind)));
-        }
-        for bad in ["7", "campaign:", "campaign:7+", "campaign:7+owned+roomy", "campaign:+roomy"] {
-            assert_eq!(session_of(bad), None, "{bad}");
         }
     }
 

@@ -13,6 +13,7 @@ use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use super::event::{Counts, Event, one_of};
+use super::kind::Kind;
 use crate::{BTree, Barriers, Options};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,30 +31,6 @@ const RECOVERY_FAILURES: [SyncFailure; 5] = [
 ];
 /// Letters of an operation that are told.
 const TOLD_MAX: usize = 600;
-/// Of eight write transactions of a session that defers, so many are deferred.
-const DEFERRED: u32 = 5;
-/// Pages of a small cache, of which a transaction holds none but for a moment, and of a roomy one.
-const CACHE_PAGES: u64 = 8;
-const ROOMY_CACHE_PAGES: u64 = 1_000;
-/// Of so many removals of a roomy session one is of a range.
-const ROOMY_RANGES: u32 = 4;
-/// Operations of a roomy session until it removes more, or less, and steps of a transaction.
-const ROOMY_PHASE: u32 = 16;
-const ROOMY_STEPS: u32 = 20;
-/// Of eight write transactions of a session that owns some, so many are owned.
-const OWNED: u32 = 4;
-
-/// What is particular about a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kind {
-    /// Most commits are deferred; syncs, durable commits, compactions and closes make them durable.
-    pub(super) is_deferring: bool,
-    /// The cache has room for all pages, so that a transaction holds many leaves where they lie,
-    /// with plans for them, and large values and ranges come and go.
-    pub(super) is_roomy: bool,
-    /// Some write transactions are owned, and some of these are dropped.
-    pub(super) is_owning: bool,
-}
 
 /// A transaction, what happens to it, and the seed of all else.
 #[derive(Clone, Debug)]
@@ -89,17 +66,7 @@ impl Session {
         let mut workload = Workload::new(page_size, keys, values);
         workload.key_count = one_of(&mut random, &[10, 40, 150]);
         workload.bucket_count = 3;
-        if kind.is_deferring {
-            workload.deferred = DEFERRED;
-        }
-        if kind.is_roomy {
-            // Few of the longest keys are in a leaf, so that trees of two leaves are common.
-            workload.keys = one_of(&mut random, &[KeyShape::Longest, KeyShape::Mixed]);
-            workload.values = one_of(&mut random, &[ValueShape::Large, ValueShape::Mixed]);
-            (workload.ranges, workload.phase) = (ROOMY_RANGES, ROOMY_PHASE);
-            (workload.bucket_count, workload.steps_max) = (1, ROOMY_STEPS);
-        }
-        workload.owned = if kind.is_owning { OWNED } else { 0 };
+        kind.tune(&mut workload, &mut random);
         let acts = (0..len).map(|_| {
             let op = workload.op(&mut random);
             let event = Event::random(&mut random, &op);
@@ -109,11 +76,10 @@ impl Session {
     }
 
     fn open(&self, disk: &SimDisk) -> crate::Result<Handle> {
-        let pages = if self.kind.is_roomy { ROOMY_CACHE_PAGES } else { CACHE_PAGES };
         let options = Options::new()
             .page_size(self.page_size)
             .barriers(self.barriers)
-            .cache_bytes(u64::from(self.page_size) * pages)
+            .cache_bytes(u64::from(self.page_size) * self.kind.cache_pages())
             .vfs(disk.vfs());
         Handle::open(options, PATH)
     }

@@ -1,0 +1,116 @@
+//! What kinds of sessions there are.
+//!
+//! Owns: [`Kind`], what it adds to a session, and the tokens by which sessions are named.
+//! Must not know: what a session does. Keeps: a token of one version names the same kind in each.
+
+use super::super::Seeded;
+use super::super::oracle::{KeyShape, ValueShape, Workload};
+use super::event::one_of;
+
+/// What begins the token of a session.
+const TOKEN: &str = "campaign:";
+/// What ends the token of one that defers, of one with a roomy cache, and of one that owns
+/// transactions, in this order.
+const DEFERRING: &str = "+deferred";
+const ROOMY: &str = "+roomy";
+const OWNING: &str = "+owned";
+/// Of so many sessions of a campaign one defers, whatever shard they are in.
+const DEFERRING_OF: u64 = 4;
+/// Of so many of either kind one has a roomy cache, and of so many of each one owns transactions.
+const ROOMY_OF: u64 = 2;
+const OWNING_OF: u64 = 4;
+
+/// Of eight write transactions of a session that defers, so many are deferred.
+const DEFERRED: u32 = 5;
+/// Pages of a small cache, of which a transaction holds none but for a moment, and of a roomy one.
+const CACHE_PAGES: u64 = 8;
+const ROOMY_CACHE_PAGES: u64 = 1_000;
+/// Of so many removals of a roomy session one is of a range.
+const ROOMY_RANGES: u32 = 4;
+/// Operations of a roomy session until it removes more, or less, and steps of a transaction.
+const ROOMY_PHASE: u32 = 16;
+const ROOMY_STEPS: u32 = 20;
+/// Of eight write transactions of a session that owns some, so many are owned.
+const OWNED: u32 = 4;
+
+/// What is particular about a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Most commits are deferred; syncs, durable commits, compactions and closes make them durable.
+    pub(super) is_deferring: bool,
+    /// The cache has room for all pages, so that a transaction holds many leaves where they lie,
+    /// with plans for them, and large values and ranges come and go.
+    pub(super) is_roomy: bool,
+    /// Some write transactions are owned, and some of these are dropped.
+    pub(super) is_owning: bool,
+}
+
+impl Kind {
+    /// Adds what is particular to the workload of a session.
+    pub(super) fn tune(self, workload: &mut Workload, random: &mut Seeded) {
+        if self.is_deferring {
+            workload.deferred = DEFERRED;
+        }
+        if self.is_roomy {
+            // Few of the longest keys are in a leaf, so that trees of two leaves are common.
+            workload.keys = one_of(random, &[KeyShape::Longest, KeyShape::Mixed]);
+            workload.values = one_of(random, &[ValueShape::Large, ValueShape::Mixed]);
+            (workload.ranges, workload.phase) = (ROOMY_RANGES, ROOMY_PHASE);
+            (workload.bucket_count, workload.steps_max) = (1, ROOMY_STEPS);
+        }
+        workload.owned = if self.is_owning { OWNED } else { 0 };
+    }
+
+    /// Pages of the cache.
+    pub(super) fn cache_pages(self) -> u64 {
+        if self.is_roomy { ROOMY_CACHE_PAGES } else { CACHE_PAGES }
+    }
+}
+
+/// Of which kind the session with this seed is.
+pub(super) fn kind_of(seed: u64) -> Kind {
+    // Not the seed's own numbers, which the session draws.
+    let drawn = Seeded::new(!seed).next_u64();
+    Kind {
+        is_deferring: drawn.is_multiple_of(DEFERRING_OF),
+        is_roomy: (drawn / DEFERRING_OF).is_multiple_of(ROOMY_OF),
+        is_owning: (drawn / DEFERRING_OF / ROOMY_OF).is_multiple_of(OWNING_OF),
+    }
+}
+
+/// What repeats the session of a seed.
+pub(super) fn token_of(seed: u64, kind: Kind) -> String {
+    let deferring = if kind.is_deferring { DEFERRING } else { "" };
+    let roomy = if kind.is_roomy { ROOMY } else { "" };
+    let owning = if kind.is_owning { OWNING } else { "" };
+    format!("{TOKEN}{seed}{deferring}{roomy}{owning}")
+}
+
+/// The session that a token repeats.
+pub(super) fn session_of(token: &str) -> Option<(u64, Kind)> {
+    let rest = token.trim().strip_prefix(TOKEN)?;
+    let without = |text, end| match str::strip_suffix(text, end) {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (rest, is_owning) = without(rest, OWNING);
+    let (rest, is_roomy) = without(rest, ROOMY);
+    let (seed, is_deferring) = without(rest, DEFERRING);
+    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_session() {
+        for seed in 0..40 {
+            let kind = kind_of(seed);
+            assert_eq!(session_of(&token_of(seed, kind)), Some((seed, kind)));
+        }
+        for bad in ["7", "campaign:", "campaign:7+", "campaign:7+owned+roomy", "campaign:+roomy"] {
+            assert_eq!(session_of(bad), None, "{bad}");
+        }
+    }
+}
