@@ -12,8 +12,9 @@
  * - A callback returns 0 to go on. Any other value ends its transaction without effect, and is
  *   returned unchanged by the function that ran the callback. Take positive values for codes of
  *   your own, so that they differ from those of the library.
- * - Txn and MultiTxn belong to the callback that got them and to its thread. They are numbers in
- *   the guise of pointers and never followed: a stale one, or one of another thread, is answered
+ * - Txn and MultiTxn belong to the callback that got them and to its thread; a BTreeTxn, and a Txn
+ *   of one, to the program until btree_txn_commit or btree_txn_abort. They are numbers in the guise
+ *   of pointers and never followed: a stale one, or one of another thread's callback, is answered
  *   by BTREE_ERR_INVALID.
  * - BTree, BTreeSnapshot and TxnIter are pointers. To use one after it was closed or freed is
  *   undefined.
@@ -40,6 +41,8 @@ typedef struct BTreeSnapshot BTreeSnapshot;
 typedef struct Txn Txn;
 /* A write transaction over several buckets. */
 typedef struct MultiTxn MultiTxn;
+/* A write transaction over all buckets that is begun, and ended by a call. */
+typedef struct BTreeTxn BTreeTxn;
 /* A position in a bucket as it was when the iterator was made. One thread at a time uses it. */
 typedef struct TxnIter TxnIter;
 
@@ -63,7 +66,7 @@ typedef struct TxnIter TxnIter;
 #define BTREE_ERR_INVALID (-7)
 /* The key, or the file of a backup, exists already, where the call wants it absent. */
 #define BTREE_ERR_DUPLICATE (-8)
-/* Another transaction committed first. No function of this version returns it. */
+/* Another transaction committed first. Only btree_txn_commit says so: begin again. */
 #define BTREE_ERR_CONFLICT (-9)
 /* Another process has the file open. */
 #define BTREE_ERR_BUSY (-10)
@@ -147,7 +150,8 @@ int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
 int btree_open_in_memory(const BTreeOptions *options, BTree **out);
 
 /*
- * Ends a handle; NULL is none. The file is closed with its last handle, snapshot and iterator. No
+ * Ends a handle; NULL is none. The file is closed with its last handle, snapshot, iterator, and
+ * transaction that was begun; of the last, btree_txn_commit commits all the same. No
  * other thread may be in a call with the handle. A callback may close the handle that its
  * transaction came from: the store stays open until the transaction has ended.
  */
@@ -204,6 +208,68 @@ int mtxn_exec(MultiTxn *mtxn, const char *bucket, BTreeTxnFn fn, void *ctx);
  * transaction keeps failing.
  */
 int mtxn_del_bucket(MultiTxn *mtxn, const char *bucket);
+
+/* Transactions without callbacks. */
+
+/*
+ * Begins an optimistic write transaction over all buckets, on the newest durable state. *out
+ * becomes its handle, which btree_txn_commit or btree_txn_abort ends; NULL on failure. Until it
+ * commits it waits for nobody, and nobody waits for it. Several may be open at once: of those that
+ * touch the same, the first to commit wins. Any thread may use it, one at a time. It keeps the store
+ * open, and the pages that it may read from being reused.
+ * Fails: INVALID.
+ */
+int btree_begin(BTree *db, BTreeTxn **out);
+
+/*
+ * Makes the changes durable, if nothing that the transaction read or wrote has changed since it
+ * began; otherwise nothing has happened. The handle ends, whatever this returns, and so do those of
+ * its buckets; but not if another thread is in a call with it, which is INVALID.
+ * Fails: CONFLICT (others were ahead: begin again), INVALID (a handle that has ended; inside a write
+ * transaction of the same thread; a read-only store), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL,
+ * and what took deferred commits of the handle that began it, until btree_sync has told it.
+ */
+int btree_txn_commit(BTreeTxn *txn);
+
+/*
+ * Ends a transaction, and nothing of it has happened.
+ * Fails: INVALID (a handle that has ended, or NULL).
+ */
+int btree_txn_abort(BTreeTxn *txn);
+
+/*
+ * A bucket of the transaction, for the functions that take a Txn. It need not be there: then it has
+ * no entries, and the first call that puts one makes it. *out becomes a handle that is valid until
+ * the transaction ends, also if the bucket is removed; it is not freed, and the same name gives the
+ * same handle. NULL on failure.
+ * Fails: INVALID, TOO_LARGE (the name); IO, CORRUPTION: the transaction keeps failing.
+ */
+int btree_txn_bucket(BTreeTxn *txn, const char *bucket, Txn **out);
+
+/*
+ * Makes a bucket without entries.
+ * Fails: DUPLICATE (it is there; nothing has changed), and as btree_txn_bucket.
+ */
+int btree_txn_create_bucket(BTreeTxn *txn, const char *bucket);
+
+/*
+ * Whether there is a bucket of this name: 0 when there is.
+ * Fails: NOT_FOUND (there is none), and as btree_txn_bucket.
+ */
+int btree_txn_contains_bucket(BTreeTxn *txn, const char *bucket);
+
+/*
+ * Removes a bucket and all that it holds. A handle of it shows no entries then, and may put some.
+ * Fails: NOT_FOUND (no such bucket; nothing has changed), and as btree_txn_bucket.
+ */
+int btree_txn_del_bucket(BTreeTxn *txn, const char *bucket);
+
+/*
+ * Calls fn with the name of each bucket that the transaction sees, in ascending order. A value other
+ * than 0 ends the listing and is returned. fn may use the transaction, and end it.
+ * Fails: INVALID; IO, CORRUPTION: the transaction keeps failing.
+ */
+int btree_txn_buckets(BTreeTxn *txn, BTreeTextFn fn, void *ctx);
 
 /* Entries. */
 
@@ -267,7 +333,9 @@ int txn_len(Txn *txn, uint64_t *entries);
  * An iterator over the bucket as it is now; later writes do not change what it yields. It stands
  * before the first entry for txn_iter_next, and behind the last one for txn_iter_prev. *out
  * becomes the iterator, which txn_iter_free frees; NULL on failure. It may outlive its
- * transaction, keeps the store open, and keeps the pages that it may read from being reused.
+ * transaction, keeps the store open, and keeps the pages that it may read from being reused. In a
+ * transaction of btree_begin, what it steps over counts as read; when that has ended, it does not
+ * move any more: INVALID.
  * Fails: INVALID; IO, CORRUPTION that stuck to the transaction before.
  */
 int txn_iter_new(Txn *txn, TxnIter **out);

@@ -12,22 +12,26 @@
 //! - A callback that returns another value than 0 ends its transaction without effect; that value
 //!   comes back unchanged.
 //! - Handles of transactions are numbers in the guise of pointers. They are looked up among the
-//!   transactions of the calling thread and never followed, so that a stale or foreign one is
-//!   [`BTREE_ERR_INVALID`] and nothing worse.
+//!   transactions of the calling thread, or those that [`btree_begin`] began, and never followed,
+//!   so that a stale or foreign one is [`BTREE_ERR_INVALID`] and nothing worse.
 //! - `BTree *`, `BTreeSnapshot *` and `TxnIter *` are real pointers: to use one after it was closed
 //!   or freed is undefined, as with `free`.
 //! - `NULL` where an argument is needed is [`BTREE_ERR_INVALID`].
 //! - Panics do not leave these functions.
 
+mod access;
 mod active;
 mod args;
+mod begun;
 mod check;
 mod entries;
 mod iter;
 mod last_error;
 mod multi;
 mod open;
+mod owned;
 mod snapshot;
+mod steps;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,10 @@ pub use iter::{TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_pre
 pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};
 pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btree_open_with};
+pub use owned::{
+    btree_begin, btree_txn_abort, btree_txn_bucket, btree_txn_buckets, btree_txn_commit,
+    btree_txn_contains_bucket, btree_txn_create_bucket, btree_txn_del_bucket,
+};
 pub use snapshot::{
     btree_snapshot, btree_snapshot_backup, btree_snapshot_buckets, btree_snapshot_free,
     btree_snapshot_seq, btree_snapshot_view,
@@ -100,6 +108,13 @@ pub const BTREE_CACHE_BYTES_DEFAULT: u64 = u64::MAX;
 #[derive(Debug)]
 #[repr(C)]
 pub struct TxnHandle {
+    never_read: [u8; 0],
+}
+
+/// `BTreeTxn` of the header: a transaction that is begun, and ended by a call. Never followed.
+#[derive(Debug)]
+#[repr(C)]
+pub struct OwnedTxnHandle {
     never_read: [u8; 0],
 }
 

@@ -326,11 +326,11 @@ mod catalogue {
         OlderCommitNotWrittenAgain = "older-commit-not-written-again" breaks FailedSyncPoisons,
         /// Closing writes a copy before a failure that is told late can show.
         MirrorBeforeFence = "mirror-before-fence" breaks FailedSyncPoisons,
-        /// An owned transaction commits a value that it wrote before another's flush failed, which may
-        /// have taken it.
+        /// An owned transaction commits a value that it wrote before another's flush failed, which
+        /// may have taken it.
         EarlyRunOutlivesAFailure = "early-run-outlives-a-failure" breaks DurableBeforeOk,
-        /// A commit without pages of its own has no barrier in front, where there are two: a failure
-        /// of the one before is told when the slot before that is written over.
+        /// A commit without pages of its own has no barrier in front, where there are two: a
+        /// failure of the one before is told when the slot before that is written over.
         NoBarrierWithoutPages = "no-barrier-without-pages" breaks FailedSyncPoisons,
         /// Recovery writes a copy into the slot that it refused before a failure that is told late
         /// can show: the next process takes the store for one that was closed, and the refused

@@ -1,5 +1,5 @@
-//! The disk fails at what it was told to begin with, or tells one sync late that one failed: what it
-//! may have lost belongs to others than whom it tells.
+//! The disk fails at what it was told to begin with, or tells one sync late that one failed: what
+//! it may have lost belongs to others than whom it tells.
 
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{PAGE, PATH};

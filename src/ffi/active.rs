@@ -8,9 +8,10 @@
 //! A handle is a number that is used once in a process. It is looked up here and never followed:
 //! one that is stale, made up or of another thread is not found.
 
+use super::access::Access;
+use super::begun::{bucket_of, next_id, with_open};
 use super::{MultiTxnHandle, TxnHandle};
 use crate::error::{Error, Fault, Result};
-use crate::sync::{AtomicU64, Ordering};
 use crate::txn::{MultiTxn, ReadOnlyTxn, Txn};
 use std::cell::RefCell;
 use std::ffi::c_int;
@@ -41,24 +42,6 @@ struct Entry {
 
 thread_local! {
     static ACTIVE: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
-}
-
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-/// A transaction that an operation works on.
-pub(super) enum Access<'a, 't> {
-    Write(&'a mut Txn<'t>),
-    Read(&'a ReadOnlyTxn<'t>),
-}
-
-impl<'a, 't> Access<'a, 't> {
-    /// The transaction, if it may write.
-    pub(super) fn writer(self) -> Result<&'a mut Txn<'t>> {
-        match self {
-            Access::Write(txn) => Ok(txn),
-            Access::Read(_) => Err(Error::invalid("a view cannot write")),
-        }
-    }
 }
 
 /// Runs a callback that has a handle of a write transaction. See [`run`].
@@ -114,6 +97,9 @@ pub(super) fn with_txn<R>(
     operation: impl FnOnce(Access<'_, '_>) -> Result<R>,
 ) -> Result<R> {
     let id = handle.addr();
+    if let Some((root, name)) = bucket_of(id) {
+        return with_open(root, |txn| operation(Access::Owned(&mut txn.bucket(&name)?, root)));
+    }
     let (target, root) = find(id)?;
     let armed = Armed { root };
     let result = match target {
@@ -209,7 +195,8 @@ pub(super) fn end_bucket(multi: *mut MultiTxnHandle, name: &str) {
 
 /// The transaction of a handle, for [`note`].
 pub(super) fn root_of(handle: *mut TxnHandle) -> Result<usize> {
-    find(handle.addr()).map(|(_, root)| root)
+    let id = handle.addr();
+    bucket_of(id).map_or_else(|| find(id).map(|(_, root)| root), |(root, _)| Ok(root))
 }
 
 /// Makes a failure of the storage stick to a transaction, if it still runs on this thread. A bad
@@ -254,12 +241,6 @@ fn fail(root: usize, fault: &Fault) {
             entry.failed.get_or_insert_with(|| fault.clone());
         }
     });
-}
-
-/// Never 0, which would be NULL.
-fn next_id() -> usize {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed) % (usize::MAX as u64);
-    usize::try_from(number).expect("the remainder is below the largest usize") + 1
 }
 
 fn add(entry: Entry) {

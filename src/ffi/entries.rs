@@ -4,17 +4,11 @@
 //! Must not know: iterators. Keeps: nothing of its own; the transaction does.
 
 use super::TxnHandle;
-use super::active::{Access, with_txn};
+use super::active::with_txn;
 use super::args::{Out, bytes};
 use super::last_error::call;
-use crate::error::{Error, Result};
 use std::ffi::{c_int, c_void};
 use std::ops::Bound;
-
-/// An answer that says that there is no such key.
-fn found(is_there: bool) -> Result<()> {
-    if is_there { Ok(()) } else { Err(Error::NotFound) }
-}
 
 /// The value of a key. `*out` becomes memory of `*out_len` bytes, which [`btree_free`] frees; it
 /// is not `NULL`, also for an empty value. On failure they become `NULL` and 0.
@@ -40,10 +34,7 @@ pub unsafe extern "C" fn txn_get(
         let (mut out, mut out_len) = (out?, out_len?);
         // SAFETY: the caller's promise; the key is used during this call only.
         let key = unsafe { bytes(key, klen) }?;
-        let value = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => txn.get(key),
-            Access::Read(txn) => txn.get(key),
-        })?;
+        let value = with_txn(txn, |txn| txn.get(key))?;
         let value = value.into_boxed_slice();
         out_len.set(value.len());
         out.set(Box::into_raw(value).cast());
@@ -88,7 +79,7 @@ pub unsafe extern "C" fn txn_put(
         let key = unsafe { bytes(key, klen) }?;
         // SAFETY: the caller's promise; the value is used during this call only.
         let value = unsafe { bytes(val, vlen) }?;
-        Ok(with_txn(txn, |txn| txn.writer()?.put(key, value))?)
+        Ok(with_txn(txn, |txn| txn.put(key, value))?)
     })
 }
 
@@ -111,7 +102,7 @@ pub unsafe extern "C" fn txn_insert(
         let key = unsafe { bytes(key, klen) }?;
         // SAFETY: the caller's promise; the value is used during this call only.
         let value = unsafe { bytes(val, vlen) }?;
-        Ok(with_txn(txn, |txn| txn.writer()?.insert(key, value))?)
+        Ok(with_txn(txn, |txn| txn.insert(key, value))?)
     })
 }
 
@@ -134,8 +125,7 @@ pub unsafe extern "C" fn txn_update(
         let key = unsafe { bytes(key, klen) }?;
         // SAFETY: the caller's promise; the value is used during this call only.
         let value = unsafe { bytes(val, vlen) }?;
-        let is_there = with_txn(txn, |txn| txn.writer()?.update(key, value))?;
-        Ok(found(is_there)?)
+        Ok(with_txn(txn, |txn| txn.update(key, value))?)
     })
 }
 
@@ -150,7 +140,7 @@ pub unsafe extern "C" fn txn_del(txn: *mut TxnHandle, key: *const u8, klen: usiz
     call(|| {
         // SAFETY: the caller's promise; the key is used during this call only.
         let key = unsafe { bytes(key, klen) }?;
-        Ok(with_txn(txn, |txn| txn.writer()?.del(key))?)
+        Ok(with_txn(txn, |txn| txn.del(key))?)
     })
 }
 
@@ -180,9 +170,8 @@ pub unsafe extern "C" fn txn_del_range(
         // SAFETY: the caller's promise; the key is used during this call only.
         let last = unsafe { bytes(end, elen) }?;
         let last = if end.is_null() { Bound::Unbounded } else { Bound::Excluded(last) };
-        let count = with_txn(txn, |txn| {
-            txn.writer()?.delete_range::<[u8]>((Bound::Included(first), last))
-        })?;
+        let range = (Bound::Included(first), last);
+        let count = with_txn(txn, |txn| txn.delete_range(range))?;
         if let Some(mut removed) = removed {
             removed.set(count);
         }
@@ -201,11 +190,7 @@ pub unsafe extern "C" fn txn_contains(txn: *mut TxnHandle, key: *const u8, klen:
     call(|| {
         // SAFETY: the caller's promise; the key is used during this call only.
         let key = unsafe { bytes(key, klen) }?;
-        let is_there = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => txn.contains(key),
-            Access::Read(txn) => txn.contains(key),
-        })?;
-        Ok(found(is_there)?)
+        Ok(with_txn(txn, |txn| txn.contains(key))?)
     })
 }
 
@@ -221,11 +206,9 @@ pub unsafe extern "C" fn txn_len(txn: *mut TxnHandle, entries: *mut u64) -> c_in
     call(|| {
         // SAFETY: the caller's promise.
         let mut entries = unsafe { Out::new(entries, 0) }?;
-        let count = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => txn.try_len(),
-            Access::Read(txn) => txn.try_len(),
-        })?;
-        entries.set(count);
-        Ok(())
+        Ok(with_txn(txn, |txn| {
+            entries.set(txn.len()?);
+            Ok(())
+        })?)
     })
 }

@@ -3,18 +3,19 @@
 //! Owns: [`TxnIter`] and the functions that take it. Must not know: how a tree is walked.
 //! Keeps: errors-stick (of the iterator, and of its transaction), snapshot-stable.
 
-use super::active::{Access, Armed, note, root_of, with_txn};
+use super::active::{Armed, note, root_of, with_txn};
 use super::args::{Out, bytes};
 use super::last_error::{Answer, Failure, call};
+use super::steps::Steps;
 use super::{BTREE_ERR_NOT_FOUND, TxnHandle};
 use crate::error::{Error, Result};
-use crate::txn::Iter;
+use crate::node::Way;
 use std::ffi::c_int;
 
 /// `TxnIter` of the header: a position in a bucket as it was when the iterator was made.
 #[derive(Debug)]
 pub struct TxnIter {
-    iter: Iter,
+    steps: Steps,
     /// The entry stepped over last, which C reads.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -23,9 +24,6 @@ pub struct TxnIter {
     /// An operation began and did not end: it panicked.
     is_broken: bool,
 }
-
-/// Which way a step goes.
-type StepFn = fn(&mut Iter, &mut Vec<u8>, &mut Vec<u8>) -> bool;
 
 /// Where a step puts the entry.
 struct Entry {
@@ -81,11 +79,8 @@ impl TxnIter {
     }
 
     /// Steps over an entry. The end is a code, but no error that the thread would keep.
-    fn step(&mut self, step: StepFn, entry: &mut Entry) -> Answer {
-        let is_there = self.run(|this| {
-            let is_there = step(&mut this.iter, &mut this.key, &mut this.value);
-            this.iter.error().map_or(Ok(is_there), Err)
-        })?;
+    fn step(&mut self, way: Way, entry: &mut Entry) -> Answer {
+        let is_there = self.run(|this| this.steps.step(way, &mut this.key, &mut this.value))?;
         if !is_there {
             return Err(Failure::Code(BTREE_ERR_NOT_FOUND));
         }
@@ -107,7 +102,8 @@ unsafe fn borrow<'a>(iter: *mut TxnIter) -> Result<&'a mut TxnIter> {
 /// An iterator over the bucket as it is now; later writes do not change what it yields. It stands
 /// before the first entry for [`txn_iter_next`], and behind the last one for [`txn_iter_prev`].
 /// `*out` becomes the iterator, which [`txn_iter_free`] frees; `NULL` on failure. It may outlive
-/// its transaction, and keeps the store open.
+/// its transaction, and keeps the store open; but in one of `btree_begin` what it steps over counts
+/// as read, so that it does not step when that has ended: `INVALID`.
 ///
 /// Fails with `INVALID` for `NULL` and a stale handle; `IO`, `CORRUPTION` that stuck to the
 /// transaction before.
@@ -120,15 +116,12 @@ pub unsafe extern "C" fn txn_iter_new(txn: *mut TxnHandle, out: *mut *mut TxnIte
         // SAFETY: the caller's promise.
         let mut out = unsafe { Out::new(out, std::ptr::null_mut()) }?;
         let root = root_of(txn)?;
-        let iter = with_txn(txn, |txn| match txn {
-            Access::Write(txn) => Ok(txn.iter()),
-            Access::Read(txn) => Ok(txn.iter()),
+        let steps = with_txn(txn, |txn| {
+            let steps = txn.steps();
+            steps.error().map_or(Ok(steps), Err)
         })?;
-        if let Some(error) = iter.error() {
-            return Err(error.into());
-        }
         let (key, value) = (Vec::new(), Vec::new());
-        let iter = TxnIter { iter, key, value, root, is_broken: false };
+        let iter = TxnIter { steps, key, value, root, is_broken: false };
         out.set(Box::into_raw(Box::new(iter)));
         Ok(())
     })
@@ -149,7 +142,7 @@ pub unsafe extern "C" fn txn_iter_seek(iter: *mut TxnIter, key: *const u8, klen:
         let iter = unsafe { borrow(iter) }?;
         // SAFETY: the caller's promise; the key is used during this call only.
         let key = unsafe { bytes(key, klen) }?;
-        Ok(iter.run(|this| this.iter.seek(key))?)
+        Ok(iter.run(|this| this.steps.seek(key))?)
     })
 }
 
@@ -175,7 +168,7 @@ pub unsafe extern "C" fn txn_iter_next(
         let mut entry = unsafe { Entry::new(key, klen, val, vlen) }?;
         // SAFETY: the caller's promise.
         let iter = unsafe { borrow(iter) }?;
-        iter.step(Iter::next_ref, &mut entry)
+        iter.step(Way::Forward, &mut entry)
     })
 }
 
@@ -196,7 +189,7 @@ pub unsafe extern "C" fn txn_iter_prev(
         let mut entry = unsafe { Entry::new(key, klen, val, vlen) }?;
         // SAFETY: the caller's promise.
         let iter = unsafe { borrow(iter) }?;
-        iter.step(Iter::prev_ref, &mut entry)
+        iter.step(Way::Backward, &mut entry)
     })
 }
 

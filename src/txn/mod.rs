@@ -28,6 +28,8 @@ pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
+#[cfg(all(feature = "ffi", not(loom)))]
+pub(crate) use owned::NotingIter;
 pub(crate) use owned::run_transact;
 pub(crate) use pieces::Shown;
 pub(crate) use read::run_view;

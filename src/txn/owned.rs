@@ -7,12 +7,16 @@
 
 mod bucket;
 mod fill;
+#[cfg(all(feature = "ffi", not(loom)))]
+mod noting;
 mod range;
 mod room;
 mod touched;
 mod walk;
 
 pub use bucket::TxnBucket;
+#[cfg(all(feature = "ffi", not(loom)))]
+pub(crate) use noting::NotingIter;
 pub use range::TxnRange;
 
 use super::iter::{Base, Hold, Shared};
@@ -274,12 +278,13 @@ impl OwnedTxn {
     /// # Errors
     /// [`Error::Conflict`] when others were ahead; what they committed is durable then, so that a
     /// transaction that begins now sees it. The same when a commit of others has failed since this
-    /// one put a value from a reader, which the storage may have lost with that. [`Error::Invalid`] inside a write transaction of the
-    /// same thread, and on a read-only store; [`Error::NoSpace`] when the disk is full: the state
-    /// before holds; [`Error::IoError`] when the storage failed, and [`Error::Poisoned`] after a
-    /// failed sync; what the transaction or one of its ranges met before; [`Error::Internal`] when
-    /// one of its calls panicked. Where deferred commits of the handle were lost, what took them,
-    /// until [`BTree::sync`](crate::BTree::sync) has told it.
+    /// one put a value from a reader, which the storage may have lost with that.
+    /// [`Error::Invalid`] inside a write transaction of the same thread, and on a read-only store;
+    /// [`Error::NoSpace`] when the disk is full: the state before holds; [`Error::IoError`] when
+    /// the storage failed, and [`Error::Poisoned`] after a failed sync; what the transaction or one
+    /// of its ranges met before; [`Error::Internal`] when one of its calls panicked. Where deferred
+    /// commits of the handle were lost, what took them, until [`BTree::sync`](crate::BTree::sync)
+    /// has told it.
     pub fn commit(mut self) -> Result<()> {
         self.sticky.check()?;
         let (core, view, seen, room) = (&self.core, &self.view, self.seen.get_mut(), &self.room);

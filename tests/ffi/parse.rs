@@ -139,6 +139,7 @@ fn c_type(rust: &str) -> String {
         "usize" => "size_t",
         "TxnHandle" => "Txn",
         "MultiTxnHandle" => "MultiTxn",
+        "OwnedTxnHandle" => "BTreeTxn",
         "Snapshot" => "BTreeSnapshot",
         "BTree" | "TxnIter" | "BTreeOptions" | "BTreeStats" | "BTreeCompactStats" => rust,
         _ => panic!("{rust} has no C type"),

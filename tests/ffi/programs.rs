@@ -12,8 +12,8 @@ const EXAMPLE: &str = "examples/ffi.c";
 const PROGRAMS: &[&str] = &[
     "tests/ffi/seed.c",
     "tests/ffi/extra.c",
-    "tests/ffi/fork.c",
     "tests/ffi/misuse.c",
+    "tests/ffi/owned.c",
     "tests/ffi/threads.c",
 ];
 const SIGABRT: i32 = 6;
@@ -56,6 +56,11 @@ fn wrong_calls_are_codes() {
 #[test]
 fn the_child_of_a_fork_is_another_process() {
     passes("tests/ffi/fork.c");
+}
+
+#[test]
+fn transactions_are_begun_and_ended_by_calls() {
+    passes("tests/ffi/owned.c");
 }
 
 #[test]

@@ -32,8 +32,8 @@ fn assert_sound(db: &BTree) {
     assert_eq!(stats.pending_pages + stats.free_pages, state.free + state.pending);
 }
 
-/// For the file they are free, for the store they are not. Some that are pending for the store may be
-/// free for the file too.
+/// For the file they are free, for the store they are not. Some that are pending for the store may
+/// be free for the file too.
 fn pages_aside(db: &BTree) -> u64 {
     db.stats().unwrap().pending_pages - db.verify().unwrap().states[0].pending
 }

@@ -15,8 +15,8 @@ use std::ops::RangeBounds;
 /// A bucket in an [`OwnedTxn`]: reads see what the transaction began with and what it wrote.
 ///
 /// The calls are those of a [`Txn`], but for two: commits are durable, without
-/// [`Txn::set_durability`]; and what walks entries is a [`TxnRange`], which knows what it has passed
-/// over, so that instead of [`Txn::iter_from`] there is `range(key..)`.
+/// [`Txn::set_durability`]; and what walks entries is a [`TxnRange`], which knows what it has
+/// passed over, so that instead of [`Txn::iter_from`] there is `range(key..)`.
 ///
 /// A bucket that is not there has no entries to those that read, and is made by the first one that
 /// puts something. There may be several of them at a time, of the same bucket too: they show the
@@ -106,6 +106,13 @@ impl<'t> TxnBucket<'t> {
     /// failed. Whoever else changes it, is a conflict; what the entries are was not read.
     pub fn len(&self) -> u64 {
         self.bucket.lock().count()
+    }
+
+    /// As [`TxnBucket::len`]; fails in a transaction that failed.
+    #[cfg(all(feature = "ffi", not(loom)))]
+    pub(crate) fn try_len(&self) -> Result<u64> {
+        self.txn.sticky.check()?;
+        Ok(self.len())
     }
 
     /// Whether the bucket has no entries. The same as [`TxnBucket::len`] to conflicts.

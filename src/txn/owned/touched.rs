@@ -119,7 +119,7 @@ impl Touched {
     }
 
     /// The tree that the transaction sees.
-    fn tree(&self) -> Tree {
+    pub(super) fn tree(&self) -> Tree {
         self.now.clone().unwrap_or_else(|| self.no_entries())
     }
 
