@@ -6,7 +6,7 @@
 
 use super::findings::{Findings, Flaw};
 use super::owners::{Owner, Owners, Refusal};
-use super::report::Violation;
+use super::report::{Shown, Violation};
 use super::slot::{Item, Meta, Pointer};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_ID, HEADER_TXN, LEVELS_MAX};
@@ -41,7 +41,9 @@ impl fmt::Display for Trail {
             Part::Slot => return Ok(()),
             Part::SpaceLog => return f.write_str("space log"),
             Part::Catalog => f.write_str("catalog")?,
-            Part::Bucket => write!(f, "bucket {:?}", String::from_utf8_lossy(&self.name))?,
+            Part::Bucket => {
+                write!(f, "bucket \"{}\"", Shown(&String::from_utf8_lossy(&self.name)))?;
+            }
         }
         let levels = (self.here..=self.root).rev();
         levels.into_iter().try_for_each(|at| write!(f, ", level {at} page {}", self.pages[at]))

@@ -5,7 +5,7 @@
 
 use super::owners::{Owner, Owners};
 use crate::invariant::Invariant;
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The result of a walk of a whole file.
 ///
@@ -203,9 +203,28 @@ impl fmt::Display for Violation {
     }
 }
 
+/// A name on a line: what can be printed stands for itself, all else is escaped by a backslash, as
+/// the command `btree-store` writes and reads keys and names.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\\' | '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default()),
+            ' '..='~' => f.write_char(c),
+            _ if !c.is_ascii() && c.escape_debug().len() == 1 => f.write_char(c),
+            _ => {
+                let mut bytes = [0; 4];
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                bytes.into_iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+            }
+        })
+    }
+}
+
 impl fmt::Display for BucketReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bucket {:?}: {} entries", self.name, self.entries)?;
+        write!(f, "bucket \"{}\": {} entries", Shown(&self.name), self.entries)?;
         let Some(level) = self.level else { return Ok(()) };
         let (leaves, branches, runs) = (self.leaf_pages, self.branch_pages, self.overflow_pages);
         write!(

@@ -58,6 +58,25 @@ fn a_sound_file_is_called_sound() {
 }
 
 #[test]
+fn names_of_buckets_are_shown_as_other_commands_show_them() {
+    let place = Place::with_store();
+    for name in ["caf\u{e9}", "\u{1b}[1m", "a\n\r\t\\b", "\u{7f}\u{85}", "\u{301}\u{200e}x"] {
+        place.store("new.db").exec(name, |txn| txn.put("k", "v")).unwrap();
+    }
+    let buckets = place.run("buckets @new.db");
+    let shown: Vec<&str> =
+        buckets.done().lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert!(shown.contains(&"a\\n\\r\\t\\\\b") && shown.contains(&"caf\u{e9}"), "{shown:?}");
+    for line in ["check @new.db", "stat @new.db --full"] {
+        let text = place.run(line);
+        for name in &shown {
+            let wanted = format!("bucket \"{name}\": 1 entries");
+            assert!(text.done().contains(&wanted), "{wanted}: {}", text.text());
+        }
+    }
+}
+
+#[test]
 fn compaction_makes_the_file_shorter_and_keeps_what_it_holds() {
     let place = Place::with_store();
     let db = place.store("data.db");
