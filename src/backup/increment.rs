@@ -120,6 +120,21 @@ impl Snapshot {
         reader: &mut impl Read,
         path: impl AsRef<Path>,
     ) -> Result<BackupStats> {
+        self.apply_backup_and(reader, path, |_| Ok(()))
+    }
+
+    /// As [`Snapshot::apply_backup`], of a stream behind which a closure looks before the file gets
+    /// its name.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::apply_backup`]; what the closure says: there is no file at `path` then.
+    #[doc(hidden)]
+    pub fn apply_backup_and<R: Read>(
+        &self,
+        reader: &mut R,
+        path: impl AsRef<Path>,
+        look_behind: impl FnOnce(&mut R) -> Result<()>,
+    ) -> Result<BackupStats> {
         let (blocks, head) = BlockReader::begin(reader)?;
         check_form(head.form)?;
         let stream = PageStream::begin(head, blocks)?;
@@ -128,6 +143,7 @@ impl Snapshot {
         let mut new = NewImage::begin(&self.core().copies, path.as_ref(), page_size)?;
         copy_pages(self, &mut new.image)?;
         let state = stream.pour(&mut new.image)?;
+        look_behind(reader)?;
         Chain { new, state, is_alone: false }.finish()
     }
 }

@@ -193,15 +193,36 @@ impl Options {
     /// be created, and as for [`Snapshot::backup`]; so are [`Error::Duplicate`], [`Error::Busy`],
     /// [`Error::NoSpace`] and [`Error::IoError`]. There is no file at `path` then.
     pub fn restore(self, reader: &mut impl Read, path: impl AsRef<Path>) -> Result<BackupStats> {
+        self.restore_and(reader, path, |_| Ok(()))
+    }
+
+    /// As [`Options::restore`], of a stream behind which a closure looks before the file gets its
+    /// name.
+    ///
+    /// # Errors
+    /// Those of [`Options::restore`]; what the closure says: there is no file at `path` then.
+    #[doc(hidden)]
+    pub fn restore_and<R: Read>(
+        self,
+        reader: &mut R,
+        path: impl AsRef<Path>,
+        look_behind: impl FnOnce(&mut R) -> Result<()>,
+    ) -> Result<BackupStats> {
         let (vfs, chosen) = self.creating()?;
         let (blocks, head) = BlockReader::begin(reader)?;
         if head.form == Form::Pages {
             let stream = PageStream::begin(head, blocks)?;
-            return Chain::begin(&vfs, path.as_ref(), chosen, stream)?.finish();
+            let chain = Chain::begin(&vfs, path.as_ref(), chosen, stream)?;
+            look_behind(reader)?;
+            return chain.finish();
         }
         let mut source = StreamSource::behind(head, blocks);
         let page_size = chosen.unwrap_or(source.page_size());
-        make(vfs, path.as_ref(), page_size, &mut source)
+        let new = NewStore::begin(vfs, path.as_ref(), page_size)?;
+        let totals = fill(new.core(), &mut source)?;
+        let seq = source.seq();
+        look_behind(reader)?;
+        end(new, (page_size, seq), &totals)
     }
 
     /// Where a file may be created, and the page size that was chosen for it.
@@ -224,8 +245,13 @@ fn make(
 ) -> Result<BackupStats> {
     let new = NewStore::begin(vfs, path, page_size)?;
     let totals = fill(new.core(), source)?;
+    end(new, (page_size, source.seq()), &totals)
+}
+
+/// Gives a store that was filled its name.
+fn end(new: NewStore, (page_size, seq): (u32, u64), totals: &Totals) -> Result<BackupStats> {
     cut_free_end(new.core())?;
     let pages = new.core().readers.newest().page_count;
     new.finish()?;
-    Ok(totals.stats(source.seq(), u64::from(pages) * u64::from(page_size)))
+    Ok(totals.stats(seq, u64::from(pages) * u64::from(page_size)))
 }

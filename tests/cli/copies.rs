@@ -78,6 +78,19 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
     assert!(!place.path("no.db").exists() && !place.path("no").exists());
     let both = ["full", "next"].map(|name| std::fs::read(place.path(name)).unwrap()).concat();
     place.run_with(&["restore", "@both.db"], &both).refused(2, &["follow"]);
+    // Of whichever kind, from a file or from standard input: nothing is left of it.
+    std::fs::write(place.path("both"), &both).unwrap();
+    let whole = [&place.run("backup @data.db").out[..], b"x"].concat();
+    std::fs::write(place.path("whole"), &whole).unwrap();
+    let onto = [&std::fs::read(place.path("next")).unwrap()[..], b"x"].concat();
+    std::fs::write(place.path("onto"), &onto).unwrap();
+    let names = || std::fs::read_dir(place.dir.path()).unwrap().count();
+    let before = names();
+    place.run("restore @both.db @both").refused(2, &["both", "nothing was made", "follow"]);
+    place.run("restore @both.db @whole").refused(2, &["nothing was made", "follow"]);
+    place.run_with(&["restore", "@both.db"], &whole).refused(2, &["nothing was made", "follow"]);
+    place.run("restore @both.db --onto @one.db @onto").refused(2, &["nothing was made", "follow"]);
+    assert!(!place.path("both.db").exists() && names() == before, "{} names", names());
 }
 
 /// Writes what is newer than a state to a file. Returns the state that it leads to.

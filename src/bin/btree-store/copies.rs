@@ -62,23 +62,34 @@ pub fn restore(args: &Restore, out: &mut Output) -> Done {
     tell(out, &done)
 }
 
-/// What is to be said where bytes follow the only stream.
-const MADE_OF_THE_FIRST: &str = "the file was made of the first stream, and bytes follow it";
-
 /// Makes a store of one stream.
 fn make_of_one(stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
-    let done = Options::new().restore(stream, file).map_err(why)?;
-    ends_here(stream, MADE_OF_THE_FIRST)?;
-    Ok(done)
+    let mut end = End(None);
+    let done = Options::new().restore_and(stream, file, |stream| end.look(stream));
+    end.told(done)
+}
+
+/// Why a stream does not end where it should: then no file is made.
+struct End(Option<Failure>);
+
+impl End {
+    fn look(&mut self, stream: &mut impl Read) -> Result<(), Error> {
+        self.0 = ends_here(stream, "nothing was made, for bytes follow the stream").err();
+        if self.0.is_none() { Ok(()) } else { Err(Error::Invalid) }
+    }
+
+    fn told(self, done: Result<BackupStats, Error>) -> Done<BackupStats> {
+        self.0.map_or_else(|| done.map_err(why), Err)
+    }
 }
 
 /// Makes a store of another and of what is newer.
 fn put_onto(base: &Path, stream: &mut impl Read, file: &Path) -> Done<BackupStats> {
     let about_base = |failure: Failure| failure.about(&base.to_string_lossy());
     let base: BTree = open_to_read(base).map_err(about_base)?;
-    let done = base.snapshot().apply_backup(stream, file).map_err(why)?;
-    ends_here(stream, MADE_OF_THE_FIRST)?;
-    Ok(done)
+    let mut end = End(None);
+    let done = base.snapshot().apply_backup_and(stream, file, |stream| end.look(stream));
+    end.told(done)
 }
 
 /// Makes a store of several streams.
