@@ -128,15 +128,16 @@ typedef struct BTreeOptions {
 /*
  * Opens a store, and creates it when there is no file. *out becomes a handle, which btree_close
  * ends; NULL on failure. A file that the process has open already is shared.
- * Fails: BUSY (another process has it open), CORRUPTION (no database, or one that cannot be
- * recovered; the file is left as it is), IO, NO_SPACE, INVALID.
+ * Fails: BUSY (another process has it open, or this one for reading only), POISONED (it is open
+ * here, and a sync failed), CORRUPTION (no database, or one that cannot be recovered; the file is
+ * left as it is), IO, NO_SPACE, INVALID.
  */
 int btree_open(const char *path, BTree **out);
 
 /*
  * Opens a store as the options say; NULL stands for the defaults. A file that the process has
- * open already is shared, whatever the options say, but for BTREE_DEFERRED, which is the handle's
- * own, and BTREE_CREATE_NEW.
+ * open already is shared, whatever the options say, but for BTREE_DEFERRED and BTREE_READ_ONLY,
+ * which are the handle's own, and BTREE_CREATE_NEW.
  * Fails: as btree_open; INVALID for options that are not allowed or not known, or exclude each
  * other; DUPLICATE for a file that exists and is to be new.
  */

@@ -157,8 +157,9 @@ impl BTree {
     }
 
     /// Begins an optimistic write transaction on the newest durable state, as a value: it is kept
-    /// as long as wanted, and waits for nobody until it commits. Of several that are open at once
-    /// and touch the same, the first to commit wins; the others get [`Error::Conflict`].
+    /// as long as wanted, and waits for nobody until it commits, but in
+    /// [`TxnBucket::put_from`](crate::TxnBucket::put_from). Of several that are open at once and
+    /// touch the same, the first to commit wins; the others get [`Error::Conflict`].
     ///
     /// ```
     /// # use btree_store::Error;

@@ -57,7 +57,8 @@ pub enum Error {
     /// changed since it began, and nothing of it has happened; [`ErrorDetail::Message`] says what.
     /// Or a commit of others failed since it put a value from a reader, which it may have taken.
     Conflict,
-    /// Another process, or another store object, has the file open.
+    /// Another process, or another store object, has the file open; or this process has it open for
+    /// reading only, and it is to be written.
     Busy,
     /// A sync failed earlier, so that nothing more is acknowledged; the detail says how. To go on,
     /// close the store, by dropping all handles, snapshots, cursors and owned transactions, and

@@ -19,7 +19,7 @@ use child::Child;
 use common::NAME;
 use common::watch::{Op, Watch};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -115,6 +115,22 @@ fn a_handle_for_reading_writes_nothing_though_others_of_the_process_do() {
     }
     put(&db, "k", "w");
     assert_eq!(get(&reader, "k").as_deref(), Some("w"));
+}
+
+#[test]
+fn a_handle_for_reading_puts_no_large_value_into_the_file() {
+    let (_dir, path) = place();
+    let db = BTree::open(&path).unwrap();
+    put(&db, "k", "v");
+    let reader = Options::new().read_only().open(&path).unwrap();
+    let len = fs::metadata(&path).unwrap().len();
+    let begun = reader.begin();
+    let put_it = |txn: &btree_store::OwnedTxn| {
+        txn.bucket("b")?.put_from("l", 1 << 20, &mut std::io::repeat(1).take(1 << 20))
+    };
+    assert_eq!(put_it(&begun), Err(Error::Invalid));
+    assert_eq!(reader.transact(put_it), Err(Error::Invalid));
+    assert_eq!(fs::metadata(&path).unwrap().len(), len);
 }
 
 #[test]

@@ -124,7 +124,8 @@ impl Hearing {
         Hearing::from(0, Durability::Durable)
     }
 
-    fn check_writes(&self) -> Result<()> {
+    /// Fails where the handle does not write.
+    pub(crate) fn check_writes(&self) -> Result<()> {
         if self.is_read_only {
             return Err(Error::invalid("the handle was opened for reading only"));
         }

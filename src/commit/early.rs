@@ -42,8 +42,9 @@ impl Length {
     /// As [`Length::grow`], for pages that are set aside.
     fn grow_for_early(&self, file: &dyn VfsFile, wanted: u64) -> Result<()> {
         let mut early = self.0.lock();
+        grow(file, wanted)?;
         *early = wanted.max(*early);
-        grow(file, wanted)
+        Ok(())
     }
 
     /// Forgets what was set aside behind so many bytes. The caller holds the writer.

@@ -122,8 +122,9 @@ pub unsafe extern "C" fn btree_open(path: *const c_char, out: *mut *mut BTree) -
 }
 
 /// Opens a store as the options say; `NULL` stands for the defaults. A file that this process has
-/// open already is shared, whatever the options say, but for `BTREE_DEFERRED`, which is the
-/// handle's own, and `BTREE_CREATE_NEW`. Otherwise as [`btree_open`].
+/// open already is shared, whatever the options say, but for `BTREE_DEFERRED` and
+/// `BTREE_READ_ONLY`, which are the handle's own, and `BTREE_CREATE_NEW`. Otherwise as
+/// [`btree_open`].
 ///
 /// Fails with `INVALID` also for options that are not allowed or not known, with `IO` for a
 /// missing file that is not to be created, and with `DUPLICATE` for one that exists and is to be.

@@ -153,7 +153,7 @@ pub(crate) fn run_transact<R>(
         return Err(Error::invalid("this thread is in a write transaction of this store"));
     }
     for _ in 0..OPTIMISTIC_RUNS {
-        let txn = OwnedTxn::new(core, hearing);
+        let txn = OwnedTxn::of(core, hearing, View::of(core.readers.keep_newest()), true);
         // What the last run, which has the writer's turn, would refuse is refused in each.
         let turn = core.as_if_writing();
         let ended = closure(&txn);
@@ -181,20 +181,20 @@ pub(crate) fn run_transact<R>(
 impl OwnedTxn {
     /// Begins on the newest durable state.
     pub(crate) fn new(core: &Arc<Core>, hearing: &Hearing) -> OwnedTxn {
-        OwnedTxn::of(core, hearing, View::of(core.readers.keep_newest()))
+        OwnedTxn::of(core, hearing, View::of(core.readers.keep_newest()), false)
     }
 
     /// Begins on the newest state in memory, which nobody else changes meanwhile.
     fn within(core: &Arc<Core>, hearing: &Hearing, multi: &MultiTxn<'_>) -> OwnedTxn {
         let view = multi.batch().view();
         core.readers.pin(view.base.txn);
-        OwnedTxn::of(core, hearing, view)
+        OwnedTxn::of(core, hearing, view, true)
     }
 
     /// Of a view whose base is pinned.
-    fn of(core: &Arc<Core>, hearing: &Hearing, view: View) -> OwnedTxn {
+    fn of(core: &Arc<Core>, hearing: &Hearing, view: View, is_run: bool) -> OwnedTxn {
         let (seen, hold, sticky) = (Mutex::new(Seen::default()), Shared::new(), Sticky::new());
-        let (hearing, room) = (hearing.shared(), Room::new());
+        let (hearing, room) = (hearing.shared(), Room::new(is_run));
         OwnedTxn { core: Arc::clone(core), hearing, view, seen, room, hold, sticky }
     }
 

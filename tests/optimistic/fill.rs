@@ -566,3 +566,29 @@ fn a_flush_under_way_that_fails_does_not_take_what_was_set_aside_meanwhile() {
     }
     assert_sound(&db);
 }
+
+#[test]
+fn a_value_for_which_the_file_cannot_grow_leaves_no_mark_on_its_length() {
+    let (memory, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let len = file_len(&memory);
+    watch.hook(|op| match op {
+        Op::SetLen(_) => Err(ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    let txn = db.begin();
+    let put = txn.bucket("b").unwrap().put_from("l", 300_000, &mut io::repeat(1).take(300_000));
+    assert_eq!(put, Err(Error::NoSpace));
+    drop(txn);
+    watch.hook(|op| match op {
+        Op::Write { offset, len } if offset + *len as u64 > 20 * 512 => {
+            Err(ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    let fill =
+        db.exec("b", |txn| (0..1_000_u32).try_for_each(|at| txn.put(at.to_be_bytes(), [7; 100])));
+    assert_eq!(fill, Err(Error::NoSpace));
+    assert_eq!(file_len(&memory), len);
+}

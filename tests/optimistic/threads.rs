@@ -218,6 +218,20 @@ fn each_run_of_a_closure_refuses_what_the_last_would() {
 }
 
 #[test]
+fn each_run_refuses_to_set_pages_aside_for_another_transaction() {
+    let db = store(SETTINGS[2]);
+    fill(&db);
+    let (value, mut found) = (vec![7; 300_000], Vec::new());
+    let ended = db.transact(|_| {
+        let other = db.begin();
+        found.push(other.bucket("b")?.put_from("k", 300_000, &mut value.as_slice()));
+        Err::<(), _>(Error::Conflict)
+    });
+    assert_eq!(ended, Err(Error::Conflict));
+    assert_eq!(found, vec![Err(Error::Invalid); 5]);
+}
+
+#[test]
 fn a_closure_that_runs_alone_sees_what_is_not_durable_yet() {
     let (db, first, sum) = beside_a_flush(None, put_one, |db, release| {
         let mut runs = 0;

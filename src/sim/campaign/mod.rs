@@ -21,8 +21,8 @@
 //! half have a roomy one, so that leaves are held where they lie and changed when they are sealed;
 //! in these, ranges are removed more often, and more values are large.
 //!
-//! Of four sessions one makes half of its transactions as values or with `transact`; others may
-//! commit meanwhile, and then the model says whether that is a conflict.
+//! Of four sessions one makes half of its transactions over one bucket as values or with
+//! `transact`; others may commit meanwhile, and then the model says whether that is a conflict.
 
 mod event;
 mod kind;

@@ -6,7 +6,7 @@
 use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise;
 use super::super::oracle::{
-    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
+    By, Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
     Write, compare,
 };
 use super::super::{
@@ -464,7 +464,8 @@ fn tells_of_trouble(reply: &Reply) -> bool {
 
 /// Whether a compaction may run; inside of a write transaction it is refused.
 fn may_compact(op: &Op) -> bool {
-    let writes = matches!(op, Op::Exec(_) | Op::Multi { .. });
+    // Nor does one in the closure of `transact`, which refuses it.
+    let writes = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::Owned { by: By::Transact, .. });
     !writes && format!("{op:?}").contains("Compact(")
 }
 

@@ -5,7 +5,7 @@
 //! Keeps: one-writer (the free space is touched by whoever has the writer's turn only),
 //! durable-before-ok (what a failed flush of others may have taken is not committed).
 
-use crate::commit::{Core, EarlyWriter, Writer};
+use crate::commit::{Core, EarlyWriter, Hearing, Writer};
 use crate::error::Result;
 use crate::format::META_SLOTS;
 use crate::seeded::seeded;
@@ -15,6 +15,8 @@ use crate::sync::Mutex;
 /// The free space, where the transaction runs while its thread has the writer's turn. Else the turn
 /// is taken for each value, for as long as it takes to set pages aside.
 pub(super) struct Room {
+    /// The transaction is a run of `transact`, in which its thread counts as one that writes.
+    is_run: bool,
     lent: Mutex<Option<FreeSpace>>,
     /// How many batches had failed when the first value was begun.
     failures: Mutex<Option<u64>>,
@@ -27,8 +29,8 @@ pub(super) struct Lent<'a> {
 }
 
 impl Room {
-    pub(super) fn new() -> Room {
-        Room { lent: Mutex::new(None), failures: Mutex::new(None) }
+    pub(super) fn new(is_run: bool) -> Room {
+        Room { is_run, lent: Mutex::new(None), failures: Mutex::new(None) }
     }
 
     /// Takes the free space of whoever has the writer's turn.
@@ -42,13 +44,19 @@ impl Room {
     ///
     /// # Errors
     /// Those of [`EarlyWriter::begin`] and [`Core::begin_aside`].
-    pub(super) fn begin_early<'c>(&self, core: &'c Core, len: u32) -> Result<EarlyWriter<'c>> {
+    pub(super) fn begin_early<'c>(
+        &self,
+        core: &'c Core,
+        hearing: &Hearing,
+        len: u32,
+    ) -> Result<EarlyWriter<'c>> {
         let mut lent = self.lent.lock();
         if let Some(space) = lent.as_mut() {
             return EarlyWriter::begin(core, space, len);
         }
         drop(lent);
-        let mut guard = core.begin_aside()?;
+        hearing.check_writes()?;
+        let mut guard = if self.is_run { core.begin_aside()? } else { core.begin()? };
         let Writer { space, failures, .. } = guard.writer();
         self.failures.lock().get_or_insert(*failures);
         EarlyWriter::begin(core, space, len)
