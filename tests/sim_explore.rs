@@ -6,7 +6,7 @@ mod sim_toys;
 
 use btree_store::Options;
 use btree_store::sim::{
-    Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Images, Monitor,
+    Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Images, Mark, Monitor,
     Newest, OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
 };
 use btree_store::vfs::{OpenMode, Vfs, VfsFile};
@@ -291,6 +291,157 @@ fn a_run_that_is_not_deterministic_is_told_while_a_store_is_open() {
     );
     assert_eq!(report.verdict, Verdict::Violated);
     assert!(report.to_string().contains("not deterministic"), "{report}");
+}
+
+/// Two choices of as many alternatives, the answer to one of which would be given to the other.
+#[test]
+fn a_check_that_reads_in_another_order_each_time_is_told() {
+    let (path, mut runs) = (Path::new("file"), 0);
+    let report = Explorer::new("order").explore(
+        |disk| {
+            let file = disk.open(path, OpenMode::Create)?;
+            file.set_len(1024)?;
+            file.sync_all()?;
+            disk.sync_dir(path)?;
+            file.write_at(&[1; 1024], 0)?;
+            Ok(())
+        },
+        |disk, _| {
+            runs += 1;
+            if disk.file_len(path) == Some(1024) {
+                let order = if runs % 2 == 0 { [0, 512] } else { [512, 0] };
+                for at in order {
+                    assert!(disk.peek(path, &mut [0], at));
+                }
+            }
+            Ok(())
+        },
+    );
+    let violation = report.violation.expect("the order differs");
+    assert!(violation.message.contains("not deterministic"), "{violation}");
+}
+
+/// The operations of a check tell it apart, also behind the last choice: each finds what is there
+/// and does more, or less, than the one before.
+#[test]
+fn a_check_that_commits_another_number_of_times_is_told() {
+    for period in [2, 3, 64] {
+        let mut runs = 0;
+        let report =
+            Explorer::new("commits").nested(1).explore(commits(Mistake::None, 2), |disk, crash| {
+                runs += 1;
+                let mut toy = Toy::open(disk, Mistake::None)?;
+                if crash.depth() == 1 {
+                    (0..runs % period).try_for_each(|_| toy.commit(disk))?;
+                }
+                Ok(())
+            });
+        let violation = report.violation.expect("the number differs");
+        assert!(violation.message.contains("not deterministic"), "{violation}");
+    }
+}
+
+#[test]
+fn a_check_that_leaves_other_marks_is_told() {
+    let mut runs = 0;
+    let report = Explorer::new("marks").nested(1).explore(commits(Mistake::None, 1), |disk, _| {
+        runs += 1;
+        disk.started(runs);
+        Ok(())
+    });
+    assert!(report.to_string().contains("it leaves other marks"), "{report}");
+}
+
+/// The panic that tells of it may be caught by the run itself.
+#[test]
+fn a_run_that_is_not_deterministic_cannot_swallow_it() {
+    let mut runs = 0;
+    let report = Explorer::new("swallowed").explore(
+        |disk| {
+            runs += 1;
+            let ask = || disk.choose(2 + runs % 2);
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)));
+            disk.file_id(Path::new("file"))?;
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    assert!(report.to_string().contains("not deterministic"), "{report}");
+}
+
+/// Whoever forgets to open the store on the disk has explored nothing.
+#[test]
+fn a_search_that_never_uses_the_disk_is_not_verified() {
+    let explorer = Explorer::new("forgotten").nested(1);
+    let forgotten = explorer.explore(
+        |disk| {
+            disk.started(1);
+            let db = Options::new().open_in_memory()?;
+            db.exec("b", |txn| txn.put("key", "value"))?;
+            disk.acknowledged(1);
+            Ok(())
+        },
+        |disk, crash| {
+            disk.mark(Mark::Note(crash.acknowledged()));
+            Ok(())
+        },
+    );
+    assert_eq!(forgotten.verdict, Verdict::Violated);
+    let violation = forgotten.violation.expect("it is one");
+    assert!(violation.message.contains("vfs(disk.vfs())"), "{violation}");
+    assert_eq!(violation.token, "forgotten:");
+
+    // One of the two is enough, and so is a look at a file that is there.
+    let path = Path::new("file");
+    let by_workload = explorer.explore(commits(Mistake::None, 1), |_, _| Ok(()));
+    let look = |disk: &SimDisk| disk.file_id(path).map(drop);
+    let by_check = explorer.explore(|_| Ok(()), |disk, _| Ok(look(disk)?));
+    let disk = SimDisk::new();
+    disk.write_file(path, b"kept");
+    let by_look = explorer.clone().start(&disk.snapshot()).explore(
+        |_| Ok(()),
+        |disk, _| disk.read_file(path).map(drop).ok_or_else(|| "it is gone".into()),
+    );
+    for report in [by_workload, by_check, by_look] {
+        assert!(report.is_verified(), "{report}");
+    }
+}
+
+/// A story shows the marks where they were left, and which operation never began.
+#[test]
+fn a_story_tells_marks_and_where_the_power_fails() {
+    let path = Path::new("file");
+    let workload = |disk: &SimDisk| -> Checked {
+        let file = disk.open(path, OpenMode::Create)?;
+        disk.sync_dir(path)?;
+        disk.started(7);
+        file.write_at(b"x", 0)?;
+        disk.mark(Mark::Note(9));
+        file.sync_data()?;
+        disk.acknowledged(7);
+        Ok(())
+    };
+    let explorer = Explorer::new("marks");
+    let told = |fails: fn(&[u8]) -> bool| {
+        let report = explorer.explore(workload, |disk, _| {
+            let found = disk.read_file(path).unwrap_or_default();
+            if fails(&found) { Err("found it".into()) } else { Ok(()) }
+        });
+        report.violation.expect("it is found").story
+    };
+    let story = told(|found| found == b"x");
+    let expected = "
+  #1 open file 0 file
+  #2 sync_dir of file
+  started 7
+  #3 write file 0 at 0 len 1 crc a93c5f93
+  noted 9
+the power fails before #4 sync_data file 0
+";
+    assert!(story.contains(expected), "{story}");
+    let story = told(<[u8]>::is_empty);
+    let expected = "the power fails before #2 sync_dir of file\nthe power is back";
+    assert!(story.contains(expected), "{story}");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! Must not know: what is chosen.
 //! Keeps: one vector of choices is one run.
 
-/// What a choice is about. It serves stories and custom sources; the standard ones ignore it.
+/// What a choice is about. It serves stories and custom sources; of the standard ones
+/// [`Exhaustive`] compares it with what was asked before, and [`Seeded`] prefers newest versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Choice {
@@ -91,12 +92,22 @@ pub struct Exhaustive {
     at: usize,
     changed: Option<usize>,
     executions: u64,
+    /// Whether the current run has asked otherwise than one with these answers before.
+    strayed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Step {
     chosen: u32,
+    question: Question,
+}
+
+/// What was asked, and what the run had done until then, as a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Question {
     alternatives: u32,
+    what: Choice,
+    done: u64,
 }
 
 impl Exhaustive {
@@ -110,9 +121,9 @@ impl Exhaustive {
         self.executions += 1;
         // What a run did not ask is no part of its vector.
         self.trail.truncate(self.at);
-        self.at = 0;
+        (self.at, self.strayed) = (0, false);
         while let Some(last) = self.trail.last_mut() {
-            if last.chosen + 1 < last.alternatives {
+            if last.chosen + 1 < last.question.alternatives {
                 last.chosen += 1;
                 self.changed = Some(self.trail.len() - 1);
                 return true;
@@ -133,33 +144,53 @@ impl Exhaustive {
         self.trail[..self.at].iter().map(|step| step.chosen).collect()
     }
 
-    /// Whether the current run has asked all that a run with these answers asked before.
+    /// Whether the current run has asked all that a run with these answers asked before, and
+    /// nothing else.
     pub fn asked_all(&self) -> bool {
-        self.at == self.trail.len()
+        self.at == self.trail.len() && !self.strayed
     }
 
     /// Whether no run before the current one began with the same answers as this one so far.
     pub fn is_new(&self) -> bool {
         self.changed.is_none_or(|changed| self.at > changed)
     }
-}
 
-impl Choose for Exhaustive {
-    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+    /// A search that has the run that just ended before it once more.
+    pub(super) fn again(&self) -> Exhaustive {
+        let trail = self.trail[..self.at].to_vec();
+        Exhaustive { trail, ..Exhaustive::default() }
+    }
+
+    /// Picks an alternative in a run that has done, until now, what hashes to `done`.
+    pub(super) fn choose_after(&mut self, done: u64, alternatives: u32, what: Choice) -> u32 {
+        let question = Question { alternatives, what, done };
         if let Some(step) = self.trail.get(self.at) {
-            if step.alternatives != alternatives && std::thread::panicking() {
-                // It was told, and what is closed by the panic may ask on: a second one aborts.
-                return 0;
+            if step.question != question {
+                self.strayed = true;
+                if std::thread::panicking() {
+                    // It was told, and what is closed by the panic may ask on: a second one aborts.
+                    return 0;
+                }
+                let before = step.question;
+                panic!("{NOT_REPEATED}: it asks {question:?} where it asked {before:?} before");
             }
-            assert_eq!(
-                step.alternatives, alternatives,
-                "the run is not deterministic: {what:?} is not what was asked here before"
-            );
         } else {
-            self.trail.push(Step { chosen: 0, alternatives });
+            self.trail.push(Step { chosen: 0, question });
         }
         self.at += 1;
         self.trail[self.at - 1].chosen
+    }
+}
+
+/// How every message about a run begins that did not do again what it did before.
+pub(super) const NOT_REPEATED: &str = "the run is not deterministic";
+
+impl Choose for Exhaustive {
+    /// # Panics
+    /// If a run with the same answers has asked something else here: then answers would be given
+    /// to other questions than they were meant for, and outcomes left out.
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        self.choose_after(0, alternatives, what)
     }
 }
 

@@ -23,6 +23,8 @@ enum Source {
 pub(super) struct Chooser {
     source: Source,
     answers: Option<Vec<Answer>>,
+    /// What the run has done so far, as a hash: a search compares it.
+    pub(super) done: u64,
 }
 
 impl Chooser {
@@ -31,11 +33,11 @@ impl Chooser {
     }
 
     pub(super) fn given(source: Box<dyn Choose + Send>) -> Chooser {
-        Chooser { source: Source::Given(source), answers: None }
+        Chooser { source: Source::Given(source), answers: None, done: 0 }
     }
 
     pub(super) fn search(search: Exhaustive) -> Chooser {
-        Chooser { source: Source::Search(search), answers: None }
+        Chooser { source: Source::Search(search), answers: None, done: 0 }
     }
 
     /// Keeps the answers from now on.
@@ -79,7 +81,7 @@ impl Choose for Chooser {
             return 0;
         }
         let answer = match &mut self.source {
-            Source::Search(search) => search.choose(alternatives, what),
+            Source::Search(search) => search.choose_after(self.done, alternatives, what),
             Source::Given(source) => source.choose(alternatives, what),
         };
         let chosen = answer.min(alternatives - 1);

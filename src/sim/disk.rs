@@ -31,6 +31,11 @@ use std::path::{Path, PathBuf};
 /// [`SimDisk::crash`], sector by sector. What did is decided when it is read for the first time,
 /// by the disk's source of choices: without one, everything survives.
 ///
+/// A directory is there when a path names it: files are made in directories that nobody has made,
+/// a path may be a file's and the directory of other files at once, and neither fails. Making,
+/// removing and listing directories is not simulated, as the [`Vfs`] has no calls for it:
+/// [`SimDisk::names`] lists files.
+///
 /// ```
 /// use btree_store::sim::{Seeded, SimDisk};
 /// use btree_store::vfs::{OpenMode, Vfs, VfsFile};
@@ -123,10 +128,7 @@ impl SimDisk {
 
     /// Leaves a mark, which [`Crash::marks`](super::Crash::marks) shows after a crash.
     pub fn mark(&self, mark: Mark) {
-        let mut machine = self.machine();
-        if machine.powered {
-            machine.marks.push(mark);
-        }
+        self.machine().mark(mark);
     }
 
     /// Marks that step `n` has begun: its effect may be found from here on.
@@ -207,15 +209,14 @@ impl SimDisk {
         let names = machine.state.names.all();
         let held = names.into_iter().filter(|name| machine.find(*name).is_some());
         let held: Vec<_> = held.collect();
+        machine.is_used |= !held.is_empty();
         held.into_iter().map(|name| machine.paths.path(name).to_path_buf()).collect()
     }
 
     /// The bytes of a file as a process would read them; `None` if there is no such file. It is
     /// no operation: it is not counted, not traced, and does not fail.
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
-        let mut machine = self.machine();
-        let path = machine.paths.id(path.as_ref());
-        let file = machine.find(path)?;
+        let (mut machine, file) = self.file_at(path.as_ref())?;
         Some(machine.with_file(file, |file, scope| {
             let mut bytes = vec![0; usize::try_from(file.size(scope)).unwrap_or(0)];
             file.read(scope, &mut bytes, 0);
@@ -226,25 +227,21 @@ impl SimDisk {
     /// Fills `buf` with the bytes of a file from `offset`, as a process would read them. `false`
     /// if the file does not exist or ends before. Like [`SimDisk::read_file`] it is no operation.
     pub fn peek(&self, path: impl AsRef<Path>, buf: &mut [u8], offset: u64) -> bool {
-        let mut machine = self.machine();
-        let path = machine.paths.id(path.as_ref());
-        let Some(file) = machine.find(path) else { return false };
+        let Some((mut machine, file)) = self.file_at(path.as_ref()) else { return false };
         machine.with_file(file, |file, scope| file.read(scope, buf, offset) == buf.len())
     }
 
     /// The length of a file in bytes, if it exists. It is no operation.
     pub fn file_len(&self, path: impl AsRef<Path>) -> Option<u64> {
-        let mut machine = self.machine();
-        let path = machine.paths.id(path.as_ref());
-        let file = machine.find(path)?;
+        let (mut machine, file) = self.file_at(path.as_ref())?;
         Some(machine.with_file(file, FileState::size))
     }
 
     /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file
     /// brought from elsewhere. It is no operation.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
-        let mut machine = self.machine();
-        let path = machine.paths.id(path.as_ref());
+        let (mut machine, path) = self.path_id(path.as_ref());
+        machine.is_used = true;
         let found = machine.find(path);
         let file = found.unwrap_or_else(|| {
             let file = machine.create(path);
@@ -306,6 +303,14 @@ impl SimDisk {
         let mut machine = self.machine();
         let path = machine.paths.id(path);
         (machine, path)
+    }
+
+    /// The file behind a name, for a look at it that is no operation.
+    fn file_at(&self, path: &Path) -> Option<(MutexGuard<'_, Machine>, u32)> {
+        let (mut machine, path) = self.path_id(path);
+        let file = machine.find(path)?;
+        machine.is_used = true;
+        Some((machine, file))
     }
 
     fn file_id_of(&self, machine: &Machine, file: u32) -> FileId {

@@ -89,6 +89,43 @@ impl Explorer {
     }
 
     /// Lets the power fail again while the check runs, this many times after the first.
+    ///
+    /// The check then runs on what itself has left: where it writes, say a commit that shows that
+    /// the store still works, the check behind the next crash may find that, or a part of it, and
+    /// has to accept it. [`Crash::depth`] says how many crashes there were. [`Crash::marks`] are
+    /// those of the workload and of the checks that were crashed, in this order; where the same
+    /// numbers mean something else in a check, [`Crash::marks_of`]`(0)` are the workload's alone.
+    ///
+    /// ```
+    /// use btree_store::sim::{Explorer, Mark, SimDisk};
+    /// use btree_store::{BTree, Error, Options};
+    ///
+    /// fn open(disk: &SimDisk) -> btree_store::Result<BTree> {
+    ///     Options::new().page_size(512).vfs(disk.vfs()).open("app.db")
+    /// }
+    ///
+    /// let report = Explorer::new("one put").nested(1).explore(
+    ///     |disk| {
+    ///         let db = open(disk)?;
+    ///         db.exec("app", |txn| txn.put("by", "workload"))?;
+    ///         disk.acknowledged(1);
+    ///         Ok(())
+    ///     },
+    ///     |disk, crash| {
+    ///         let db = open(disk)?;
+    ///         let is_owed = crash.marks_of(0).contains(&Mark::Acknowledged(1));
+    ///         match db.view("app", |txn| txn.get("by")) {
+    ///             Ok(by) if by == b"workload" => {}
+    ///             // The check before this one has written, and was crashed.
+    ///             Ok(by) if by == b"check" && crash.depth() == 2 => {}
+    ///             Err(Error::NotFound) if !is_owed => {}
+    ///             found => return Err(format!("found {found:?} after {crash:?}").into()),
+    ///         }
+    ///         Ok(db.exec("app", |txn| txn.put("by", "check"))?)
+    ///     },
+    /// );
+    /// assert!(report.is_verified(), "{report}");
+    /// ```
     #[must_use]
     pub fn nested(mut self, crashes: u32) -> Explorer {
         self.settings.nested = crashes;
@@ -131,8 +168,48 @@ impl Explorer {
 
     /// Runs every outcome of every crash.
     ///
-    /// Workload and check run many times; given the same disk they must do the same. They end
-    /// with what they opened closed. A panic in either is a failure.
+    /// Workload and check run many times; given the same disk they must do the same, in the same
+    /// order. A search whose runs do not is no pass: the questions that a run leaves open, and the
+    /// operations before each, are compared with those of the run before it that had the same
+    /// answers so far; and a few runs are had twice, uncounted, and compared to their end.
+    /// Who walks a `HashMap` sorts first.
+    ///
+    /// They end with what they opened closed. A panic in either is a failure, and so is an error,
+    /// also one of a fault that the workload injected itself: there it ends with
+    /// `if disk.has_fault_struck() { return Ok(()) }`. A search in which neither has used the disk
+    /// is a failure as well.
+    ///
+    /// Any write may fail here, once:
+    ///
+    /// ```
+    /// use btree_store::sim::{Errno, Explorer, Failure, Fault, OpSet, SimDisk, When};
+    /// use btree_store::{BTree, Error, Options};
+    ///
+    /// fn open(disk: &SimDisk) -> btree_store::Result<BTree> {
+    ///     Options::new().page_size(512).vfs(disk.vfs()).open("app.db")
+    /// }
+    ///
+    /// let report = Explorer::new("a bad disk").explore(
+    ///     |disk| {
+    ///         let db = open(disk)?;
+    ///         let failure = Failure::Error(Errno::Eio);
+    ///         disk.inject(Fault::new(OpSet::WRITES, When::Chosen(1), failure));
+    ///         disk.started(1);
+    ///         match db.exec("app", |txn| txn.put("key", "value")) {
+    ///             Ok(()) => disk.acknowledged(1),
+    ///             Err(_) if disk.has_fault_struck() => return Ok(()),
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///         Ok(())
+    ///     },
+    ///     |disk, crash| match open(disk)?.view("app", |txn| txn.get("key")) {
+    ///         Ok(value) if value == b"value" && crash.started() == 1 => Ok(()),
+    ///         Err(Error::NotFound) if crash.acknowledged() == 0 => Ok(()),
+    ///         found => Err(format!("found {found:?} after {crash:?}").into()),
+    ///     },
+    /// );
+    /// assert!(report.is_verified() && report.struck_runs > 0, "{report}");
+    /// ```
     pub fn explore(
         &self,
         mut workload: impl FnMut(&SimDisk) -> Checked,
@@ -144,7 +221,8 @@ impl Explorer {
     }
 
     /// Runs one outcome of one crash, and perhaps of nested ones, all picked by `source`. The
-    /// verdict is never `Verified`.
+    /// verdict is never `Verified`. Nobody compares one sample with another, nor asks whether the
+    /// disk was used.
     pub fn sample(
         &self,
         source: impl Choose + Send + 'static,

@@ -115,7 +115,9 @@ pub enum When {
     Once(u64),
     /// At this one and all that follow.
     From(u64),
-    /// Wherever the source of choices says so, this many times at most.
+    /// Wherever the source of choices says so, this many times at most. An exploration runs the
+    /// workload with the fault at each place, and without it; what the fault makes of it, the
+    /// workload has to expect, see [`Explorer::explore`](super::Explorer::explore).
     Chosen(u32),
     /// From wherever the source of choices says so.
     ChosenFrom,

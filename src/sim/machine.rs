@@ -55,6 +55,8 @@ pub(super) struct Machine {
     pub(super) plan: Plan,
     pub(super) trace: Option<Trace>,
     pub(super) marks: Vec<Mark>,
+    /// Behind which operation each mark was left, while a trace is kept from the beginning.
+    pub(super) marked_behind: Vec<u64>,
     pub(super) recorder: Recorder,
     pub(super) monitor: Option<Box<dyn Monitor>>,
     pub(super) guard: Option<Guard>,
@@ -64,6 +66,8 @@ pub(super) struct Machine {
     pub(super) asked: u64,
     /// The number of the last operation before that.
     first_operation: u64,
+    /// Whether anybody asked for an operation, or looked at a file, since the disk was made.
+    pub(super) is_used: bool,
     pub(super) counts: [u64; OpKind::COUNT],
     /// The number of the latest operation.
     pub(super) operation: u64,
@@ -91,6 +95,7 @@ impl Machine {
             plan: Plan::default(),
             trace: None,
             marks: Vec::new(),
+            marked_behind: Vec::new(),
             recorder: Recorder::default(),
             monitor: None,
             guard: None,
@@ -98,6 +103,7 @@ impl Machine {
             violation: None,
             asked: 0,
             first_operation: 0,
+            is_used: false,
             counts: [0; OpKind::COUNT],
             operation: 0,
             generation: 0,
@@ -119,6 +125,7 @@ impl Machine {
         self.boot();
         self.plan.reset();
         self.marks.clear();
+        self.marked_behind.clear();
         self.monitor = None;
         self.violation = None;
         self.refused = None;
@@ -196,6 +203,8 @@ impl Machine {
         self.operation += 1;
         self.counts[kind as usize] += 1;
         self.asked = mix(self.asked, kind as u64);
+        self.chooser.done = self.asked;
+        self.is_used = true;
         if !self.powered {
             return Err(power_is_off());
         }
@@ -248,6 +257,16 @@ impl Machine {
             self.record(kind);
         }
         self.powered = false;
+    }
+
+    /// Leaves a mark. Without power nobody is there to leave one.
+    pub(super) fn mark(&mut self, mark: Mark) {
+        if self.powered {
+            self.marks.push(mark);
+            if self.trace.is_some() {
+                self.marked_behind.push(self.operation);
+            }
+        }
     }
 
     /// Keeps the present moment as a crash point.

@@ -56,6 +56,7 @@
 //! - A file consists of sectors ([`Profile::sector_bytes`]). The process reads what was written
 //!   last. After a crash each sector that was written since the last sync holds any one of the
 //!   versions that it had since then, independently of the others; likewise the size.
+//! - Files have names in directories, which are there when a path names them: see [`SimDisk`].
 //! - `sync_all` makes data and size of a file durable, `sync_data` as well unless
 //!   [`DataSync::LosesSize`] says otherwise; only `sync_dir` makes names durable. After a crash
 //!   any subset of the creations, renamings and removals since then is there.

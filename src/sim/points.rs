@@ -9,6 +9,7 @@ use super::choose::{Choice, Choose};
 use super::chooser::Chooser;
 use super::state::DiskState;
 use super::trace::OpKind;
+use std::fmt;
 
 /// What a workload or a check notes down while it runs, so that whoever looks at the disk after
 /// a crash knows what had happened by then.
@@ -20,6 +21,16 @@ pub enum Mark {
     Acknowledged(u64),
     /// Anything else.
     Note(u64),
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mark::Started(step) => write!(f, "started {step}"),
+            Mark::Acknowledged(step) => write!(f, "acknowledged {step}"),
+            Mark::Note(note) => write!(f, "noted {note}"),
+        }
+    }
 }
 
 impl Mark {

@@ -6,11 +6,11 @@
 //! Keeps: a search that did not end is never a pass; a failure comes with what repeats it.
 
 use super::arena::{Mark as ArenaMark, mix};
-use super::choose::{Choose, Exhaustive, Script};
+use super::choose::{Choose, Exhaustive, NOT_REPEATED, Script};
 use super::chooser::Chooser;
 use super::crash::{Checked, Crash, Level};
 use super::disk::SimDisk;
-use super::points::{CrashPoints, Images, Keep, Point};
+use super::points::{CrashPoints, Images, Keep, Mark, Point};
 use super::profile::{Growth, Profile};
 use super::report::{PointReport, Report, Verdict, Violation};
 use super::state::{DiskState, Snapshot};
@@ -22,6 +22,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Workload<'a> = &'a mut dyn FnMut(&SimDisk) -> Checked;
 type Check<'a> = &'a mut dyn FnMut(&SimDisk, &Crash) -> Checked;
+
+/// What is wrong where everything passes, and nothing was asked of the disk.
+const UNUSED: &str = "neither the workload nor the check has used the simulated disk, so that no \
+                      crash was explored: open the store with `Options::vfs(disk.vfs())`";
 
 /// What an exploration is told to do.
 #[derive(Clone, Debug)]
@@ -49,6 +53,8 @@ pub(super) struct Run<'a> {
     path: Path,
     /// Crash points of each level, kept for their memory.
     pools: Vec<Vec<Point>>,
+    /// Runs at each level.
+    runs: Vec<u64>,
     /// What crashes left so far: the disk and the marks, as hashes.
     seen: BTreeSet<(u64, u64)>,
     failed: Option<(String, Path)>,
@@ -65,6 +71,7 @@ impl<'a> Run<'a> {
             crash: Crash::default(),
             path: Path::default(),
             pools: Vec::new(),
+            runs: Vec::new(),
             seen: BTreeSet::new(),
             failed: None,
         }
@@ -85,6 +92,14 @@ impl<'a> Run<'a> {
         let start = self.begin();
         let flow = self.level(0, &start, 0);
         debug_assert_eq!(flow.is_break(), self.report.verdict != Verdict::Verified);
+        if flow.is_continue() && !self.disk.machine().is_used {
+            self.report.verdict = Verdict::Violated;
+            self.report.violation = Some(Violation {
+                message: UNUSED.to_owned(),
+                token: self.path.to_token(&self.settings.name),
+                story: "there was nothing that a power failure could change".to_owned(),
+            });
+        }
     }
 
     /// Runs everything that can follow `start`.
@@ -101,15 +116,20 @@ impl<'a> Run<'a> {
             self.load(level, start, operation, Chooser::search(search));
             let outcome = self.run(level);
             let points = self.take_points(level);
+            let marks = std::mem::take(&mut self.disk.machine().marks);
             let Some(found) = self.take_search() else {
                 return self.fail("the run brings a source of choices of its own".to_owned());
             };
             search = found;
             self.note_choices(level, search.choices());
-            if let Some(message) = outcome.err().or_else(|| not_repeated(&search)) {
+            let mut outcome = outcome.and_then(|()| not_repeated(&search));
+            if outcome.is_ok() && self.is_run_again(level) {
+                outcome = self.run_again(level, start, operation, &search, &marks);
+            }
+            if let Err(message) = outcome {
                 return self.fail(message);
             }
-            let flow = self.crash_at_each(level, &points);
+            let flow = self.crash_at_each(level, &points, &marks);
             self.give_points_back(level, points);
             flow?;
             self.disk.machine().arena.truncate(floor);
@@ -135,25 +155,68 @@ impl<'a> Run<'a> {
         super::index(self.settings.nested)
     }
 
-    /// Runs the workload, or the check after the `level`-th crash.
+    /// Runs the workload, or the check after the `level`-th crash, and counts it.
     fn run(&mut self, level: usize) -> Result<(), String> {
-        let (disk, crash) = (&self.disk, &self.crash);
-        let (workload, check) = (&mut self.workload, &mut self.check);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            if level == 0 { workload(disk) } else { check(disk, crash) }
-        }));
+        let outcome = self.call(level);
         if level == 0 {
             self.report.workload_runs += 1;
         } else {
             self.report.executions += 1;
         }
-        let mut machine = self.disk.machine();
+        let machine = self.disk.machine();
         if level == 0 && machine.plan.has_ever_struck() {
             self.report.struck_runs += 1;
         }
         self.report.trace = mix(self.report.trace, machine.asked);
-        let violation = machine.violation.take();
-        drop(machine);
+        outcome
+    }
+
+    /// Counts a run, and says whether it is one of the few that are had twice. A run shares the
+    /// choices before its last one with others, and what it does until then is compared anyway.
+    /// Of the checks the first, mostly of a disk with nothing on it, is not the one to take.
+    fn is_run_again(&mut self, level: usize) -> bool {
+        self.runs.resize(self.runs.len().max(level + 1), 0);
+        self.runs[level] += 1;
+        let number = self.runs[level];
+        number.is_power_of_two() && number.trailing_zeros() % 5 == u32::from(level > 0)
+    }
+
+    /// Has the run that just ended once more, uncounted: it has to do the same, to its end.
+    fn run_again(
+        &mut self,
+        level: usize,
+        start: &DiskState,
+        operation: u64,
+        search: &Exhaustive,
+        marks: &[Mark],
+    ) -> Result<(), String> {
+        let asked = self.disk.machine().asked;
+        self.load(level, start, operation, Chooser::search(search.again()));
+        self.disk.machine().recorder.start(Keep::Nothing, self.settings.at, Vec::new());
+        let outcome = self.call(level);
+        let search = self.take_search();
+        let machine = self.disk.machine();
+        match outcome {
+            Err(message) if message.contains(NOT_REPEATED) => Err(message),
+            Err(message) => Err(format!("{NOT_REPEATED}: it passed, and then: {message}")),
+            Ok(()) if machine.asked != asked => {
+                Err(format!("{NOT_REPEATED}: run again, it makes other operations"))
+            }
+            Ok(()) if machine.marks != marks => {
+                Err(format!("{NOT_REPEATED}: run again, it leaves other marks"))
+            }
+            Ok(()) => search.map_or(Ok(()), |search| not_repeated(&search)),
+        }
+    }
+
+    /// Calls the workload, or the check after the `level`-th crash.
+    fn call(&mut self, level: usize) -> Result<(), String> {
+        let (disk, crash) = (&self.disk, &self.crash);
+        let (workload, check) = (&mut self.workload, &mut self.check);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if level == 0 { workload(disk) } else { check(disk, crash) }
+        }));
+        let violation = self.disk.machine().violation.take();
         if let Some(violation) = violation {
             return Err(violation);
         }
@@ -200,8 +263,7 @@ impl<'a> Run<'a> {
     }
 
     /// Lets the power fail at each of the points, and runs everything that can follow.
-    fn crash_at_each(&mut self, level: usize, points: &[Point]) -> ControlFlow<()> {
-        let marks = std::mem::take(&mut self.disk.machine().marks);
+    fn crash_at_each(&mut self, level: usize, points: &[Point], marks: &[Mark]) -> ControlFlow<()> {
         for point in points.iter().filter(|point| point.kept) {
             let (part, parts) = self.settings.shard;
             if level == 0 && point.number % parts != part {
@@ -379,8 +441,11 @@ fn choices_of(path: &mut Path, level: usize) -> &mut Vec<u32> {
     }
 }
 
-fn not_repeated(search: &Exhaustive) -> Option<String> {
-    (!search.asked_all()).then(|| "the run is not deterministic: it asked less than before".into())
+fn not_repeated(search: &Exhaustive) -> Result<(), String> {
+    if search.asked_all() {
+        return Ok(());
+    }
+    Err(format!("{NOT_REPEATED}: it asked less than before, or something else"))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

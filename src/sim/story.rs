@@ -68,39 +68,71 @@ impl Story {
             self.line("  nothing was left open");
         }
         let ops = machine.trace.as_ref().map_or(&[][..], |trace| trace.ops());
-        let ends = point.map_or(u64::MAX, |point| match point.before {
-            Some(_) => point.operation,
-            None => u64::MAX,
-        });
-        self.add_ops(machine, ops, ends);
         match (message, point) {
             (Some(message), _) => {
+                self.add_ops(machine, ops, machine.marks.len());
                 self.line(&format!("  it fails: {message}"));
                 self.message = Some(message.clone());
             }
-            (None, Some(point)) => match point.before {
-                Some(_) => self.line(&format!("the power fails before #{}", point.operation)),
-                None => self.line("the power fails at its end"),
-            },
-            (None, None) => self.line("  it passes"),
+            (None, Some(point)) => {
+                let happened = |op: &&Op| match point.before {
+                    // What has no number among the operations comes behind the last one.
+                    Some(OpKind::BeginWriteBack) => op.number <= point.operation,
+                    Some(_) => op.number < point.operation,
+                    None => true,
+                };
+                let end = ops.iter().take_while(happened).count();
+                self.add_ops(machine, &ops[..end], point.marks);
+                self.line(&end_text(machine, point, ops.get(end)));
+            }
+            (None, None) => {
+                self.add_ops(machine, ops, machine.marks.len());
+                self.line("  it passes");
+            }
         }
     }
 
-    fn add_ops(&mut self, machine: &Machine, ops: &[Op], ends: u64) {
-        let shown: Vec<&Op> = ops
-            .iter()
-            .filter(|op| op.number < ends && !matches!(op.kind, OpKind::Size | OpKind::Id))
-            .collect();
-        if shown.len() > OPS_MAX {
-            self.line(&format!("  {} operations, then", shown.len() - OPS_MAX));
+    /// Tells of operations, and of the first of the marks where they were left.
+    fn add_ops(&mut self, machine: &Machine, ops: &[Op], marks: usize) {
+        let shown: Vec<&Op> =
+            ops.iter().filter(|op| !matches!(op.kind, OpKind::Size | OpKind::Id)).collect();
+        let skipped = shown.len().saturating_sub(OPS_MAX);
+        let marks = machine.marks.iter().zip(&machine.marked_behind).take(marks);
+        let mut marks = marks.peekable();
+        if skipped > 0 {
+            let first = shown[skipped].number;
+            while marks.next_if(|(_, behind)| **behind < first).is_some() {}
+            self.line(&format!("  {skipped} operations, then"));
         }
-        for op in shown.iter().skip(shown.len().saturating_sub(OPS_MAX)) {
+        for op in &shown[skipped..] {
+            while let Some((mark, _)) = marks.next_if(|(_, behind)| **behind < op.number) {
+                self.line(&format!("  {mark}"));
+            }
             self.line(&format!("  {op}{}", name_text(machine, op)));
+        }
+        for (mark, _) in marks {
+            self.line(&format!("  {mark}"));
         }
     }
 
     fn line(&mut self, line: &str) {
         write!(self.text, "\n{line}").expect("a string takes all text");
+    }
+}
+
+/// Before what the power failed, which is `next` if that has a number.
+fn end_text(machine: &Machine, point: &Point, next: Option<&Op>) -> String {
+    match (point.before, next) {
+        (None, _) => "the power fails at its end".to_owned(),
+        (Some(kind), Some(op)) if op.number == point.operation && op.kind == kind => {
+            let file = op.file.map_or_else(String::new, |file| format!(" file {file}"));
+            let name = name_text(machine, op);
+            format!("the power fails before #{} {}{file}{name}", op.number, kind.name())
+        }
+        (Some(kind), _) => {
+            let word = if kind == OpKind::BeginWriteBack { "behind" } else { "before" };
+            format!("the power fails {word} #{}, before {}", point.operation, kind.name())
+        }
     }
 }
 
