@@ -201,6 +201,18 @@ fn exec_multi_takes_several_buckets_and_the_same_again() {
 }
 
 #[test]
+fn a_later_part_without_a_change_keeps_what_an_earlier_part_did() {
+    let db = memory();
+    db.exec("a", |txn| txn.put("k", [0])).unwrap();
+    db.exec_multi(|multi| {
+        multi.exec("a", |txn| txn.put("k", [1]))?;
+        multi.exec("a", |txn| txn.get("k").map(drop))
+    })
+    .unwrap();
+    assert_eq!(db.view("a", |txn| txn.get("k")).unwrap(), [1]);
+}
+
+#[test]
 fn an_inner_error_that_is_swallowed_undoes_its_own_changes_only() {
     let vfs = MemVfs::new();
     let db = open(&vfs).unwrap();

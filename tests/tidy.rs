@@ -39,6 +39,32 @@ fn check_command(tree: &Tree) -> Vec<Violation> {
     places.into_iter().filter(lacks).map(report).collect()
 }
 
+/// A target that is nothing without a feature says so in the manifest: without the feature, asking
+/// for it is an error then, and not a run of no tests.
+fn check_gates(tree: &Tree) -> Vec<Violation> {
+    let gates = tree.sources.iter().filter_map(|source| {
+        let path = source.path.as_str();
+        let (kind, file) = path.split_once('/')?;
+        let kind = match kind {
+            "tests" => "test",
+            "examples" => "example",
+            "benches" => "bench",
+            _ => return None,
+        };
+        let name = file.strip_suffix(".rs").filter(|name| !name.contains('/'))?;
+        let mut lines = tree.text(path).lines().zip(1..);
+        let (feature, line) = lines.find_map(|(text, line)| {
+            let feature = text.strip_prefix("#![cfg(feature = \"")?.strip_suffix("\")]")?;
+            Some((feature, line))
+        })?;
+        let wanted =
+            format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{feature}\"]\n");
+        let says = tree.text("Cargo.toml").contains(&wanted);
+        (!says).then(|| Violation::new(path, line, "Cargo.toml has no `required-features` for it"))
+    });
+    gates.collect()
+}
+
 #[test]
 fn the_project_is_tidy() {
     let tree = Tree::read(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -59,6 +85,7 @@ fn the_project_is_tidy() {
         matrix::check_matrix(&tree),
         matrix::check_models(&tree),
         check_command(&tree),
+        check_gates(&tree),
     ];
     let mut found: Vec<Violation> = checks.into_iter().flatten().collect();
     found.sort();

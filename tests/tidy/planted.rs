@@ -1,7 +1,7 @@
 //! Each check finds a planted violation, at its line, and lets the lawful neighbour pass.
 
 use crate::tree::{Tree, Violation};
-use crate::{check_command, layers, matrix, shape, words};
+use crate::{check_command, check_gates, layers, matrix, shape, words};
 
 /// A table of layers as `docs/architecture.md` has it.
 const TABLE: &str = "\
@@ -304,6 +304,18 @@ fn a_readme_with_another_command_is_found() {
     let command = crate::TEST_COMMAND;
     let files = &[(".ci/run", command), ("README.md", "    cargo test\n")];
     assert_places(&check_command(&planted(files)), &[("README.md", 1)]);
+}
+
+#[test]
+fn a_target_that_is_nothing_without_a_feature_is_found() {
+    let test = "//! Tests.\n#![cfg(feature = \"sim\")]\n";
+    let manifest = |name: &str| {
+        let gate = format!("[[test]]\nname = \"{name}\"\nrequired-features = [\"sim\"]\n");
+        let files = [("Cargo.toml", gate.as_str()), ("tests/one.rs", test)];
+        check_gates(&planted(&files))
+    };
+    assert_places(&manifest("one"), &[]);
+    assert_places(&manifest("two"), &[("tests/one.rs", 2)]);
 }
 
 #[test]

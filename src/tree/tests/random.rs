@@ -59,6 +59,9 @@ fn step(world: &mut World, rng: &mut Rng, profile: &Profile, grows: bool) {
     let page_size = world.store.page_size;
     let key = profile.key(rng, page_size);
     let writes = if grows { 600 } else { 150 };
+    if rng.below(50) == 0 {
+        world.looks = !world.looks;
+    }
     match rng.below(1000) {
         die if die < writes => {
             let value = profile.value(rng, page_size, &key);
@@ -79,7 +82,8 @@ fn step(world: &mut World, rng: &mut Rng, profile: &Profile, grows: bool) {
         927..930 => world.close_snapshot(rng.below(100)),
         930..932 => drop(world.check()),
         935 => world.relocate(rng),
-        932..935 if !grows => delete_range(world, &key, rng.below(300)),
+        932..934 if !grows => world.delete_range(&key, rng.below(300)),
+        934 if !grows => delete_range(world, &key, rng.below(300)),
         _ => {
             // The value that is there grows or shrinks.
             let key = near(world, key);

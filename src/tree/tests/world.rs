@@ -19,6 +19,8 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) tree: Tree,
     pub(super) model: Model,
+    /// Whether each change is followed by a look at it, which builds what is planned.
+    pub(super) looks: bool,
     /// What the last sealed tree owns.
     base_pages: BTreeSet<PageId>,
     base: (Tree, Model),
@@ -52,6 +54,7 @@ impl World {
             store: Store::new(page_size),
             tree: Tree::empty(),
             model: Model::new(),
+            looks: true,
             base_pages: BTreeSet::new(),
             base: (Tree::empty(), Model::new()),
             freed: Vec::new(),
@@ -83,7 +86,7 @@ impl World {
         self.edit(|tree, edit| tree.put(edit, key, value)).expect("nothing fails here");
         self.model.insert(key.to_vec(), Rc::from(value));
         assert_eq!(self.tree.entries, self.model.len() as u64);
-        self.get(key);
+        self.look(key);
     }
 
     pub(super) fn del(&mut self, key: &[u8]) {
@@ -96,7 +99,31 @@ impl World {
         assert_eq!(done, expected, "removal of {key:?}");
         assert!(done.is_ok() || before == self.freed.len(), "a failed removal frees nothing");
         assert_eq!(self.tree.entries, self.model.len() as u64);
-        self.get(key);
+        self.look(key);
+    }
+
+    /// Removes so many entries from a key on, those of one leaf at a time.
+    pub(super) fn delete_range(&mut self, from: &[u8], count: usize) {
+        let keys = self.model.range(from.to_vec()..).take(count + 1);
+        let mut keys: Vec<Vec<u8>> = keys.map(|(key, _)| key.clone()).collect();
+        let to = if keys.len() > count { keys.pop() } else { None };
+        let mut left = keys.as_slice();
+        while let Some(first) = left.first() {
+            let removed = self.edit(|tree, edit| tree.del_run(edit, first, to.as_deref()));
+            let removed = usize::try_from(removed.expect("nothing fails here")).expect("few");
+            assert!(removed > 0, "the first of them is there");
+            for key in &left[..removed] {
+                self.model.remove(key);
+            }
+            left = &left[removed..];
+        }
+        assert_eq!(self.tree.entries, self.model.len() as u64);
+    }
+
+    fn look(&self, key: &[u8]) {
+        if self.looks {
+            self.get(key);
+        }
     }
 
     pub(super) fn get(&self, key: &[u8]) {
