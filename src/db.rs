@@ -323,9 +323,10 @@ impl BTree {
     }
 
     /// The number of the newest durable state: it grows with every commit that changed
-    /// something, and with nothing else. Commits that share a flush share a number, so that
-    /// deferred ones have that of the commit that makes them durable. A transaction
-    /// that leaves its buckets empty or missing, as they were, has changed nothing.
+    /// something, and with those that a compaction makes, to move pages or to let them become
+    /// free, which leave the contents as they are. Commits that share a flush share a number, so
+    /// that deferred ones have that of the commit that makes them durable. A transaction that
+    /// leaves its buckets empty or missing, as they were, has changed nothing.
     pub fn current_seq(&self) -> u64 {
         self.core.readers.newest().txn.0
     }

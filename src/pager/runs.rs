@@ -2,7 +2,8 @@
 //!
 //! Owns: reading a run, whole or piece by piece, and which runs are kept in the cache.
 //! Must not know: trees, transactions.
-//! Keeps: parent-holds-checksum (nothing is handed out, or kept, of a run without its checksum).
+//! Keeps: parent-holds-checksum (no whole run is handed out, or kept, without its checksum; of one
+//! that is read piece by piece the last piece comes only if all had it).
 
 use super::{Pager, Sight};
 use crate::arena::Peeked;

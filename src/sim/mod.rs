@@ -71,8 +71,8 @@
 //!
 //! Which version of a sector survived is decided when it is first read. What nobody reads makes
 //! no difference, so that a search through every outcome that *can be seen* is feasible where
-//! one through every image is not. It is exact all the same: on thousands of small random
-//! programs, the tests compare it with building every image at every operation.
+//! one through every image is not. It is exact all the same: on more than seven hundred
+//! small random programs, the tests compare it with building every image at every operation.
 mod arena;
 mod audit;
 pub mod campaign;
