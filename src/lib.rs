@@ -66,6 +66,8 @@ pub mod format;
 #[doc(hidden)]
 #[cfg(any(fuzzing, feature = "sim"))]
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod json;
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../models/mod.rs"]

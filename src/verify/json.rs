@@ -1,16 +1,16 @@
 //! The report as JSON (part of verify, layer L5).
 //!
-//! Owns: [`Report::to_json`], and the little of JSON that it needs.
+//! Owns: [`Report::to_json`].
 //! Must not know: how anything was found.
 
 use super::report::{BucketReport, Report, StateReport, Violation};
+use crate::json::Json;
 
 impl Report {
     /// The report as one JSON object on one line. Its names are those of the fields; `sound` and
     /// `at_rest` are [`Report::is_sound`] and [`Report::is_at_rest`].
     pub fn to_json(&self) -> String {
-        let mut out = Json::default();
-        out.object(|out| {
+        let mut line = Json::line(|out| {
             out.optional("page_size", self.page_size.map(u64::from));
             out.number("file_len", self.file_len);
             out.truth("sound", self.is_sound());
@@ -20,7 +20,8 @@ impl Report {
             out.list("violations", &self.violations, violation);
             out.number("violations_dropped", self.violations_dropped);
         });
-        out.text
+        line.pop();
+        line
     }
 }
 
@@ -61,75 +62,4 @@ fn violation(out: &mut Json, violation: &Violation) {
     out.optional("slot", violation.slot.map(u64::from));
     out.optional("txn", violation.txn);
     out.string("path", &violation.path);
-}
-
-/// A text under construction. A member puts its own comma, where one is needed.
-#[derive(Default)]
-struct Json {
-    text: String,
-}
-
-impl Json {
-    fn object(&mut self, members: impl FnOnce(&mut Json)) {
-        self.text.push('{');
-        members(self);
-        self.text.push('}');
-    }
-
-    fn comma(&mut self) {
-        if !self.text.ends_with(['{', '[']) {
-            self.text.push(',');
-        }
-    }
-
-    fn name(&mut self, name: &str) {
-        self.comma();
-        self.quoted(name);
-        self.text.push(':');
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        self.text.push_str(&value.to_string());
-    }
-
-    fn optional(&mut self, name: &str, value: Option<u64>) {
-        self.name(name);
-        self.text.push_str(&value.map_or_else(|| "null".to_owned(), |value| value.to_string()));
-    }
-
-    fn truth(&mut self, name: &str, value: bool) {
-        self.name(name);
-        self.text.push_str(if value { "true" } else { "false" });
-    }
-
-    fn string(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.quoted(value);
-    }
-
-    fn list<T>(&mut self, name: &str, values: &[T], members: impl Fn(&mut Json, &T)) {
-        self.name(name);
-        self.text.push('[');
-        for value in values {
-            self.comma();
-            self.object(|out| members(out, value));
-        }
-        self.text.push(']');
-    }
-
-    fn quoted(&mut self, value: &str) {
-        self.text.push('"');
-        for c in value.chars() {
-            match c {
-                '"' | '\\' => self.text.extend(['\\', c]),
-                c if c.is_control() => {
-                    let escaped = format!("\\u{:04x}", u32::from(c));
-                    self.text.push_str(&escaped);
-                }
-                c => self.text.push(c),
-            }
-        }
-        self.text.push('"');
-    }
 }

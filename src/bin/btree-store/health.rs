@@ -5,11 +5,11 @@
 use super::args::{Check, Compact, Stat};
 use super::entries::counts;
 use super::files::{Missing, len, open_to_read, open_to_write};
-use super::json::Json;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
 use btree_store::Stats;
+use btree_store::json::Json;
 use btree_store::verify::{BucketReport, Report, verify_path};
 use btree_store::vfs::OsVfs;
 

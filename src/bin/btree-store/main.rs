@@ -11,7 +11,6 @@ mod dump;
 mod entries;
 mod files;
 mod health;
-mod json;
 mod load;
 mod outcome;
 mod output;

@@ -4,8 +4,8 @@
 //! on standard error.
 //! Must not know: what is printed.
 
-use super::json::Json;
 use super::outcome::{Done, Failure};
+use btree_store::json::Json;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 /// For whom a command prints.

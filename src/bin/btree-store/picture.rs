@@ -4,9 +4,9 @@
 
 use super::args::Pages;
 use super::health::judged;
-use super::json::Json;
 use super::outcome::Done;
 use super::output::Output;
+use btree_store::json::Json;
 use btree_store::verify::{Owner, Report, verify_path};
 use btree_store::vfs::OsVfs;
 use std::fmt::Write;

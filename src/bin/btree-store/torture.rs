@@ -5,9 +5,9 @@
 
 use super::args::{Replay, Torture};
 use super::files;
-use super::json::Json;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
+use btree_store::json::Json;
 use btree_store::sim::campaign::{self, Campaign, Counts, Found, SYNC_FAILURES};
 use btree_store::sim::certify::Certifier;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -1,9 +1,10 @@
-//! The little of JSON that is printed.
+//! The little of JSON that is printed (layer L0).
 //!
 //! Owns: [`Json`], an object under construction. Must not know: what it tells.
+//! Keeps: nothing of its own. The command writes with it too.
 
 /// A text under construction. A member puts its own comma, where one is needed.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Json {
     text: String,
 }
@@ -35,31 +36,37 @@ impl Json {
         self.text.push(':');
     }
 
+    /// A member that is a number.
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         self.text.push_str(&value.to_string());
     }
 
+    /// A member that is a number, or `null`.
     pub fn optional(&mut self, name: &str, value: Option<u64>) {
         self.name(name);
         self.text.push_str(&value.map_or_else(|| "null".to_owned(), |value| value.to_string()));
     }
 
+    /// A member that is true or false.
     pub fn truth(&mut self, name: &str, value: bool) {
         self.name(name);
         self.text.push_str(if value { "true" } else { "false" });
     }
 
+    /// A member that is a string.
     pub fn string(&mut self, name: &str, value: &str) {
         self.name(name);
         self.quoted(value);
     }
 
+    /// A member that is an object.
     pub fn member(&mut self, name: &str, members: impl FnOnce(&mut Json)) {
         self.name(name);
         self.object(members);
     }
 
+    /// A member that is a list of objects.
     pub fn list<T>(
         &mut self,
         name: &str,
