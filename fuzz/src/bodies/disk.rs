@@ -7,7 +7,7 @@
 //! does not tell of?
 
 use super::input::Input;
-use super::op::{bulk, deferring_bulk, tune, workload};
+use super::op::{bulks, tune, workload};
 use btree_store::sim::oracle::{Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare};
 use btree_store::sim::{
     Bytes, Checked, Choice, Choose, Crash, CrashPoints, DataSync, Errno, Explorer, Failure, Fault,
@@ -179,7 +179,7 @@ impl Trial<'_> {
         let mut input = Input::new(self.ops);
         let mut workload = workload(&mut input, self.setting.page_size);
         tune(&mut workload, self.data);
-        let bulk = if workload.deferred > 0 { deferring_bulk } else { bulk };
+        let bulk = bulks(self.data);
         for _ in 0..OPS_MAX {
             if input.is_empty() {
                 break;

@@ -2,10 +2,11 @@
 //! to a high tree.
 
 use super::input::Input;
-use btree_store::Durability;
 use btree_store::sim::oracle::{
-    Data, End, Exec, KeyShape, Op, Part, Step, ValueShape, Workload, Write,
+    By, Data, End, Exec, KeyShape, Op, Part, Step, ValueShape, Workload, Write,
 };
+use btree_store::{Durability, Error};
+use std::ops::Bound;
 
 const KEY_SHAPES: [KeyShape; 6] = [
     KeyShape::Short,
@@ -20,7 +21,7 @@ const VALUE_SHAPES: [ValueShape; 5] =
 
 /// Of eight write transactions, how many an input defers, by its first byte. Few bytes ask for any,
 /// so that the other inputs mean what they meant before there were deferred commits.
-pub fn deferred(data: &[u8]) -> u32 {
+fn deferred(data: &[u8]) -> u32 {
     match data.first() {
         Some(232..=235) => 3,
         Some(236..=239) => 5,
@@ -64,7 +65,7 @@ fn key(number: u32, len: usize) -> Data {
 
 /// Many puts, or many removals, of keys at regular distances, in one transaction; now and then a
 /// compaction. It has no cursors, and no calls inside calls.
-pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
     if input.once_in(12) {
         return if input.once_in(4) { Op::DelBucket("b0".into()) } else { Op::Compact(0) };
     }
@@ -94,15 +95,52 @@ pub fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
         let part = |steps: &[Step], bucket: &str, end| {
             Part::Exec(Exec { bucket: bucket.to_owned(), steps: steps.to_vec(), end })
         };
-        let savepoint = End::Fail(btree_store::Error::Conflict);
+        let savepoint = End::Fail(Error::Conflict);
         let parts = vec![part(early, &bucket, End::Commit), part(late, "b0", savepoint)];
         return Op::Multi { parts, end };
     }
     Op::Exec(Exec { bucket, steps, end })
 }
 
+/// The bulks of an input, by its first byte.
+pub fn bulks(data: &[u8]) -> fn(&mut Input<'_>, u32) -> Op {
+    match data {
+        _ if is_various(data) => various_bulk,
+        _ if deferred(data) > 0 => deferring_bulk,
+        _ => bulk,
+    }
+}
+
+/// As [`bulk`], or puts of few keys, which are in two leaves or three; or some of these are removed,
+/// and then a range of them. Some are owned.
+fn various_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+    const KEYS: usize = 24;
+    if input.once_in(4) {
+        return bulk(input, page_size);
+    }
+    let place = |number: usize| key(len_of(number % KEYS), 20);
+    let (first, count) = (input.below(KEYS), 1 + input.below(KEYS));
+    let page = usize::try_from(page_size).expect("a page size fits");
+    let writes: Vec<Write> = if input.once_in(2) {
+        let dels = (0..count % 4).map(|at| Write::Del(place(first + at)));
+        let end = Bound::Excluded(place(input.below(KEYS)));
+        dels.chain([Write::DeleteRange(Bound::Unbounded, end)]).collect()
+    } else {
+        let value = vec![b'v'; input.pick(&[page * 2, 8, page / 2])];
+        (0..count).map(|at| Write::Put(place(first + at), Data::from(&value))).collect()
+    };
+    let steps = writes.into_iter().map(Step::Write).collect();
+    let exec = Exec { bucket: "b0".to_owned(), steps, end: End::Commit };
+    match input.below(8) {
+        0 => Op::Owned { by: By::Begin, exec },
+        1 => Op::Owned { by: By::Transact, exec },
+        2 => Op::Owned { by: By::Begin, exec: Exec { end: End::Fail(Error::Conflict), ..exec } },
+        _ => Op::Exec(exec),
+    }
+}
+
 /// As [`bulk`]; most are deferred, or a sync comes in their place.
-pub fn deferring_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+fn deferring_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
     let kind = input.below(4);
     if kind == 3 {
         return Op::Sync;

@@ -2,7 +2,7 @@
 //! the file sound whenever it is looked at?
 
 use super::input::Input;
-use super::op::{bulk, deferring_bulk, tune, workload};
+use super::op::{bulks, tune, workload};
 use btree_store::sim::oracle::{Handle, Op, Oracle, compare, compare_snapshots};
 use btree_store::vfs::MemVfs;
 use btree_store::{Barriers, Options};
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let mut world = World { store, oracle: Oracle::new(page_size) };
     let mut workload = workload(&mut input, page_size);
     tune(&mut workload, data);
-    let bulk = if workload.deferred > 0 { deferring_bulk } else { bulk };
+    let bulk = bulks(data);
     for done in 1..=OPS_MAX {
         if input.is_empty() {
             break;
