@@ -111,8 +111,8 @@ pub fn bulks(data: &[u8]) -> fn(&mut Input<'_>, u32) -> Op {
     }
 }
 
-/// As [`bulk`], or puts of few keys, which are in two leaves or three; or some of these are removed,
-/// and then a range of them. Some are owned.
+/// As [`bulk`], or puts of few keys, which are in two leaves or three; or some of these are
+/// removed, and then a range of them. Some are owned.
 fn various_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
     const KEYS: usize = 24;
     if input.once_in(4) {
