@@ -64,13 +64,14 @@ typedef struct TxnIter TxnIter;
 #define BTREE_ERR_IO (-6)
 /* The call is not allowed here; the text says why. */
 #define BTREE_ERR_INVALID (-7)
-/* The key, or the file of a backup, exists already, where the call wants it absent. */
+/* The key, the bucket or the file exists already, where the call wants it absent. */
 #define BTREE_ERR_DUPLICATE (-8)
 /* Another transaction committed first. Only btree_txn_commit says so: begin again. */
 #define BTREE_ERR_CONFLICT (-9)
-/* Another process has the file open. */
+/* Another process has the file open, or this one for reading only and it is to be written. */
 #define BTREE_ERR_BUSY (-10)
-/* A sync failed earlier, so that nothing more is acknowledged. Close the store and open it again. */
+/* A sync failed earlier, so that nothing more is acknowledged. Close all that belongs to the store,
+ * and open it again. */
 #define BTREE_ERR_POISONED (-11)
 /* No function of this version returns it. */
 #define BTREE_ERR_UNKNOWN (-1000)

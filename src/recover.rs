@@ -104,18 +104,23 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let (chosen, written) = choose(file, file_len, &found)?;
     let accepted = &found[chosen];
     let other = found.iter().find(|other| other.slot != accepted.slot);
-    let (space, catalog) = load(file, &accepted.meta)?;
     let twin = other.filter(|other| other.meta.txn == accepted.meta.txn);
     let is_clean = twin.is_some_and(|twin| twin.meta.is_mirror != accepted.meta.is_mirror);
     let mut is_mirrored = twin.is_some();
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
+    let mends = may_write && !is_clean;
+    if mends {
+        // Before anything else is read, which the disk need not wait for.
+        write_whole(file, file_len, accepted, &written)?;
+    }
+    let (space, catalog) = load(file, &accepted.meta)?;
     let original = twin.filter(|_| is_clean && accepted.meta.is_mirror && may_write);
     let next_slot = match original {
         // The copy is overwritten next: the original is durable for sure.
         Some(original) if is_still_whole(file, file_len, original) => accepted.slot,
         Some(_) => {
             // Only the copy is accepted from now on, and it may be in the system's cache only.
-            write_again(file, &[(accepted, Vec::new())])?;
+            write_again(file, accepted, &[])?;
             // Twice: a device may tell one sync late that a sync failed.
             sync(file)?;
             sync(file)?;
@@ -123,9 +128,9 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
         }
         None => accepted.slot.other(),
     };
-    if may_write && !is_clean {
+    if mends {
         let older = other.filter(|other| other.meta.txn <= accepted.meta.txn);
-        fence(file, file_len, (accepted, written), older, &space)?;
+        fence(file, file_len, accepted, older, &space)?;
         if older.is_none() && !seeded!(RejectedSlotLeftAlone) {
             mirror(file, &accepted.meta, accepted.slot.other())?;
             is_mirrored = true;
@@ -254,32 +259,36 @@ fn read_item(file: &dyn VfsFile, page_size: usize, item: Item) -> Result<Piece> 
     Err(Error::corruption(page, Invariant::ValidMetaWhole, expected, format!("{found:#010x}")))
 }
 
-/// Writes and fences what the accepted state relies on: an earlier process may have seen its
-/// sync fail and left it in the system's cache only. Without an `older` state in the other slot,
-/// that one is emptied.
+/// Writes what the accepted state relies on: an earlier process may have seen its sync fail and
+/// left it in the system's cache only.
+fn write_whole(file: &dyn VfsFile, len: u64, accepted: &Found, written: &[Piece]) -> Result<()> {
+    file.set_len(len).map_err(|error| Error::io("set the length while recovering", &error))?;
+    if seeded!(RecoveryTrustsPageCache) {
+        return Ok(());
+    }
+    write_again(file, accepted, written)
+}
+
+/// Writes what the state before the accepted one relied on, as far as that has it still, and fences
+/// both. Without an `older` state in the other slot, that one is emptied.
 fn fence(
     file: &dyn VfsFile,
     file_len: u64,
-    accepted: (&Found, Vec<Piece>),
+    accepted: &Found,
     older: Option<&Found>,
     space: &FreeSpace,
 ) -> Result<()> {
-    let sized = file.set_len(file_len);
-    sized.map_err(|error| Error::io("set the length while recovering", &error))?;
     if seeded!(RecoveryTrustsPageCache) {
         return sync(file);
     }
-    let mut all = vec![accepted];
     if let Some(older) = older {
         // A device may report a failure one sync late: then it was this commit's.
         if !seeded!(OlderCommitNotWrittenAgain) {
-            all.push((older, read_what_is_left(file, file_len, &older.meta, space)?));
+            write_again(file, older, &read_what_is_left(file, file_len, &older.meta, space)?)?;
         }
     } else if !seeded!(RejectedSlotLeftAlone | RefusedSlotNotEmptied) {
-        let (accepted, _) = &all[0];
         empty(file, &accepted.meta, accepted.slot.other())?;
     }
-    write_again(file, &all)?;
     if seeded!(RecoveryNotFenced) {
         return Ok(());
     }
@@ -303,15 +312,12 @@ fn read_what_is_left(
     read.filter(|read| !matches!(read, Err(Error::Corruption))).collect()
 }
 
-/// Writes what commits wrote, neighbours together, and then their meta pages.
-fn write_again(file: &dyn VfsFile, all: &[(&Found, Vec<Piece>)]) -> Result<()> {
-    let Some((newest, _)) = all.first() else { return Ok(()) };
-    let pieces = all.iter().flat_map(|(_, pieces)| pieces);
-    let pieces = pieces.map(|piece| (piece.extent, &*piece.bytes)).collect();
-    write_extents(file, newest.meta.page_size, pieces)?;
-    all.iter().try_for_each(|(found, _)| {
-        write(file, &found.bytes, found.slot.page().offset(found.meta.page_size))
-    })
+/// Writes what a commit wrote, neighbours together, and then its meta page.
+fn write_again(file: &dyn VfsFile, found: &Found, pieces: &[Piece]) -> Result<()> {
+    let page_size = found.meta.page_size;
+    let pieces = pieces.iter().map(|piece| (piece.extent, &*piece.bytes)).collect();
+    write_extents(file, page_size, pieces)?;
+    write(file, &found.bytes, found.slot.page().offset(page_size))
 }
 
 /// Empties a slot that was refused, which must not come to life when its missing pages are written

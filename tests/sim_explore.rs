@@ -568,3 +568,40 @@ fn a_sample_has_a_crash_behind_forgotten_points() {
     };
     assert_eq!((0..50).map(run).sum::<u64>(), 50);
 }
+
+#[test]
+fn a_run_that_asks_more_when_it_is_had_again_is_told() {
+    let mut runs = 0;
+    let report = Explorer::new("asks more").explore(
+        |disk| {
+            runs += 1;
+            disk.write_file("file", &[1]);
+            if runs > 1 {
+                disk.choose(2);
+            }
+            Ok(())
+        },
+        |disk, _| {
+            assert_eq!(disk.file_len("file"), Some(1));
+            Ok(())
+        },
+    );
+    assert!(report.to_string().contains("not deterministic"), "{report}");
+}
+
+#[test]
+fn a_shard_without_a_crash_point_is_no_violation() {
+    let disk = SimDisk::new();
+    disk.write_file("file", &[7]);
+    let start = disk.snapshot();
+    for part in 0..2 {
+        let report = Explorer::new("looks").start(&start).shard(part, 2).explore(
+            |_| Ok(()),
+            |disk, _| {
+                assert_eq!(disk.file_len("file"), Some(1));
+                Ok(())
+            },
+        );
+        assert!(report.is_verified(), "{report}");
+    }
+}

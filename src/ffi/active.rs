@@ -15,6 +15,7 @@ use crate::error::{Error, Fault, Result};
 use crate::txn::{MultiTxn, ReadOnlyTxn, Txn};
 use std::cell::RefCell;
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::ptr::without_provenance_mut;
 use std::rc::Rc;
 
@@ -41,7 +42,18 @@ struct Entry {
 }
 
 thread_local! {
-    static ACTIVE: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    /// Never dropped: what runs when a thread or the process ends may still use transactions.
+    static ACTIVE: ManuallyDrop<RefCell<Vec<Entry>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+fn active<R>(work: impl FnOnce(&mut Vec<Entry>) -> R) -> R {
+    ACTIVE.with(|entries| work(&mut entries.borrow_mut()))
+}
+
+/// Whether a transaction, or a bucket of one, that runs on this thread has this handle.
+fn is_here(id: usize) -> bool {
+    active(|entries| entries.iter().any(|entry| entry.id == id))
 }
 
 /// Runs a callback that has a handle of a write transaction. See [`run`].
@@ -78,7 +90,13 @@ fn run(target: Target, callback: impl FnOnce(usize) -> c_int) -> Result<c_int> {
     struct Scope(usize);
     impl Drop for Scope {
         fn drop(&mut self) {
-            ACTIVE.with_borrow_mut(|entries| entries.retain(|entry| entry.root != self.0));
+            active(|entries| {
+                entries.retain(|entry| entry.root != self.0);
+                if entries.is_empty() {
+                    // Nobody else gives its memory back.
+                    *entries = Vec::new();
+                }
+            });
         }
     }
     let id = next_id();
@@ -97,7 +115,9 @@ pub(super) fn with_txn<R>(
     operation: impl FnOnce(Access<'_, '_>) -> Result<R>,
 ) -> Result<R> {
     let id = handle.addr();
-    if let Some((root, name)) = bucket_of(id) {
+    if !is_here(id)
+        && let Some((root, name)) = bucket_of(id)
+    {
         return with_open(root, |txn| operation(Access::Owned(&mut txn.bucket(&name)?, root)));
     }
     let (target, root) = find(id)?;
@@ -168,7 +188,7 @@ pub(super) fn lend_multi<R>(
 /// A handle of a bucket of a multi-bucket transaction: the same one for the same name.
 pub(super) fn bucket(multi: *mut MultiTxnHandle, name: &str) -> *mut TxnHandle {
     let root = multi.addr();
-    let known = ACTIVE.with_borrow(|entries| {
+    let known = active(|entries| {
         entries.iter().find(|entry| entry.root == root && is_bucket(entry, name)).map(|e| e.id)
     });
     let id = known.unwrap_or_else(|| {
@@ -188,7 +208,7 @@ pub(super) fn bucket(multi: *mut MultiTxnHandle, name: &str) -> *mut TxnHandle {
 /// Ends the handle of a bucket.
 pub(super) fn end_bucket(multi: *mut MultiTxnHandle, name: &str) {
     let root = multi.addr();
-    ACTIVE.with_borrow_mut(|entries| {
+    active(|entries| {
         entries.retain(|entry| entry.root != root || !is_bucket(entry, name));
     });
 }
@@ -196,6 +216,9 @@ pub(super) fn end_bucket(multi: *mut MultiTxnHandle, name: &str) {
 /// The transaction of a handle, for [`note`].
 pub(super) fn root_of(handle: *mut TxnHandle) -> Result<usize> {
     let id = handle.addr();
+    if is_here(id) {
+        return find(id).map(|(_, root)| root);
+    }
     bucket_of(id).map_or_else(|| find(id).map(|(_, root)| root), |(root, _)| Ok(root))
 }
 
@@ -236,7 +259,7 @@ fn is_bucket(entry: &Entry, name: &str) -> bool {
 }
 
 fn fail(root: usize, fault: &Fault) {
-    ACTIVE.with_borrow_mut(|entries| {
+    active(|entries| {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == root) {
             entry.failed.get_or_insert_with(|| fault.clone());
         }
@@ -244,11 +267,11 @@ fn fail(root: usize, fault: &Fault) {
 }
 
 fn add(entry: Entry) {
-    ACTIVE.with_borrow_mut(|entries| entries.push(entry));
+    active(|entries| entries.push(entry));
 }
 
 fn set_lent(id: usize, is_lent: bool) {
-    ACTIVE.with_borrow_mut(|entries| {
+    active(|entries| {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == id) {
             entry.is_lent = is_lent;
         }
@@ -256,7 +279,7 @@ fn set_lent(id: usize, is_lent: bool) {
 }
 
 fn with_entry<R>(id: usize, read: impl FnOnce(&Entry) -> R) -> Result<R> {
-    ACTIVE.with_borrow(|entries| {
+    active(|entries| {
         let entry = entries.iter().rev().find(|entry| entry.id == id);
         entry.map(read).ok_or_else(|| {
             Error::invalid("no transaction of this thread has this handle, or it has ended")

@@ -23,6 +23,8 @@ struct Open {
     txn: Arc<OwnedTxn>,
     /// Why it cannot commit any more.
     failed: Option<Fault>,
+    /// The handle of each bucket that has one.
+    handles: BTreeMap<Arc<str>, usize>,
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table { txns: BTreeMap::new(), buckets: BTreeMap::new() });
@@ -63,29 +65,32 @@ pub(super) fn bucket_of(id: usize) -> Option<(usize, Arc<str>)> {
 /// A handle of a bucket: the same one for the same name.
 pub(super) fn bucket(root: usize, name: &str) -> Result<usize> {
     let mut table = TABLE.lock();
-    if !table.txns.contains_key(&root) {
-        return Err(ended());
+    let id = fresh(&table);
+    let Table { txns, buckets } = &mut *table;
+    let open = txns.get_mut(&root).ok_or_else(ended)?;
+    if let Some(&known) = open.handles.get(name) {
+        return Ok(known);
     }
-    let is_same = |(txn, known): &(usize, Arc<str>)| *txn == root && **known == *name;
-    let known = table.buckets.iter().find(|(_, bucket)| is_same(bucket)).map(|(&id, _)| id);
-    Ok(known.unwrap_or_else(|| {
-        let id = next_id();
-        table.buckets.insert(id, (root, Arc::from(name)));
-        id
-    }))
+    let name = Arc::<str>::from(name);
+    open.handles.insert(Arc::clone(&name), id);
+    buckets.insert(id, (root, name));
+    Ok(id)
 }
 
 /// Takes a transaction out of the table, and the handles of its buckets.
 fn take(table: &mut Table, id: usize) -> Result<Open> {
     let open = table.txns.remove(&id).ok_or_else(ended)?;
-    table.buckets.retain(|_, (root, _)| *root != id);
+    for handle in open.handles.values() {
+        table.buckets.remove(handle);
+    }
     Ok(open)
 }
 
 /// Takes a transaction in. Returns its number.
 pub(super) fn add(txn: OwnedTxn) -> usize {
-    let (id, txn) = (next_id(), Arc::new(txn));
-    TABLE.lock().txns.insert(id, Open { txn, failed: None });
+    let mut table = TABLE.lock();
+    let (id, txn) = (fresh(&table), Arc::new(txn));
+    table.txns.insert(id, Open { txn, failed: None, handles: BTreeMap::new() });
     id
 }
 
@@ -106,15 +111,30 @@ pub(super) fn end_alone(id: usize) -> Result<OwnedTxn> {
     }
     let taken = take(&mut table, id);
     drop(table);
-    let Open { txn, failed } = taken?;
+    let Open { txn, failed, .. } = taken?;
     failed.map_or(Ok(()), |fault| Err(fault.raise()))?;
     Arc::into_inner(txn).ok_or(Error::Internal)
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A number that no handle had before. Never 0, which would be NULL.
+/// A number that no handle has. Never 0, which would be NULL.
 pub(super) fn next_id() -> usize {
+    // Those of 64 bits do not come round.
+    if usize::BITS < u64::BITS { fresh(&TABLE.lock()) } else { next_number() }
+}
+
+/// As [`next_id`], for whoever has the table.
+fn fresh(table: &Table) -> usize {
+    loop {
+        let id = next_number();
+        if !table.txns.contains_key(&id) && !table.buckets.contains_key(&id) {
+            return id;
+        }
+    }
+}
+
+fn next_number() -> usize {
     let number = NEXT.fetch_add(1, Ordering::Relaxed) % (usize::MAX as u64);
     usize::try_from(number).expect("the remainder is below the largest usize") + 1
 }

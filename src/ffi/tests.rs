@@ -602,3 +602,31 @@ fn a_compaction_works_once_a_sync_has_told_what_took_deferred_commits() {
     // SAFETY: the handle is open; NULL leaves the answer out.
     assert_eq!(unsafe { btree_compact(store.0, 0, null_mut()) }, BTREE_OK);
 }
+
+struct AtEnd(Store, std::sync::mpsc::Sender<c_int>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let code = self.0.exec(|txn| put(txn, b"late", b"v"));
+        self.1.send(code).unwrap();
+    }
+}
+
+thread_local! {
+    static AT_END: std::cell::RefCell<Option<AtEnd>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn a_thread_that_ends_may_still_run_transactions() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // Before the table of transactions is used, so that it goes after it.
+        AT_END.set(Some(AtEnd(Store::in_memory(), tell)));
+        AT_END.with_borrow(|held| {
+            let store = &held.as_ref().unwrap().0;
+            assert_eq!(store.exec(|txn| put(txn, b"k", b"v")), BTREE_OK);
+        });
+    });
+    thread.join().unwrap();
+    assert_eq!(told.recv().unwrap(), BTREE_OK);
+}

@@ -171,8 +171,8 @@ impl Explorer {
     /// Workload and check run many times; given the same disk they must do the same, in the same
     /// order. A search whose runs do not is no pass: the questions that a run leaves open, and the
     /// operations before each, are compared with those of the run before it that had the same
-    /// answers so far; and a few runs are had twice, uncounted, and compared to their end.
-    /// Who walks a `HashMap` sorts first.
+    /// answers so far; and a few runs are had twice, uncounted, and compared to their end, by the
+    /// kinds of their operations. Who walks a `HashMap` sorts first.
     ///
     /// They end with what they opened closed. A panic in either is a failure, and so is an error,
     /// also one of a fault that the workload injected itself: there it ends with

@@ -92,7 +92,9 @@ impl<'a> Run<'a> {
         let start = self.begin();
         let flow = self.level(0, &start, 0);
         debug_assert_eq!(flow.is_break(), self.report.verdict != Verdict::Verified);
-        if flow.is_continue() && !self.disk.machine().is_used {
+        // A part of a search may have no crash point, and look at nothing.
+        let has_looked = self.report.executions > 0;
+        if flow.is_continue() && has_looked && !self.disk.machine().is_used {
             self.report.verdict = Verdict::Violated;
             self.report.violation = Some(Violation {
                 message: UNUSED.to_owned(),
@@ -194,7 +196,7 @@ impl<'a> Run<'a> {
         self.load(level, start, operation, Chooser::search(search.again()));
         self.disk.machine().recorder.start(Keep::Nothing, self.settings.at, Vec::new());
         let outcome = self.call(level);
-        let search = self.take_search();
+        let again = self.take_search();
         let machine = self.disk.machine();
         match outcome {
             Err(message) if message.contains(NOT_REPEATED) => Err(message),
@@ -205,7 +207,13 @@ impl<'a> Run<'a> {
             Ok(()) if machine.marks != marks => {
                 Err(format!("{NOT_REPEATED}: run again, it leaves other marks"))
             }
-            Ok(()) => search.map_or(Ok(()), |search| not_repeated(&search)),
+            Ok(()) => match again {
+                Some(again) if again.choices().len() != search.choices().len() => {
+                    Err(format!("{NOT_REPEATED}: run again, it asks more, or less"))
+                }
+                Some(again) => not_repeated(&again),
+                None => Err(format!("{NOT_REPEATED}: run again, it brings choices of its own")),
+            },
         }
     }
 
