@@ -100,9 +100,9 @@ fn run_apart(technique: &str, bug: Option<Bug>) -> Cell {
     // The engine as it is has an end, too.
     let may_hang = bug.is_none_or(|bug| HANGING.contains(&bug));
     let bug = bug.map_or("none", Bug::name);
-    // A bug that asks for all memory gets none.
+    // A bug that asks for all memory gets none, before its time is over: new memory may be slow.
     let mut child = Command::new("sh")
-        .args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\""])
+        .args(["-c", "ulimit -v 2000000; exec \"$0\" \"$@\""])
         .arg(program)
         .args(["--run", technique, bug])
         .stdin(Stdio::null())
