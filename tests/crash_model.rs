@@ -320,35 +320,42 @@ fn a_commit_that_a_crash_refused_does_not_come_back_after_a_recovery_that_failed
     ];
     for (profile, barriers) in honest_disks().into_iter().flat_map(|p| BARRIERS.map(|b| (p, b))) {
         for way in ways {
-            let workload = |disk: &SimDisk| -> Checked {
-                let db = options(disk, barriers).open(PATH)?;
-                put_two(&db, [1, 1])?;
-                disk.forget_crash_points();
-                put_two(&db, [2, 2])?;
-                disk.kill();
-                Ok(())
-            };
             let check = |disk: &SimDisk, crash: &Crash| -> Checked {
                 if crash.depth() == 1 {
                     return recover_twice(disk, barriers, way);
                 }
-                let found = two_numbers(&options(disk, barriers).open(PATH)?)?;
-                let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
-                let is_before = match before {
-                    Some(before) => *before == note(found) && crash.acknowledged() == 0,
-                    None => found == [1, 1] || found == [2, 2],
-                };
-                if is_before || (before.is_some() && found == [3, 2]) {
-                    return Ok(());
-                }
-                Err(format!("found {found:?} after {crash:?}").into())
+                check_two(disk, crash, barriers)
             };
             let explorer = Explorer::new("refused").profile(profile).nested(1);
-            let report = explorer.explore(workload, check);
+            let report = explorer.explore(|disk| put_twice(disk, barriers), check);
             assert!(report.is_verified(), "{profile:?} {barriers:?} {way:?}: {report}");
             assert!(report.executions > 20, "{report}");
         }
     }
+}
+
+/// Two commits; the power fails in the second, if it fails.
+fn put_twice(disk: &SimDisk, barriers: Barriers) -> Checked {
+    let db = options(disk, barriers).open(PATH)?;
+    put_two(&db, [1, 1])?;
+    disk.forget_crash_points();
+    put_two(&db, [2, 2])?;
+    disk.kill();
+    Ok(())
+}
+
+/// What is found is what was found before the commit that followed, as noted, or that one.
+fn check_two(disk: &SimDisk, crash: &Crash, barriers: Barriers) -> Checked {
+    let found = two_numbers(&options(disk, barriers).open(PATH)?)?;
+    let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
+    let is_before = match before {
+        Some(before) => *before == note(found) && crash.acknowledged() == 0,
+        None => found == [1, 1] || found == [2, 2],
+    };
+    if is_before || (before.is_some() && found == [3, 2]) {
+        return Ok(());
+    }
+    Err(format!("found {found:?} after {crash:?}").into())
 }
 
 /// Opens a store while the disk fails, then again in another process, and commits.
@@ -520,14 +527,6 @@ fn the_document_has_a_row_for_each_part_of_the_certificate() {
 #[test]
 fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late() {
     let late = Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(SyncFailure::Late));
-    let workload = |disk: &SimDisk| -> Checked {
-        let db = options(disk, Barriers::One).open(PATH)?;
-        put_two(&db, [1, 1])?;
-        disk.forget_crash_points();
-        put_two(&db, [2, 2])?;
-        disk.kill();
-        Ok(())
-    };
     let check = |disk: &SimDisk, crash: &Crash| -> Checked {
         if crash.depth() == 1 {
             disk.inject(late);
@@ -543,14 +542,11 @@ fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late()
             disk.acknowledged(3);
             return Ok(());
         }
-        let found = two_numbers(&options(disk, Barriers::One).open(PATH)?)?;
-        let before = crash.marks_of(1).iter().find(|mark| matches!(mark, Mark::Note(_)));
-        let is_right = before.is_none_or(|before| {
-            found == [3, 2] || *before == note(found) && crash.acknowledged() == 0
-        });
-        if is_right { Ok(()) } else { Err(format!("found {found:?} after {crash:?}").into()) }
+        check_two(disk, crash, Barriers::One)
     };
-    let report = Explorer::new("refused, told late").nested(1).explore(workload, check);
+    let report = Explorer::new("refused, told late")
+        .nested(1)
+        .explore(|disk| put_twice(disk, Barriers::One), check);
     assert!(report.is_verified(), "{report}");
     assert!(report.executions > 20, "{report}");
 }

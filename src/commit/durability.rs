@@ -114,14 +114,14 @@ struct Heard {
 
 impl Hearing {
     /// Of whoever is told of the losses behind a batch.
-    fn from(told: u64, durability: Durability) -> Hearing {
+    fn from(told: u64, durability: Durability, is_read_only: bool) -> Hearing {
         let (told, defers) = (AtomicU64::new(told), AtomicU64::new(0));
-        Hearing { heard: Arc::new(Heard { told, defers }), durability, is_read_only: false }
+        Hearing { heard: Arc::new(Heard { told, defers }), durability, is_read_only }
     }
 
     /// Of whoever makes no deferred commits.
     pub(crate) fn none() -> Hearing {
-        Hearing::from(0, Durability::Durable)
+        Hearing::from(0, Durability::Durable, false)
     }
 
     /// Fails where the handle does not write.
@@ -142,17 +142,16 @@ impl Clone for Hearing {
     /// Of another handle, which knows what the first one knows now.
     fn clone(&self) -> Hearing {
         let told = self.heard.told.load(Ordering::Relaxed);
-        let hearing = Hearing::from(told, self.durability);
+        let hearing = Hearing::from(told, self.durability, self.is_read_only);
         hearing.heard.defers.store(self.heard.defers.load(Ordering::Relaxed), Ordering::Relaxed);
-        Hearing { is_read_only: self.is_read_only, ..hearing }
+        hearing
     }
 }
 
 impl Core {
     /// What a new handle knows: the losses that somebody was told of are not its own.
     pub(crate) fn hearing(&self, durability: Durability, is_read_only: bool) -> Hearing {
-        let hearing = Hearing::from(self.flush.lock().losses.told, durability);
-        Hearing { is_read_only, ..hearing }
+        Hearing::from(self.flush.lock().losses.told, durability, is_read_only)
     }
 
     /// Begins a write transaction of a handle; waits for the one that runs.
