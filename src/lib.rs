@@ -34,7 +34,8 @@
 //!   cache, durability, barriers and storage, or a store in memory.
 //! - [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`]: what transactions can do. [`Snapshot`]: one
 //!   state of all buckets, kept. [`OwnedTxn`]: a write transaction, kept, of which several are open
-//!   at once; [`BTree::transact`] runs one until nobody was ahead of it.
+//!   at once; [`BTree::transact`] runs one until nobody was ahead of it. [`ReadBucket`]: a trait
+//!   for functions that read a bucket of any of them.
 //! - [`Error`]: plain values to compare; [`Error::detail`] says which page, which invariant, or
 //!   what the system said.
 //! - [`verify`]: every invariant of a file, page by page, also of one that does not open.
@@ -116,6 +117,6 @@ pub use error::{Corruption, DetailedError, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
 pub use txn::{
-    Iter, MultiTxn, OwnedTxn, Range, ReadOnlyTxn, Snapshot, Txn, TxnBucket, TxnRange, ValueReader,
-    ValueRef,
+    Iter, MultiTxn, OwnedTxn, Range, ReadBucket, ReadOnlyTxn, ReadRange, Snapshot, Txn, TxnBucket,
+    TxnRange, ValueReader, ValueRef,
 };

@@ -1,4 +1,4 @@
-//! Do ranges, cursors, bulk loads and conditional writes answer as a `BTreeMap` does?
+//! Do ranges, cursors, lookups, bulk loads and conditional writes answer as a `BTreeMap` does?
 //!
 //! Random contents on pages of 512 and 4,096 bytes, with no cache, a tiny and a large one; both
 //! ends of a range in every order; ranges over what a transaction has written but not committed,
@@ -10,10 +10,11 @@
 mod common;
 
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error, Options, Range, ReadOnlyTxn, Txn};
+use btree_store::{BTree, Error, Iter, Options, Range, ReadBucket, ReadRange, Txn};
 use common::random::Random;
 use common::{NAME, holding, on};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::Bound;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -82,7 +83,7 @@ fn expected(map: &Map, bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Vec<Entry> 
 }
 
 /// Takes entries from the two ends, in a random order and by copying or lending.
-fn take_all(random: &mut Random, mut range: Range) -> Vec<Entry> {
+fn take_all(random: &mut Random, mut range: impl ReadRange) -> Vec<Entry> {
     let (mut front, mut back) = (Vec::new(), Vec::new());
     let bias = random.below(11);
     let lent = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
@@ -106,36 +107,16 @@ fn take_all(random: &mut Random, mut range: Range) -> Vec<Entry> {
     front
 }
 
-/// What the two kinds of transaction share.
-trait Reads {
-    fn all(&self, bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Range;
-    fn starting(&self, prefix: &[u8]) -> Range;
-    fn cursor(&self) -> btree_store::Iter;
+/// A range of any kind of bucket.
+fn between<B: ReadBucket>(bucket: &B, bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> B::Range {
+    bucket.range::<Vec<u8>>((bounds.0.as_ref(), bounds.1.as_ref()))
 }
 
-macro_rules! reads {
-    ($txn:ident) => {
-        impl Reads for $txn<'_> {
-            fn all(&self, bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Range {
-                self.range::<Vec<u8>>((bounds.0.as_ref(), bounds.1.as_ref()))
-            }
-            fn starting(&self, prefix: &[u8]) -> Range {
-                self.prefix(prefix)
-            }
-            fn cursor(&self) -> btree_store::Iter {
-                self.iter()
-            }
-        }
-    };
-}
-
-reads!(Txn);
-reads!(ReadOnlyTxn);
-
-fn check(random: &mut Random, txn: &impl Reads, map: &Map) {
+/// Ranges of any kind of bucket beside those of a map.
+fn check(random: &mut Random, bucket: &impl ReadBucket, map: &Map) {
     for _ in 0..8 {
         let bounds = (bound(random, map), bound(random, map));
-        let found = take_all(random, txn.all(&bounds));
+        let found = take_all(random, between(bucket, &bounds));
         assert!(found == expected(map, &bounds), "{bounds:?}");
         let probe = key(random);
         let prefix = &probe[..random.below(4).min(probe.len())];
@@ -144,15 +125,47 @@ fn check(random: &mut Random, txn: &impl Reads, map: &Map) {
             .filter(|(key, _)| key.starts_with(prefix))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        assert!(take_all(random, txn.starting(prefix)) == wanted, "prefix {prefix:?}");
+        assert!(take_all(random, bucket.prefix(prefix)) == wanted, "prefix {prefix:?}");
     }
-    wander(random, txn, map);
+}
+
+/// All that can be asked of any kind of bucket, beside a map.
+fn check_all(random: &mut Random, bucket: &impl ReadBucket, map: &Map) -> Result<(), Error> {
+    check(random, bucket, map);
+    let read = |key: &[u8]| {
+        let (mut reader, mut value) = (bucket.get_reader(key)?, Vec::new());
+        reader.read_to_end(&mut value).unwrap();
+        Ok(value)
+    };
+    for _ in 0..30 {
+        let any = key(random);
+        let near = map.keys().nth(random.below(map.len().max(1))).filter(|_| random.below(2) == 0);
+        let key = near.unwrap_or(&any);
+        let wanted = map.get(key).cloned().ok_or(Error::NotFound);
+        assert_eq!(bucket.get(key), wanted, "{key:?}");
+        assert_eq!(bucket.get_ref(key).map(|value| value.to_vec()), wanted, "{key:?}");
+        assert_eq!(read(key), wanted, "{key:?}");
+        assert_eq!(bucket.contains(key), Ok(wanted.is_ok()), "{key:?}");
+    }
+    let long = vec![b'k'; 5000];
+    for (key, error) in [(&[][..], Error::Invalid), (&long, Error::TooLarge)] {
+        assert_eq!(bucket.get(key), Err(error));
+        assert_eq!(bucket.get_ref(key).map(drop), Err(error));
+        assert_eq!(bucket.get_reader(key).map(drop), Err(error));
+        assert_eq!(bucket.contains(key), Err(error));
+    }
+    assert_eq!((bucket.len(), bucket.is_empty()), (map.len() as u64, map.is_empty()));
+    let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+    assert_eq!(bucket.first()?, map.first_key_value().map(owned));
+    assert_eq!(bucket.last()?, map.last_key_value().map(owned));
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    assert!(take_all(random, bucket.iter()) == expected(map, &all));
+    Ok(())
 }
 
 /// Moves a cursor back and forth, with seeks, beside a position in a list.
-fn wander(random: &mut Random, txn: &impl Reads, map: &Map) {
+fn wander(random: &mut Random, mut cursor: Iter, map: &Map) {
     let list: Vec<(&Vec<u8>, &Vec<u8>)> = map.iter().collect();
-    let mut cursor = txn.cursor();
     cursor.seek([0_u8; 0]).unwrap();
     let mut at = 0;
     for _ in 0..300 {
@@ -190,10 +203,41 @@ fn ranges_over_durable_entries_equal_those_of_a_map() {
                 .unwrap();
             db.view("b", |txn| {
                 check(&mut random, txn, &map);
+                wander(&mut random, txn.iter(), &map);
                 Ok(())
             })
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
+    }
+}
+
+#[test]
+fn one_function_reads_every_kind_of_bucket_as_a_map() {
+    for (setting, seed) in SETTINGS.iter().flat_map(|setting| (50..56).map(move |i| (setting, i))) {
+        println!("{setting:?}, seed {seed}");
+        let random = &mut Random::new(seed);
+        let count = [0, 1, 30, 500][random.below(4)];
+        let (old, added) = (contents(random, count), contents(random, 20));
+        let new = old.clone().into_iter().chain(added.clone()).collect();
+        let db = store(*setting);
+        db.exec("b", |txn| old.iter().try_for_each(|(key, value)| txn.put(key, value))).unwrap();
+        let (owned, snapshot) = (db.begin(), db.snapshot());
+        let mut bucket = owned.bucket("b").unwrap();
+        check_all(random, &bucket, &old).unwrap();
+        added.iter().try_for_each(|(key, value)| bucket.put(key, value)).unwrap();
+        check_all(random, &bucket, &new).unwrap();
+        db.view("b", |txn| check_all(random, txn, &old)).unwrap();
+        db.exec_multi(|multi| {
+            multi.exec("b", |txn| {
+                check_all(random, txn, &old)?;
+                added.iter().try_for_each(|(key, value)| txn.put(key, value))?;
+                check_all(random, txn, &new)
+            })
+        })
+        .unwrap();
+        db.view("b", |txn| check_all(random, txn, &new)).unwrap();
+        snapshot.view("b", |txn| check_all(random, txn, &old)).unwrap();
+        assert_eq!(owned.commit(), Err(Error::Conflict), "what was read has changed");
     }
 }
 
@@ -295,8 +339,9 @@ fn changes_answer_as_those_of_a_map_and_ranges_keep_what_they_were_made_on() {
                     change(&mut random, txn, &mut map);
                     if step % 60 == 0 {
                         check(&mut random, txn, &map);
+                        wander(&mut random, txn.iter(), &map);
                         let bounds = (bound(&mut random, &map), bound(&mut random, &map));
-                        let mut range = txn.all(&bounds);
+                        let mut range = between(txn, &bounds);
                         let mut wanted = expected(&map, &bounds);
                         if step % 120 == 0 {
                             assert_eq!(range.next_back().transpose()?, wanted.pop());
@@ -313,7 +358,8 @@ fn changes_answer_as_those_of_a_map_and_ranges_keep_what_they_were_made_on() {
             let all = (Bound::Unbounded, Bound::Unbounded);
             db.view("b", |txn| {
                 check(&mut random, txn, &map);
-                assert!(take_all(&mut random, txn.all(&all)) == expected(&map, &all));
+                wander(&mut random, txn.iter(), &map);
+                assert!(take_all(&mut random, between(txn, &all)) == expected(&map, &all));
                 Ok(())
             })
             .unwrap();
@@ -347,6 +393,7 @@ fn a_bulk_load_equals_single_puts_and_appends_behind_what_is_there() {
             }
             db.view("b", |txn| {
                 check(&mut random, txn, &map);
+                wander(&mut random, txn.iter(), &map);
                 assert_eq!(txn.len(), map.len() as u64);
                 Ok(())
             })

@@ -1,7 +1,8 @@
 //! Transactions (layer L6).
 //!
 //! Owns: what a closure gets: [`Txn`], [`ReadOnlyTxn`], [`MultiTxn`], [`Iter`], [`Range`] and
-//! [`ValueReader`]; [`Snapshot`] and [`OwnedTxn`]; the limits of keys and names.
+//! [`ValueReader`]; [`Snapshot`] and [`OwnedTxn`]; [`ReadBucket`], which is one trait for all that
+//! reads a bucket; the limits of keys and names.
 //! Must not know: how a store is opened or shared.
 //! Keeps: errors-stick, commit-atomic, snapshot-stable.
 
@@ -11,6 +12,7 @@ mod owned;
 mod pieces;
 mod range;
 mod read;
+mod read_bucket;
 mod reader;
 mod snapshot;
 mod value;
@@ -22,6 +24,7 @@ pub use multi::MultiTxn;
 pub use owned::{OwnedTxn, TxnBucket, TxnRange};
 pub use range::Range;
 pub use read::ReadOnlyTxn;
+pub use read_bucket::{ReadBucket, ReadRange};
 pub use reader::ValueReader;
 pub use snapshot::Snapshot;
 pub use value::ValueRef;
