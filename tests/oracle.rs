@@ -31,8 +31,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Calls of all tests together.
 const CALLS: u64 = 1_000_000;
 const CALLS_DEEP: u64 = 20_000_000;
-/// Workloads that share the calls: fourteen shapes of keys and values on nine settings.
-const WORKLOADS: u64 = 126;
+/// Workloads that share the calls: fifteen shapes of keys and values on nine settings.
+const WORKLOADS: u64 = 135;
 /// The contents are compared after this many calls, and of thousands of buckets so many times:
 /// to look at each of them takes longer than the calls.
 const CALLS_PER_CHECK: u64 = 400;
@@ -209,12 +209,86 @@ fn owned_transactions() {
     });
 }
 
+/// Values that readers give, also such as go to the file before the commit, and bulk loads; in
+/// transactions of both kinds.
+#[test]
+fn buckets_that_are_filled_from_readers_and_in_bulk() {
+    run_shape(1800, KeyShape::Mixed, ValueShape::Mixed, |workload| {
+        (workload.readers, workload.bulks, workload.owned) = (5, 6, 3);
+        (workload.key_count, workload.bucket_count) = (60, 2);
+    });
+}
+
+/// What a step did, if it is one of those that may be answered in several ways.
+fn outcome_of(step: &Step, answer: &btree_store::Result<Answer>) -> Option<String> {
+    let name = match step {
+        Step::Write(Write::Swap { .. }) => "swap",
+        Step::Write(Write::BulkLoad(entries)) if entries.len() > 5 => "bulk load",
+        Step::Write(Write::PutFrom { value, .. }) if value.bytes().len() > 1 << 17 => "long value",
+        Step::Write(Write::PutFrom { .. }) => "put_from",
+        Step::Peek(Peek::Read(Read::Range(..))) => "range",
+        Step::Peek(Peek::Read(Read::Prefix(..))) => "prefix",
+        Step::Peek(Peek::Read(Read::GetMany(..))) => "get_many",
+        _ => return None,
+    };
+    let outcome = match answer {
+        Ok(Answer::Entries(entries)) if entries.is_empty() => "none",
+        Ok(Answer::Entries(_)) => "some",
+        Ok(Answer::Values(values)) if values.contains(&None) => "some absent",
+        Ok(Answer::Flag(false)) => "no",
+        Ok(_) => "yes",
+        Err(Error::Duplicate) => "duplicate",
+        Err(Error::Invalid) => "invalid",
+        Err(Error::IoError) => "failed",
+        Err(_) => "refused",
+    };
+    Some(format!("{name}: {outcome}"))
+}
+
+const OUTCOMES: [&str; 35] = [
+    "swap: yes",
+    "swap: no",
+    "bulk load: yes",
+    "bulk load: duplicate",
+    "bulk load: invalid",
+    "bulk load: refused",
+    "owned bulk load: yes",
+    "owned bulk load: duplicate",
+    "owned bulk load: invalid",
+    "put_from: yes",
+    "put_from: invalid",
+    "put_from: failed",
+    "put_from: refused",
+    "owned put_from: yes",
+    "owned put_from: invalid",
+    "owned put_from: failed",
+    "owned put_from: refused",
+    "long value: yes",
+    "long value: failed",
+    "owned long value: yes",
+    "owned long value: failed",
+    "range: some",
+    "range: none",
+    "prefix: some",
+    "prefix: none",
+    "get_many: yes",
+    "get_many: some absent",
+    "snapshot: read",
+    "Begin: Some(Done)",
+    "Begin: Some(Failed(Conflict))",
+    "Begin: Some(Failed(Invalid))",
+    "Begin: None",
+    "Transact: Some(Done)",
+    "Transact: Some(Failed(Invalid))",
+    "Transact: None",
+];
+
 /// A call that is always refused, or never, would show little.
 #[test]
 fn the_calls_meet_every_outcome() {
     let mut found = BTreeSet::new();
     let mut workload = Workload::new(512, KeyShape::Mixed, ValueShape::Small);
-    (workload.owned, workload.deferred) = (1, 2);
+    (workload.owned, workload.deferred, workload.readers) = (1, 2, 2);
     let (mut source, mut oracle) = (Seeded::new(1), Oracle::new(512));
     for _ in 0..60_000 {
         let op = workload.op(&mut source);
@@ -226,56 +300,16 @@ fn the_calls_meet_every_outcome() {
             let end = (exec.end == End::Commit).then_some(&reply.end);
             found.insert(format!("{by:?}: {end:?}"));
         }
-        let Op::Exec(exec) = op else { continue };
-        for (step, answer) in exec.steps.iter().zip(&reply.steps) {
-            let name = match step {
-                Step::Write(Write::Swap { .. }) => "swap",
-                Step::Write(Write::BulkLoad(entries)) if entries.len() > 5 => "bulk load",
-                Step::Peek(Peek::Read(Read::Range(..))) => "range",
-                Step::Peek(Peek::Read(Read::Prefix(..))) => "prefix",
-                Step::Peek(Peek::Read(Read::GetMany(..))) => "get_many",
-                _ => continue,
-            };
-            let outcome = match answer {
-                Ok(Answer::Entries(entries)) => {
-                    if entries.is_empty() {
-                        "none"
-                    } else {
-                        "some"
-                    }
-                }
-                Ok(Answer::Values(values)) if values.contains(&None) => "some absent",
-                Ok(Answer::Flag(false)) => "no",
-                Ok(_) => "yes",
-                Err(Error::Duplicate) => "duplicate",
-                Err(Error::Invalid) => "invalid",
-                Err(_) => "refused",
-            };
-            found.insert(format!("{name}: {outcome}"));
-        }
+        let (of, exec) = match op {
+            Op::Exec(exec) => ("", exec),
+            Op::Owned { exec, .. } => ("owned ", exec),
+            _ => continue,
+        };
+        let outcomes = exec.steps.iter().zip(&reply.steps);
+        let outcomes = outcomes.filter_map(|(step, answer)| outcome_of(step, answer));
+        found.extend(outcomes.map(|outcome| format!("{of}{outcome}")));
     }
-    for outcome in [
-        "swap: yes",
-        "swap: no",
-        "bulk load: yes",
-        "bulk load: duplicate",
-        "bulk load: invalid",
-        "bulk load: refused",
-        "range: some",
-        "range: none",
-        "prefix: some",
-        "prefix: none",
-        "get_many: yes",
-        "get_many: some absent",
-        "snapshot: read",
-        "Begin: Some(Done)",
-        "Begin: Some(Failed(Conflict))",
-        "Begin: Some(Failed(Invalid))",
-        "Begin: None",
-        "Transact: Some(Done)",
-        "Transact: Some(Failed(Invalid))",
-        "Transact: None",
-    ] {
+    for outcome in OUTCOMES {
         assert!(found.contains(outcome), "no {outcome:?} in {found:?}");
     }
 }

@@ -216,9 +216,7 @@ impl Trial<'_> {
         self.mark(world.disk, possible);
         let found = world.store().run(op);
         // Whoever answers otherwise says why.
-        let text = format!("{found:?}");
-        let is_told = ["IoError", "NoSpace", "Poisoned"].iter().any(|error| text.contains(error));
-        if world.disk.has_fault_struck() && found != wanted && is_told {
+        if world.disk.has_fault_struck() && found.blames_storage(&wanted) {
             return self.after_trouble(world, before, op, input);
         }
         if found != wanted {

@@ -3,7 +3,7 @@
 
 use super::input::Input;
 use btree_store::sim::oracle::{
-    By, Data, End, Exec, KeyShape, Op, Part, Step, ValueShape, Workload, Write,
+    By, Data, End, Exec, KeyShape, Op, Part, Source, SourceEnd, Step, ValueShape, Workload, Write,
 };
 use btree_store::{Durability, Error};
 use std::ops::Bound;
@@ -36,11 +36,19 @@ fn is_various(data: &[u8]) -> bool {
     matches!(data.first(), Some(244..=247))
 }
 
+/// Whether the first byte of an input asks for values from readers, and for bulk loads.
+fn is_filling(data: &[u8]) -> bool {
+    matches!(data.first(), Some(248..=251))
+}
+
 /// What the first byte of an input adds to its workload.
 pub fn tune(workload: &mut Workload, data: &[u8]) {
     workload.deferred = deferred(data);
     if is_various(data) {
         (workload.owned, workload.ranges, workload.phase) = (4, 4, 16);
+    }
+    if is_filling(data) {
+        (workload.owned, workload.readers, workload.bulks) = (4, 5, 5);
     }
 }
 
@@ -106,6 +114,7 @@ fn bulk(input: &mut Input<'_>, page_size: u32) -> Op {
 pub fn bulks(data: &[u8]) -> fn(&mut Input<'_>, u32) -> Op {
     match data {
         _ if is_various(data) => various_bulk,
+        _ if is_filling(data) => filling_bulk,
         _ if deferred(data) > 0 => deferring_bulk,
         _ => bulk,
     }
@@ -131,12 +140,51 @@ fn various_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
     };
     let steps = writes.into_iter().map(Step::Write).collect();
     let exec = Exec { bucket: "b0".to_owned(), steps, end: End::Commit };
-    match input.below(8) {
+    perhaps_owned(exec, input.below(8))
+}
+
+/// The transaction of a closure, or an owned one that commits, or one that is dropped.
+fn perhaps_owned(exec: Exec, how: usize) -> Op {
+    match how {
         0 => Op::Owned { by: By::Begin, exec },
         1 => Op::Owned { by: By::Transact, exec },
         2 => Op::Owned { by: By::Begin, exec: Exec { end: End::Fail(Error::Conflict), ..exec } },
         _ => Op::Exec(exec),
     }
+}
+
+/// As [`bulk`], or a few values from readers, or a bulk behind what may be there, with or without a
+/// key that does not ascend; half of them are owned.
+fn filling_bulk(input: &mut Input<'_>, page_size: u32) -> Op {
+    /// Longer than what is written at once.
+    const LONG: usize = (256 << 10) + 1;
+    if input.once_in(6) {
+        return bulk(input, page_size);
+    }
+    let (first, count) = (input.below(48), 1 + input.below(10));
+    let page = usize::try_from(page_size).expect("a page size fits");
+    let len = if input.once_in(32) { LONG } else { input.pick(&[page * 2, 8, page / 2, page]) };
+    let value = Data::from(vec![b'v'; len]);
+    let place = |number: usize| key(len_of(number), 20);
+    let writes = if input.once_in(3) {
+        let odd = if input.once_in(6) { count / 2 } else { count };
+        let number = |at| if at == odd { first } else { first + at };
+        let keys = (0..count).map(|at| place(number(at)));
+        vec![Write::BulkLoad(keys.map(|key| (key, Data::from("bulk"))).collect())]
+    } else {
+        let given = len_of(input.below(256)) * len_of(len) / 255;
+        let end = [SourceEnd::There, SourceEnd::Short(given), SourceEnd::Fails(given)];
+        let source = Source { piece_max: input.pick(&[u32::MAX, 100, 4096]), end: end[0] };
+        let odd = Source { end: input.pick(&end), ..source };
+        let put = |at| Write::PutFrom {
+            key: place(first + at),
+            value: value.clone(),
+            source: if at == 0 { odd } else { source },
+        };
+        (0..count.min(4)).map(put).collect()
+    };
+    let steps = writes.into_iter().map(Step::Write).collect();
+    perhaps_owned(Exec { bucket: "b0".to_owned(), steps, end: End::Commit }, input.below(6))
 }
 
 /// As [`bulk`]; most are deferred, or a sync comes in their place.

@@ -9,16 +9,19 @@ use super::event::one_of;
 
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
-/// What ends the token of one that defers, of one with a roomy cache, and of one that owns
-/// transactions, in this order.
+/// What ends the token of one that defers, of one with a roomy cache, of one that owns
+/// transactions, and of one that fills buckets from readers and in bulk, in this order.
 const DEFERRING: &str = "+deferred";
 const ROOMY: &str = "+roomy";
 const OWNING: &str = "+owned";
+const FILLING: &str = "+filled";
 /// Of so many sessions of a campaign one defers, whatever shard they are in.
 const DEFERRING_OF: u64 = 4;
-/// Of so many of either kind one has a roomy cache, and of so many of each one owns transactions.
+/// Of so many of either kind one has a roomy cache, of so many of each one owns transactions, and
+/// of so many of each of these one fills buckets.
 const ROOMY_OF: u64 = 2;
 const OWNING_OF: u64 = 4;
+const FILLING_OF: u64 = 3;
 
 /// Of eight write transactions of a session that defers, so many are deferred.
 const DEFERRED: u32 = 5;
@@ -32,9 +35,14 @@ const ROOMY_PHASE: u32 = 16;
 const ROOMY_STEPS: u32 = 20;
 /// Of eight write transactions of a session that owns some, so many are owned.
 const OWNED: u32 = 4;
+/// Of eight puts of a session that fills buckets, so many are from a reader, and of so many
+/// additions one is in bulk.
+const READERS: u32 = 4;
+const BULKS: u32 = 8;
 
 /// What is particular about a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a session is of each kind or not, by itself")]
 pub(super) struct Kind {
     /// Most commits are deferred; syncs, durable commits, compactions and closes make them durable.
     pub(super) is_deferring: bool,
@@ -43,6 +51,8 @@ pub(super) struct Kind {
     pub(super) is_roomy: bool,
     /// Some write transactions are owned, and some of these are dropped.
     pub(super) is_owning: bool,
+    /// Many values come from readers, some of which fail, and many entries in bulk.
+    pub(super) is_filling: bool,
 }
 
 impl Kind {
@@ -58,6 +68,11 @@ impl Kind {
             (workload.ranges, workload.phase) = (ROOMY_RANGES, ROOMY_PHASE);
             (workload.bucket_count, workload.steps_max) = (1, ROOMY_STEPS);
         }
+        if self.is_filling {
+            let shapes = [ValueShape::Mixed, ValueShape::Edge, ValueShape::Large];
+            workload.values = one_of(random, &shapes);
+            (workload.readers, workload.bulks) = (READERS, BULKS);
+        }
         workload.owned = if self.is_owning { OWNED } else { 0 };
     }
 
@@ -70,11 +85,17 @@ impl Kind {
 /// Of which kind the session with this seed is.
 pub(super) fn kind_of(seed: u64) -> Kind {
     // Not the seed's own numbers, which the session draws.
-    let drawn = Seeded::new(!seed).next_u64();
+    let mut drawn = Seeded::new(!seed).next_u64();
+    let mut is_one_of = |of| {
+        let is_it = drawn.is_multiple_of(of);
+        drawn /= of;
+        is_it
+    };
     Kind {
-        is_deferring: drawn.is_multiple_of(DEFERRING_OF),
-        is_roomy: (drawn / DEFERRING_OF).is_multiple_of(ROOMY_OF),
-        is_owning: (drawn / DEFERRING_OF / ROOMY_OF).is_multiple_of(OWNING_OF),
+        is_deferring: is_one_of(DEFERRING_OF),
+        is_roomy: is_one_of(ROOMY_OF),
+        is_owning: is_one_of(OWNING_OF),
+        is_filling: is_one_of(FILLING_OF),
     }
 }
 
@@ -83,7 +104,8 @@ pub(super) fn token_of(seed: u64, kind: Kind) -> String {
     let deferring = if kind.is_deferring { DEFERRING } else { "" };
     let roomy = if kind.is_roomy { ROOMY } else { "" };
     let owning = if kind.is_owning { OWNING } else { "" };
-    format!("{TOKEN}{seed}{deferring}{roomy}{owning}")
+    let filling = if kind.is_filling { FILLING } else { "" };
+    format!("{TOKEN}{seed}{deferring}{roomy}{owning}{filling}")
 }
 
 /// The session that a token repeats.
@@ -93,10 +115,11 @@ pub(super) fn session_of(token: &str) -> Option<(u64, Kind)> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
+    let (rest, is_filling) = without(rest, FILLING);
     let (rest, is_owning) = without(rest, OWNING);
     let (rest, is_roomy) = without(rest, ROOMY);
     let (seed, is_deferring) = without(rest, DEFERRING);
-    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning }))
+    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning, is_filling }))
 }
 
 #[cfg(test)]

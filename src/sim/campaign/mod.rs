@@ -23,6 +23,10 @@
 //!
 //! Of four sessions one makes half of its transactions over one bucket as values or with
 //! `transact`; others may commit meanwhile, and then the model says whether that is a conflict.
+//!
+//! A third of the sessions of each of these kinds put many values from readers, which give them in
+//! pieces, and end early, or fail, and many entries in bulk; a few values are of 256 KiB, so that
+//! they go to the file before the commit.
 
 mod event;
 mod kind;
@@ -155,7 +159,7 @@ fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
 }
 
 /// The session of a token once more: its story, and what fails, if it still does. A seed alone is
-/// the token of a session that defers nothing, owns nothing and has a small cache.
+/// the token of a session of none of these kinds.
 ///
 /// `None` when the text is no token of a campaign.
 ///
@@ -165,7 +169,7 @@ fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
 /// assert!(failed.is_none() && story.contains("Exec"));
 /// let (story, failed) = replay("campaign:7+deferred").expect("it is one, too");
 /// assert!(failed.is_none() && story.contains("Deferred"));
-/// assert!(replay("campaign:7+roomy+owned").is_some_and(|(_, failed)| failed.is_none()));
+/// assert!(replay("campaign:7+roomy+owned+filled").is_some_and(|(_, failed)| failed.is_none()));
 /// assert!(replay("7").is_none());
 /// ```
 pub fn replay(token: &str) -> Option<(String, Option<Failed>)> {
@@ -268,6 +272,20 @@ mod tests {
         let (story, failed) = replay("campaign:7+roomy+owned").expect("a token");
         assert_eq!(failed, None);
         for call in ["Begin", "Transact", "DeleteRange"] {
+            assert!(story.contains(call), "no {call}: {story}");
+        }
+    }
+
+    /// Owned transactions are filled, too.
+    #[test]
+    fn some_sessions_fill_buckets_from_readers_and_in_bulk() {
+        let kinds: Vec<Kind> = (1..200).map(kind_of).collect();
+        let filling = kinds.iter().filter(|kind| kind.is_filling);
+        assert!((45..90).contains(&filling.clone().count()));
+        assert!(filling.filter(|kind| kind.is_owning).count() > 8);
+        let (story, failed) = replay("campaign:7+roomy+owned+filled").expect("a token");
+        assert_eq!(failed, None);
+        for call in ["Begin", "PutFrom", "Short(", "Fails(", "BulkLoad", "(26214"] {
             assert!(story.contains(call), "no {call}: {story}");
         }
     }

@@ -6,8 +6,8 @@
 use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise;
 use super::super::oracle::{
-    By, Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
-    Write, compare,
+    By, Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write,
+    compare,
 };
 use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
@@ -154,7 +154,7 @@ impl Session {
         let wanted = oracle.apply(&act.op);
         // Whoever answers otherwise says why.
         let is_struck = disk.has_fault_struck();
-        if found != wanted && !(is_struck && tells_of_trouble(&found)) {
+        if found != wanted && !(is_struck && found.blames_storage(&wanted)) {
             return Err(format!("{:?} answers {found:?}, not {wanted:?}", act.op));
         }
         counts.deferred += u64::from(oracle.has_just_deferred());
@@ -454,12 +454,6 @@ fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
 fn check_pages(db: &BTree) -> Result<(), String> {
     let report = db.verify().map_err(|error| error.to_string())?;
     if report.is_sound() { Ok(()) } else { Err(format!("state {}: {report}", db.current_seq())) }
-}
-
-/// Whether an answer holds an error of the storage, or one that follows on it.
-fn tells_of_trouble(reply: &Reply) -> bool {
-    let text = format!("{reply:?}");
-    ["IoError", "NoSpace", "Poisoned"].iter().any(|error| text.contains(error))
 }
 
 /// Whether a compaction may run; inside of a write transaction it is refused.

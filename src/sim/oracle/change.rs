@@ -10,6 +10,15 @@ use crate::error::{Error, Result};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+/// Refuses a key of a bulk load that is not above the one before.
+pub(super) fn check_ascends(last: Option<&Data>, key: &Data) -> Result<()> {
+    match last.map(|last| last.cmp(key)) {
+        Some(Ordering::Equal) => Err(Error::Duplicate),
+        Some(Ordering::Greater) => Err(Error::Invalid),
+        Some(Ordering::Less) | None => Ok(()),
+    }
+}
+
 impl Oracle {
     pub(super) fn write(
         &mut self,
@@ -34,6 +43,11 @@ impl Oracle {
                     self.change(name, key, new.as_ref(), effect);
                 }
                 return Ok(Answer::Flag(is_met));
+            }
+            Write::PutFrom { key, value, source } => {
+                self.check_key(key)?;
+                source.check(value.bytes().len())?;
+                (key, Some(value))
             }
             Write::Put(key, value) | Write::Insert(key, value) | Write::Update(key, value) => {
                 (key, Some(value))
@@ -64,11 +78,8 @@ impl Oracle {
         let mut last = bucket.last_key_value().map(|(key, _)| key);
         for (key, _) in entries {
             self.check_key(key)?;
-            match last.map(|last| last.cmp(key)) {
-                Some(Ordering::Equal) => return Err(Error::Duplicate),
-                Some(Ordering::Greater) => return Err(Error::Invalid),
-                Some(Ordering::Less) | None => last = Some(key),
-            }
+            check_ascends(last, key)?;
+            last = Some(key);
         }
         for (key, value) in entries {
             self.change(name, key, Some(value), effect);

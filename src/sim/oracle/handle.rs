@@ -332,6 +332,10 @@ fn change(txn: &mut Txn<'_>, write: &Write) -> Result<Answer> {
             let (len, mut reader) = (value.bytes().len() as u64, value.bytes());
             txn.put_from(key.bytes(), len, &mut reader).map(|()| Answer::Done)
         }
+        Write::PutFrom { key, value, source } => {
+            let (len, mut reader) = (value.bytes().len() as u64, source.reader(value.bytes()));
+            txn.put_from(key.bytes(), len, &mut reader).map(|()| Answer::Done)
+        }
         Write::Put(key, value) => txn.put(key.bytes(), value.bytes()).map(|()| Answer::Done),
         Write::Insert(key, value) => txn.insert(key.bytes(), value.bytes()).map(|()| Answer::Done),
         Write::Update(key, value) => txn.update(key.bytes(), value.bytes()).map(Answer::Flag),

@@ -12,7 +12,9 @@ mod cursor;
 mod handle;
 mod op;
 mod owned;
+mod shape;
 mod simpler;
+mod source;
 mod workload;
 
 pub use compare::{Difference, compare, compare_snapshots};
@@ -22,7 +24,9 @@ pub use op::{
     Answer, By, CursorMove, Data, End, Ending, Ends, Exec, Op, Part, Peek, Read, Reply,
     SnapshotAct, Step, View, Way, Write,
 };
-pub use workload::{KeyShape, ValueShape, Workload};
+pub use shape::{KeyShape, ValueShape};
+pub use source::{Source, SourceEnd};
+pub use workload::Workload;
 
 use crate::Durability;
 use crate::error::{Error, Result};

@@ -3,6 +3,7 @@
 //! Owns: [`Op`] and its parts, [`Reply`] and its parts. Must not know: who carries an operation
 //! out. Keeps: every call of the public interface that touches buckets has an operation.
 
+use super::source::Source;
 use crate::Durability;
 use crate::error::{Error, Result};
 use std::borrow::Borrow;
@@ -60,8 +61,8 @@ pub enum Op {
         end: End,
     },
     /// A transaction as a value, or a closure that is given one. It may conflict with calls on the
-    /// store inside of it, and with deferred commits that are not durable. A bulk load is made of
-    /// puts; steps that have nothing to do with it do nothing: cursors, durability.
+    /// store inside of it, and with deferred commits that are not durable. Steps that have nothing
+    /// to do with it do nothing: cursors, durability.
     Owned {
         /// Which call begins it.
         by: By,
@@ -189,6 +190,15 @@ pub enum Peek {
 pub enum Write {
     /// [`Txn::put`](crate::Txn::put).
     Put(Data, Data),
+    /// [`Txn::put_from`](crate::Txn::put_from).
+    PutFrom {
+        /// The key.
+        key: Data,
+        /// The value, whose length is told.
+        value: Data,
+        /// How a reader gives it.
+        source: Source,
+    },
     /// [`Txn::insert`](crate::Txn::insert).
     Insert(Data, Data),
     /// [`Txn::update`](crate::Txn::update).
@@ -338,6 +348,20 @@ impl Reply {
             Ok(answer) => Reply { steps: answer.into_iter().map(Ok).collect(), end: Ending::Done },
             Err(error) => Reply { steps: Vec::new(), end: Ending::Failed(error) },
         }
+    }
+
+    /// Whether it says where it differs from what is wanted that the storage failed, or failed
+    /// before. Readers that are to fail do so in both.
+    pub fn blames_storage(&self, wanted: &Reply) -> bool {
+        let is_trouble =
+            |error: &Error| matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned);
+        let of_end = matches!(&self.end, Ending::Failed(error) if is_trouble(error));
+        let of_steps = self.steps.iter().zip(&wanted.steps).any(|steps| match steps {
+            (Ok(Answer::Reply(found)), Ok(Answer::Reply(wanted))) => found.blames_storage(wanted),
+            (Err(found), wanted) => wanted.as_ref().err() != Some(found) && is_trouble(found),
+            (Ok(_), _) => false,
+        });
+        of_end && self.end != wanted.end || of_steps
     }
 }
 

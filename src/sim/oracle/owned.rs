@@ -4,8 +4,10 @@
 //! Must not know: how a store compares states. Keeps: a transaction that commits has happened at
 //! its commit; one that conflicts, fails or is dropped has changed nothing.
 
+use super::change::check_ascends;
 use super::contents::{Bucket, Contents, keys_in};
 use super::op::{Answer, By, Data, End, Ending, Ends, Exec, Peek, Read, Reply, Step, Write};
+use super::shape::inline_len_max;
 use super::{Effect, Oracle, ending};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -258,6 +260,16 @@ impl Oracle {
                 open.set(key, Some(value));
                 Ok(Answer::Done)
             }
+            Write::PutFrom { key, value, source } => {
+                self.check_key(key)?;
+                if value.bytes().len() > inline_len_max(self.page_size, key.bytes().len()) {
+                    // Its pages are set aside by whoever has the writer's turn.
+                    self.check_idle()?;
+                }
+                source.check(value.bytes().len())?;
+                open.set(key, Some(value));
+                Ok(Answer::Done)
+            }
             Write::Insert(key, value) => {
                 self.check_key(key)?;
                 if open.get(key).is_some() {
@@ -282,13 +294,7 @@ impl Oracle {
                 }
                 Ok(Answer::Flag(is_met))
             }
-            Write::BulkLoad(entries) => {
-                for (key, value) in entries {
-                    self.check_key(key)?;
-                    open.set(key, Some(value));
-                }
-                Ok(Answer::Count(entries.len() as u64))
-            }
+            Write::BulkLoad(entries) => self.load_owned(open, entries),
             Write::Del(key) => {
                 self.check_key(key)?;
                 open.get(key).ok_or(Error::NotFound)?;
@@ -306,5 +312,26 @@ impl Oracle {
                 Ok(Answer::Count(keys.len() as u64))
             }
         }
+    }
+
+    /// All entries, if their keys ascend and lie behind the last one; or none. That there are no
+    /// others from the first one on is seen in either case.
+    fn load_owned(&self, open: &mut Open, entries: &[(Data, Data)]) -> Result<Answer> {
+        let last = open.now.as_ref().and_then(|bucket| bucket.last_key_value());
+        let mut last = last.map(|(key, _)| key.clone());
+        for (number, (key, _)) in entries.iter().enumerate() {
+            self.check_key(key)?;
+            if number == 0 {
+                let behind = Bound::Included(key.clone());
+                let walk = Walk::new(&behind, &Bound::Unbounded, &Data::from(""));
+                open.walks.push(Walk { is_over: true, ..walk });
+            }
+            check_ascends(last.as_ref(), key)?;
+            last = Some(key.clone());
+        }
+        for (key, value) in entries {
+            open.set(key, Some(value));
+        }
+        Ok(Answer::Count(entries.len() as u64))
     }
 }

@@ -4,6 +4,7 @@
 //! ends in a plainer way.
 
 use super::op::{End, Exec, Op, Part, Peek, SnapshotAct, Step, View, Write};
+use super::source::Source;
 
 impl Op {
     /// Operations that do less than this one: with half of the steps, without one of them, with
@@ -86,6 +87,12 @@ fn simpler_step(step: &Step) -> Vec<Step> {
         Step::Write(Write::BulkLoad(entries)) => {
             let lists = simpler_list(entries, |_| Vec::new());
             lists.into_iter().map(|entries| Step::Write(Write::BulkLoad(entries))).collect()
+        }
+        Step::Write(Write::PutFrom { key, value, source }) => {
+            let put = |source| Write::PutFrom { key: key.clone(), value: value.clone(), source };
+            let plain = (*source != Source::PLAIN).then(|| put(Source::PLAIN));
+            let plainest = Write::Put(key.clone(), value.clone());
+            plain.into_iter().chain([plainest]).map(Step::Write).collect()
         }
         Step::Write(_) | Step::Durability(_) => Vec::new(),
     }

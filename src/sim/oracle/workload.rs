@@ -1,51 +1,20 @@
 //! Making operations up (part of the oracle, layer L8).
 //!
-//! Owns: [`Workload`], the shapes of keys and values. Must not know: what a store answers.
+//! Owns: [`Workload`]. Must not know: what a store answers.
 //! Keeps: the same source gives the same operations; a source of zeros gives the plainest ones.
 
 use super::op::{
     By, CursorMove, Data, End, Ends, Exec, Op, Part, Peek, Read, SnapshotAct, Step, View, Way,
     Write,
 };
+use super::shape::{KeyShape, ValueShape, inline_len_max, sequential, short};
+use super::source::{Source, SourceEnd};
 use crate::Durability;
 use crate::error::Error;
-use crate::format::{bucket_name_len_max, key_len_max, leaf_cell_max};
+use crate::format::{bucket_name_len_max, key_len_max};
+use crate::pager::PIECE_BYTES;
 use crate::sim::{Choice, Choose, index};
 use std::ops::Bound;
-
-/// What keys look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyShape {
-    /// One to six bytes, the lowest and the highest byte among them.
-    Short,
-    /// A prefix of a third of the longest key, and a number.
-    SharedPrefix,
-    /// Keys that are prefixes of each other.
-    Nested,
-    /// Numbers; new ones are higher than all before.
-    Sequential,
-    /// Keys of the greatest length, which differ at the start, in the middle or at the end.
-    Longest,
-    /// All of these, by turns.
-    Mixed,
-}
-
-/// How long values are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ValueShape {
-    /// No bytes.
-    Empty,
-    /// Up to 40 bytes.
-    Small,
-    /// As long as just fits into a leaf, and a byte or two more or less.
-    Edge,
-    /// Several pages, the last one often full, or holding a single byte.
-    Large,
-    /// All of these, by turns.
-    Mixed,
-}
 
 /// A source of operations.
 #[derive(Clone, Debug)]
@@ -66,6 +35,11 @@ pub struct Workload {
     /// Of eight write transactions beside those over several buckets, how many are owned. Without
     /// any, nothing is chosen for it.
     pub owned: u32,
+    /// Of eight puts, how many are of a value that comes from a reader. Without any, nothing is
+    /// chosen for it; with some, a few values are so long that they do not wait in memory.
+    pub readers: u32,
+    /// Of so many additions one is a bulk load.
+    pub bulks: u32,
     /// Of so many removals one is of a range.
     pub ranges: u32,
     /// About so many operations go by until another share of the changes removes.
@@ -81,6 +55,8 @@ pub struct Workload {
 const DEPTH_MAX: u32 = 2;
 /// Cursors that are kept.
 const SLOTS: u32 = 4;
+/// Of so many values one goes to the file before the commit; where none comes from a reader, none.
+const EARLY_OF: u32 = 64;
 const FAILURES: [Error; 4] = [Error::NotFound, Error::Conflict, Error::Invalid, Error::Internal];
 
 /// A source of choices, with a few ways to ask.
@@ -121,6 +97,8 @@ impl Workload {
             steps_max: 6,
             deferred: 0,
             owned: 0,
+            readers: 0,
+            bulks: 24,
             ranges: 24,
             phase: 96,
             next: 0,
@@ -235,7 +213,7 @@ impl Workload {
     }
 
     fn addition(&mut self, dice: &mut Dice<'_>) -> Write {
-        if dice.once_in(24) {
+        if dice.once_in(self.bulks) {
             return Write::BulkLoad(self.ascending(dice));
         }
         let which = dice.weighted(&[8, 2, 2, 1]);
@@ -248,6 +226,10 @@ impl Workload {
         };
         let value = self.value(dice, key.bytes().len());
         match which {
+            0 if self.readers > 0 && dice.below(8) >= 8_u32.saturating_sub(self.readers) => {
+                let source = source(dice, value.bytes().len());
+                Write::PutFrom { key, value, source }
+            }
             0 => Write::Put(key, value),
             1 => Write::Insert(key, value),
             2 => Write::Update(key, value),
@@ -399,13 +381,13 @@ impl Workload {
         };
         let page = self.page_size;
         let len = match shape {
+            _ if self.readers > 0 && dice.once_in(EARLY_OF) => {
+                [PIECE_BYTES, PIECE_BYTES - 1, PIECE_BYTES + 1, PIECE_BYTES + page]
+                    [index(dice.below(4))]
+            }
             ValueShape::Empty => 0,
             ValueShape::Small | ValueShape::Mixed => index(dice.below(41)),
-            ValueShape::Edge => {
-                // Head, offset and lengths take ten bytes; the head holds four of the key.
-                let most = leaf_cell_max(page) - 10 - key_len.saturating_sub(4);
-                most - 2 + index(dice.below(5))
-            }
+            ValueShape::Edge => inline_len_max(page, key_len) - 2 + index(dice.below(5)),
             ValueShape::Large => {
                 let pages = page * (1 + index(dice.below(4)));
                 match dice.below(4) {
@@ -422,23 +404,6 @@ impl Workload {
     }
 }
 
-/// The digits of a number, in bytes that sort at the edges.
-fn short(mut number: u32) -> Data {
-    const DIGITS: [u8; 5] = [0, b'a', b'b', 0x7F, 255];
-    let mut key = Vec::new();
-    loop {
-        key.push(DIGITS[index(number % 5)]);
-        number /= 5;
-        if number == 0 {
-            return key.into();
-        }
-    }
-}
-
-fn sequential(number: u32) -> Data {
-    u64::from(number).to_be_bytes().into()
-}
-
 /// Now and then what is expected is what an earlier swap put there.
 fn swap(dice: &mut Dice<'_>, key: Data, new: Option<Data>) -> Write {
     let few = [None, Some(Data::from("")), Some(Data::from("a")), Some(Data::from("b"))];
@@ -446,6 +411,19 @@ fn swap(dice: &mut Dice<'_>, key: Data, new: Option<Data>) -> Write {
     let expected = pick();
     let new = if new.is_some() && pick().is_some() { pick() } else { new };
     Write::Swap { key, expected, new }
+}
+
+/// How a value of `len` bytes comes from a reader; most come whole.
+fn source(dice: &mut Dice<'_>, len: usize) -> Source {
+    let piece_max = [u32::MAX, 1, 100, 4096][index(dice.below(4))];
+    let most = u32::try_from(len).unwrap_or(u32::MAX - 1);
+    let end = match dice.weighted(&[8, 1, 1, 1]) {
+        0 => SourceEnd::There,
+        1 => SourceEnd::Short(dice.below(most)),
+        2 => SourceEnd::Fails(dice.below(most + 1)),
+        _ => SourceEnd::Beyond,
+    };
+    Source { piece_max, end }
 }
 
 fn ends(dice: &mut Dice<'_>) -> Ends {

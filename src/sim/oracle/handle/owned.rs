@@ -72,6 +72,10 @@ fn look(bucket: &TxnBucket<'_>, read: &Read) -> Result<Answer> {
 fn change(bucket: &mut TxnBucket<'_>, write: &Write) -> Result<Answer> {
     match write {
         Write::Put(key, value) => bucket.put(key.bytes(), value.bytes()).map(|()| Answer::Done),
+        Write::PutFrom { key, value, source } => {
+            let (len, mut reader) = (value.bytes().len() as u64, source.reader(value.bytes()));
+            bucket.put_from(key.bytes(), len, &mut reader).map(|()| Answer::Done)
+        }
         Write::Insert(key, value) => {
             bucket.insert(key.bytes(), value.bytes()).map(|()| Answer::Done)
         }
@@ -82,9 +86,8 @@ fn change(bucket: &mut TxnBucket<'_>, write: &Write) -> Result<Answer> {
             bucket.compare_and_swap(key.bytes(), expected, new).map(Answer::Flag)
         }
         Write::BulkLoad(entries) => {
-            let mut put = |(key, value): &(Data, Data)| bucket.put(key.bytes(), value.bytes());
-            entries.iter().try_for_each(&mut put)?;
-            Ok(Answer::Count(entries.len() as u64))
+            let entries = entries.iter().map(|(key, value)| (key.bytes(), value.bytes()));
+            bucket.bulk_load(entries).map(Answer::Count)
         }
         Write::Del(key) => bucket.del(key.bytes()).map(|()| Answer::Done),
         Write::DeleteRange(start, end) => {
