@@ -10,7 +10,7 @@ use super::{At, Dirty, Expected, Held, PageRead, Root, Tree};
 use crate::arena::Lines;
 use crate::error::{Error, Fault, Result};
 use crate::invariant::Invariant;
-use crate::node::{Begun, Leaf, Node, Value, Walk, Way};
+use crate::node::{Begun, Leaf, Node, Walk, Way};
 use crate::page::Page;
 use crate::seeded::seeded;
 
@@ -229,7 +229,7 @@ impl Cursor {
             value.clear();
             let read = self.append_value(pages, at, &mut value);
             self.value = value;
-            self.stick(read)?;
+            read?;
         }
         Ok(Some((self.walk.key(), self.walk.held_value(at).unwrap_or(&self.value))))
     }
@@ -269,8 +269,7 @@ impl Cursor {
     ) -> Result<bool> {
         let Some(at) = self.step_over(pages, way)? else { return Ok(false) };
         key.extend_from_slice(self.walk.key());
-        let read = self.append_value(pages, at, value);
-        self.stick(read).map(|()| true)
+        self.append_value(pages, at, value).map(|()| true)
     }
 
     /// Steps over an entry of this leaf or another, and shows its key. Returns its slot.
@@ -279,19 +278,6 @@ impl Cursor {
             None if self.reach(pages, way)? => self.walk.step(way).ok_or_else(misplaced).map(Some),
             slot => Ok(slot),
         }
-    }
-
-    /// Appends the value of slot `at` of the leaf.
-    fn append_value(&self, pages: &dyn PageRead, at: usize, out: &mut Vec<u8>) -> Result<()> {
-        match (self.walk.value(at), &self.dirty) {
-            (Some(Value::Inline(bytes)), _) => out.extend_from_slice(bytes),
-            (Some(Value::Overflow(run)), _) => pages.read_run(run, out)?,
-            (Some(Value::Unplaced { handle, .. }), Some(dirty)) => {
-                dirty.value(handle).append_to(pages, out)?;
-            }
-            _ => return Err(Error::internal("a sealed page holds a value without pages")),
-        }
-        Ok(())
     }
 
     /// Goes to a leaf with an entry to step over. `false` when there is none.

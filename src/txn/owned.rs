@@ -206,8 +206,10 @@ impl OwnedTxn {
         self.sticky.check()?;
         check_name(&self.core, name)?;
         let mut seen = self.seen.lock();
-        if let Some(bucket) = seen.buckets.get(name) {
-            return Ok(Arc::clone(bucket));
+        if let Some(bucket) = seen.buckets.get(name).cloned() {
+            drop(seen);
+            let sound = bucket.lock().check();
+            return self.sticky.note(sound).map(|()| bucket);
         }
         let then = self.sticky.note(self.view.bucket(&self.core.pager, name.as_bytes()))?;
         let bucket = Arc::new(Mutex::new(Touched::new(&self.view, then)));
@@ -258,6 +260,7 @@ impl OwnedTxn {
     pub fn buckets(&self) -> Result<Vec<String>> {
         self.sticky.check()?;
         let mut seen = self.seen.lock();
+        self.sticky.note(seen.check())?;
         seen.is_listed = true;
         let mut names = self.sticky.note(self.view.names(&self.core.pager))?;
         for (name, bucket) in &seen.buckets {
@@ -281,8 +284,9 @@ impl OwnedTxn {
     /// one put a value from a reader, which the storage may have lost with that.
     /// [`Error::Invalid`] inside a write transaction of the same thread, and on a read-only store;
     /// [`Error::NoSpace`] when the disk is full: the state before holds; [`Error::IoError`] when
-    /// the storage failed, and [`Error::Poisoned`] after a failed sync; what the transaction or one
-    /// of its ranges met before; [`Error::Internal`] when one of its calls panicked. Where deferred
+    /// the storage failed, and [`Error::Poisoned`] after a failed sync; [`Error::Corruption`] of
+    /// what is compared or changed; what the transaction or one of its ranges met before;
+    /// [`Error::Internal`] when one of its calls panicked. Where deferred
     /// commits of the handle were lost, what took them, until [`BTree::sync`](crate::BTree::sync)
     /// has told it.
     pub fn commit(mut self) -> Result<()> {

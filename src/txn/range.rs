@@ -125,6 +125,12 @@ impl Range {
         let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
         let step = self.front.step_if(|| &self.hold.core.pager, Way::Forward, is_left);
         self.is_over = !matches!(step, Ok(Some(_)));
+        if self.is_over
+            && let Some(error) = self.back.error()
+        {
+            // Where the other end was when the storage panicked, nobody knows.
+            return self.hold.note(Err(error));
+        }
         self.hold.note(step)
     }
 
@@ -142,6 +148,11 @@ impl Range {
         let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
         let step = self.back.step_if(|| &self.hold.core.pager, Way::Backward, is_left);
         self.is_over = !matches!(step, Ok(Some(_)));
+        if self.is_over
+            && let Some(error) = self.front.error()
+        {
+            return self.hold.note(Err(error));
+        }
         self.hold.note(step)
     }
 

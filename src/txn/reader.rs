@@ -4,7 +4,7 @@
 //! Keeps: snapshot-stable (the state is pinned as long as the reader lives), errors-stick.
 
 use super::iter::Hold;
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::node::Run;
 use crate::pager::{PIECE_BYTES, Pieces};
 use crate::seeded::seeded;
@@ -143,15 +143,18 @@ impl ValueReader {
     /// Reads the next piece, where the value comes from the file.
     fn advance(&mut self) -> Result<()> {
         if let Some(fault) = &self.fault {
-            return Err(fault.raise());
+            return self.hold.note(Err(fault.raise()));
         }
         let Source::File(pieces) = &mut self.source else { return Ok(()) };
-        self.given = 0;
-        let read = self.hold.core.pager.read_piece(pieces, &mut self.piece);
+        // Where the storage panics, this stays so: nobody knows what was read.
+        let panicked = Fault::keep(Error::internal("a read of the value panicked"));
+        (self.given, self.fault) = (0, Some(panicked));
+        let mut piece = std::mem::take(&mut self.piece);
+        let read = self.hold.core.pager.read_piece(pieces, &mut piece);
         let read = self.hold.note(read);
-        if let Err(error) = read {
-            self.piece.clear();
-            self.fault = Some(Fault::keep(error));
+        self.fault = read.err().map(Fault::keep);
+        if read.is_ok() {
+            self.piece = piece;
         }
         read
     }

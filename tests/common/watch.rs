@@ -139,7 +139,7 @@ impl Watch {
 
     /// Asks `hook` before each operation from now on; its error is the operation's.
     pub fn hook(&self, hook: impl FnMut(&Op) -> io::Result<()> + Send + 'static) {
-        *self.shared.hook.lock().unwrap() = Some(Box::new(hook));
+        *self.locked_hook() = Some(Box::new(hook));
     }
 
     /// Asks `hook` before the operation of this number only, counted from now on.

@@ -422,6 +422,78 @@ fn panics_at_read<R>(watch: &Watch, at: u32, call: impl FnOnce() -> R) -> bool {
 }
 
 #[test]
+fn a_range_whose_other_end_panicked_is_not_at_its_end() {
+    let (watch, db) = deep();
+    for is_back_first in [true, false] {
+        let ended = db.view("b", |txn| {
+            let mut range = txn.range::<[u8]>(..);
+            if is_back_first {
+                assert!(panics_at_read(&watch, 1, || range.prev_entry().map(drop)));
+                assert_eq!(range.next(), Some(Err(Error::Internal)));
+                assert_eq!(range.next(), None);
+            } else {
+                assert!(panics_at_read(&watch, 1, || range.next_entry().map(drop)));
+                assert_eq!(range.by_ref().rev().last(), Some(Err(Error::Internal)));
+            }
+            Ok(())
+        });
+        assert_eq!(ended, Err(Error::Internal), "back first: {is_back_first}");
+    }
+}
+
+#[test]
+fn an_entry_whose_value_panicked_is_not_passed_over() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    db.exec("b", |txn| {
+        txn.put("a", "1")?;
+        txn.put("b", vec![7; 2_000])?;
+        txn.put("c", "3")
+    })
+    .unwrap();
+    let ended = db.view("b", |txn| {
+        let mut iter = txn.iter();
+        assert!(iter.next_entry()?.is_some());
+        assert!(panics_at_read(&watch, 1, || iter.next_entry().map(drop)));
+        assert_eq!(iter.next_entry(), Err(Error::Internal));
+        Ok(())
+    });
+    assert_eq!(ended, Err(Error::Internal));
+    let ended = db.view("b", |txn| {
+        let mut range = txn.range::<[u8]>(..);
+        assert!(range.prev_entry()?.is_some());
+        assert!(panics_at_read(&watch, 1, || range.prev_entry().map(drop)));
+        assert!(range.next_entry()?.is_some());
+        assert_eq!(range.next_entry(), Err(Error::Internal), "no end has told of b");
+        Ok(())
+    });
+    assert_eq!(ended, Err(Error::Internal));
+}
+
+#[test]
+fn a_reader_whose_storage_panicked_gives_nothing_that_was_not_put() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", vec![7; 1_000_000])).unwrap();
+    for pieces in 0..2 {
+        let mut reader = db.view("b", |txn| txn.get_reader("k")).unwrap();
+        for _ in 0..pieces {
+            assert!(reader.next_piece().unwrap().is_some());
+        }
+        assert!(panics_at_read(&watch, 1, || reader.next_piece().map(drop)));
+        assert_eq!(reader.next_piece(), Err(Error::Internal), "behind {pieces} pieces");
+        assert!(io::Read::read(&mut reader, &mut [0; 8]).is_err());
+    }
+}
+
+#[test]
+fn a_storage_that_panics_in_a_verification_does_no_harm() {
+    let (_, watch, db) = watched(Barriers::One);
+    assert!(panics_at_read(&watch, 1, || db.verify().map(drop)));
+    assert_eq!(db.exec("b", add_one), Ok(1));
+}
+
+#[test]
 fn a_call_that_panicked_and_was_caught_fails_its_transaction() {
     let (watch, db) = deep();
     let ended = db.exec("b", |txn| {

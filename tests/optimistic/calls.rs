@@ -6,6 +6,7 @@ use crate::common::{NAME, on, story};
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Error, Options, OwnedTxn, Result, TxnBucket, TxnRange, ValueReader};
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Entries of bucket "b": "k000" to "k399".
 fn filled() -> BTree {
@@ -467,6 +468,47 @@ fn a_storage_that_panics_in_a_call_fails_the_commit() {
     assert_eq!(txn.commit(), Err(Error::Internal));
     assert_eq!(db.view("b", |txn| txn.get(key(1))).unwrap(), [7; 30]);
     assert_eq!(db.buckets().unwrap(), ["b"]);
+}
+
+type Call = fn(&OwnedTxn, &mut TxnBucket<'_>) -> Result<()>;
+
+/// What the transaction had put before is gone with the call that panicked: it must not be taken
+/// for removed.
+#[test]
+fn a_call_behind_one_that_panicked_fails_and_so_does_the_commit() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    db.exec("b", |txn| (0..400).try_for_each(|at| txn.put(key(at), [7; 30]))).unwrap();
+    let calls: [(&str, Call); 10] = [
+        ("put", |_, bucket| bucket.put(key(5), "third")),
+        ("insert", |_, bucket| bucket.insert("new", "third")),
+        ("get", |_, bucket| bucket.get(key(2)).map(drop)),
+        ("contains", |_, bucket| bucket.contains(key(2)).map(drop)),
+        ("delete_range", |_, bucket| bucket.delete_range::<[u8]>(..).map(drop)),
+        ("bulk_load", |_, bucket| bucket.bulk_load([("z", "z")]).map(drop)),
+        ("range", |_, bucket| {
+            bucket.range::<[u8]>(..).next().unwrap_or(Ok(Default::default())).map(drop)
+        }),
+        ("contains_bucket", |txn, _| txn.contains_bucket("b").map(drop)),
+        ("buckets", |txn, _| txn.buckets().map(drop)),
+        ("del_bucket", |txn, _| txn.del_bucket("b")),
+    ];
+    for (name, call) in calls {
+        let txn = db.begin();
+        let mut bucket = txn.bucket("b").unwrap();
+        bucket.put(key(1), "first").unwrap();
+        watch.hook(|op| {
+            assert!(!matches!(op, crate::common::watch::Op::Read { .. }), "the storage panics");
+            Ok(())
+        });
+        let panics = AssertUnwindSafe(|| bucket.put(key(399), "second"));
+        assert!(catch_unwind(panics).is_err());
+        watch.unhook();
+        assert_eq!(call(&txn, &mut bucket), Err(Error::Internal), "{name}");
+        drop(bucket);
+        assert_eq!(txn.commit(), Err(Error::Internal), "{name}");
+        assert_eq!(db.view("b", |txn| txn.get(key(1))), Ok(vec![7; 30]), "{name}");
+    }
 }
 
 #[test]

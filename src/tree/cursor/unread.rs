@@ -1,11 +1,11 @@
-//! Trees: cursors that do not read every value (layer L4).
+//! Trees: cursors and the values of large entries (layer L4).
 //!
-//! Owns: steps over entries whose values are not wanted, or not at once. Must not know:
-//! transactions. Keeps: errors-stick.
+//! Owns: steps over entries whose values are not wanted, or not at once, and how a value that no
+//! leaf holds is read. Must not know: transactions. Keeps: errors-stick.
 
 use super::super::compare::Lies;
 use super::{Cursor, Lent, PageRead, misplaced};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::node::{Run, Value, Way};
 
 /// An entry that is lent, or its key and where its value lies.
@@ -39,9 +39,11 @@ impl Cursor {
             if run.len as usize >= bytes_min {
                 return Ok(Some((self.walk.key(), Err(run))));
             }
-            self.value.clear();
-            let read = pages.read_run(run, &mut self.value);
-            self.stick(read)?;
+            let mut value = std::mem::take(&mut self.value);
+            value.clear();
+            let read = self.append_value(pages, at, &mut value);
+            self.value = value;
+            read?;
         }
         Ok(Some((self.walk.key(), Ok(self.walk.held_value(at).unwrap_or(&self.value)))))
     }
@@ -57,5 +59,32 @@ impl Cursor {
         let Some(at) = self.step_over(pages, Way::Forward)? else { return Ok(None) };
         let value = self.walk.value(at).ok_or_else(misplaced)?;
         Ok(Some((self.walk.key(), Lies::of(value, self.dirty.as_ref())?)))
+    }
+
+    /// Appends the value of slot `at` of the leaf, whose key is shown.
+    pub(super) fn append_value(
+        &mut self,
+        pages: &dyn PageRead,
+        at: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        if let Some(value) = self.walk.held_value(at) {
+            out.extend_from_slice(value);
+            return Ok(());
+        }
+        let (low, high, place) = (self.walk.low(), self.walk.high(), self.walk.at());
+        // Nothing to step over: where the storage panics nobody got the entry.
+        self.walk.bound(place, place);
+        let read = self.moving(|cursor| match (cursor.walk.value(at), &cursor.dirty) {
+            (Some(Value::Overflow(run)), _) => pages.read_run(run, out),
+            (Some(Value::Unplaced { handle, .. }), Some(dirty)) => {
+                dirty.value(handle).append_to(pages, out)
+            }
+            _ => Err(Error::internal("a sealed page holds a value without pages")),
+        });
+        if read.is_ok() {
+            self.walk.bound(low, high);
+        }
+        read
     }
 }

@@ -164,8 +164,10 @@ impl<'t> TxnBucket<'t> {
     }
 
     fn bounded(&self, bounds: Bounds) -> TxnRange<'t> {
-        let sound = self.txn.sticky.check();
-        let (tree, walk) = self.bucket.lock().walk(bounds.clone());
+        let mut bucket = self.bucket.lock();
+        let sound = self.txn.sticky.check().and_then(|()| bucket.check());
+        let (tree, walk) = bucket.walk(bounds.clone());
+        drop(bucket);
         TxnRange::new(Range::new(tree, self.txn.hold(), bounds).after(sound), walk)
     }
 

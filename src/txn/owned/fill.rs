@@ -106,7 +106,8 @@ impl TxnBucket<'_> {
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
         self.txn.sticky.check()?;
-        let mut load = self.bucket.lock().begin_load();
+        let begun = self.bucket.lock().begin_load();
+        let mut load = self.txn.sticky.note(begun)?;
         let mut edit = Edit {
             pages: &Unheld(&self.txn.core.pager),
             // Nothing is freed before the entries reach the store.

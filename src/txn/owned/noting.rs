@@ -20,8 +20,9 @@ use crate::txn::range::{Bounds, successor};
 pub(crate) struct NotingIter {
     iter: Iter,
     bucket: Arc<Mutex<Touched>>,
-    /// Steps of one way, one behind the other.
-    walk: Option<(Way, Arc<Mutex<Walk>>)>,
+    /// What was stepped over since the last seek: it lies side by side, however often the way
+    /// changed.
+    walk: Option<Arc<Mutex<Walk>>>,
     /// The lowest key behind the position; at first, and at the end, there is none.
     place: Option<Vec<u8>>,
 }
@@ -30,8 +31,10 @@ impl TxnBucket<'_> {
     /// A cursor over the bucket as it is now. Before the first entry for steps forward, behind the
     /// last one for steps backward.
     pub(crate) fn cursor(&self) -> NotingIter {
-        let sound = self.txn.sticky.check();
-        let iter = Iter::new(self.bucket.lock().tree(), self.txn.hold()).after(sound);
+        let bucket = self.bucket.lock();
+        let sound = self.txn.sticky.check().and_then(|()| bucket.check());
+        let iter = Iter::new(bucket.tree(), self.txn.hold()).after(sound);
+        drop(bucket);
         NotingIter { iter, bucket: Arc::clone(&self.bucket), walk: None, place: None }
     }
 }
@@ -63,29 +66,53 @@ impl NotingIter {
             Way::Backward => self.iter.prev_ref(key, value),
         };
         self.iter.error().map_or(Ok(()), Err)?;
-        let same = self.walk.take().filter(|(before, _)| *before == way);
-        let walk = same.map_or_else(|| self.begin_walk(way), |(_, walk)| walk);
-        walk.lock().step(way, is_there.then_some(key));
-        self.walk = Some((way, walk));
-        self.place = match way {
+        let place = match way {
             Way::Forward => is_there.then(|| successor(key)),
             Way::Backward => Some(if is_there { key.clone() } else { Vec::new() }),
         };
+        let before = std::mem::replace(&mut self.place, place.clone());
+        match way {
+            // At the end already.
+            Way::Forward if before.is_none() && self.walk.is_some() => {}
+            Way::Forward => self.pass_over(before.unwrap_or_default(), place),
+            Way::Backward => self.pass_over(place.unwrap_or_default(), before),
+        }
         Ok(is_there)
     }
 
-    /// Steps from the position to one end.
-    fn begin_walk(&self, way: Way) -> Arc<Mutex<Walk>> {
-        let bounds = match way {
-            Way::Forward => Bounds { from: self.place.clone().unwrap_or_default(), to: None },
-            Way::Backward => Bounds { from: Vec::new(), to: self.place.clone() },
-        };
-        self.bucket.lock().walk(bounds).1
+    /// Writes down that keys from one on, up to another if there is one, were told.
+    fn pass_over(&mut self, from: Vec<u8>, to: Option<Vec<u8>>) {
+        let told = Bounds { from, to };
+        match &self.walk {
+            Some(walk) => walk.lock().widen(told),
+            None => self.walk = Some(self.bucket.lock().pass_over(told)),
+        }
     }
 }
 
 impl std::fmt::Debug for NotingIter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NotingIter").field("iter", &self.iter).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Attacks: first-committer-wins.
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_turns_round_and_round_takes_no_memory() {
+        let db = crate::Options::new().open_in_memory().unwrap();
+        db.exec("b", |txn| txn.put("k", "v")).unwrap();
+        let txn = db.begin();
+        let bucket = txn.bucket("b").unwrap();
+        let (mut cursor, mut key, mut value) = (bucket.cursor(), Vec::new(), Vec::new());
+        for _ in 0..100 {
+            assert!(cursor.step(Way::Forward, &mut key, &mut value).unwrap());
+            assert!(cursor.step(Way::Backward, &mut key, &mut value).unwrap());
+        }
+        assert_eq!(bucket.bucket.lock().walks(), 1);
     }
 }

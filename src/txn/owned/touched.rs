@@ -141,8 +141,9 @@ impl Touched {
     /// The value of a key.
     ///
     /// # Errors
-    /// `NotFound`; what reading pages says.
+    /// `NotFound`; what reading pages says; those of [`Touched::check`].
     pub(super) fn get(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<Vec<u8>> {
+        self.check()?;
         self.note(key, Use::Read);
         self.now.as_ref().map_or(Err(Error::NotFound), |tree| tree.get(pages, key))
     }
@@ -152,6 +153,7 @@ impl Touched {
     /// # Errors
     /// Those of [`Touched::get`].
     pub(super) fn stored(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<Stored> {
+        self.check()?;
         self.note(key, Use::Read);
         self.now.as_ref().map_or(Err(Error::NotFound), |tree| tree.stored(pages, key))
     }
@@ -159,8 +161,9 @@ impl Touched {
     /// Whether it holds a key.
     ///
     /// # Errors
-    /// What reading pages says.
+    /// What reading pages says; those of [`Touched::check`].
     pub(super) fn contains(&mut self, pages: &dyn PageRead, key: &[u8]) -> Result<bool> {
+        self.check()?;
         self.note(key, Use::Read);
         self.now.as_ref().map_or(Ok(false), |tree| tree.contains(pages, key))
     }
@@ -176,7 +179,8 @@ impl Touched {
     /// whether the condition was met.
     ///
     /// # Errors
-    /// What reading pages says; the transaction is then to be given up.
+    /// What reading pages says; the transaction is then to be given up. Those of
+    /// [`Touched::check`].
     pub(super) fn put_if(
         &mut self,
         core: &Core,
@@ -205,6 +209,7 @@ impl Touched {
         key: &[u8],
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
+        self.check()?;
         let was_there = self.is_there();
         let mut tree = self.now.take().unwrap_or_else(|| self.no_entries());
         let mut edit = Edit {
@@ -231,6 +236,7 @@ impl Touched {
     /// # Errors
     /// Those of [`Touched::put_if`].
     pub(super) fn delete_range(&mut self, core: &Core, bounds: Bounds) -> Result<u64> {
+        self.check()?;
         self.pass_over(bounds.clone());
         let mut keys = Vec::new();
         // The cursor is gone before the tree changes: what it holds would be copied.
@@ -256,19 +262,32 @@ impl Touched {
     }
 
     /// What a load begins with. It is built beside the bucket.
-    pub(super) fn begin_load(&self) -> Load {
-        Load {
+    ///
+    /// # Errors
+    /// Those of [`Touched::check`].
+    pub(super) fn begin_load(&self) -> Result<Load> {
+        self.check()?;
+        Ok(Load {
             tree: self.tree(),
             base: self.base,
             next_handle: self.next_handle,
             changes: self.changes,
             keys: Vec::new(),
-        }
+        })
     }
 
-    /// The keys within bounds, and the absence of others, count as read.
-    pub(super) fn pass_over(&mut self, bounds: Bounds) {
-        self.walks.push(Arc::new(Mutex::new(Walk::whole(bounds))));
+    /// The keys within bounds, and the absence of others, count as read; what is returned can be
+    /// made wider.
+    pub(super) fn pass_over(&mut self, bounds: Bounds) -> Arc<Mutex<Walk>> {
+        let walk = Arc::new(Mutex::new(Walk::whole(bounds)));
+        self.walks.push(Arc::clone(&walk));
+        walk
+    }
+
+    /// How many walks were written down.
+    #[cfg(test)]
+    pub(super) fn walks(&self) -> usize {
+        self.walks.len()
     }
 
     /// Gives the bucket what was loaded.
@@ -298,7 +317,7 @@ impl Touched {
         true
     }
 
-    /// Fails after a change that panicked.
+    /// Fails after a change that panicked: the bucket is without all that the transaction had put.
     ///
     /// # Errors
     /// `Internal`.

@@ -29,6 +29,17 @@ impl Walk {
         Walk { bounds, is_over: true, ..Walk::default() }
     }
 
+    /// The keys within bounds that lie beside these as well.
+    pub(super) fn widen(&mut self, told: Bounds) {
+        let Bounds { from, to } = &mut self.bounds;
+        if told.from < *from {
+            *from = told.from;
+        }
+        if to.as_ref().is_some_and(|end| told.to.as_ref().is_none_or(|to| to > end)) {
+            *to = told.to;
+        }
+    }
+
     /// One end gave a key, or found none left.
     pub(super) fn step(&mut self, way: Way, key: Option<&[u8]>) {
         let Some(key) = key else {
