@@ -344,7 +344,8 @@ impl BTree {
     }
 
     /// Walks the whole file and reports every invariant that does not hold. Commits wait; deferred
-    /// ones that are not durable are not in the file.
+    /// ones that are not durable are not in the file. May wait for the write transaction that runs,
+    /// so its closure must not wait for who asks.
     ///
     /// ```
     /// # let db = btree_store::Options::new().open_in_memory()?;
@@ -360,7 +361,7 @@ impl BTree {
         if self.core.is_writing() {
             return Err(Error::invalid("a verification waits for the running transaction to end"));
         }
-        let _leader = self.core.take_lead();
+        let _leader = self.core.take_lead().only_reading();
         verify_file(self.core.pager.file())
     }
 

@@ -446,20 +446,27 @@ pub(crate) struct Leader<'a> {
     core: &'a Core,
     /// Whom to tell what, once the lead is given up.
     answers: Vec<(Released, Told)>,
-    /// A destructor may commit while its thread unwinds from a panic that is not the leader's.
-    was_panicking: bool,
+    /// Where the thread panics, nothing becomes unknown: it does so already, since a destructor
+    /// may commit while its thread unwinds, or the leader writes nothing.
+    is_harmless: bool,
 }
 
 impl Leader<'_> {
     fn of(core: &Core) -> Leader<'_> {
-        Leader { core, answers: Vec::new(), was_panicking: std::thread::panicking() }
+        Leader { core, answers: Vec::new(), is_harmless: std::thread::panicking() }
+    }
+
+    /// The lead of one who writes nothing.
+    pub(crate) fn only_reading(mut self) -> Self {
+        self.is_harmless = true;
+        self
     }
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flush = self.core.flush.lock();
-        if std::thread::panicking() && !self.was_panicking {
+        if std::thread::panicking() && !self.is_harmless {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
             let all = flush.queue.take_until(u64::MAX);
             self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));
