@@ -5,7 +5,7 @@
 //! names).
 
 use crate::commit::{Core, Keeper};
-use crate::error::{Error, ErrorDetail, Result};
+use crate::error::{Error, ErrorDetail, Fault, Result};
 use crate::recover::Access;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -85,25 +85,45 @@ pub(crate) fn open(
     {
         match table.stores.get(&id).map(|listed| listed.core.upgrade()) {
             None => break,
-            Some(Some(core)) => return admit(core, access, table),
+            Some(Some(core)) => match admit(core, access, table)? {
+                Some(core) => return Ok(core),
+                None => table = REGISTRY.lock(),
+            },
             Some(None) => REGISTRY.closed.wait(&mut table),
         }
     }
     list(&mut table.stores, path, open_new)
 }
 
-/// An open store, for whoever wants it in this way. Who is refused may have the last of it, and
-/// what is closed takes itself out of the table.
-fn admit(core: Arc<Core>, access: Access, table: MutexGuard<'_, Table>) -> Result<Arc<Core>> {
+/// An open store, for whoever wants it in this way. `None` if it would be refused, and whoever had
+/// it has dropped it since it was looked up: nobody has the file open now.
+fn admit(
+    core: Arc<Core>,
+    access: Access,
+    table: MutexGuard<'_, Table>,
+) -> Result<Option<Arc<Core>>> {
+    let refusal = match check(&core, access) {
+        Ok(()) => return Ok(Some(core)),
+        Err(error) => Fault::keep(error),
+    };
+    // While the table is locked: so long, nobody else is refused for this reference.
+    let Some(last) = Arc::into_inner(core) else { return Err(refusal.raise()) };
+    // What is closed takes itself out of the table.
     drop(table);
-    if access == Access::ReadWrite {
-        if core.is_read_only {
-            let why = "this process has the file open for reading only";
-            return Err(Error::Busy.with(ErrorDetail::Message(why)));
-        }
-        core.check_poison()?;
+    drop(last);
+    Ok(None)
+}
+
+/// Whether an open store serves whoever wants it in this way.
+fn check(core: &Core, access: Access) -> Result<()> {
+    if access == Access::ReadOnly {
+        return Ok(());
     }
-    Ok(core)
+    if core.is_read_only {
+        let why = "this process has the file open for reading only";
+        return Err(Error::Busy.with(ErrorDetail::Message(why)));
+    }
+    core.check_poison()
 }
 
 /// Opens a store with `create_new`, which fails where there is a file: no open store is returned.
@@ -248,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_open_that_has_the_last_of_a_store_does_not_wait_for_itself() {
+    fn an_open_that_is_left_with_the_last_of_a_store_that_cannot_serve_closes_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data.db");
         drop(BTree::open(&path).unwrap());
@@ -266,8 +286,8 @@ mod tests {
             })
             .unwrap();
             // Whoever had it beside this has dropped it since it was looked up.
-            let refused = admit(core, Access::ReadWrite, REGISTRY.lock()).map(drop);
-            assert_eq!(refused, Err(Error::Busy));
+            let admitted = admit(core, Access::ReadWrite, REGISTRY.lock()).unwrap();
+            assert!(admitted.is_none(), "a store that nobody has open was admitted");
             drop(BTree::open(&path).unwrap());
             done.send(()).unwrap();
         });
