@@ -290,7 +290,12 @@ impl Arena {
     #[cold]
     fn add_pin(&self, frame: u32) -> &AtomicU32 {
         let pins = &self.header(frame).pins;
-        pins.fetch_add(1, Ordering::Relaxed);
+        if pins.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
+            // What was lent and forgotten stays counted. Were it to come round to none, the frame
+            // would be nobody's.
+            pins.fetch_sub(1, Ordering::Relaxed);
+            panic!("a page is lent more often than can be counted");
+        }
         pins
     }
 
@@ -405,5 +410,29 @@ impl Clone for Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         self.arena.header(self.frame).pins.fetch_sub(1, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    //! Attacks: cache-coherent.
+
+    use super::*;
+
+    /// What is lent may be forgotten, and is never given back then.
+    #[test]
+    fn pins_do_not_come_round_to_none() {
+        let made = Arena::new(1, 0, 512, Arc::new(Slots::new()));
+        let (arena, mut empties) = made.expect("there is memory for a frame");
+        let pin = arena.publish(empties.take(0).expect("it is empty"), 7);
+        let pins = &arena.header(0).pins;
+        pins.store(u32::MAX, Ordering::Relaxed);
+        let add = std::panic::AssertUnwindSafe(|| {
+            let _ = arena.add_pin(0);
+        });
+        assert!(std::panic::catch_unwind(add).is_err());
+        assert_ne!(pins.load(Ordering::Relaxed), 0);
+        pins.store(1, Ordering::Relaxed);
+        drop(pin);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Readers {
 struct Table {
     newest: Arc<State>,
     /// Pins that outlive a transaction, or found no slot.
-    pins: BTreeMap<TxnId, u32>,
+    pins: BTreeMap<TxnId, u64>,
 }
 
 /// A state that is pinned as long as this lives.

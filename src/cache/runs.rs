@@ -53,7 +53,10 @@ impl<'a> Look<'a> {
         for at in 0.. {
             let Some(page) = self.peek_run(page_of(first, at)) else { break };
             // Not before the first page is there, as there are those that never are.
-            out.reserve_exact(end - out.len());
+            if out.try_reserve_exact(end - out.len()).is_err() {
+                // Whoever reads the run from the file says so.
+                break;
+            }
             let wanted = page.bytes.len().min(end - out.len());
             out.extend_from_slice(&page.bytes[..wanted]);
             if out.len() == end {

@@ -313,3 +313,15 @@ fn a_read_that_panics_takes_no_frame() {
         assert_eq!(cache.len(), 0);
     }
 }
+
+#[test]
+fn a_run_that_memory_cannot_hold_is_not_at_hand() {
+    let (cache, slots) = cache(100);
+    let first = ChildRef { id: PageId(10), checksum: 7 };
+    cache.insert_run(first, &[7; SIZE], SIZE);
+    let seat = slots.visit().expect("a slot is free");
+    let look = cache.look(&seat).expect("there are frames");
+    let mut out = vec![1];
+    assert!(!look.copy_run(first, usize::MAX >> 1, &mut out));
+    assert_eq!(out, [1]);
+}
