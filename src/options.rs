@@ -118,6 +118,8 @@ impl Options {
     /// have so much memory, and none for 0. Pages of a running transaction, and those that a commit
     /// is writing, are not counted; the index of a tree that many lookups make has room there. Of a
     /// value that is longer than 64 pages, or than a page and a sixteenth of this, nothing is kept.
+    /// Where it has no room for a page, since all of it is in use, whoever holds the page has it in
+    /// memory beside: a cursor a page of each level, and a borrowed value one.
     pub fn cache_bytes(mut self, bytes: u64) -> Options {
         self.cache_bytes = bytes;
         self

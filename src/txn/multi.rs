@@ -81,7 +81,8 @@ impl MultiTxn<'_> {
     /// # Errors
     /// What the closure returns; [`Error::Invalid`] and [`Error::TooLarge`] for the name;
     /// [`Error::Corruption`] and [`Error::IoError`], where the bucket is looked for or by what the
-    /// closure did, even when it returns `Ok`.
+    /// closure did, even when it returns `Ok`; so with [`Error::NoSpace`] of a large value, and
+    /// [`Error::Internal`] where a call panicked.
     pub fn exec<R>(
         &mut self,
         bucket: impl AsRef<str>,

@@ -42,13 +42,18 @@ pub fn torture(args: &Torture, out: &mut Output) -> Done {
     let json = Json::line(|json| run.json(json));
     // First: where a report cannot be written, what was found is told all the same.
     out.finding(&if out.is_json() { json.clone() } else { run.text() })?;
-    if let Some(path) = &args.json_file {
-        files::write(path, &json)?;
-    }
+    let mut written = args.json_file.as_ref().map_or(Ok(()), |path| files::write(path, &json));
     if let Some(path) = &args.html {
-        files::write(path, &run.html())?;
+        written = written.and(files::write(path, &run.html()));
     }
-    Ok(if run.found.failed.is_empty() { Code::Done } else { Code::Damage })
+    if run.found.failed.is_empty() {
+        return written.map(|()| Code::Done);
+    }
+    // What was found is worth more than that it could not be written.
+    match written {
+        Err(Failure::Told { message, .. }) => Err(Failure::new(Code::Damage, message)),
+        _ => Ok(Code::Damage),
+    }
 }
 
 /// A bar of so many sessions, where somebody looks.
