@@ -13,8 +13,8 @@ use btree_store::vfs::{OpenMode, Vfs, read_exact_at, write_all_at};
 use std::io;
 use std::path::Path;
 
-const SETTINGS: &str = "etc/settings";
-const TEMPORARY: &str = "etc/settings.new";
+const SETTINGS: &str = "settings";
+const TEMPORARY: &str = "settings.new";
 
 /// How a file is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ pub type Account = u8;
 const ACCOUNTS: Account = 3;
 /// What each account begins with.
 const OPENING: u64 = 100;
-const STORE: &str = "app/ledger.db";
-const EXPORT: &str = "app/export.txt";
+const STORE: &str = "ledger.db";
+const EXPORT: &str = "export.txt";
 /// Bytes of a line: the place of a transfer's line follows from its number.
 const LINE: usize = 32;
 

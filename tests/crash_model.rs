@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use watch::Watch;
 
-const PATH: &str = "d/store";
+const PATH: &str = "store";
 
 fn options(disk: &SimDisk, barriers: Barriers) -> Options {
     Options::new().page_size(512).cache_bytes(64 * 512).barriers(barriers).vfs(disk.vfs())

@@ -1,6 +1,9 @@
 //! Does the simulated disk do what its documentation says, rule by rule?
 #![cfg(feature = "sim")]
 
+#[path = "sim_disk/directories.rs"]
+mod directories;
+
 use btree_store::sim::{
     Choice, Choose, DataSync, Errno, Failure, Fault, Flush, Growth, Monitor, OpKind, OpSet,
     Profile, Script, Seeded, SimDisk, SyncFailure, When, WriteEvent,
@@ -245,6 +248,9 @@ fn what_fails_as_a_sync_does_is_a_plain_error_elsewhere() {
         disk.rename(path, other).is_err(),
         disk.remove(path).is_err(),
         disk.sync_dir(path).is_err(),
+        disk.create_dir(other).is_err(),
+        disk.remove_dir(other).is_err(),
+        disk.read_dir(Path::new("dir")).is_err(),
         file.read_at(&mut [0; 3], 0).is_err(),
         file.write_at(b"new", 0).is_err(),
         file.set_len(1).is_err(),
@@ -253,7 +259,7 @@ fn what_fails_as_a_sync_does_is_a_plain_error_elsewhere() {
         file.id().is_err(),
         file.sync_data().is_err(),
     ];
-    assert_eq!(failures, [true; 12]);
+    assert_eq!(failures, [true; 15]);
     disk.clear_faults();
     assert_eq!(disk.read_file(PATH).as_deref(), Some(&b"old"[..]));
 }

@@ -15,22 +15,77 @@ use std::fmt::Write;
 use std::path::Path;
 
 const SECTOR: u64 = 64;
-const FILES: [&str; 3] = ["d/one", "d/two", "e/three"];
+
+/// What the steps of a program name by numbers.
+#[derive(Debug)]
+struct Place {
+    files: [&'static str; 3],
+    directories: [&'static str; 4],
+}
+
+/// Files in two directories, which are there and durable.
+const PLAIN: Place =
+    Place { files: ["d/one", "d/two", "e/three"], directories: ["d", "e", "d", "e"] };
+
+/// Files in directories that the program makes, one of which may be a file.
+const NESTED: Place =
+    Place { files: ["d/one", "d/in/two", "e"], directories: ["d", "d/in", "e", ""] };
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Write { file: usize, offset: u64, len: usize, byte: u8 },
-    SetLen { file: usize, len: u64 },
-    Sync { file: usize, all: bool },
-    SyncDir { file: usize },
-    Rename { from: usize, to: usize },
-    Remove { file: usize },
-    Read { file: usize, offset: u64, len: usize },
-    Size { file: usize },
-    Exists { file: usize },
+    Write {
+        file: usize,
+        offset: u64,
+        len: usize,
+        byte: u8,
+    },
+    SetLen {
+        file: usize,
+        len: u64,
+    },
+    Sync {
+        file: usize,
+        all: bool,
+    },
+    SyncDir {
+        file: usize,
+    },
+    Rename {
+        from: usize,
+        to: usize,
+    },
+    Remove {
+        file: usize,
+    },
+    Read {
+        file: usize,
+        offset: u64,
+        len: usize,
+    },
+    Size {
+        file: usize,
+    },
+    Exists {
+        file: usize,
+    },
     FailNextSync(SyncFailure),
     Evict,
     EvictSome,
+    CreateDir {
+        directory: usize,
+    },
+    RemoveDir {
+        directory: usize,
+    },
+    /// Of the directory that holds this one.
+    SyncParent {
+        directory: usize,
+    },
+    ReadDir {
+        directory: usize,
+    },
+    /// The files in all directories.
+    Names,
 }
 
 fn random_step(random: &mut Seeded, only_reads: bool) -> Step {
@@ -66,81 +121,141 @@ fn random_step(random: &mut Seeded, only_reads: bool) -> Step {
     }
 }
 
-/// Runs a program; what it sees goes to `seen`.
-fn run(disk: &SimDisk, program: &[Step], seen: &mut String) -> std::io::Result<()> {
-    let open = |file: usize, mode| disk.open(Path::new(FILES[file]), mode);
-    for step in program {
-        match *step {
-            Step::Write { file, offset, len, byte } => {
-                open(file, OpenMode::Create)?.write_at(&vec![byte; len], offset)?;
-            }
-            Step::SetLen { file, len } => open(file, OpenMode::Create)?.set_len(len)?,
-            Step::Sync { file, all } => {
-                let file = open(file, OpenMode::Create)?;
-                let result = if all { file.sync_all() } else { file.sync_data() };
-                write!(seen, "{} ", u8::from(result.is_ok())).expect("a string takes text");
-            }
-            Step::SyncDir { file } => disk.sync_dir(Path::new(FILES[file]))?,
-            Step::Rename { from, to } => {
-                let result = disk.rename(Path::new(FILES[from]), Path::new(FILES[to]));
-                write!(seen, "{} ", u8::from(result.is_ok())).expect("a string takes text");
-            }
-            Step::Remove { file } => {
-                let result = disk.remove(Path::new(FILES[file]));
-                write!(seen, "{} ", u8::from(result.is_ok())).expect("a string takes text");
-            }
-            Step::Read { file, offset, len } => {
-                let mut buf = vec![0; len];
-                let read = match open(file, OpenMode::Read) {
-                    Ok(file) => file.read_at(&mut buf, offset)?,
-                    Err(_) => 0,
-                };
-                let sum = crc32c::crc32c(&buf[..read]);
-                write!(seen, "{read}:{sum:x} ").expect("a string takes text");
-            }
-            Step::Size { file } => {
-                let size = open(file, OpenMode::Read).map_or(Ok(u64::MAX), |file| file.size())?;
-                write!(seen, "{size} ").expect("a string takes text");
-            }
-            Step::Exists { file } => {
-                let exists = disk.file_id(Path::new(FILES[file]))?.is_some();
-                write!(seen, "{exists} ").expect("a string takes text");
-            }
-            Step::FailNextSync(failure) => {
-                let next = When::Once(0);
-                disk.inject(Fault::new(OpSet::SYNCS, next, Failure::Sync(failure)));
-            }
-            Step::Evict => disk.evict(),
-            Step::EvictSome => disk.evict_some(),
-        }
+/// A step of a program that works with names.
+fn random_naming_step(random: &mut Seeded, only_reads: bool) -> Step {
+    let (file, directory) = (random.below(3) as usize, random.below(3) as usize);
+    match if only_reads { 16 + random.below(8) } else { random.below(24) } {
+        0..5 => Step::CreateDir { directory },
+        5 | 6 => Step::RemoveDir { directory },
+        7 | 8 => Step::SyncParent { directory },
+        9 | 10 => Step::SyncDir { file },
+        11 | 12 => Step::Write { file, offset: 0, len: 0, byte: 0 },
+        13 => Step::Rename { from: file, to: (file + 1 + random.below(2) as usize) % 3 },
+        14 | 15 => Step::Remove { file },
+        16..20 => Step::ReadDir { directory: random.below(4) as usize },
+        20 => Step::Names,
+        _ => Step::Exists { file },
     }
-    Ok(())
 }
 
+/// Runs a program; what it sees goes to `seen`.
+fn run(disk: &SimDisk, place: &Place, program: &[Step], seen: &mut String) {
+    for step in program {
+        let told = take(disk, place, step);
+        let told = told.unwrap_or_else(|error| format!("{:?}", error.kind()));
+        write!(seen, "{told} ").expect("a string takes text");
+    }
+}
+
+/// Takes a step; what it sees.
+fn take(disk: &SimDisk, place: &Place, step: &Step) -> std::io::Result<String> {
+    let open = |file: usize, mode| disk.open(Path::new(place.files[file]), mode);
+    let path = |file: usize| Path::new(place.files[file]);
+    let dir = |directory: usize| Path::new(place.directories[directory]);
+    let mut told = String::new();
+    match *step {
+        Step::Write { file, offset, len, byte } => {
+            open(file, OpenMode::Create)?.write_at(&vec![byte; len], offset)?;
+        }
+        Step::SetLen { file, len } => open(file, OpenMode::Create)?.set_len(len)?,
+        Step::Sync { file, all } => {
+            let file = open(file, OpenMode::Create)?;
+            if all { file.sync_all() } else { file.sync_data() }?;
+        }
+        Step::SyncDir { file } => disk.sync_dir(path(file))?,
+        Step::Rename { from, to } => disk.rename(path(from), path(to))?,
+        Step::Remove { file } => disk.remove(path(file))?,
+        Step::Read { file, offset, len } => {
+            let mut buf = vec![0; len];
+            let read = open(file, OpenMode::Read)?.read_at(&mut buf, offset)?;
+            told = format!("{read}:{:x}", crc32c::crc32c(&buf[..read]));
+        }
+        Step::Size { file } => told = open(file, OpenMode::Read)?.size()?.to_string(),
+        Step::Exists { file } => told = disk.file_id(path(file))?.is_some().to_string(),
+        Step::FailNextSync(failure) => {
+            let next = When::Once(0);
+            disk.inject(Fault::new(OpSet::SYNCS, next, Failure::Sync(failure)));
+        }
+        Step::Evict => disk.evict(),
+        Step::EvictSome => disk.evict_some(),
+        Step::CreateDir { directory } => disk.create_dir(dir(directory))?,
+        Step::RemoveDir { directory } => disk.remove_dir(dir(directory))?,
+        Step::SyncParent { directory } => disk.sync_dir(dir(directory))?,
+        Step::ReadDir { directory } => told = format!("{:?}", disk.read_dir(dir(directory))?),
+        Step::Names => told = format!("{:?}", disk.names()),
+    }
+    Ok(told)
+}
+
+/// A program, and what runs after the first crash of it, and after the second.
+#[derive(Debug)]
+struct Programs {
+    before: Vec<Step>,
+    after: Vec<Step>,
+    at_last: Vec<Step>,
+}
+
+impl Programs {
+    fn random(random: &mut Seeded, step: fn(&mut Seeded, bool) -> Step, more: u32) -> Programs {
+        let lens = (random.below(7) + more, random.below(4) + more, random.below(3));
+        let mut program =
+            |len, only_reads| (0..len).map(|_| step(random, only_reads)).collect::<Vec<Step>>();
+        let before = program(2 + lens.0, false);
+        let mut after = program(1 + lens.1, false);
+        after.extend(program(1, true));
+        Programs { before, after, at_last: program(1 + lens.2, true) }
+    }
+}
+
+/// What all runs see, and how many they are, unless those are too many.
 fn everything_seen(
     explorer: &Explorer,
-    before: &[Step],
-    after: &[Step],
-    at_last: &[Step],
-    limit: u64,
+    place: &Place,
+    programs: &Programs,
 ) -> Option<(BTreeSet<String>, u64)> {
     let mut all = BTreeSet::new();
-    let report = explorer.clone().executions_max(limit).explore(
-        |disk| Ok(run(disk, before, &mut String::new())?),
+    let report = explorer.clone().executions_max(1 << 12).explore(
+        |disk| {
+            run(disk, place, &programs.before, &mut String::new());
+            Ok(())
+        },
         |disk, crash| -> Checked {
-            let program = if crash.depth() == 1 { after } else { at_last };
+            let program = if crash.depth() == 1 { &programs.after } else { &programs.at_last };
             let mut seen = format!("{}: ", crash.depth());
-            let result = run(disk, program, &mut seen);
+            run(disk, place, program, &mut seen);
             all.insert(seen);
-            Ok(result?)
+            Ok(())
         },
     );
     report.is_verified().then_some((all, report.executions))
 }
 
+/// The programs compared, the runs of the lazy and of the eager exploration.
+#[derive(Debug, Default)]
+struct Compared {
+    programs: u64,
+    lazy_runs: u64,
+    eager_runs: u64,
+    widest: u64,
+}
+
+impl Compared {
+    /// Holds what an exploration by demand sees against what one of all images sees.
+    fn compare(&mut self, seed: u64, lazy: &Explorer, place: &Place, programs: &Programs) {
+        let eager = lazy.clone().images(Images::Eager).crash_points(CrashPoints::EveryOperation);
+        let Some(few) = everything_seen(lazy, place, programs) else { return };
+        let Some(all) = everything_seen(&eager, place, programs) else { return };
+        assert_eq!(few.0, all.0, "seed {seed}, {lazy:?}: {programs:?}");
+        self.programs += 1;
+        self.lazy_runs += few.1;
+        self.eager_runs += all.1;
+        self.widest = self.widest.max(all.1 / few.1.max(1));
+    }
+}
+
 #[test]
 fn lazy_and_eager_exploration_agree_on_random_programs() {
-    let (mut compared, mut lazy_runs, mut eager_runs, mut widest) = (0, 0, 0, 0);
+    let mut compared = Compared::default();
     for seed in 0..1500 {
         let mut random = Seeded::new(seed);
         let plain = Profile { sector_bytes: 64, ..Profile::default() };
@@ -149,31 +264,32 @@ fn lazy_and_eager_exploration_agree_on_random_programs() {
             1 => Profile { data_sync: DataSync::LosesSize, ..plain },
             _ => plain,
         };
-        let lens = (random.below(7), random.below(4), random.below(3));
-        let mut program = |len, only_reads| {
-            (0..len).map(|_| random_step(&mut random, only_reads)).collect::<Vec<Step>>()
-        };
-        let before = program(2 + lens.0, false);
-        let mut after = program(1 + lens.1, false);
-        after.extend(program(1, true));
-        let at_last = program(1 + lens.2, true);
-        let lazy = Explorer::new("lazy").profile(profile).nested(1);
-        let eager = lazy.clone().images(Images::Eager).crash_points(CrashPoints::EveryOperation);
-        let Some(few) = everything_seen(&lazy, &before, &after, &at_last, 1 << 12) else {
-            continue;
-        };
-        let Some(all) = everything_seen(&eager, &before, &after, &at_last, 1 << 12) else {
-            continue;
-        };
-        assert_eq!(few.0, all.0, "seed {seed}, {profile:?}: {before:?} | {after:?} | {at_last:?}");
-        compared += 1;
-        lazy_runs += few.1;
-        eager_runs += all.1;
-        widest = widest.max(all.1 / few.1.max(1));
+        let disk = SimDisk::with_profile(profile);
+        for directory in ["d", "e"] {
+            disk.create_dir(Path::new(directory)).expect("the disk has room");
+        }
+        disk.settle();
+        let lazy = Explorer::new("lazy").start(&disk.snapshot()).nested(1);
+        let programs = Programs::random(&mut random, random_step, 0);
+        compared.compare(seed, &lazy, &PLAIN, &programs);
     }
-    println!("{compared} programs, {lazy_runs} against {eager_runs} runs, 1 against {widest}");
-    assert!(compared > 700, "only {compared} programs were small enough");
-    assert!(lazy_runs * 10 < eager_runs);
+    println!("{compared:?}");
+    assert!(compared.programs > 1200, "only {compared:?} were small enough");
+    assert!(compared.lazy_runs * 10 < compared.eager_runs);
+}
+
+#[test]
+fn lazy_and_eager_exploration_agree_on_random_directories() {
+    let mut compared = Compared::default();
+    for seed in 0..4000 {
+        let mut random = Seeded::new(seed);
+        let programs = Programs::random(&mut random, random_naming_step, 3);
+        let lazy = Explorer::new("lazy").nested(1);
+        compared.compare(seed, &lazy, &NESTED, &programs);
+    }
+    println!("{compared:?}");
+    assert!(compared.programs > 3900, "only {compared:?} were small enough");
+    assert!(compared.lazy_runs * 2 < compared.eager_runs, "{compared:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Do the storages behind the seam behave as the seam says, and alike?
 //!
-//! One battery of claims runs over the operating system's files and over files in memory; the
-//! loops over short transfers run over a file that misbehaves on purpose.
+//! One battery of claims runs over the operating system's files, over files in memory and over the
+//! simulated disk; the loops over short transfers run over a file that misbehaves on purpose.
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a step of a claim that fails is a failed test")]
 
@@ -9,6 +9,7 @@ use btree_store::vfs::{
     FileId, LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile, read_exact_at, write_all_at,
     write_all_vectored_at,
 };
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::Path;
 use std::sync::Mutex;
@@ -36,6 +37,18 @@ impl Place<'_> {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.vfs.remove(&self.dir.join(name))
+    }
+
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        self.vfs.create_dir(&self.dir.join(name))
+    }
+
+    fn remove_dir(&self, name: &str) -> io::Result<()> {
+        self.vfs.remove_dir(&self.dir.join(name))
+    }
+
+    fn read_dir(&self, name: &str) -> io::Result<Vec<OsString>> {
+        self.vfs.read_dir(&self.dir.join(name))
     }
 
     fn id(&self, name: &str) -> Option<FileId> {
@@ -275,6 +288,111 @@ mod battery {
         assert!(other.try_lock(LockMode::Exclusive).unwrap(), "the refused handle holds nothing");
     }
 
+    pub fn a_directory_is_made_listed_and_removed(place: &Place<'_>) {
+        place.create_dir("d").unwrap();
+        assert_eq!(place.read_dir("d").unwrap(), [""; 0]);
+        // Made in another order than they are listed in.
+        for name in ["d/b", "d/aa", "d/B", "d/a.c", "da"] {
+            place.create(name, b"");
+        }
+        place.create_dir("d/a").unwrap();
+        place.create("d/a/below", b"");
+        assert_eq!(place.read_dir("d").unwrap(), ["B", "a", "a.c", "aa", "b"]);
+        assert_eq!(place.read_dir("d/a").unwrap(), ["below"]);
+        assert_eq!(place.read_dir("").unwrap(), ["d", "da"]);
+        for name in ["d/b", "d/aa", "d/B", "d/a.c", "d/a/below"] {
+            place.remove(name).unwrap();
+        }
+        place.remove_dir("d/a").unwrap();
+        assert_eq!(place.read_dir("d").unwrap(), [""; 0]);
+        place.remove_dir("d").unwrap();
+        assert_eq!(failure(place.read_dir("d")), ErrorKind::NotFound);
+        assert_eq!(place.id("d"), None);
+        assert_eq!(place.read_dir("").unwrap(), ["da"]);
+    }
+
+    pub fn a_directory_that_is_not_empty_stays(place: &Place<'_>) {
+        place.create_dir("d").unwrap();
+        place.create("d/f", b"kept");
+        assert_eq!(failure(place.remove_dir("d")), ErrorKind::DirectoryNotEmpty);
+        assert_eq!(content(&*place.open("d/f", OpenMode::Read).unwrap()), b"kept");
+        place.remove("d/f").unwrap();
+        place.create_dir("d/e").unwrap();
+        assert_eq!(failure(place.remove_dir("d")), ErrorKind::DirectoryNotEmpty);
+        assert_eq!(place.read_dir("d").unwrap(), ["e"]);
+    }
+
+    pub fn what_is_in_no_directory_is_not_found_and_not_made(place: &Place<'_>) {
+        place.create("f", b"kept");
+        for mode in [OpenMode::Read, OpenMode::ReadWrite, OpenMode::Create] {
+            assert_eq!(failure(place.open("d/g", mode)), ErrorKind::NotFound, "{mode:?}");
+        }
+        assert_eq!(failure(place.rename("f", "d/f")), ErrorKind::NotFound);
+        assert_eq!(failure(place.rename("d/f", "g")), ErrorKind::NotFound);
+        assert_eq!(failure(place.remove("d/f")), ErrorKind::NotFound);
+        assert_eq!(failure(place.create_dir("d/e")), ErrorKind::NotFound);
+        assert_eq!(failure(place.remove_dir("d/e")), ErrorKind::NotFound);
+        assert_eq!(failure(place.remove_dir("d")), ErrorKind::NotFound);
+        assert_eq!(failure(place.read_dir("d")), ErrorKind::NotFound);
+        assert_eq!(place.id("d/f"), None);
+        assert!(!place.vfs.exists(&place.dir.join("d/f")).unwrap());
+        assert_eq!(place.read_dir("").unwrap(), ["f"]);
+    }
+
+    #[cfg(unix)]
+    pub fn a_way_behind_a_file_is_no_directory(place: &Place<'_>) {
+        let not = ErrorKind::NotADirectory;
+        place.create("f", b"kept");
+        for below in ["f/g", "f/d/g"] {
+            for mode in [OpenMode::Read, OpenMode::ReadWrite, OpenMode::Create] {
+                assert_eq!(failure(place.open(below, mode)), not, "{below}, {mode:?}");
+            }
+            assert_eq!(failure(place.rename("f", below)), not, "{below}");
+            assert_eq!(failure(place.rename(below, "g")), not, "{below}");
+            assert_eq!(failure(place.remove(below)), not, "{below}");
+            assert_eq!(failure(place.create_dir(below)), not, "{below}");
+            assert_eq!(failure(place.remove_dir(below)), not, "{below}");
+            assert_eq!(failure(place.read_dir(below)), not, "{below}");
+            assert_eq!(failure(place.vfs.file_id(&place.dir.join(below))), not, "{below}");
+            assert_eq!(failure(place.vfs.exists(&place.dir.join(below))), not, "{below}");
+        }
+        assert_eq!(failure(place.remove_dir("f")), not);
+        assert_eq!(failure(place.read_dir("f")), not);
+        assert_eq!(place.read_dir("").unwrap(), ["f"]);
+        assert_eq!(content(&*place.open("f", OpenMode::Read).unwrap()), b"kept");
+    }
+
+    pub fn a_name_is_a_file_or_a_directory(place: &Place<'_>) {
+        place.create_dir("d").unwrap();
+        place.create("f", b"kept");
+        for name in ["d", "f"] {
+            assert_eq!(failure(place.create_dir(name)), ErrorKind::AlreadyExists, "{name}");
+        }
+        for mode in [OpenMode::Read, OpenMode::ReadWrite, OpenMode::Create] {
+            assert_eq!(failure(place.open("d", mode)), ErrorKind::IsADirectory, "{mode:?}");
+        }
+        // Which error that is, differs from system to system.
+        failure(place.remove("d"));
+        failure(place.rename("f", "d"));
+        assert_eq!(place.read_dir("").unwrap(), ["d", "f"]);
+        assert!(place.id("d").is_some() && place.id("d") != place.id("f"));
+        assert!(place.vfs.exists(&place.dir.join("d")).unwrap());
+    }
+
+    pub fn a_file_moves_from_a_directory_to_another(place: &Place<'_>) {
+        place.create_dir("d").unwrap();
+        place.create_dir("e").unwrap();
+        place.create("d/f", b"moved");
+        place.create("e/f", b"replaced");
+        place.rename("d/f", "e/f").unwrap();
+        assert_eq!(content(&*place.open("e/f", OpenMode::Read).unwrap()), b"moved");
+        place.remove_dir("d").unwrap();
+        assert_eq!(place.read_dir("").unwrap(), ["e"]);
+        place.vfs.sync_dir(&place.dir.join("e/f")).unwrap();
+        #[cfg(not(windows))]
+        assert_eq!(failure(place.vfs.sync_dir(&place.dir.join("d/f"))), ErrorKind::NotFound);
+    }
+
     pub fn threads_write_and_read_their_parts_at_once(place: &Place<'_>) {
         let file = place.create("f", b"");
         std::thread::scope(|scope| {
@@ -301,7 +419,7 @@ mod battery {
     }
 }
 
-/// Runs each claim over both storages.
+/// Runs each claim over each storage.
 macro_rules! claims {
     ($($(#[$attribute:meta])* $claim:ident)*) => {
         mod os_files {
@@ -314,7 +432,18 @@ macro_rules! claims {
         mod files_in_memory {
             use super::*;
             $($(#[$attribute])* #[test] fn $claim() {
-                battery::$claim(&Place { vfs: &MemVfs::new(), dir: Path::new("dir") });
+                let (vfs, dir) = (MemVfs::new(), Path::new("dir"));
+                vfs.create_dir(dir).unwrap();
+                battery::$claim(&Place { vfs: &vfs, dir });
+            })*
+        }
+        #[cfg(feature = "sim")]
+        mod files_on_the_simulated_disk {
+            use super::*;
+            $($(#[$attribute])* #[test] fn $claim() {
+                let (vfs, dir) = (btree_store::sim::SimDisk::new(), Path::new("dir"));
+                vfs.create_dir(dir).unwrap();
+                battery::$claim(&Place { vfs: &vfs, dir });
             })*
         }
     };
@@ -343,6 +472,12 @@ claims! {
     a_dropped_handle_without_the_lock_releases_nothing
     a_lock_follows_the_file_and_not_its_name
     #[cfg(unix)] a_lock_asked_for_again_is_changed_and_a_refused_change_loses_it
+    a_directory_is_made_listed_and_removed
+    a_directory_that_is_not_empty_stays
+    what_is_in_no_directory_is_not_found_and_not_made
+    #[cfg(unix)] a_way_behind_a_file_is_no_directory
+    a_name_is_a_file_or_a_directory
+    a_file_moves_from_a_directory_to_another
     threads_write_and_read_their_parts_at_once
 }
 
@@ -386,6 +521,8 @@ mod only_os_files {
     #[test]
     fn the_directory_of_a_bare_name_is_the_current_one() {
         OsVfs.sync_dir(Path::new("a-name-that-need-not-exist")).unwrap();
+        let here = OsVfs.read_dir(Path::new("")).unwrap();
+        assert!(!here.is_empty() && here == OsVfs.read_dir(Path::new(".")).unwrap());
     }
 
     #[cfg(not(windows))]
@@ -467,7 +604,80 @@ mod only_files_in_memory {
     fn debug_shows_names_and_lengths_only() {
         let vfs = MemVfs::new();
         vfs.write_file("f", b"abc");
-        assert_eq!(format!("{vfs:?}"), r#"{"f": 3}"#);
+        vfs.write_file("d/f", b"ab");
+        assert_eq!(format!("{vfs:?}"), r#"{"d/f": 2, "f": 3}"#);
+    }
+
+    #[test]
+    fn a_file_from_elsewhere_brings_its_directories_and_a_snapshot_has_them() {
+        let vfs = MemVfs::new();
+        vfs.write_file("d/e/f", b"brought");
+        let snapshot = vfs.snapshot();
+        vfs.remove(Path::new("d/e/f")).unwrap();
+        vfs.remove_dir(Path::new("d/e")).unwrap();
+        assert_eq!(snapshot.read_dir(Path::new("d")).unwrap(), ["e"]);
+        assert_eq!(snapshot.read_file("/d/./e/f").as_deref(), Some(&b"brought"[..]));
+        assert_eq!((vfs.read_file("d/e/f"), snapshot.read_file("d/e")), (None, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "f/g: not a directory")]
+    fn a_file_from_elsewhere_replaces_no_file_by_a_directory() {
+        let vfs = MemVfs::new();
+        vfs.write_file("f", b"");
+        vfs.write_file("f/g", b"");
+    }
+
+    #[test]
+    fn the_top_stays_and_a_directory_is_not_renamed() {
+        let vfs = MemVfs::new();
+        for top in ["", "/", ".", ".."].map(Path::new) {
+            assert_eq!(failure(vfs.remove_dir(top)), ErrorKind::ResourceBusy);
+            assert_eq!(failure(vfs.create_dir(top)), ErrorKind::AlreadyExists);
+            assert_eq!(failure(vfs.remove(top)), ErrorKind::IsADirectory);
+            assert!(vfs.file_id(top).unwrap().is_some());
+        }
+        vfs.create_dir(Path::new("d")).unwrap();
+        let renamed = vfs.rename(Path::new("d"), Path::new("e"));
+        assert_eq!(failure(renamed), ErrorKind::Unsupported);
+        assert_eq!(vfs.read_dir(Path::new("")).unwrap(), ["d"]);
+    }
+}
+
+mod without_directories {
+    use super::*;
+
+    /// A storage as it was written before there were calls for directories.
+    struct Older;
+
+    impl Vfs for Older {
+        fn open(&self, _: &Path, _: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+            unimplemented!("nothing is opened")
+        }
+
+        fn file_id(&self, _: &Path) -> io::Result<Option<FileId>> {
+            unimplemented!("nothing is opened")
+        }
+
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unimplemented!("nothing is opened")
+        }
+
+        fn remove(&self, _: &Path) -> io::Result<()> {
+            unimplemented!("nothing is opened")
+        }
+
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            unimplemented!("nothing is opened")
+        }
+    }
+
+    #[test]
+    fn a_storage_that_has_no_directories_says_so() {
+        let path = Path::new("d");
+        assert_eq!(failure(Older.create_dir(path)), ErrorKind::Unsupported);
+        assert_eq!(failure(Older.remove_dir(path)), ErrorKind::Unsupported);
+        assert_eq!(failure(Older.read_dir(path)), ErrorKind::Unsupported);
     }
 }
 

@@ -30,7 +30,8 @@ pub enum Choice {
         /// The file's number on the disk.
         file: u32,
     },
-    /// Whether a directory kept the creation, renaming or removal of a name; 0 means that it did.
+    /// Whether a directory kept the creation, renaming or removal of a name, a file's or another
+    /// directory's; 0 means that it did.
     Name {
         /// The operation that changed the name.
         operation: u64,

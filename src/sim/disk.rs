@@ -11,12 +11,15 @@ use super::fault::Fault;
 use super::file::{Fence, FileState};
 use super::machine::{Handle, Machine};
 use super::monitor::Monitor;
+use super::names::Node;
+use super::paths::PathId;
 use super::points::Mark;
 use super::profile::Profile;
 use super::state::{Held, Snapshot};
 use super::trace::{OpKind, Trace};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::vfs::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -31,10 +34,10 @@ use std::path::{Path, PathBuf};
 /// [`SimDisk::crash`], sector by sector. What did is decided when it is read for the first time,
 /// by the disk's source of choices: without one, everything survives.
 ///
-/// A directory is there when a path names it: files are made in directories that nobody has made,
-/// a path may be a file's and the directory of other files at once, and neither fails. Making,
-/// removing and listing directories is not simulated, as the [`Vfs`] has no calls for it:
-/// [`SimDisk::names`] lists files.
+/// One directory is always there, the top: `""`, `"/"`, and where every path begins, relative or
+/// not. The others are made ([`Vfs::create_dir`]), and are durable when the directory that they lie
+/// in was synced. Where the name of a directory did not survive, nothing that lay in it can be
+/// reached, synced or not, also if a directory of that name is made anew.
 ///
 /// ```
 /// use btree_store::sim::{Seeded, SimDisk};
@@ -203,14 +206,13 @@ impl SimDisk {
         self.machine().settle();
     }
 
-    /// The names of all files, in no particular order.
+    /// The paths of all files in all directories, from the top on, in no particular order. It is no
+    /// operation; [`Vfs::read_dir`] is one, and shows what directories there are.
     pub fn names(&self) -> Vec<PathBuf> {
         let mut machine = self.machine();
-        let names = machine.state.names.all();
-        let held = names.into_iter().filter(|name| machine.find(*name).is_some());
-        let held: Vec<_> = held.collect();
-        machine.is_used |= !held.is_empty();
-        held.into_iter().map(|name| machine.paths.path(name).to_path_buf()).collect()
+        let files = machine.files();
+        machine.is_used |= !files.is_empty();
+        files
     }
 
     /// The bytes of a file as a process would read them; `None` if there is no such file. It is
@@ -238,16 +240,18 @@ impl SimDisk {
     }
 
     /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file
-    /// brought from elsewhere. It is no operation.
+    /// brought from elsewhere. Directories that its path names are made, and durable as it is. It
+    /// is no operation.
+    ///
+    /// # Panics
+    /// If the path is a directory's, or leads on behind a file.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
-        let (mut machine, path) = self.path_id(path.as_ref());
+        let (mut machine, id) = self.path_id(path.as_ref());
         machine.is_used = true;
-        let found = machine.find(path);
-        let file = found.unwrap_or_else(|| {
-            let file = machine.create(path);
-            machine.state.names.settle_last();
-            file
-        });
+        let file = match machine.bring(id) {
+            Ok(file) => file,
+            Err(error) => panic!("{}: {error}", path.as_ref().display()),
+        };
         machine.with_file(file, |file, scope| {
             *file = FileState::new();
             file.write(scope, bytes, 0);
@@ -299,7 +303,7 @@ impl SimDisk {
         machine.state.log2_images(&machine.arena)
     }
 
-    fn path_id(&self, path: &Path) -> (MutexGuard<'_, Machine>, super::names::PathId) {
+    fn path_id(&self, path: &Path) -> (MutexGuard<'_, Machine>, PathId) {
         let mut machine = self.machine();
         let path = machine.paths.id(path);
         (machine, path)
@@ -308,15 +312,16 @@ impl SimDisk {
     /// The file behind a name, for a look at it that is no operation.
     fn file_at(&self, path: &Path) -> Option<(MutexGuard<'_, Machine>, u32)> {
         let (mut machine, path) = self.path_id(path);
-        let file = machine.find(path)?;
+        let file = machine.find_file(path)?;
         machine.is_used = true;
         Some((machine, file))
     }
 
-    fn file_id_of(&self, machine: &Machine, file: u32) -> FileId {
+    fn file_id_of(&self, machine: &Machine, node: Node) -> FileId {
         // A restarted machine is another device: nothing can take its files for those from
         // before.
-        FileId { device: self.shared.number << 32 | machine.generation, inode: u64::from(file) + 1 }
+        let device = self.shared.number << 32 | machine.generation;
+        FileId { device, inode: node.number() + 1 }
     }
 }
 
@@ -342,8 +347,8 @@ impl Vfs for SimDisk {
 
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
         let (mut machine, path) = self.path_id(path);
-        let file = machine.file_of(path)?;
-        Ok(file.map(|file| self.file_id_of(&machine, file)))
+        let node = machine.node_of(path)?;
+        Ok(node.map(|node| self.file_id_of(&machine, node)))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -365,6 +370,21 @@ impl Vfs for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let (mut machine, path) = self.path_id(path);
         machine.sync_dir(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let (mut machine, path) = self.path_id(path);
+        machine.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let (mut machine, path) = self.path_id(path);
+        machine.remove_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let (mut machine, path) = self.path_id(path);
+        machine.read_dir(path)
     }
 }
 
@@ -410,7 +430,7 @@ impl VfsFile for SimFile {
     fn id(&self) -> io::Result<FileId> {
         let mut machine = self.disk.machine();
         let file = machine.id(&self.handle)?;
-        Ok(self.disk.file_id_of(&machine, file))
+        Ok(self.disk.file_id_of(&machine, Node::File(file)))
     }
 }
 

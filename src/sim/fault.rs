@@ -86,8 +86,14 @@ impl OpSet {
     pub const WRITES: OpSet = OpSet::of(&[OpKind::Write, OpKind::SetLen]);
     /// Making data durable: `sync_data` and `sync_all`.
     pub const SYNCS: OpSet = OpSet::of(&[OpKind::SyncData, OpKind::SyncAll]);
-    /// Changing names and making them durable.
-    pub const NAMES: OpSet = OpSet::of(&[OpKind::Rename, OpKind::Remove, OpKind::SyncDir]);
+    /// Changing names and making them durable: also those of directories.
+    pub const NAMES: OpSet = OpSet::of(&[
+        OpKind::Rename,
+        OpKind::Remove,
+        OpKind::SyncDir,
+        OpKind::CreateDir,
+        OpKind::RemoveDir,
+    ]);
 
     /// The set of these operations.
     pub const fn of(kinds: &[OpKind]) -> OpSet {

@@ -9,7 +9,7 @@
 use super::audit::Audit;
 use super::index;
 use super::looks::Look;
-use super::names::PathId;
+use super::paths::PathId;
 use crate::format::META_SLOTS;
 use crate::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The machine behind a simulated disk: it carries out operations and loses power.
 //!
 //! Owns: [`Machine`]: the state, the source of choices, the fault plan, the locks, the recording
-//! of crash points, the trace, the marks; and the operations on names.
+//! of crash points, the trace, the marks.
 //! Must not know: who explores.
 //! Keeps: state, choices and plan decide every answer.
 
@@ -12,13 +12,13 @@ use super::file::{FileState, Scope};
 use super::guard::Guard;
 use super::looks::Looks;
 use super::monitor::Monitor;
-use super::names::{PathId, Paths};
+use super::paths::{PathId, Paths};
 use super::points::{Mark, Moment, Recorder};
-use super::profile::{Flush, Growth, Profile};
+use super::profile::{Growth, Profile};
 use super::state::{DiskState, Snapshot};
 use super::trace::{Op, OpKind, Outcome, Trace};
 use super::{count, index};
-use crate::vfs::{LockMode, OpenMode};
+use crate::vfs::LockMode;
 use std::io;
 
 /// Contents are cleared up when they exceed this many bytes, or twice what is in use.
@@ -81,7 +81,7 @@ pub(super) struct Machine {
     /// Where the first change of a file was refused since the state was loaded; the end, if it was
     /// one of the length.
     pub(super) refused: Option<u64>,
-    handles: u64,
+    pub(super) handles: u64,
 }
 
 impl Machine {
@@ -312,103 +312,9 @@ impl Machine {
         };
         act(&mut self.state.files[index(file)], &mut scope)
     }
-
-    pub(super) fn find(&mut self, path: PathId) -> Option<u32> {
-        self.state.names.find(&mut self.chooser, path)
-    }
-
-    pub(super) fn open(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
-        let result = self.begin(OpKind::Open).and_then(|_| self.open_file(path, mode));
-        let op = self.name_op(OpKind::Open, path, result.as_ref().ok().map(|handle| handle.file));
-        self.end(op, &result, |_| 0);
-        result
-    }
-
-    fn open_file(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
-        let file = match (self.find(path), mode) {
-            (Some(file), _) => file,
-            (None, OpenMode::Create) => self.create(path),
-            (None, OpenMode::Read | OpenMode::ReadWrite) => {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-        };
-        self.handles += 1;
-        Ok(Handle {
-            file,
-            number: self.handles,
-            path,
-            writable: mode != OpenMode::Read,
-            generation: self.generation,
-        })
-    }
-
-    /// Makes an empty file with a name that is not fenced yet.
-    pub(super) fn create(&mut self, path: PathId) -> u32 {
-        let file = count(self.state.files.len());
-        self.state.files.push(FileState::new());
-        self.state.names.link(path, file, self.operation);
-        file
-    }
-
-    pub(super) fn file_of(&mut self, path: PathId) -> io::Result<Option<u32>> {
-        let result = self.begin(OpKind::FileId).map(|_| self.find(path));
-        let op = self.name_op(OpKind::FileId, path, result.as_ref().ok().copied().flatten());
-        self.end(op, &result, |_| 0);
-        result
-    }
-
-    /// Has no number among the operations, so that tokens mean the same whether it is asked for or
-    /// not; and no fault is meant for it.
-    pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
-        if !self.powered {
-            return Err(power_is_off());
-        }
-        Ok(self.find(path).is_some())
-    }
-
-    pub(super) fn rename(&mut self, from: PathId, to: PathId) -> io::Result<()> {
-        let result = self.begin(OpKind::Rename).and_then(|_| {
-            let file = self.find(from).ok_or(io::ErrorKind::NotFound)?;
-            if from != to {
-                self.state.names.rename(from, to, file, self.operation);
-            }
-            Ok(())
-        });
-        let op = self.name_op(OpKind::Rename, to, None);
-        self.end(op, &result, |()| 0);
-        result
-    }
-
-    pub(super) fn remove(&mut self, path: PathId) -> io::Result<()> {
-        let result = self.begin(OpKind::Remove).and_then(|_| {
-            self.find(path).ok_or(io::ErrorKind::NotFound)?;
-            self.state.names.unlink(path, self.operation);
-            Ok(())
-        });
-        let op = self.name_op(OpKind::Remove, path, None);
-        self.end(op, &result, |()| 0);
-        result
-    }
-
-    pub(super) fn sync_dir(&mut self, path: PathId) -> io::Result<()> {
-        let result = self.begin(OpKind::SyncDir).map(|_| {
-            if self.profile.flush == Flush::Honest {
-                self.state.names.fence(&self.paths, path);
-            }
-        });
-        let op = self.name_op(OpKind::SyncDir, path, None);
-        self.end(op, &result, |()| 0);
-        result
-    }
-
-    fn name_op(&self, kind: OpKind, path: PathId, file: Option<u32>) -> Op {
-        let path = self.trace.is_some().then(|| self.paths.path(path).as_os_str());
-        let checksum = path.map_or(0, |path| crc32c::crc32c(path.as_encoded_bytes()));
-        Op { checksum, ..file_op(kind, file, 0, 0) }
-    }
 }
 
-fn power_is_off() -> io::Error {
+pub(super) fn power_is_off() -> io::Error {
     io::Error::other("the simulated machine has no power")
 }
 

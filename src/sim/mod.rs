@@ -56,10 +56,13 @@
 //! - A file consists of sectors ([`Profile::sector_bytes`]). The process reads what was written
 //!   last. After a crash each sector that was written since the last sync holds any one of the
 //!   versions that it had since then, independently of the others; likewise the size.
-//! - Files have names in directories, which are there when a path names them: see [`SimDisk`].
+//! - Files have names in directories, and so have directories, but for the top, which is always
+//!   there: see [`SimDisk`].
 //! - `sync_all` makes data and size of a file durable, `sync_data` as well unless
-//!   [`DataSync::LosesSize`] says otherwise; only `sync_dir` makes names durable. After a crash
-//!   any subset of the creations, renamings and removals since then is there.
+//!   [`DataSync::LosesSize`] says otherwise; only `sync_dir` makes names durable, those in the
+//!   directory that it is asked for. After a crash any subset of the creations, renamings and
+//!   removals since then is there, of files and of directories; what lies in a directory whose own
+//!   name is not there is gone, synced or not.
 //! - Where a file grew and no data landed, it holds zeros, or old bytes ([`Growth::Stale`]).
 //! - What is cut off by shrinking a file reads as zeros if the file grows again.
 //! - Operations fail as [`Fault`]s tell them to: errors, short transfers, and syncs that fail in
@@ -69,10 +72,11 @@
 //!   with it whatever a failed sync left there, until memory is short and all of it goes
 //!   ([`SimDisk::evict`]), or any part of it ([`SimDisk::evict_some`]).
 //!
-//! Which version of a sector survived is decided when it is first read. What nobody reads makes
-//! no difference, so that a search through every outcome that *can be seen* is feasible where
-//! one through every image is not. It is exact all the same: on more than seven hundred
-//! small random programs, the tests compare it with building every image at every operation.
+//! Which version of a sector survived is decided when it is first read, and whether a name did when
+//! it is looked up, or its directory is listed. What nobody reads makes no difference, so that a
+//! search through every outcome that *can be seen* is feasible where one through every image is
+//! not. It is exact all the same: on more than five thousand small random programs, the tests
+//! compare it with building every image at every operation.
 mod arena;
 mod audit;
 pub mod campaign;
@@ -92,8 +96,10 @@ mod machine;
 mod minimise;
 mod monitor;
 mod names;
+mod naming;
 mod operations;
 pub mod oracle;
+mod paths;
 mod permission;
 mod points;
 mod process;

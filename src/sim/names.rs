@@ -1,84 +1,39 @@
 //! The names of the simulated disk: what the medium holds, and what directories may yet lose.
 //!
-//! Owns: [`Paths`], which numbers paths, and [`Names`]: durable names, and the changes since, in
-//! order, each durable, open or not yet decided.
+//! Owns: [`Names`]: durable names, and the changes since, in order, each durable, open or not yet
+//! decided.
 //! Must not know: what files hold.
 //! Keeps: a crash keeps any subset of the changes that no directory sync fenced; nothing is
-//! decided before a name is looked up that it concerns.
+//! decided before a name is looked up, or listed, that it concerns. A name is one in a certain
+//! directory, not a path: what lies in a directory whose own name was lost cannot be reached, also
+//! if another one is made in its place.
 
 use super::arena::mix;
 use super::choose::{Choice, Choose};
-use super::{count, index};
-use std::path::{Component, Path, PathBuf};
+use super::count;
+use super::paths::{NameId, Paths};
+use std::io::{self, ErrorKind};
 
-/// The number of a path.
+/// The number of a directory. It is never given to another one, so that a directory that is made
+/// anew has nothing of what lay in the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PathId(u32);
+pub(super) struct DirectoryId(pub(super) u32);
 
-/// All paths ever named, with their directories.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Paths {
-    paths: Vec<PathBuf>,
-    directories: Vec<PathId>,
+/// The directory that is always there, in which every path begins.
+pub(super) const TOP: DirectoryId = DirectoryId(0);
+
+/// What a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    File(u32),
+    Directory(DirectoryId),
 }
 
-impl Paths {
-    /// The number of a path, a new one if it was never named.
-    pub(super) fn id(&mut self, path: &Path) -> PathId {
-        if let Some(id) = self.known(path) {
-            return id;
-        }
-        let clean = clean(path);
-        if let Some(id) = self.known(&clean) {
-            return id;
-        }
-        let directory = match clean.parent() {
-            Some(parent) => self.id(parent),
-            None => PathId(count(self.paths.len())),
-        };
-        let id = PathId(count(self.paths.len()));
-        self.paths.push(clean);
-        self.directories.push(directory);
-        id
-    }
-
-    fn known(&self, path: &Path) -> Option<PathId> {
-        // Bytes, not components: this is on the path of every open.
-        let wanted = path.as_os_str();
-        let at = self.paths.iter().position(|held| held.as_os_str() == wanted)?;
-        Some(PathId(count(at)))
-    }
-
-    pub(super) fn path(&self, id: PathId) -> &Path {
-        &self.paths[index(id.0)]
-    }
-
-    /// The path that an operation on names carries the checksum of.
-    pub(super) fn of_checksum(&self, checksum: u32) -> Option<&Path> {
-        let bytes = |path: &&PathBuf| crc32c::crc32c(path.as_os_str().as_encoded_bytes());
-        self.paths.iter().find(|path| bytes(path) == checksum).map(PathBuf::as_path)
-    }
-
-    fn directory(&self, id: PathId) -> PathId {
-        self.directories[index(id.0)]
-    }
-}
-
-/// A path without `.`, `..` and doubled separators: the simulated disk has no links.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
-                clean.push(component);
-            }
-        }
-    }
-    clean
+/// A name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) directory: DirectoryId,
+    pub(super) name: NameId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,19 +49,20 @@ enum Fate {
 }
 
 /// What a change does to names. Each kind names the file, so that it has its effect even if the
-/// change before it was lost.
+/// change before it was lost. A directory is not renamed: it would have two names where only the
+/// later one of two renamings survives, and could be put into itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Edit {
-    Link { name: PathId, file: u32 },
-    Unlink { name: PathId },
-    Rename { from: PathId, to: PathId, file: u32 },
+    Link { place: Place, node: Node },
+    Unlink { place: Place },
+    Rename { from: Place, to: Place, file: u32 },
 }
 
 /// What a change makes of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     None,
-    Names(u32),
+    Names(Node),
     Frees,
 }
 
@@ -119,42 +75,94 @@ struct Change {
 
 impl Change {
     /// What the change makes of a name.
-    fn effect(&self, wanted: PathId) -> Effect {
+    fn effect(&self, wanted: Place) -> Effect {
         match self.edit {
-            Edit::Link { name, file } if name == wanted => Effect::Names(file),
-            Edit::Unlink { name } if name == wanted => Effect::Frees,
-            Edit::Rename { to, file, .. } if to == wanted => Effect::Names(file),
+            Edit::Link { place, node } if place == wanted => Effect::Names(node),
+            Edit::Unlink { place } if place == wanted => Effect::Frees,
+            Edit::Rename { to, file, .. } if to == wanted => Effect::Names(Node::File(file)),
             Edit::Rename { from, .. } if from == wanted => Effect::Frees,
             _ => Effect::None,
         }
     }
 
     /// The name whose directory holds the change.
-    fn place(&self) -> PathId {
+    fn place(&self) -> Place {
         match self.edit {
-            Edit::Link { name, .. } | Edit::Unlink { name } => name,
+            Edit::Link { place, .. } | Edit::Unlink { place } => place,
             Edit::Rename { to, .. } => to,
         }
     }
 }
 
-/// The names and their files.
+/// The names, and what they lead to.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    durable: Vec<(PathId, u32)>,
+    durable: Vec<(Place, Node)>,
     changes: Vec<Change>,
+    /// Directories that were ever made, the top not among them.
+    directories: u32,
 }
 
 impl Names {
     pub(super) fn copy_from(&mut self, other: &Names) {
         self.durable.clone_from(&other.durable);
         self.changes.clone_from(&other.changes);
+        self.directories = other.directories;
     }
 
-    /// The file behind a name, as the process sees it.
-    pub(super) fn find(&mut self, choose: &mut dyn Choose, name: PathId) -> Option<u32> {
+    /// What a way from the top leads to, as the process sees it; `None` if a part of it is
+    /// missing.
+    ///
+    /// # Errors
+    /// `NotADirectory` if it leads on behind a file.
+    pub(super) fn find(
+        &mut self,
+        choose: &mut dyn Choose,
+        way: &[NameId],
+    ) -> io::Result<Option<Node>> {
+        let mut node = Node::Directory(TOP);
+        for name in way {
+            let Node::Directory(directory) = node else {
+                return Err(ErrorKind::NotADirectory.into());
+            };
+            match self.node_at(choose, Place { directory, name: *name }) {
+                Some(found) => node = found,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(node))
+    }
+
+    /// The directory at the end of a way from the top.
+    ///
+    /// # Errors
+    /// `NotFound` if a part is missing, `NotADirectory` if one is a file.
+    pub(super) fn directory(
+        &mut self,
+        choose: &mut dyn Choose,
+        way: &[NameId],
+    ) -> io::Result<DirectoryId> {
+        match self.find(choose, way)? {
+            Some(Node::Directory(directory)) => Ok(directory),
+            Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The last name of a way from the top, whatever it leads to, and if to nothing. The top has
+    /// no name.
+    ///
+    /// # Errors
+    /// Those of [`Names::directory`] for the directory of the name; `IsADirectory` for the top.
+    pub(super) fn place(&mut self, choose: &mut dyn Choose, way: &[NameId]) -> io::Result<Place> {
+        let (name, parent) = way.split_last().ok_or(ErrorKind::IsADirectory)?;
+        Ok(Place { directory: self.directory(choose, parent)?, name: *name })
+    }
+
+    /// What a name leads to, as the process sees it.
+    pub(super) fn node_at(&mut self, choose: &mut dyn Choose, place: Place) -> Option<Node> {
         for change in self.changes.iter_mut().rev() {
-            let effect = change.effect(name);
+            let effect = change.effect(place);
             if effect == Effect::None {
                 continue;
             }
@@ -163,23 +171,66 @@ impl Names {
             }
             match effect {
                 _ if change.fate == Fate::Lost => {}
-                Effect::Names(file) => return Some(file),
+                Effect::Names(node) => return Some(node),
                 Effect::Frees | Effect::None => return None,
             }
         }
-        let durable = self.durable.iter().find(|(held, _)| *held == name);
-        durable.map(|(_, file)| *file)
+        let durable = self.durable.iter().find(|(held, _)| *held == place);
+        durable.map(|(_, node)| *node)
     }
 
-    pub(super) fn link(&mut self, name: PathId, file: u32, operation: u64) {
-        self.change(Edit::Link { name, file }, operation);
+    /// The names of a directory that lead to something, as the process sees it, in their order.
+    /// Whether each does is decided here, and no more than that.
+    pub(super) fn list(
+        &mut self,
+        choose: &mut dyn Choose,
+        paths: &Paths,
+        directory: DirectoryId,
+    ) -> Vec<(NameId, Node)> {
+        let names = self.ever_in(paths, directory).into_iter();
+        names
+            .filter_map(|name| Some((name, self.node_at(choose, Place { directory, name })?)))
+            .collect()
     }
 
-    pub(super) fn unlink(&mut self, name: PathId, operation: u64) {
-        self.change(Edit::Unlink { name }, operation);
+    /// Whether no name of a directory leads to anything, as the process sees it.
+    pub(super) fn is_empty(
+        &mut self,
+        choose: &mut dyn Choose,
+        paths: &Paths,
+        directory: DirectoryId,
+    ) -> bool {
+        let mut names = self.ever_in(paths, directory).into_iter();
+        names.all(|name| self.node_at(choose, Place { directory, name }).is_none())
     }
 
-    pub(super) fn rename(&mut self, from: PathId, to: PathId, file: u32, operation: u64) {
+    /// The names of a directory that the medium or a change knows, in their order, so that the
+    /// same questions are asked in the same order whatever numbers the names have.
+    fn ever_in(&self, paths: &Paths, directory: DirectoryId) -> Vec<NameId> {
+        let durable = self.durable.iter().map(|(place, _)| *place);
+        let places = durable.chain(self.changes.iter().map(Change::place));
+        let here = places.filter(|place| place.directory == directory);
+        let mut names: Vec<NameId> = here.map(|place| place.name).collect();
+        names.sort_by_key(|name| paths.name(*name));
+        names.dedup();
+        names
+    }
+
+    /// Makes an empty directory.
+    pub(super) fn make_directory(&mut self, place: Place, operation: u64) {
+        self.directories += 1;
+        self.link(place, Node::Directory(DirectoryId(self.directories)), operation);
+    }
+
+    pub(super) fn link(&mut self, place: Place, node: Node, operation: u64) {
+        self.change(Edit::Link { place, node }, operation);
+    }
+
+    pub(super) fn unlink(&mut self, place: Place, operation: u64) {
+        self.change(Edit::Unlink { place }, operation);
+    }
+
+    pub(super) fn rename(&mut self, from: Place, to: Place, file: u32, operation: u64) {
         self.change(Edit::Rename { from, to, file }, operation);
     }
 
@@ -187,11 +238,11 @@ impl Names {
         self.changes.push(Change { edit, fate: Fate::Pending, operation });
     }
 
-    /// A directory sync that works: the changes in the directory of `name` are on the medium.
-    pub(super) fn fence(&mut self, paths: &Paths, name: PathId) {
-        let directory = paths.directory(name);
+    /// A directory sync that works: the changes in the directory are on the medium. Whether its
+    /// own name is, is the business of the directory that holds that.
+    pub(super) fn fence(&mut self, directory: DirectoryId) {
         for change in &mut self.changes {
-            if change.fate == Fate::Pending && paths.directory(change.place()) == directory {
+            if change.fate == Fate::Pending && change.place().directory == directory {
                 change.fate = Fate::Kept;
             }
         }
@@ -244,30 +295,33 @@ impl Names {
                 continue;
             }
             let (gone, made) = match change.edit {
-                Edit::Link { name, file } => (None, Some((name, file))),
-                Edit::Unlink { name } => (Some(name), None),
-                Edit::Rename { from, to, file } => (Some(from), Some((to, file))),
+                Edit::Link { place, node } => (None, Some((place, node))),
+                Edit::Unlink { place } => (Some(place), None),
+                Edit::Rename { from, to, file } => (Some(from), Some((to, Node::File(file)))),
             };
-            let made_name = made.map(|(name, _)| name);
-            self.durable.retain(|(name, _)| Some(*name) != gone && Some(*name) != made_name);
+            let made_place = made.map(|(place, _)| place);
+            self.durable.retain(|(place, _)| Some(*place) != gone && Some(*place) != made_place);
             self.durable.extend(made);
         }
     }
 
     /// What the names on the medium hash to, those that are open included.
     pub(super) fn hash(&self) -> u64 {
-        let number = |name: PathId, file: u32| u64::from(name.0) << 32 | u64::from(file);
-        let durable = self.durable.iter().map(|(name, file)| number(*name, *file));
-        let hash = durable.fold(0, mix);
+        let number = |place: Place| u64::from(place.directory.0) << 32 | u64::from(place.name.0);
+        let durable = self.durable.iter();
+        // Numbers here may be 0, and mixing 0 into 0 is 0: a name would be none.
+        let hash = durable.fold(!u64::from(self.directories), |hash, (place, node)| {
+            mix(mix(hash, number(*place)), node.number())
+        });
         let changes = self.changes.iter().filter(|change| change.fate != Fate::Lost);
         changes.fold(hash, |hash, change| {
-            let (kind, number) = match change.edit {
-                Edit::Link { name, file } => (1, number(name, file)),
-                Edit::Unlink { name } => (2, number(name, 0)),
-                Edit::Rename { from, to, file } => (number(from, 3), number(to, file)),
+            let numbers = match change.edit {
+                Edit::Link { place, node } => [1, number(place), node.number(), 0],
+                Edit::Unlink { place } => [2, number(place), 0, 0],
+                Edit::Rename { from, to, file } => [3, number(from), u64::from(file), number(to)],
             };
             let open = u64::from(change.fate == Fate::Open);
-            mix(mix(mix(hash, kind), number), open)
+            mix(numbers.into_iter().fold(hash, mix), open)
         })
     }
 
@@ -275,16 +329,15 @@ impl Names {
     pub(super) fn log2_images(&self) -> f64 {
         f64::from(count(self.changes.iter().filter(|change| change.fate == Fate::Open).count()))
     }
+}
 
-    /// Every name that a change or the medium knows.
-    pub(super) fn all(&self) -> Vec<PathId> {
-        let mut all: Vec<PathId> = self.durable.iter().map(|(name, _)| *name).collect();
-        for change in &self.changes {
-            if !all.contains(&change.place()) {
-                all.push(change.place());
-            }
+impl Node {
+    /// A number for each node.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Node::File(file) => u64::from(file),
+            Node::Directory(directory) => 1 << 32 | u64::from(directory.0),
         }
-        all
     }
 }
 

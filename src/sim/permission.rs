@@ -250,7 +250,7 @@ mod tests {
             }
             let mut machine = disk.machine();
             let path = machine.paths.id(path);
-            let number = machine.find(path).expect("it is there");
+            let number = machine.find_file(path).expect("it is there");
             let look = machine.look(number, 512);
             assert!(look.trouble.is_some());
             assert!(look.newest_trouble.is_some(), "{commits} commits");

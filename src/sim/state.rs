@@ -7,7 +7,8 @@
 
 use super::arena::{Arena, Mover, mix};
 use super::file::FileState;
-use super::names::{Names, Paths};
+use super::names::Names;
+use super::paths::Paths;
 use super::profile::Profile;
 use crate::sync::Arc;
 

@@ -139,9 +139,9 @@ fn end_text(machine: &Machine, point: &Point, next: Option<&Op>) -> String {
 /// The name that an operation on names was given.
 fn name_text(machine: &Machine, op: &Op) -> String {
     let word = match op.kind {
-        OpKind::Open | OpKind::FileId => "",
+        OpKind::Open | OpKind::FileId | OpKind::CreateDir => "",
         OpKind::Rename => "to ",
-        OpKind::Remove | OpKind::SyncDir => "of ",
+        OpKind::Remove | OpKind::SyncDir | OpKind::RemoveDir | OpKind::ReadDir => "of ",
         _ => return String::new(),
     };
     let path = machine.paths.of_checksum(op.checksum);

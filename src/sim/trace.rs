@@ -42,11 +42,17 @@ pub enum OpKind {
     /// The disk was told to begin with what was written. It is counted, but it has no number among
     /// the operations, and traces leave it out.
     BeginWriteBack,
+    /// A directory was made.
+    CreateDir,
+    /// A directory was removed.
+    RemoveDir,
+    /// A directory was listed.
+    ReadDir,
 }
 
 impl OpKind {
     /// The number of kinds.
-    pub(super) const COUNT: usize = OpKind::BeginWriteBack as usize + 1;
+    pub(super) const COUNT: usize = OpKind::ReadDir as usize + 1;
 
     /// Every kind.
     pub(super) const ALL: [OpKind; OpKind::COUNT] = [
@@ -65,6 +71,9 @@ impl OpKind {
         OpKind::Id,
         OpKind::Close,
         OpKind::BeginWriteBack,
+        OpKind::CreateDir,
+        OpKind::RemoveDir,
+        OpKind::ReadDir,
     ];
 
     /// Whether a failure of it leaves something behind, see
@@ -90,6 +99,9 @@ impl OpKind {
             OpKind::Id => "id",
             OpKind::Close => "close",
             OpKind::BeginWriteBack => "begin_write_back",
+            OpKind::CreateDir => "create_dir",
+            OpKind::RemoveDir => "remove_dir",
+            OpKind::ReadDir => "read_dir",
         }
     }
 }

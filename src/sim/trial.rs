@@ -303,7 +303,7 @@ impl Trial {
         let look = {
             let mut machine = disk.machine();
             let path = machine.paths.id(Path::new(PATH));
-            let file = machine.find(path).ok_or("the store is missing")?;
+            let file = machine.find_file(path).ok_or("the store is missing")?;
             machine.look(file, super::index(self.page_size))
         };
         // Where a sync lied, the state before the accepted one may be gone.

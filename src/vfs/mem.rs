@@ -5,18 +5,21 @@
 //! Keeps: a name leads to a file and a handle holds the file, so that a rename or a removal
 //! leaves open handles valid. Lock order: the names, then the contents of files.
 
-use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use super::{FileId, LockMode, OpenMode, Vfs, VfsFile, names_of};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::{fmt, ptr};
 
 /// Files in memory, with the semantics of unix: handles outlive names, locks belong to handles.
 ///
-/// A clone shows the same files. There are no directories: a path is one name, compared as
-/// [`Path`] compares (`a//b` is `a/b`, but `./a` is not `a`). A sync does nothing, as nothing
-/// here outlives the process; [`MemVfs::snapshot`] is what a killed process leaves behind.
+/// A clone shows the same files. One directory is always there, the top: `""`, `"/"`, and where
+/// every path begins, relative or not; the others are made by [`Vfs::create_dir`]. There are no
+/// links, so that `a/../b` is `b`. A sync does nothing, as nothing here outlives the process;
+/// [`MemVfs::snapshot`] is what a killed process leaves behind.
 ///
 /// ```
 /// use btree_store::vfs::{MemVfs, OpenMode, Vfs, read_exact_at, write_all_at};
@@ -44,10 +47,22 @@ struct Volume {
     names: Mutex<Names>,
 }
 
+/// What there is but for the top, by the way to it, in an order in which a directory stands right
+/// in front of all that lies in it.
 struct Names {
-    files: BTreeMap<PathBuf, Arc<Content>>,
+    nodes: BTreeMap<PathBuf, Node>,
     inode_next: u64,
 }
+
+/// What a path leads to.
+#[derive(Clone)]
+enum Node {
+    File(Arc<Content>),
+    Directory { inode: u64 },
+}
+
+/// The inode of the top.
+const TOP: u64 = 0;
 
 /// A file, whatever name it has or had.
 struct Content {
@@ -65,7 +80,7 @@ struct Locks {
 impl MemVfs {
     /// A place without files, the same as [`MemVfs::default`].
     pub fn new() -> MemVfs {
-        MemVfs::with(Names { files: BTreeMap::new(), inode_next: 1 })
+        MemVfs::with(Names { nodes: BTreeMap::new(), inode_next: TOP + 1 })
     }
 
     /// A deep copy of all named files at one moment, without locks and open handles: what the
@@ -75,29 +90,34 @@ impl MemVfs {
         let names = self.volume.names.lock();
         // All files are held before the first is copied. Copied one after another, a later
         // write could be in the copy without an earlier one to another file.
-        let held: Vec<_> = names
-            .files
-            .iter()
-            .map(|(name, content)| (name, content.inode, content.bytes.read()))
-            .collect();
-        let files = held
-            .iter()
-            .map(|(name, inode, bytes)| ((*name).clone(), Content::new(*inode, bytes.to_vec())))
-            .collect();
-        MemVfs::with(Names { files, inode_next: names.inode_next })
+        let held = names.files().map(|(way, content)| (way, content, content.bytes.read()));
+        let held: Vec<_> = held.collect();
+        let mut nodes = names.nodes.clone();
+        for (way, content, bytes) in &held {
+            let copy = Content::new(content.inode, bytes.to_vec());
+            nodes.insert((*way).clone(), Node::File(copy));
+        }
+        MemVfs::with(Names { nodes, inode_next: names.inode_next })
     }
 
     /// The bytes of a file, or `None` when there is no file of this name.
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
-        let content = self.volume.names.lock().files.get(path.as_ref()).cloned()?;
+        let node = self.volume.names.lock().nodes.get(&way_to(path.as_ref())).cloned();
+        let Some(Node::File(content)) = node else { return None };
         let bytes = content.bytes.read();
         Some(bytes.to_vec())
     }
 
-    /// Replaces the bytes of a file, which is made when it is missing. Handles that are open on
-    /// it see the new bytes.
+    /// Replaces the bytes of a file, which is made when it is missing, with the directories that
+    /// its path names. Handles that are open on it see the new bytes.
+    ///
+    /// # Panics
+    /// If the path is a directory's, or leads on behind a file.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
-        let content = self.volume.names.lock().get_or_make(path.as_ref());
+        let (path, mut names) = (path.as_ref(), self.volume.names.lock());
+        let content = names.make_way(path).and_then(|way| names.open_or_make(way));
+        let content = content.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        drop(names);
         *content.bytes.write() = bytes.to_vec();
     }
 
@@ -117,23 +137,19 @@ impl fmt::Debug for MemVfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.volume.names.lock();
         f.debug_map()
-            .entries(names.files.iter().map(|(name, content)| (name, content.bytes.read().len())))
+            .entries(names.files().map(|(way, content)| (way, content.bytes.read().len())))
             .finish()
     }
 }
 
 impl Vfs for MemVfs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
-        if path.file_name().is_none() {
-            return Err(io::Error::new(ErrorKind::IsADirectory, "the path does not name a file"));
-        }
         let content = {
             let mut names = self.volume.names.lock();
+            let way = names.place(path)?;
             match mode {
-                OpenMode::Read | OpenMode::ReadWrite => {
-                    names.files.get(path).cloned().ok_or(ErrorKind::NotFound)?
-                }
-                OpenMode::Create => names.get_or_make(path),
+                OpenMode::Read | OpenMode::ReadWrite => names.file(&way)?,
+                OpenMode::Create => names.open_or_make(way)?,
             }
         };
         let handle = content.locks.lock().number_handle();
@@ -142,46 +158,186 @@ impl Vfs for MemVfs {
 
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
         let names = self.volume.names.lock();
-        Ok(names.files.get(path).map(|content| self.volume.id(content)))
+        match names.find(&way_to(path)) {
+            Ok(inode) => Ok(Some(self.volume.id(inode))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        if to.file_name().is_none() {
-            return Err(io::Error::new(ErrorKind::IsADirectory, "the path does not name a file"));
-        }
         let mut names = self.volume.names.lock();
-        let content = names.files.remove(from).ok_or(ErrorKind::NotFound)?;
-        names.files.insert(to.to_path_buf(), content);
+        let from = way_to(from);
+        let content = match names.file(&from) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                return Err(ErrorKind::Unsupported.into());
+            }
+            found => found?,
+        };
+        let to = names.place(to)?;
+        if let Some(Node::Directory { .. }) = names.nodes.get(&to) {
+            return Err(directory_refused());
+        }
+        names.nodes.remove(&from);
+        names.nodes.insert(to, Node::File(content));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.volume.names.lock().files.remove(path);
-        removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        let mut names = self.volume.names.lock();
+        let way = way_to(path);
+        names.file(&way)?;
+        names.nodes.remove(&way);
         Ok(())
     }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut way = way_to(path);
+        way.pop();
+        self.volume.names.lock().directory(&way).map(drop)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut names = self.volume.names.lock();
+        let way = way_to(path);
+        match names.find(&way) {
+            Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let way = names.place(path)?;
+                names.make_directory(way);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut names = self.volume.names.lock();
+        let way = way_to(path);
+        if names.directory(&way)? == TOP {
+            return Err(ErrorKind::ResourceBusy.into());
+        }
+        if names.below(&way).next().is_some() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        names.nodes.remove(&way);
+        Ok(())
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let names = self.volume.names.lock();
+        let way = way_to(path);
+        names.directory(&way)?;
+        let here = names.below(&way).filter(|below| below.parent() == Some(&way));
+        Ok(here.filter_map(|below| below.file_name()).map(OsStr::to_owned).collect())
+    }
+}
+
+/// The way to what a path names, from the top: the key of [`Names::nodes`].
+fn way_to(path: &Path) -> PathBuf {
+    names_of(path).into_iter().collect()
+}
+
+fn directory_refused() -> io::Error {
+    io::Error::new(ErrorKind::IsADirectory, "the path names a directory, not a file")
 }
 
 impl Volume {
     /// The device is the volume's address, so that files of two living volumes never look the
     /// same to a table of the open files of the process.
-    fn id(&self, content: &Content) -> FileId {
-        FileId { device: ptr::from_ref(self).addr() as u64, inode: content.inode }
+    fn id(&self, inode: u64) -> FileId {
+        FileId { device: ptr::from_ref(self).addr() as u64, inode }
     }
 }
 
 impl Names {
-    fn get_or_make(&mut self, path: &Path) -> Arc<Content> {
-        if let Some(content) = self.files.get(path) {
-            return content.clone();
+    fn files(&self) -> impl Iterator<Item = (&PathBuf, &Arc<Content>)> {
+        self.nodes.iter().filter_map(|(way, node)| match node {
+            Node::File(content) => Some((way, content)),
+            Node::Directory { .. } => None,
+        })
+    }
+
+    /// The inode at the end of a way. `NotFound` if a part is missing, `NotADirectory` if it leads
+    /// on behind a file.
+    fn find(&self, way: &Path) -> io::Result<u64> {
+        let Some(parent) = way.parent() else { return Ok(TOP) };
+        match self.nodes.get(way) {
+            Some(Node::File(content)) => Ok(content.inode),
+            Some(Node::Directory { inode }) => Ok(*inode),
+            None => Err(self.why_missing(parent).into()),
         }
-        let content = Content::new(self.inode_next, Vec::new());
+    }
+
+    /// Why there is nothing in `parent`: the nearest of the directories above that is there is one,
+    /// or is a file.
+    fn why_missing(&self, parent: &Path) -> ErrorKind {
+        match parent.ancestors().find_map(|above| self.nodes.get(above)) {
+            Some(Node::File(_)) => ErrorKind::NotADirectory,
+            Some(Node::Directory { .. }) | None => ErrorKind::NotFound,
+        }
+    }
+
+    /// The inode of a directory; `NotADirectory` if it is a file.
+    fn directory(&self, way: &Path) -> io::Result<u64> {
+        match self.nodes.get(way) {
+            Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            _ => self.find(way),
+        }
+    }
+
+    /// The file at the end of a way; `IsADirectory` if it is none.
+    fn file(&self, way: &Path) -> io::Result<Arc<Content>> {
+        match self.nodes.get(way) {
+            Some(Node::File(content)) => Ok(content.clone()),
+            _ => self.find(way).and_then(|_| Err(directory_refused())),
+        }
+    }
+
+    /// The way to what a path names, in a directory that exists; the top is in none.
+    fn place(&self, path: &Path) -> io::Result<PathBuf> {
+        let way = way_to(path);
+        self.directory(way.parent().ok_or_else(directory_refused)?)?;
+        Ok(way)
+    }
+
+    /// The same, after the directories on the way were made.
+    fn make_way(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let mut way = PathBuf::new();
+        for name in names_of(path) {
+            if self.directory(&way).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                self.make_directory(way.clone());
+            }
+            way.push(name);
+        }
+        self.place(&way)
+    }
+
+    /// What lies in a directory, and in those in it.
+    fn below<'a>(&'a self, way: &'a Path) -> impl Iterator<Item = &'a Path> {
+        let behind = (Bound::Excluded(way), Bound::Unbounded);
+        let behind = self.nodes.range::<Path, _>(behind).map(|(below, _)| below.as_path());
+        behind.take_while(move |below| below.starts_with(way))
+    }
+
+    fn open_or_make(&mut self, way: PathBuf) -> io::Result<Arc<Content>> {
+        if self.nodes.contains_key(&way) {
+            return self.file(&way);
+        }
+        let content = Content::new(self.number_inode(), Vec::new());
+        self.nodes.insert(way, Node::File(content.clone()));
+        Ok(content)
+    }
+
+    fn make_directory(&mut self, way: PathBuf) {
+        let inode = self.number_inode();
+        self.nodes.insert(way, Node::Directory { inode });
+    }
+
+    fn number_inode(&mut self) -> u64 {
+        let inode = self.inode_next;
         self.inode_next += 1;
-        self.files.insert(path.to_path_buf(), content.clone());
-        content
+        inode
     }
 }
 
@@ -296,7 +452,7 @@ impl VfsFile for MemFile {
     }
 
     fn id(&self) -> io::Result<FileId> {
-        Ok(self.volume.id(&self.content))
+        Ok(self.volume.id(self.content.inode))
     }
 }
 

@@ -11,9 +11,10 @@ pub use mem::MemVfs;
 pub use os::OsVfs;
 
 use crate::seeded::seeded;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// How [`Vfs::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,21 +48,46 @@ pub struct FileId {
 /// A place where files live: the operating system's, memory, or a simulated disk.
 ///
 /// All names are given by path. The durability of a name is the directory's, see
-/// [`Vfs::sync_dir`].
+/// [`Vfs::sync_dir`]. A path whose directory does not exist is `NotFound`, and `NotADirectory` if
+/// it leads on behind a file.
+///
+/// A store makes, removes and lists no directory. The calls for it are for applications that keep
+/// other files beside theirs; a storage that does without them answers `Unsupported`.
+///
+/// ```
+/// use btree_store::vfs::{MemVfs, OpenMode, Vfs};
+/// use std::path::Path;
+/// fn begin(vfs: &dyn Vfs) -> std::io::Result<()> {
+///     let dir = Path::new("segments");
+///     vfs.create_dir(dir)?;
+///     // Its name is durable when the directory that holds it was synced.
+///     vfs.sync_dir(dir)?;
+///     for name in ["2", "1"] {
+///         let path = dir.join(name);
+///         vfs.open(&path, OpenMode::Create)?.sync_all()?;
+///         vfs.sync_dir(&path)?;
+///     }
+///     assert_eq!(vfs.read_dir(dir)?, ["1", "2"]);
+///     Ok(())
+/// }
+/// begin(&MemVfs::new())?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Vfs: Send + Sync + 'static {
     /// Opens a file.
     ///
     /// # Errors
-    /// `NotFound` when the mode wants the file to exist and it does not; what the storage says.
+    /// `NotFound` when the mode wants the file to exist and it does not; `IsADirectory` for a
+    /// directory; what the storage says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>>;
 
-    /// The identity of the file behind a path, or `None` when there is no such file.
+    /// The identity of the file or directory behind a path, or `None` when there is none.
     ///
     /// # Errors
     /// What the storage says.
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>>;
 
-    /// Whether there is a file behind a path.
+    /// Whether there is a file or a directory behind a path.
     ///
     /// # Errors
     /// What the storage says.
@@ -81,20 +107,71 @@ pub trait Vfs: Send + Sync + 'static {
     /// Renames a file, replacing the target if it exists, atomically.
     ///
     /// # Errors
-    /// What the storage says.
+    /// `NotFound` when there is no such file. For a directory `Unsupported`, where the storage
+    /// renames none: of the storages here only [`OsVfs`] leaves that to the system. What the
+    /// storage says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file's name.
     ///
     /// # Errors
-    /// What the storage says.
+    /// `NotFound` when there is no such file; some error for a directory, which is for
+    /// [`Vfs::remove_dir`]; what the storage says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes the names in the directory that holds `path` durable.
+    /// Makes the names in the directory that holds `path` durable, those of directories as well as
+    /// those of files. It does not make the name of that directory itself durable: for this it is
+    /// called with the directory's path.
     ///
     /// # Errors
     /// What the storage says.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory, in one that exists. It is durable after [`Vfs::sync_dir`] with the same
+    /// path; a crash before may take it and all that lies in it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is a file or a directory of this name; `Unsupported` where the
+    /// storage has no directories to be made, as is the case unless it says otherwise; what the
+    /// storage says.
+    fn create_dir(&self, _path: &Path) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Removes an empty directory. [`Vfs::sync_dir`] makes that durable.
+    ///
+    /// # Errors
+    /// `DirectoryNotEmpty` when there is anything in it; `NotFound` when it does not exist;
+    /// `NotADirectory` for a file; `Unsupported` as in [`Vfs::create_dir`]; what the storage says,
+    /// which never lets the top go, for one.
+    fn remove_dir(&self, _path: &Path) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// The names of the files and directories in a directory, without the way to them. They are
+    /// sorted by their bytes: who does something with each does the same each time, whatever order
+    /// the storage keeps them in. All are in memory at once.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not exist; `NotADirectory` for a file; `Unsupported` as in
+    /// [`Vfs::create_dir`]; what the storage says.
+    fn read_dir(&self, _path: &Path) -> io::Result<Vec<OsString>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// The names on a path's way from the top, where there are no links: `.` goes nowhere, `..` goes
+/// back, and from the top to itself. Relative paths begin at the top, too.
+pub(crate) fn names_of(path: &Path) -> Vec<&OsStr> {
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir => drop(names.pop()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    names
 }
 
 /// Bytes that [`VfsFile::write_vectored_at`] copies together at most.

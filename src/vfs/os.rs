@@ -5,6 +5,7 @@
 //! that returned is the disk's.
 
 use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,24 @@ impl Vfs for OsVfs {
     #[cfg(windows)]
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        // As the directory of a bare name is called.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let mut names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<Vec<OsString>>>()?;
+        names.sort_unstable();
+        Ok(names)
     }
 }
 

@@ -54,8 +54,8 @@ pub const MISTAKES: [Mistake; 12] = [
 
 const META: usize = 1024;
 const DATA: usize = 1024;
-const PATH: &str = "store/toy";
-const TEMPORARY: &str = "store/toy-create";
+const PATH: &str = "toy";
+const TEMPORARY: &str = "toy-create";
 
 /// A register: two meta slots of two sectors each, then the values, each in a place of its own.
 /// The state after commit `n` is the value [`value`]`(n)`.

@@ -1,0 +1,246 @@
+//! What the machine does with names.
+//!
+//! Owns: the operations on names and directories of [`Machine`].
+//! Must not know: what files hold, crashes, or who explores.
+//! Keeps: an operation that reports an error did nothing. Errors are those of a unix system.
+
+use super::count;
+use super::file::FileState;
+use super::machine::{Handle, Machine, file_op, power_is_off};
+use super::names::{DirectoryId, Node, Place, TOP};
+use super::paths::PathId;
+use super::profile::Flush;
+use super::trace::{Op, OpKind};
+use crate::vfs::OpenMode;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+impl Machine {
+    /// What a path leads to.
+    ///
+    /// # Errors
+    /// `NotADirectory` if it leads on behind a file.
+    pub(super) fn find(&mut self, path: PathId) -> io::Result<Option<Node>> {
+        self.state.names.find(&mut self.chooser, self.paths.way(path))
+    }
+
+    /// The file that a path leads to, if it is one.
+    pub(super) fn find_file(&mut self, path: PathId) -> Option<u32> {
+        match self.find(path) {
+            Ok(Some(Node::File(file))) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The last name of a path, in a directory that exists.
+    fn place(&mut self, path: PathId) -> io::Result<Place> {
+        self.state.names.place(&mut self.chooser, self.paths.way(path))
+    }
+
+    fn node_at(&mut self, place: Place) -> Option<Node> {
+        self.state.names.node_at(&mut self.chooser, place)
+    }
+
+    fn is_empty(&mut self, directory: DirectoryId) -> bool {
+        self.state.names.is_empty(&mut self.chooser, &self.paths, directory)
+    }
+
+    pub(super) fn open(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
+        let result = self.begin(OpKind::Open).and_then(|_| self.open_file(path, mode));
+        let op = self.name_op(OpKind::Open, path, result.as_ref().ok().map(|handle| handle.file));
+        self.end(op, &result, |_| 0);
+        result
+    }
+
+    fn open_file(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
+        let place = self.place(path)?;
+        let file = match (self.node_at(place), mode) {
+            (Some(Node::File(file)), _) => file,
+            (Some(Node::Directory(_)), _) => return Err(ErrorKind::IsADirectory.into()),
+            (None, OpenMode::Create) => self.create(place),
+            (None, OpenMode::Read | OpenMode::ReadWrite) => return Err(ErrorKind::NotFound.into()),
+        };
+        self.handles += 1;
+        Ok(Handle {
+            file,
+            number: self.handles,
+            path,
+            writable: mode != OpenMode::Read,
+            generation: self.generation,
+        })
+    }
+
+    /// Makes an empty file with a name that is not fenced yet.
+    fn create(&mut self, place: Place) -> u32 {
+        let file = count(self.state.files.len());
+        self.state.files.push(FileState::new());
+        self.state.names.link(place, Node::File(file), self.operation);
+        file
+    }
+
+    /// The file of a path that is brought from elsewhere: what is missing on the way is made, and
+    /// durable at once.
+    ///
+    /// # Errors
+    /// `NotADirectory` if the path leads on behind a file, `IsADirectory` if it is a directory's.
+    pub(super) fn bring(&mut self, path: PathId) -> io::Result<u32> {
+        let way = self.paths.way(path).to_vec();
+        for end in 1..way.len() {
+            if self.state.names.find(&mut self.chooser, &way[..end])?.is_none() {
+                let place = self.state.names.place(&mut self.chooser, &way[..end])?;
+                self.state.names.make_directory(place, self.operation);
+                self.state.names.settle_last();
+            }
+        }
+        let place = self.place(path)?;
+        match self.node_at(place) {
+            Some(Node::File(file)) => Ok(file),
+            Some(Node::Directory(_)) => Err(ErrorKind::IsADirectory.into()),
+            None => {
+                let file = self.create(place);
+                self.state.names.settle_last();
+                Ok(file)
+            }
+        }
+    }
+
+    pub(super) fn node_of(&mut self, path: PathId) -> io::Result<Option<Node>> {
+        let result = self.begin(OpKind::FileId).and_then(|_| self.find(path));
+        let file = match result {
+            Ok(Some(Node::File(file))) => Some(file),
+            _ => None,
+        };
+        let op = self.name_op(OpKind::FileId, path, file);
+        self.end(op, &result, |_| 0);
+        result
+    }
+
+    /// Has no number among the operations, so that tokens mean the same whether it is asked for or
+    /// not; and no fault is meant for it.
+    pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
+        if !self.powered {
+            return Err(power_is_off());
+        }
+        Ok(self.find(path)?.is_some())
+    }
+
+    pub(super) fn rename(&mut self, from: PathId, to: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::Rename).and_then(|_| self.rename_file(from, to));
+        self.end_name_op(OpKind::Rename, to, result)
+    }
+
+    fn rename_file(&mut self, from: PathId, to: PathId) -> io::Result<()> {
+        let file = match self.find(from)? {
+            Some(Node::File(file)) => file,
+            Some(Node::Directory(_)) => return Err(ErrorKind::Unsupported.into()),
+            None => return Err(ErrorKind::NotFound.into()),
+        };
+        let (from, to) = (self.place(from)?, self.place(to)?);
+        if let Some(Node::Directory(_)) = self.node_at(to) {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        if from != to {
+            self.state.names.rename(from, to, file, self.operation);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::Remove).and_then(|_| {
+            let place = self.place(path)?;
+            match self.node_at(place) {
+                Some(Node::File(_)) => self.state.names.unlink(place, self.operation),
+                Some(Node::Directory(_)) => return Err(ErrorKind::IsADirectory.into()),
+                None => return Err(ErrorKind::NotFound.into()),
+            }
+            Ok(())
+        });
+        self.end_name_op(OpKind::Remove, path, result)
+    }
+
+    pub(super) fn sync_dir(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::SyncDir).and_then(|_| {
+            let parent = self.paths.way(path).split_last().map_or(&[][..], |(_, parent)| parent);
+            let directory = self.state.names.directory(&mut self.chooser, parent)?;
+            if self.profile.flush == Flush::Honest {
+                self.state.names.fence(directory);
+            }
+            Ok(())
+        });
+        self.end_name_op(OpKind::SyncDir, path, result)
+    }
+
+    pub(super) fn create_dir(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::CreateDir).and_then(|_| {
+            if self.find(path)?.is_some() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            let place = self.place(path)?;
+            self.state.names.make_directory(place, self.operation);
+            Ok(())
+        });
+        self.end_name_op(OpKind::CreateDir, path, result)
+    }
+
+    pub(super) fn remove_dir(&mut self, path: PathId) -> io::Result<()> {
+        let result = self.begin(OpKind::RemoveDir).and_then(|_| {
+            let way = self.paths.way(path);
+            let directory = self.state.names.directory(&mut self.chooser, way)?;
+            if directory == TOP {
+                return Err(ErrorKind::ResourceBusy.into());
+            }
+            if !self.is_empty(directory) {
+                return Err(ErrorKind::DirectoryNotEmpty.into());
+            }
+            let place = self.place(path)?;
+            self.state.names.unlink(place, self.operation);
+            Ok(())
+        });
+        self.end_name_op(OpKind::RemoveDir, path, result)
+    }
+
+    pub(super) fn read_dir(&mut self, path: PathId) -> io::Result<Vec<OsString>> {
+        let result = self.begin(OpKind::ReadDir).and_then(|_| {
+            let way = self.paths.way(path);
+            let directory = self.state.names.directory(&mut self.chooser, way)?;
+            let listed = self.state.names.list(&mut self.chooser, &self.paths, directory);
+            Ok(listed.into_iter().map(|(name, _)| self.paths.name(name).to_owned()).collect())
+        });
+        let op = self.name_op(OpKind::ReadDir, path, None);
+        self.end(op, &result, |names: &Vec<OsString>| names.len() as u64);
+        result
+    }
+
+    /// The paths of all files, each directory's in the order of their names.
+    pub(super) fn files(&mut self) -> Vec<PathBuf> {
+        let (mut files, mut left) = (Vec::new(), vec![(TOP, PathBuf::new())]);
+        while let Some((directory, path)) = left.pop() {
+            for (name, node) in self.state.names.list(&mut self.chooser, &self.paths, directory) {
+                let path = path.join(self.paths.name(name));
+                match node {
+                    Node::File(_) => files.push(path),
+                    Node::Directory(directory) => left.push((directory, path)),
+                }
+            }
+        }
+        files
+    }
+
+    fn end_name_op(
+        &mut self,
+        kind: OpKind,
+        path: PathId,
+        result: io::Result<()>,
+    ) -> io::Result<()> {
+        let op = self.name_op(kind, path, None);
+        self.end(op, &result, |()| 0);
+        result
+    }
+
+    fn name_op(&self, kind: OpKind, path: PathId, file: Option<u32>) -> Op {
+        let path = self.trace.is_some().then(|| self.paths.path(path).as_os_str());
+        let checksum = path.map_or(0, |path| crc32c::crc32c(path.as_encoded_bytes()));
+        Op { checksum, ..file_op(kind, file, 0, 0) }
+    }
+}

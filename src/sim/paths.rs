@@ -1,0 +1,96 @@
+//! The paths of the simulated disk, as numbers.
+//!
+//! Owns: [`Paths`], which numbers paths and the names that they consist of.
+//! Must not know: what a path leads to.
+//! Keeps: a number stands for one path, or one name, for as long as the disk lives.
+
+use super::{count, index};
+use crate::vfs::names_of;
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+/// The number of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PathId(u32);
+
+/// The number of a name, whatever directory it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameId(pub(super) u32);
+
+/// All paths ever named, and the names on the way from the top to what each leads to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paths {
+    paths: Vec<PathBuf>,
+    ways: Vec<Vec<NameId>>,
+    names: Vec<OsString>,
+}
+
+impl Paths {
+    /// The number of a path, a new one if it was never named.
+    pub(super) fn id(&mut self, path: &Path) -> PathId {
+        if let Some(id) = self.known(path) {
+            return id;
+        }
+        let clean = clean(path);
+        if let Some(id) = self.known(&clean) {
+            return id;
+        }
+        let way = names_of(&clean).into_iter().map(|name| self.name_id(name)).collect();
+        let id = PathId(count(self.paths.len()));
+        self.paths.push(clean);
+        self.ways.push(way);
+        id
+    }
+
+    fn known(&self, path: &Path) -> Option<PathId> {
+        // Bytes, not components: this is on the path of every open.
+        let wanted = path.as_os_str();
+        let at = self.paths.iter().position(|held| held.as_os_str() == wanted)?;
+        Some(PathId(count(at)))
+    }
+
+    fn name_id(&mut self, name: &OsStr) -> NameId {
+        let known = self.names.iter().position(|held| held == name);
+        let at = known.unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        NameId(count(at))
+    }
+
+    pub(super) fn path(&self, id: PathId) -> &Path {
+        &self.paths[index(id.0)]
+    }
+
+    /// The names on the way from the top: none for the top itself.
+    pub(super) fn way(&self, id: PathId) -> &[NameId] {
+        &self.ways[index(id.0)]
+    }
+
+    pub(super) fn name(&self, id: NameId) -> &OsStr {
+        &self.names[index(id.0)]
+    }
+
+    /// The path that an operation on names carries the checksum of.
+    pub(super) fn of_checksum(&self, checksum: u32) -> Option<&Path> {
+        let bytes = |path: &&PathBuf| crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+        self.paths.iter().find(|path| bytes(path) == checksum).map(PathBuf::as_path)
+    }
+}
+
+/// A path without `.`, `..` and doubled separators: the simulated disk has no links.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                clean.push(component);
+            }
+        }
+    }
+    clean
+}
