@@ -206,13 +206,13 @@ impl Machine {
     pub(super) fn try_lock(&mut self, handle: &Handle, mode: LockMode) -> io::Result<bool> {
         self.alive(handle)?;
         let result = self.begin(OpKind::Lock).map(|_| {
+            // As `flock` does it: who asks again gives up what it has, whatever comes of it.
+            self.unlock(handle);
             let excluded = self.locks.iter().any(|lock| {
                 lock.file == handle.file
-                    && lock.handle != handle.number
                     && (mode == LockMode::Exclusive || lock.mode == LockMode::Exclusive)
             });
             if !excluded {
-                self.unlock(handle);
                 self.locks.push(Lock { file: handle.file, handle: handle.number, mode });
             }
             !excluded
