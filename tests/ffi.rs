@@ -1,7 +1,7 @@
 //! The C ABI as C programs meet it: the header against the sources, and programs that are compiled
 //! by a C compiler, linked both ways, run, and run under valgrind.
 //!
-//! Needs gcc, g++, nm and valgrind: without one of them the tests fail and say so.
+//! Needs gcc, g++, nm, readelf and valgrind: without one of them the tests fail and say so.
 //!
 //! Attacks: bytes-never-panic, commit-atomic, errors-stick.
 #![cfg(feature = "ffi")]
@@ -20,3 +20,5 @@ mod layout;
 mod parse;
 #[path = "ffi/programs.rs"]
 mod programs;
+#[path = "ffi/soname.rs"]
+mod soname;

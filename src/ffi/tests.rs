@@ -3,6 +3,7 @@
 //!
 //! Attacks: bytes-never-panic, errors-stick, commit-atomic, failed-sync-poisons.
 
+use super::begun::with_open;
 use super::*;
 use crate::commit::Durability;
 use crate::db::BTree;
@@ -49,6 +50,17 @@ impl Store {
             let code = unsafe { mtxn_bucket(multi, c"b".as_ptr(), &raw mut txn) };
             if code == BTREE_OK { body(txn) } else { code }
         })
+    }
+
+    /// A transaction that is begun, and its handle of the bucket.
+    fn begin(&self) -> (*mut OwnedTxnHandle, *mut TxnHandle) {
+        let (mut txn, mut bucket) = (null_mut(), null_mut());
+        // SAFETY: the handle is open, the place may be written.
+        assert_eq!(unsafe { btree_begin(self.0, &raw mut txn) }, BTREE_OK);
+        // SAFETY: the name ends with a NUL, the place may be written.
+        let code = unsafe { btree_txn_bucket(txn, c"b".as_ptr(), &raw mut bucket) };
+        assert_eq!(code, BTREE_OK);
+        (txn, bucket)
     }
 
     fn multi(&self, body: impl FnMut(*mut MultiTxnHandle) -> c_int) -> c_int {
@@ -421,6 +433,82 @@ fn a_panic_inside_an_operation_fails_its_transaction() {
     assert_eq!(store.view(&mut body), BTREE_ERR_INTERNAL);
     fails_with(BTREE_ERR_INTERNAL, "panicked");
     assert_eq!(store.view(|txn| get(txn, b"key0100")), BTREE_OK);
+}
+
+#[test]
+fn a_panic_inside_a_call_fails_the_transaction_that_was_begun() {
+    let (store, disk) = moody();
+    let by_get = |txn| assert_eq!(get(txn, b"key0100"), BTREE_ERR_INTERNAL);
+    let by_step = |txn| {
+        disk.set(Mood::Good);
+        let iter = new_iter(txn);
+        disk.set(Mood::ReadPanics);
+        assert_eq!(next(iter), BTREE_ERR_INTERNAL);
+        free(iter);
+    };
+    let panics: [&dyn Fn(*mut TxnHandle); 2] = [&by_get, &by_step];
+    for panics in panics {
+        let (txn, bucket) = store.begin();
+        assert_eq!(put(bucket, b"lost", b"1"), BTREE_OK);
+        disk.set(Mood::ReadPanics);
+        panics(bucket);
+        fails_with(BTREE_ERR_INTERNAL, "the disk panics");
+        disk.set(Mood::Good);
+        assert_eq!(put(bucket, b"lost", b"1"), BTREE_ERR_INTERNAL, "the error sticks");
+        fails_with(BTREE_ERR_INTERNAL, "an operation of this transaction panicked");
+        btree_last_error_clear();
+        assert_eq!(btree_txn_commit(txn), BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "an operation of this transaction panicked");
+        assert_eq!(btree_txn_commit(txn), BTREE_ERR_INVALID, "it has ended");
+        assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
+    }
+    let (txn, bucket) = store.begin();
+    assert_eq!(put(bucket, b"kept", b"1"), BTREE_OK);
+    assert_eq!(btree_txn_commit(txn), BTREE_OK);
+}
+
+/// Ends a transaction that was begun while another thread is in a call with it.
+fn end_beside_a_call(txn: *mut OwnedTxnHandle, end: impl FnOnce()) {
+    let (enter, entered) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let id = txn.addr();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(move || {
+            with_open(id, |txn| {
+                enter.send(()).unwrap();
+                // Also released when the other thread fails.
+                released.recv().unwrap_or_default();
+                txn.bucket("b")?.contains("k")
+            })
+        });
+        let release = release;
+        entered.recv().unwrap();
+        end();
+        drop(release);
+        assert_eq!(call.join().unwrap(), Ok(true), "the call goes on");
+    });
+}
+
+#[test]
+fn a_commit_beside_a_call_is_refused_and_an_abort_lets_it_end() {
+    let store = Store::in_memory();
+    let (txn, bucket) = store.begin();
+    assert_eq!(put(bucket, b"k", b"v"), BTREE_OK);
+    end_beside_a_call(txn, || {
+        assert_eq!(btree_txn_commit(txn), BTREE_ERR_INVALID);
+        fails_with(BTREE_ERR_INVALID, "another thread is in a call with the transaction");
+        assert_eq!(put(bucket, b"l", b"v"), BTREE_OK, "it has not ended");
+    });
+    assert_eq!(store.view(|txn| get(txn, b"k")), BTREE_ERR_NOT_FOUND, "nothing has happened");
+    assert_eq!(btree_txn_commit(txn), BTREE_OK);
+    assert_eq!(store.view(|txn| get(txn, b"l")), BTREE_OK);
+    let (txn, bucket) = store.begin();
+    assert_eq!(put(bucket, b"lost", b"v"), BTREE_OK);
+    end_beside_a_call(txn, || {
+        assert_eq!(btree_txn_abort(txn), BTREE_OK);
+        assert_eq!(put(bucket, b"lost", b"v"), BTREE_ERR_INVALID, "it has ended");
+    });
+    assert_eq!(store.view(|txn| get(txn, b"lost")), BTREE_ERR_NOT_FOUND);
 }
 
 #[test]
