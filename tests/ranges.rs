@@ -82,29 +82,51 @@ fn expected(map: &Map, bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Vec<Entry> 
     entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Takes entries from the two ends, in a random order and by copying or lending.
-fn take_all(random: &mut Random, mut range: impl ReadRange) -> Vec<Entry> {
+/// Takes what is left from the two ends, in a random order, until one of them has nothing more.
+fn take_both<R: ReadRange, T>(
+    random: &mut Random,
+    mut range: R,
+    mut step: impl FnMut(&mut R, bool, usize) -> Result<Option<T>, Error>,
+) -> Vec<T> {
     let (mut front, mut back) = (Vec::new(), Vec::new());
     let bias = random.below(11);
-    let lent = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
     loop {
         let is_front = random.below(10) < bias;
-        let entry = match (is_front, random.below(2)) {
-            (true, 0) => range.next().transpose().unwrap(),
-            (true, _) => range.next_entry().unwrap().map(lent),
-            (false, 0) => range.next_back().transpose().unwrap(),
-            (false, _) => range.prev_entry().unwrap().map(lent),
-        };
-        match entry {
-            Some(entry) if is_front => front.push(entry),
-            Some(entry) => back.push(entry),
+        match step(&mut range, is_front, random.below(2)).unwrap() {
+            Some(taken) if is_front => front.push(taken),
+            Some(taken) => back.push(taken),
             None => break,
         }
     }
     assert!(range.next().is_none() && range.next_back().is_none(), "the range is fused");
     assert!(range.next_entry().unwrap().is_none() && range.prev_entry().unwrap().is_none());
+    assert!(range.next_key().unwrap().is_none() && range.prev_key().unwrap().is_none());
     front.extend(back.into_iter().rev());
     front
+}
+
+/// Takes entries from the two ends, by copying or lending.
+fn take_all(random: &mut Random, range: impl ReadRange) -> Vec<Entry> {
+    let lent = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+    take_both(random, range, |range, is_front, kind| match (is_front, kind) {
+        (true, 0) => range.next().transpose(),
+        (true, _) => Ok(range.next_entry()?.map(lent)),
+        (false, 0) => range.next_back().transpose(),
+        (false, _) => Ok(range.prev_entry()?.map(lent)),
+    })
+}
+
+/// Takes keys from the two ends, of some with their entries.
+fn take_keys(random: &mut Random, range: impl ReadRange) -> Vec<Vec<u8>> {
+    take_both(random, range, |range, is_front, kind| {
+        let key = match (is_front, kind) {
+            (true, 0) => range.next_entry()?.map(|(key, _)| key),
+            (true, _) => range.next_key()?,
+            (false, 0) => range.prev_entry()?.map(|(key, _)| key),
+            (false, _) => range.prev_key()?,
+        };
+        Ok(key.map(<[u8]>::to_vec))
+    })
 }
 
 /// A range of any kind of bucket.
@@ -117,7 +139,10 @@ fn check(random: &mut Random, bucket: &impl ReadBucket, map: &Map) {
     for _ in 0..8 {
         let bounds = (bound(random, map), bound(random, map));
         let found = take_all(random, between(bucket, &bounds));
-        assert!(found == expected(map, &bounds), "{bounds:?}");
+        let wanted = expected(map, &bounds);
+        assert!(found == wanted, "{bounds:?}");
+        let found = take_keys(random, between(bucket, &bounds));
+        assert!(found.iter().eq(wanted.iter().map(|(key, _)| key)), "keys of {bounds:?}");
         let probe = key(random);
         let prefix = &probe[..random.below(4).min(probe.len())];
         let wanted: Vec<Entry> = map
@@ -509,11 +534,34 @@ fn where_its_ends_meet_a_range_reads_no_value_again() {
 }
 
 #[test]
+fn where_only_keys_are_wanted_no_value_with_pages_of_its_own_is_read() {
+    type Step = for<'r> fn(&'r mut Range) -> btree_store::Result<Option<&'r [u8]>>;
+    let steps: [Step; 2] = [Range::next_key, Range::prev_key];
+    for (round, step) in steps.into_iter().enumerate() {
+        let read = pages_read(|db| {
+            db.view("b", |txn| {
+                let (mut range, mut count) = (txn.range::<str>(..="key 0001"), 0);
+                while step(&mut range)?.is_some() {
+                    count += 1;
+                }
+                assert_eq!(count, 3);
+                Ok(())
+            })
+            .unwrap();
+        });
+        assert!(read < 10, "round {round}: {read} pages");
+    }
+}
+
+#[test]
 fn what_is_removed_is_not_read() {
     let removed = |db: &BTree| db.exec("b", |txn| txn.delete_range::<str>(..="first"));
     let read = pages_read(|db| assert_eq!(removed(db), Ok(1)));
     assert!(read < 20, "{read} pages");
 }
+
+/// A step that tells whether it met an entry.
+type Step = fn(&mut Range) -> Option<btree_store::Result<()>>;
 
 #[test]
 fn a_range_that_meets_damage_yields_the_error_once_and_fails_its_transaction() {
@@ -527,14 +575,19 @@ fn a_range_that_meets_damage_yields_the_error_once_and_fails_its_transaction() {
         (2..bytes.len() / 512).filter(|at| is_leaf(&bytes[at * 512..])).collect();
     bytes[leaves[leaves.len() / 2] * 512 + 300] ^= 4;
     let db = on(holding(&bytes)).page_size(512).open(NAME).unwrap();
-    for is_front in [true, false] {
+    let steps: [Step; 4] = [
+        |range| range.next().map(|entry| entry.map(drop)),
+        |range| range.next_back().map(|entry| entry.map(drop)),
+        |range| range.next_key().map(|key| key.map(drop)).transpose(),
+        |range| range.prev_key().map(|key| key.map(drop)).transpose(),
+    ];
+    for step in steps {
         let mut count = 0;
         let result = db.view("b", |txn| {
             let mut range = txn.range::<[u8]>(..);
-            let step = |range: &mut Range| if is_front { range.next() } else { range.next_back() };
             let error = loop {
                 match step(&mut range) {
-                    Some(Ok(_)) => count += 1,
+                    Some(Ok(())) => count += 1,
                     Some(Err(error)) => break error,
                     None => panic!("the scan ended as if all were well"),
                 }
@@ -543,6 +596,8 @@ fn a_range_that_meets_damage_yields_the_error_once_and_fails_its_transaction() {
             assert!(range.next().is_none() && range.next_back().is_none());
             assert_eq!(range.next_entry(), Err(Error::Corruption));
             assert_eq!(range.prev_entry(), Err(Error::Corruption));
+            assert_eq!(range.next_key(), Err(Error::Corruption));
+            assert_eq!(range.prev_key(), Err(Error::Corruption));
             assert_eq!(range.error(), Some(Error::Corruption));
             let cursor: Vec<_> = txn.iter().collect();
             assert_eq!(cursor.iter().filter(|entry| entry.is_err()).count(), 1);

@@ -156,6 +156,55 @@ impl Range {
         self.hold.note(step)
     }
 
+    /// The key of the first entry that is left, as [`Range::next_entry`] lends it; the value is not
+    /// read, however large it is.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     txn.put("film", vec![7; 1_000_000])?;
+    ///     txn.put("text", "short")
+    /// })?;
+    /// db.view("b", |txn| {
+    ///     let mut range = txn.range::<[u8]>(..);
+    ///     assert_eq!(range.next_key()?, Some(b"film".as_slice()));
+    ///     assert_eq!(range.next_entry()?, Some((b"text".as_slice(), b"short".as_slice())));
+    ///     assert_eq!(range.next_key()?, None);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Range::next_entry`].
+    pub fn next_key(&mut self) -> Result<Option<&[u8]>> {
+        self.check()?;
+        if self.is_over {
+            return Ok(None);
+        }
+        self.has_moved.front = true;
+        let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
+        let step = self.front.key_if(&self.hold.core.pager, Way::Forward, is_left);
+        self.is_over = !matches!(step, Ok(Some(_)));
+        self.hold.note(step)
+    }
+
+    /// The key of the last entry that is left; the value is not read.
+    ///
+    /// # Errors
+    /// Those of [`Range::next_entry`].
+    pub fn prev_key(&mut self) -> Result<Option<&[u8]>> {
+        self.check()?;
+        if self.is_over {
+            return Ok(None);
+        }
+        self.has_moved.back = true;
+        let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
+        let step = self.back.key_if(&self.hold.core.pager, Way::Backward, is_left);
+        self.is_over = !matches!(step, Ok(Some(_)));
+        self.hold.note(step)
+    }
+
     /// The error that ended the range, if one did.
     pub fn error(&self) -> Option<Error> {
         let error = self.front.error().or_else(|| self.back.error());

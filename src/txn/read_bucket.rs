@@ -143,6 +143,19 @@ pub trait ReadRange:
     /// Those of [`ReadRange::next_entry`].
     fn prev_entry(&mut self) -> Result<Option<Lent<'_>>>;
 
+    /// The key of the first entry that is left, lent until the range moves again; the value is not
+    /// read, however large it is.
+    ///
+    /// # Errors
+    /// Those of [`ReadRange::next_entry`].
+    fn next_key(&mut self) -> Result<Option<&[u8]>>;
+
+    /// The key of the last entry that is left; the value is not read.
+    ///
+    /// # Errors
+    /// Those of [`ReadRange::next_entry`].
+    fn prev_key(&mut self) -> Result<Option<&[u8]>>;
+
     /// The error that ended the range, if one did.
     fn error(&self) -> Option<Error>;
 }
@@ -211,6 +224,14 @@ macro_rules! forward {
             #[inline]
             fn prev_entry(&mut self) -> Result<Option<Lent<'_>>> {
                 <$range>::prev_entry(self)
+            }
+
+            fn next_key(&mut self) -> Result<Option<&[u8]>> {
+                <$range>::next_key(self)
+            }
+
+            fn prev_key(&mut self) -> Result<Option<&[u8]>> {
+                <$range>::prev_key(self)
             }
 
             fn error(&self) -> Option<Error> {

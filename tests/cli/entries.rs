@@ -134,6 +134,26 @@ fn ranges_end_where_they_are_told() {
 }
 
 #[test]
+fn where_only_keys_are_wanted_no_large_value_is_read() {
+    let place = Place::new();
+    let db = place.store("a.db");
+    db.exec("b", |txn| {
+        txn.put("large", vec![b'v'; 9_000])?;
+        txn.put("small", "v")
+    })
+    .unwrap();
+    drop(db);
+    // Damage that whoever reads the value meets.
+    let mut bytes = std::fs::read(place.path("a.db")).unwrap();
+    let at = bytes.windows(100).position(|part| part.iter().all(|&byte| byte == b'v')).unwrap();
+    bytes[at] = b'w';
+    std::fs::write(place.path("a.db"), bytes).unwrap();
+    place.run("scan @a.db b").refused(3, &["parent-holds-checksum"]);
+    assert_eq!(place.run("scan @a.db b --keys").done(), "large\nsmall\n");
+    assert_eq!(place.run("scan @a.db b --keys --reverse").done(), "small\nlarge\n");
+}
+
+#[test]
 fn json_tells_what_was_changed() {
     let place = Place::new();
     let put = Json::read(place.run("put --create @a.db b k value --json").done());

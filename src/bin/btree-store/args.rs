@@ -174,7 +174,7 @@ pub struct Scan {
     /// At most this many entries
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<u64>,
-    /// Print keys only
+    /// Print keys only; values are not read, however large
     #[arg(long)]
     pub keys: bool,
     #[command(flatten)]

@@ -78,10 +78,14 @@ pub fn scan(args: &Scan, out: &mut Output) -> Done {
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut range = txn.range::<[u8]>((Bound::Included(from.as_slice()), to));
         while left > 0 {
-            let entry = if args.reverse { range.prev_entry()? } else { range.next_entry()? };
-            let Some((key, value)) = entry else { break };
-            let value = (!args.keys).then_some(value);
-            carrier.take(print(out, form, &bucket, (key, value)))?;
+            let entry = match (args.keys, args.reverse) {
+                (false, false) => range.next_entry()?.map(|(key, value)| (key, Some(value))),
+                (false, true) => range.prev_entry()?.map(|(key, value)| (key, Some(value))),
+                (true, false) => range.next_key()?.map(|key| (key, None)),
+                (true, true) => range.prev_key()?.map(|key| (key, None)),
+            };
+            let Some(entry) = entry else { break };
+            carrier.take(print(out, form, &bucket, entry))?;
             left -= 1;
         }
         Ok(())

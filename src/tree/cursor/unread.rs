@@ -20,6 +20,25 @@ impl Cursor {
         Ok(self.step_over(pages, Way::Forward)?.map(|_| self.walk.key()))
     }
 
+    /// Steps over an entry and lends its key, if that is wanted; its value is not read. `None`
+    /// where there is none.
+    ///
+    /// # Errors
+    /// What reading pages says; the cursor then keeps failing.
+    pub(crate) fn key_if(
+        &mut self,
+        pages: &dyn PageRead,
+        way: Way,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<&[u8]>> {
+        if let Some(plain) = self.walk.look(way) {
+            let (key, _) = self.walk.take(plain);
+            return Ok(Some(key).filter(|key| is_wanted(key)));
+        }
+        let slot = self.step_over(pages, way)?;
+        Ok(slot.map(|_| self.walk.key()).filter(|key| is_wanted(key)))
+    }
+
     /// Steps over the next entry and lends it, but for a value of at least so many bytes in a run,
     /// which is not read. `None` at the end. The tree is sealed.
     ///

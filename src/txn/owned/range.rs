@@ -72,6 +72,27 @@ impl TxnRange<'_> {
         Ok(entry)
     }
 
+    /// The key of the first entry that is left, as [`TxnRange::next_entry`] lends it; the value is
+    /// not read, however large it is, but counts as read.
+    ///
+    /// # Errors
+    /// Those of [`TxnRange::next_entry`].
+    pub fn next_key(&mut self) -> Result<Option<&[u8]>> {
+        let key = self.range.next_key()?;
+        self.walk.lock().step(Way::Forward, key);
+        Ok(key)
+    }
+
+    /// The key of the last entry that is left; the value is not read, but counts as read.
+    ///
+    /// # Errors
+    /// Those of [`TxnRange::next_entry`].
+    pub fn prev_key(&mut self) -> Result<Option<&[u8]>> {
+        let key = self.range.prev_key()?;
+        self.walk.lock().step(Way::Backward, key);
+        Ok(key)
+    }
+
     /// The error that ended the range, if one did.
     pub fn error(&self) -> Option<Error> {
         self.range.error()
