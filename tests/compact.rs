@@ -199,3 +199,21 @@ fn a_compaction_beside_a_writer_of_many_buckets_meets_no_damage() {
     let report = db.verify().unwrap();
     assert!(report.is_sound(), "{report}");
 }
+
+#[test]
+fn a_catalog_that_lies_behind_is_moved_as_a_whole() {
+    let vfs = MemVfs::default();
+    let db = open(&vfs, 4096);
+    db.exec("a", |txn| txn.put("k", vec![7; 1_200_000])).unwrap();
+    let names = || (0..8_000).map(|i| format!("b{i:05}"));
+    db.exec_multi(|multi| names().try_for_each(|name| multi.exec(name, |_| Ok(())))).unwrap();
+    db.del_bucket("a").unwrap();
+    (0..4_u8).for_each(|i| db.exec("b00000", |txn| txn.put("k", [i])).unwrap());
+    let done = db.compact(0).unwrap();
+    let stats = db.stats().unwrap();
+    let used = u64::from(stats.page_count) - stats.free_pages - stats.pending_pages;
+    assert!(u64::from(stats.page_count) <= used + used / 4, "{done:?} {stats:?}");
+    assert_eq!(done.remaining_candidates, 0, "{stats:?}");
+    assert!(db.verify().unwrap().is_sound());
+    assert!(db.buckets().unwrap().into_iter().eq(names()));
+}

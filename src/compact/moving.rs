@@ -210,6 +210,9 @@ struct Tried {
     log: u32,
     /// Commits since it had more.
     log_idle: u32,
+    /// The fewest pages behind the limit, when only commits could move them; and commits since.
+    behind: Option<u32>,
+    behind_idle: u32,
 }
 
 /// Moving pages from the end of the file, until there is nothing left or no way.
@@ -294,9 +297,13 @@ impl<'a> Moving<'a> {
                 Round::Cramped(pages) if tried.concessions < CONCESSIONS_MAX + self.last => {
                     self.concede(&mut tried, pages);
                 }
+                Round::Done if self.waits_for_the_catalog(&mut tried, &survey) => {
+                    survey.pass(self.core)?;
+                }
                 Round::Cramped(_) | Round::Done => {
-                    self.remaining =
-                        if let Round::Cramped(pages) = round { pages } else { 0 } as usize;
+                    let left =
+                        if let Round::Cramped(pages) = round { pages } else { survey.behind };
+                    self.remaining = left as usize;
                     if !Moving::goes_on(&mut tried, &survey) {
                         break;
                     }
@@ -338,6 +345,27 @@ impl<'a> Moving<'a> {
         self.limit_min = self.limit_min.saturating_add(more);
         tried.concessions += 1;
         tried.progress = Progress::default();
+    }
+
+    /// Whether commits are still to move what only they can: pages of the catalog. Where those are
+    /// no fewer after some commits, they get more room.
+    fn waits_for_the_catalog(&mut self, tried: &mut Tried, survey: &Survey) -> bool {
+        if survey.behind == 0 {
+            return false;
+        }
+        let least = tried.behind.unwrap_or(u32::MAX);
+        let is_nearer = survey.behind < least;
+        tried.behind = Some(survey.behind.min(least));
+        tried.behind_idle = if is_nearer { 0 } else { tried.behind_idle + 1 };
+        if tried.behind_idle <= COMMITS_UNTIL_FREE {
+            return true;
+        }
+        if tried.concessions >= CONCESSIONS_MAX + self.last {
+            return false;
+        }
+        self.concede(tried, survey.behind);
+        (tried.behind, tried.behind_idle) = (None, 0);
+        true
     }
 
     /// Whether to let time pass when nothing more can be moved: what earlier rounds gave up becomes

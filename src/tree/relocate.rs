@@ -33,7 +33,7 @@ pub(crate) struct Move {
     pub(crate) moved: u32,
     /// Pages of overflow runs that lie behind the limit and found no hole.
     pub(crate) left: u32,
-    /// The pages of the shortest of these runs.
+    /// The pages of the shortest of these runs: no hole has as many any more.
     pub(crate) shortest_left: Option<u32>,
     /// The sealed branches met so far.
     branches: BTreeSet<PageId>,
@@ -71,7 +71,9 @@ impl Move {
         if extent.end() <= self.limit.0 || self.is_spent() {
             return false;
         }
-        let hole = self.holes.iter_mut().find(|hole| **hole >= extent.pages);
+        let is_sought = self.shortest_left.is_none_or(|shortest| extent.pages < shortest);
+        let mut holes = self.holes.iter_mut();
+        let hole = if is_sought { holes.find(|hole| **hole >= extent.pages) } else { None };
         if extent.pages > 1 && hole.is_none() {
             self.left = self.left.saturating_add(extent.pages);
             let shortest = self.shortest_left.map_or(extent.pages, |left| left.min(extent.pages));
