@@ -285,7 +285,7 @@ impl Touched {
     }
 
     /// How many walks were written down.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "ffi", not(loom)))]
     pub(super) fn walks(&self) -> usize {
         self.walks.len()
     }

@@ -30,6 +30,7 @@ impl Walk {
     }
 
     /// The keys within bounds that lie beside these as well.
+    #[cfg(all(feature = "ffi", not(loom)))]
     pub(super) fn widen(&mut self, told: Bounds) {
         let Bounds { from, to } = &mut self.bounds;
         if told.from < *from {
