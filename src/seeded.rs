@@ -215,6 +215,9 @@ mod catalogue {
         ReplayFreesAtOnce = "replay-frees-at-once" breaks NoReuseWhileReachable,
         /// A snapshot taken at a page's birth does not hold the page.
         PinnedBoundOffByOne = "pinned-bound-off-by-one" breaks NoReuseWhileReachable,
+        /// What a reader is older than is taken for younger than those that come after it.
+        YoungPagesOutliveTheirReader = "young-pages-outlive-their-reader" breaks
+            NoReuseWhileReachable,
         /// The oldest of the readers is not counted.
         OldestReaderForgotten = "oldest-reader-forgotten" breaks NoReuseWhileReachable,
         /// A reader looks its state up first and registers later (reader tables, in changelogs).

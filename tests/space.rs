@@ -6,7 +6,7 @@
 mod common;
 
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error, Options, Result};
+use btree_store::{BTree, Error, Options, Result, Txn};
 use common::random::Random;
 use common::walk::Walk;
 use common::{NAME, file_len, on, open};
@@ -465,4 +465,29 @@ fn a_small_file_stays_small() {
         assert!(file_len(&vfs) <= bytes_max, "{} bytes", file_len(&vfs));
         drop(db);
     }
+}
+
+/// Whatever it is: a value in pages of its own, or the leaves of a bucket that is dropped.
+#[test]
+fn what_was_born_behind_a_reader_is_used_again_though_it_reads_on() {
+    let vfs = MemVfs::new();
+    let db = open(&vfs).unwrap();
+    let value = |i: u32| i.to_le_bytes().repeat(2_500);
+    let put = |i: u32| db.exec("b", |txn| txn.put("k", value(i))).unwrap();
+    let bucket = |_: u32| {
+        let fill =
+            |txn: &mut Txn<'_>| (0..500_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 100]));
+        db.exec("t", fill).unwrap();
+        db.del_bucket("t").unwrap();
+    };
+    for change in [&put as &dyn Fn(u32), &bucket] {
+        (0..20).for_each(&put);
+        let reader = db.snapshot();
+        (20..40).for_each(change);
+        let settled = pages(&vfs);
+        (40..340).for_each(change);
+        assert!(pages(&vfs) - settled <= 64, "from {settled} to {} pages", pages(&vfs));
+        assert_eq!(reader.view("b", |txn| txn.get("k")).unwrap(), value(19));
+    }
+    assert_exact(&db, &vfs, "after the readers");
 }

@@ -1,7 +1,7 @@
 //! Every page of the file accounted for after each commit, by a walk that shares no code with
 //! the engine.
 
-use crate::matrix::budget::{Budget, Checked, Kill};
+use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, check_pages, fill, key, options, roomy, value};
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{Handle, KeyShape, Op, ValueShape, Workload};
@@ -16,7 +16,8 @@ const ENTRIES: u32 = 18;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let found = directed(budget).err().or_else(|| random(budget).err());
-    found.or_else(|| new_roots(budget).err())
+    let found = found.or_else(|| new_roots(budget).err());
+    found.or_else(|| readers_in_turn(budget).err())
 }
 
 /// One step of each kind, and what is left after it.
@@ -136,6 +137,28 @@ fn new_roots(budget: &mut Budget) -> Checked {
             txn.del(short(gone))?;
             txn.delete_range(short(0).as_slice()..&short(ENTRIES - 1)).map(drop)
         })?;
+        check_pages(&db)?;
+    }
+    Ok(())
+}
+
+/// One reads on until another has begun: what was written since the first did is younger than that
+/// one, and is not younger than the other.
+fn readers_in_turn(budget: &mut Budget) -> Checked {
+    let db = options(Arc::new(MemVfs::new())).cache_bytes(0).open(PATH)?;
+    let put = |n: u32| db.exec("b", |txn| txn.put(key(0), value(n, 3_000)));
+    put(0)?;
+    let first = db.snapshot();
+    (1..6).try_for_each(put)?;
+    let second = db.snapshot();
+    drop(first);
+    for n in 6..20 {
+        budget.spend();
+        put(n)?;
+        // What grows takes whatever is free.
+        db.exec("c", |txn| txn.put(key(n), value(n, 3_000)))?;
+        let found = second.view("b", |txn| txn.get(key(0)))?;
+        ensure(found == value(5, 3_000), || format!("a reader finds what commit {n} wrote"))?;
         check_pages(&db)?;
     }
     Ok(())

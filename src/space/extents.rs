@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Placement {
     /// The smallest that fits; the lowest address among equals.
     BestFit,
-    /// The lowest address that fits and ends at this page or before; walks the extents.
+    /// The lowest address that fits and ends at this page or before.
     Below(PageId),
 }
 
@@ -117,6 +117,15 @@ impl ExtentSet {
         [before, after]
     }
 
+    /// Takes out those of the pages that are there.
+    pub fn subtract(&mut self, range: Extent) {
+        loop {
+            let part = self.iter_from(range.first.0).next();
+            let Some(part) = part.filter(|part| part.first.0 < range.end()) else { return };
+            self.remove(span(part.first.0, part.end().min(range.end())));
+        }
+    }
+
     /// Takes out pages that lie in one extent of the set. Returns that extent as it was.
     pub fn remove(&mut self, extent: Extent) -> Extent {
         // Most begin where an extent does.
@@ -195,13 +204,26 @@ impl FreeSet {
     pub fn find(&self, pages: u32, placement: Placement) -> Option<Extent> {
         let first = match placement {
             Placement::BestFit => self.by_size.range((pages, 0)..).next().map(|&(_, first)| first),
-            Placement::Below(limit) => {
-                let fits = |extent: &Extent| extent.pages >= pages;
-                let found = self.set.iter().take_while(|e| e.first < limit).find(fits);
-                found.map(|extent| extent.first.0).filter(|first| limit.0 - first >= pages)
-            }
+            Placement::Below(limit) => self.lowest(pages, limit.0.saturating_sub(pages)),
         };
         first.map(|first| Extent { first: PageId(first), pages })
+    }
+
+    /// The lowest of the extents of at least so many pages that begin at `last` or before it. Walks
+    /// over all by address, and at once over all that are large enough: as far as the shorter way.
+    fn lowest(&self, pages: u32, last: u32) -> Option<u32> {
+        let mut large = self.by_size.range((pages, 0)..).map(|&(_, first)| first);
+        let mut lowest = None;
+        for extent in self.set.iter().take_while(|extent| extent.first.0 <= last) {
+            if extent.pages >= pages {
+                return Some(extent.first.0);
+            }
+            let Some(first) = large.next() else { return lowest };
+            if first <= last && lowest.is_none_or(|lowest| first < lowest) {
+                lowest = Some(first);
+            }
+        }
+        None
     }
 
     /// Free pages of this number at most, side by side: the last of the largest extents, or the

@@ -26,6 +26,7 @@ mod replay;
 mod reserved;
 #[cfg(test)]
 mod tests;
+mod young;
 
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
@@ -43,6 +44,7 @@ pub(crate) use replay::LogPage;
 pub(crate) use reserved::Reservation;
 use reserved::Reserved;
 use std::collections::BTreeMap;
+use young::Young;
 
 /// Which pages of the file are unused, and the log of that.
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ pub(crate) struct FreeSpace {
     page_count: u32,
     free: FreeSet,
     pending: Pending,
+    young: Young,
     reserved: Reserved,
     chain: Chain,
     commit: Option<Commit>,
@@ -94,6 +97,7 @@ impl FreeSpace {
             page_count,
             free: FreeSet::default(),
             pending: Pending::default(),
+            young: Young::default(),
             reserved: Reserved::new(),
             chain: Chain::new(writer.into_tail()),
             commit: None,
@@ -153,6 +157,7 @@ impl FreeSpace {
         invariant!(TxnIdsIncrease, txn > self.txn, "commit {txn} after {}", self.txn);
         self.take_dropped();
         self.pending.mature(txn, pinned, |extent| self.free.insert(extent));
+        self.young.begin(pinned.first().copied());
         self.commit = Some(Commit {
             txn,
             count_before: self.page_count,
@@ -264,7 +269,8 @@ impl FreeSpace {
     /// Adds extents that lie side by side and are `extent` together.
     fn add_pending(&mut self, extent: Extent, parts: impl Iterator<Item = (Extent, TxnId)>) {
         let txn = self.open_commit().txn;
-        self.pending.insert(extent, txn, parts);
+        let FreeSpace { pending, young, .. } = self;
+        pending.insert(extent, txn, parts.map(|(part, birth)| (part, young.birth(part, birth))));
         if !seeded!(FreeingNotLogged) {
             self.open_commit().freed.insert(extent);
         }
@@ -342,6 +348,7 @@ impl FreeSpace {
     /// The commit is durable.
     pub fn installed(&mut self) {
         let commit = self.commit.take().expect("a commit is under way");
+        self.young.installed(&commit.allocated, &commit.freed);
         self.chain.install(commit.change.expect("finish comes first"));
         self.txn = commit.txn;
     }

@@ -26,11 +26,12 @@ struct Freed {
 }
 
 impl Freed {
-    /// A pinned snapshot that needs the pages. `pinned` ascends.
+    /// The last pinned snapshot that needs the pages: so they are looked at once more, not when
+    /// each of several is gone. `pinned` ascends.
     fn blocker(self, pinned: &[TxnId]) -> Option<TxnId> {
         let slip = u64::from(seeded!(PinnedBoundOffByOne));
-        let at = pinned.partition_point(|&snapshot| snapshot.0 < self.birth.0 + slip);
-        pinned.get(at).copied().filter(|&snapshot| snapshot < self.freed)
+        let older = pinned.partition_point(|&snapshot| snapshot < self.freed);
+        pinned[..older].last().copied().filter(|&last| last.0 >= self.birth.0 + slip)
     }
 }
 

@@ -15,6 +15,7 @@ use super::log::{Extents, Position, Record, Records, Tail};
 use super::marks::Marks;
 use super::pending::Pending;
 use super::reserved::Reserved;
+use super::young::Young;
 use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
 use crate::invariant::Invariant;
@@ -71,7 +72,8 @@ impl FreeSpace {
         }
         let free = FreeSet::from_set(ExtentSet::from_extents(free.extents()));
         let reserved = Reserved::new();
-        Ok(FreeSpace { txn, page_count, free, pending, reserved, chain, commit: None })
+        let young = Young::default();
+        Ok(FreeSpace { txn, page_count, free, pending, young, reserved, chain, commit: None })
     }
 }
 

@@ -5,6 +5,7 @@ mod fresh;
 mod hostile;
 mod reserved;
 mod twin;
+mod young;
 
 use super::*;
 use proptest::prelude::*;
