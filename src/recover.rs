@@ -109,11 +109,12 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let mut is_mirrored = twin.is_some();
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     let mends = may_write && !is_clean;
+    // Before anything is written: a store that is refused is left as it is.
+    let (space, catalog) = load(file, &accepted.meta)?;
     if mends {
-        // Before anything else is read, which the disk need not wait for.
+        // Before the older commit is read, which the disk need not wait for.
         write_whole(file, file_len, accepted, &written)?;
     }
-    let (space, catalog) = load(file, &accepted.meta)?;
     let original = twin.filter(|_| is_clean && accepted.meta.is_mirror && may_write);
     let next_slot = match original {
         // The copy is overwritten next: the original is durable for sure.

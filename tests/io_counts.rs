@@ -5,6 +5,7 @@
 
 mod common;
 
+use btree_store::format::{HEADER_TXN, META_BUCKETS};
 use btree_store::vfs::{MemVfs, OpenMode, Vfs};
 use btree_store::{BTree, Barriers, Error, Result, Txn};
 use common::random::Random;
@@ -714,6 +715,34 @@ fn an_opening_of_a_foreign_file_writes_nothing() {
         assert!(!ops.iter().any(|op| op.is_change() || op.is_sync()), "{ops:?}");
         assert_eq!(vfs.read_file(NAME).unwrap(), bytes);
     }
+}
+
+/// Not even what would be written as it is: a disk that refuses it would hide what is wrong.
+#[test]
+fn a_store_that_is_refused_is_not_written_to() {
+    let (memory, watch) = Watch::memory();
+    let db = open(&memory).unwrap();
+    for n in 0..3_u8 {
+        db.exec("b", |txn| txn.put("k", [n])).unwrap();
+    }
+    // As a kill leaves it.
+    let mut bytes = memory.read_file(NAME).unwrap();
+    drop(db);
+    let size = usize::try_from(PAGE).unwrap();
+    let txn = |slot: usize| {
+        u64::from_le_bytes(bytes[slot * size + HEADER_TXN..][..8].try_into().unwrap())
+    };
+    let newest = usize::from(txn(1) > txn(0));
+    let slot = &mut bytes[newest * size..][..size];
+    assert_eq!(slot[META_BUCKETS], 1);
+    slot[META_BUCKETS] += 1;
+    common::put_checksum(slot);
+    memory.write_file(NAME, &bytes);
+    let (counts, refused) = watch.during(|| on(watch.clone()).open(NAME).map(drop));
+    assert_eq!(refused, Err(Error::Corruption));
+    assert!(counts.is_silent(), "{counts:?}");
+    watch.hook(|op| if op.is_change() { Err(io::Error::other("worn out")) } else { Ok(()) });
+    assert_eq!(on(watch.clone()).open(NAME).map(drop), Err(Error::Corruption));
 }
 
 #[test]
