@@ -3,6 +3,8 @@
 
 #[path = "sim_disk/directories.rs"]
 mod directories;
+#[path = "sim_disk/twin.rs"]
+mod twin;
 
 use btree_store::sim::{
     Choice, Choose, DataSync, Errno, Failure, Fault, Flush, Growth, Monitor, OpKind, OpSet,

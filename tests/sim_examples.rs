@@ -3,11 +3,14 @@
 
 #[path = "../examples/crash_test_plain_files.rs"]
 mod plain_files;
+#[path = "../examples/crash_test_segments.rs"]
+mod segments;
 #[path = "../examples/crash_test_your_app.rs"]
 mod your_app;
 
 use btree_store::sim::Verdict;
 use plain_files::Save;
+use segments::Mistake;
 use your_app::{Export, STEPS, Step};
 
 #[test]
@@ -53,7 +56,38 @@ fn write_sync_rename_sync_survives_every_crash() {
 }
 
 #[test]
+fn a_directory_whose_name_is_not_made_durable_is_found() {
+    let violation = segments::explore(Mistake::NoParentSync).violation.expect("it fails");
+    assert!(violation.message.starts_with("found \"\", not the first 1 to "), "{violation}");
+    assert!(violation.story.contains("#1 create_dir log\n"), "{violation}");
+    assert!(violation.story.contains("the name changed by #1: lost"), "{violation}");
+}
+
+#[test]
+fn a_segment_whose_name_is_not_made_durable_is_found() {
+    let violation = segments::explore(Mistake::NoSegmentNameSync).violation.expect("it fails");
+    assert!(violation.story.contains("the name changed by #5: lost"), "{violation}");
+    assert!(violation.story.contains("open: NotFound log/1"), "{violation}");
+}
+
+#[test]
+fn a_listing_taken_for_a_manifest_is_found() {
+    let violation = segments::explore(Mistake::TrustsListing).violation.expect("it fails");
+    assert!(violation.message.starts_with("found \""), "{violation}");
+    assert!(violation.story.contains("read_dir of log\n"), "{violation}");
+}
+
+#[test]
+fn segments_and_a_manifest_survive_every_crash() {
+    let report = segments::explore(Mistake::None);
+    assert!(report.is_verified(), "{report}");
+    assert_eq!(report.points.len(), 18, "the directory, four for each of four changes, the end");
+    assert!(report.executions > 50, "{report}");
+}
+
+#[test]
 fn the_examples_run() {
     your_app::main();
     plain_files::main();
+    segments::main();
 }

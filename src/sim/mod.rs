@@ -51,6 +51,42 @@
 //! [`minimise`] leaves out what a failing workload does not need. [`Explorer::sample`] serves
 //! what is too large to be searched, and fuzzers ([`Bytes`]).
 //!
+//! The store need not be part of it: all that is opened, made, renamed, removed, listed and synced
+//! through [`Vfs`](crate::vfs::Vfs) is crashed. In `examples/` are an application on top of a
+//! store, a file that is replaced as a whole, and segments in a directory with a manifest, each
+//! right and with the mistakes that are often made. The shortest with a directory:
+//!
+//! ```
+//! use btree_store::sim::Explorer;
+//! use btree_store::vfs::{OpenMode, Vfs};
+//! use std::path::Path;
+//!
+//! let explore = |syncs_parent: bool| {
+//!     let (directory, segment) = (Path::new("log"), Path::new("log/1"));
+//!     Explorer::new("a segment").explore(
+//!         |disk| {
+//!             disk.create_dir(directory)?;
+//!             if syncs_parent {
+//!                 disk.sync_dir(directory)?;
+//!             }
+//!             disk.open(segment, OpenMode::Create)?.sync_all()?;
+//!             disk.sync_dir(segment)?;
+//!             disk.acknowledged(1);
+//!             Ok(())
+//!         },
+//!         |disk, crash| {
+//!             if crash.acknowledged() == 1 && !disk.exists(segment)? {
+//!                 return Err("the segment is gone".into());
+//!             }
+//!             Ok(())
+//!         },
+//!     )
+//! };
+//! assert!(explore(true).is_verified());
+//! let violation = explore(false).violation.expect("the directory's own name is lost");
+//! assert!(violation.story.contains("#1 create_dir log"), "{violation}");
+//! ```
+//!
 //! # What may happen
 //!
 //! - A file consists of sectors ([`Profile::sector_bytes`]). The process reads what was written
