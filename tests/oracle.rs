@@ -214,7 +214,8 @@ fn owned_transactions() {
 #[test]
 fn buckets_that_are_filled_from_readers_and_in_bulk() {
     run_shape(1800, KeyShape::Mixed, ValueShape::Mixed, |workload| {
-        (workload.readers, workload.bulks, workload.owned) = (5, 6, 3);
+        (workload.readers, workload.bulks) = (5, 6);
+        (workload.owned, workload.rivals) = (3, 4);
         (workload.key_count, workload.bucket_count) = (60, 2);
     });
 }

@@ -1,10 +1,12 @@
 //! Random operations beside a model that answers as a store must: transactions, failures, panics,
-//! nested calls, cursors, snapshots, compaction, reopening, increments, deferred commits.
+//! nested calls, cursors, snapshots, compaction, reopening, increments, deferred commits, owned
+//! transactions, values from readers and bulks. At last a campaign, with all that a disk may do.
 
 use crate::matrix::budget::{Budget, Checked, Kill, ensure};
 use crate::matrix::scripts::{PATH, options};
 use crate::matrix::{backups, lookups};
 use btree_store::sim::Seeded;
+use btree_store::sim::campaign::{Campaign, Failed};
 use btree_store::sim::oracle::{
     Handle, KeyShape, Op, Oracle, ValueShape, Workload, compare, compare_snapshots,
 };
@@ -25,6 +27,13 @@ const ROUNDS: u64 = 3;
 const DEFERRED: u32 = 5;
 const DEFERRING_ROUNDS: u64 = 6;
 const DEFERRING: (KeyShape, ValueShape, u32) = (KeyShape::Mixed, ValueShape::Small, 60);
+/// The same with owned transactions, values from readers and bulks.
+const FILLING_ROUNDS: u64 = 6;
+const FILLING: (KeyShape, ValueShape, u32) = (KeyShape::Mixed, ValueShape::Mixed, 60);
+/// Transactions of the campaign, of how many parts, and how many of these are run.
+const CAMPAIGN: u64 = 4_000;
+const PARTS: u64 = 10;
+const PARTS_RUN: u64 = 4;
 /// Half of the stores have a cache for all pages; the others have one for few, in which nothing
 /// stays for long, and whose transactions hold no page.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -32,21 +41,37 @@ const CACHE_BYTES: u64 = 1 << 20;
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     for round in 0..ROUNDS {
         for (number, shape) in SHAPES.iter().enumerate() {
-            if let Err(kill) = run_shape(budget, *shape, 0, round * 101 + number as u64) {
+            let seed = round * 101 + number as u64;
+            if let Err(kill) = run_shape(budget, *shape, |_| {}, seed) {
                 return Some(kill);
             }
         }
     }
     let copied = backups::run(budget).and_then(|()| lookups::run(budget));
-    let deferring = |round: u64| run_shape(budget, DEFERRING, DEFERRED, 1001 + round);
-    copied.and_then(|()| (0..DEFERRING_ROUNDS).try_for_each(deferring)).err()
+    let mut deferring =
+        |round| run_shape(budget, DEFERRING, |workload| workload.deferred = DEFERRED, 1001 + round);
+    let deferred = copied.and_then(|()| (0..DEFERRING_ROUNDS).try_for_each(&mut deferring));
+    let fill = |workload: &mut Workload| {
+        (workload.owned, workload.rivals) = (4, 5);
+        (workload.readers, workload.bulks) = (5, 6);
+    };
+    let mut filling = |round| run_shape(budget, FILLING, fill, 2001 + round);
+    let filled = deferred.and_then(|()| (0..FILLING_ROUNDS).try_for_each(&mut filling));
+    filled.and_then(|()| (0..PARTS_RUN).try_for_each(|part| campaign(budget, part))).err()
 }
 
-/// Of eight write transactions, `deferred` are.
+/// A part of the campaign.
+fn campaign(budget: &mut Budget, part: u64) -> Checked {
+    let found = Campaign::new(CAMPAIGN, 1).shard(part, PARTS).run(1, |_| {});
+    budget.spend_many(found.counts.transactions);
+    let told = |failed: &Failed| Kill(format!("{}: {}", failed.token, failed.what));
+    found.failed.first().map_or(Ok(()), |failed| Err(told(failed)))
+}
+
 fn run_shape(
     budget: &mut Budget,
     shape: (KeyShape, ValueShape, u32),
-    deferred: u32,
+    tune: impl Fn(&mut Workload),
     seed: u64,
 ) -> Checked {
     let options = options(Arc::new(MemVfs::new()));
@@ -58,7 +83,7 @@ fn run_shape(
     workload.key_count = shape.2;
     workload.bucket_count = 2;
     workload.steps_max = 10;
-    workload.deferred = deferred;
+    tune(&mut workload);
     let mut source = Seeded::new(seed);
     for number in 0..OPS {
         budget.spend();

@@ -48,7 +48,7 @@ pub fn tune(workload: &mut Workload, data: &[u8]) {
         (workload.owned, workload.ranges, workload.phase) = (4, 4, 16);
     }
     if is_filling(data) {
-        (workload.owned, workload.readers, workload.bulks) = (4, 5, 5);
+        (workload.owned, workload.readers, workload.bulks, workload.rivals) = (4, 5, 5, 4);
     }
 }
 

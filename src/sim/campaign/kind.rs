@@ -39,6 +39,8 @@ const OWNED: u32 = 4;
 /// additions one is in bulk.
 const READERS: u32 = 4;
 const BULKS: u32 = 8;
+/// Of eight owned transactions of one, during so many another commits.
+const RIVALS: u32 = 3;
 
 /// What is particular about a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Kind {
         if self.is_filling {
             let shapes = [ValueShape::Mixed, ValueShape::Edge, ValueShape::Large];
             workload.values = one_of(random, &shapes);
-            (workload.readers, workload.bulks) = (READERS, BULKS);
+            (workload.readers, workload.bulks, workload.rivals) = (READERS, BULKS, RIVALS);
         }
         workload.owned = if self.is_owning { OWNED } else { 0 };
     }

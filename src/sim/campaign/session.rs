@@ -451,9 +451,17 @@ fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
     check_pages(db)
 }
 
+/// Every page has its owner, and the store counts those without one as its file does.
 fn check_pages(db: &BTree) -> Result<(), String> {
     let report = db.verify().map_err(|error| error.to_string())?;
-    if report.is_sound() { Ok(()) } else { Err(format!("state {}: {report}", db.current_seq())) }
+    if !report.is_sound() {
+        return Err(format!("state {}: {report}", db.current_seq()));
+    }
+    let stats = db.stats().map_err(|error| error.to_string())?;
+    let state = report.accepted().ok_or("no state is accepted")?;
+    let said = (stats.seq, stats.page_count, stats.free_pages + stats.pending_pages);
+    let found = (state.txn, state.page_count, state.free + state.pending);
+    if said == found { Ok(()) } else { Err(format!("the store says {said:?}, its file {found:?}")) }
 }
 
 /// Whether a compaction may run; inside of a write transaction it is refused.

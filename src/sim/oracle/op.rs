@@ -365,6 +365,24 @@ impl Reply {
     }
 }
 
+impl Step {
+    /// The key that it reads or changes, if it is one.
+    pub(super) fn key(&self) -> Option<&Data> {
+        match self {
+            Step::Peek(Peek::Read(Read::Get(key) | Read::Contains(key)))
+            | Step::Write(
+                Write::Put(key, _)
+                | Write::PutFrom { key, .. }
+                | Write::Insert(key, _)
+                | Write::Update(key, _)
+                | Write::Swap { key, .. }
+                | Write::Del(key),
+            ) => Some(key),
+            Step::Peek(_) | Step::Write(_) | Step::Durability(_) => None,
+        }
+    }
+}
+
 impl Op {
     /// How many calls of the store, of transactions and of cursors the operation makes.
     pub fn calls(&self) -> u64 {

@@ -35,6 +35,9 @@ pub struct Workload {
     /// Of eight write transactions beside those over several buckets, how many are owned. Without
     /// any, nothing is chosen for it.
     pub owned: u32,
+    /// Of eight owned transactions, during how many another one commits a change of something that
+    /// the first has touched, or may. Without any, nothing is chosen for it.
+    pub rivals: u32,
     /// Of eight puts, how many are of a value that comes from a reader. Without any, nothing is
     /// chosen for it; with some, a few values are so long that they do not wait in memory.
     pub readers: u32,
@@ -97,6 +100,7 @@ impl Workload {
             steps_max: 6,
             deferred: 0,
             owned: 0,
+            rivals: 0,
             readers: 0,
             bulks: 24,
             ranges: 24,
@@ -159,7 +163,29 @@ impl Workload {
 
     fn owned(&mut self, dice: &mut Dice<'_>, depth: u32) -> Op {
         let by = if dice.once_in(3) { By::Transact } else { By::Begin };
-        Op::Owned { by, exec: self.exec(dice, depth) }
+        let mut exec = self.exec(dice, depth);
+        if self.rivals > 0 && by == By::Begin && dice.below(8) >= 8_u32.saturating_sub(self.rivals)
+        {
+            let place = dice.below(u32::try_from(exec.steps.len()).unwrap_or(0) + 1);
+            let rival = Op::Exec(self.rival(dice, &exec));
+            exec.steps.insert(index(place), Step::Peek(Peek::Nest(rival)));
+        }
+        Op::Owned { by, exec }
+    }
+
+    /// A transaction that changes one key, most of the time one of another's.
+    fn rival(&mut self, dice: &mut Dice<'_>, of: &Exec) -> Exec {
+        let keys: Vec<&Data> = of.steps.iter().filter_map(Step::key).collect();
+        let most = u32::try_from(keys.len()).unwrap_or(0);
+        let picked = keys.get(index(dice.below(most + 1))).copied().cloned();
+        let key = picked.unwrap_or_else(|| self.key(dice));
+        let write = if dice.once_in(4) {
+            Write::Del(key)
+        } else {
+            let value = self.value(dice, key.bytes().len());
+            Write::Put(key, value)
+        };
+        Exec { bucket: of.bucket.clone(), steps: vec![Step::Write(write)], end: End::Commit }
     }
 
     fn count(&self, dice: &mut Dice<'_>) -> u32 {
