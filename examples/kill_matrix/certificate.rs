@@ -10,24 +10,30 @@ use std::time::Instant;
 const EVERY: usize = 301;
 /// And this one: the file is longer than it needs to be when the power fails.
 const LONG: &str = "three-levels/delete-merge,grow,compact";
-/// Last this one, whose recoveries fail: its transaction writes two pages, so that the next one can
+/// Then this one, whose recoveries fail: its transaction writes two pages, so that the next one can
 /// write one of them as it was.
 const RECOVERED: &str = "two-levels/put-new";
+/// Last these of the part about roots.
+const OF_ROOTS: [&str; 2] = ["empty/put-large,delete-to-root", "empty/put-large,fill-owned"];
 /// What a failure shows is short: characters of its token, transactions, seconds of its replay.
 const TOKEN_MAX: usize = 300;
 const STEPS_MAX: usize = 3;
 const SECONDS_MAX: f64 = 1.0;
 
+/// A workload of a part, by name.
+fn named<'c>(certifier: &'c Certifier, name: &str) -> Option<(&'c Certifier, usize)> {
+    let is_it = |number: &usize| Workload::numbered(*number).name() == name;
+    Some((certifier, certifier.numbers().into_iter().find(is_it)?))
+}
+
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let certifier = Certifier::new(512);
     let recovering = Certifier { recoveries_every: 1, ..certifier.clone() };
-    let named = |name: &str| {
-        let is_it = |number: &usize| Workload::numbered(*number).name() == name;
-        certifier.numbers().into_iter().find(is_it)
-    };
-    let some = certifier.numbers().into_iter().step_by(EVERY).chain(named(LONG));
-    let all = some.map(|number| (&certifier, number));
-    for (certifier, number) in all.chain(named(RECOVERED).map(|number| (&recovering, number))) {
+    let of_roots = Certifier::of_roots();
+    let some = certifier.numbers().into_iter().step_by(EVERY).map(|number| (&certifier, number));
+    let recovered = named(&recovering, RECOVERED);
+    let roots = OF_ROOTS.into_iter().filter_map(|name| named(&of_roots, name));
+    for (certifier, number) in some.chain(named(&certifier, LONG)).chain(recovered).chain(roots) {
         let part = match certifier.run_some(&[number], 1) {
             Ok(part) => part,
             Err(error) => return Some(Kill(format!("an initial state: {error}"))),

@@ -115,6 +115,6 @@ fn check_reader(mut reader: Iter, state: Dump) -> Checked {
 
 /// Whether a transaction counts as a change to the store: also one that puts what is there.
 pub(super) fn is_change(before: Dump, after: Dump, edits: &[Edit]) -> bool {
-    let is_put = |edit: &Edit| matches!(edit, Edit::Put(..) | Edit::PutFrom(..));
+    let is_put = |edit: &Edit| matches!(edit, Edit::Put(..) | Edit::PutFrom(..) | Edit::Bulk(..));
     before != after || after.entries > 0 && edits.iter().any(is_put)
 }

@@ -21,7 +21,9 @@ use super::points::Mark;
 use super::process::{Process, Settling, is_change};
 use super::promise::{PROBES, Promise, State, possible};
 use super::trace::OpKind;
-use super::workloads::{BUCKET, Edit, Initial, Sizes, Step, apply, commit, commit_as};
+use super::workloads::{
+    BUCKET, Edit, Initial, Sizes, Step, apply, commit, commit_as, commit_owned,
+};
 use crate::sync::Arc;
 use crate::vfs::Vfs;
 use crate::{BTree, Barriers, Durability, Error, Options, Result};
@@ -154,6 +156,7 @@ impl Trial {
         disk.started(number as u64);
         match step {
             Step::Compact => drop(process.db.compact(0)?),
+            Step::FillOwned => commit_owned(&process.db, edits)?,
             _ => commit_as(&process.db, edits, durability)?,
         }
         process.committed = number;

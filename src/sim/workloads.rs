@@ -103,10 +103,17 @@ pub enum Step {
     UnderReader,
     /// Compacts the file.
     Compact,
+    /// Puts values of a page each, whose keys fill two leaves.
+    PutLarge,
+    /// Removes an entry, and then a range from the front that leaves one entry: the leaf that lost
+    /// the first becomes the root, and loses more.
+    DeleteToRoot,
+    /// In an owned transaction, puts a value that comes from a reader, and a bulk behind all keys.
+    FillOwned,
 }
 
 impl Step {
-    /// All of them.
+    /// Those of the family that most parts of the certificate consist of.
     pub const ALL: [Step; 12] = [
         Step::PutNew,
         Step::OverwriteSame,
@@ -121,6 +128,16 @@ impl Step {
         Step::UnderReader,
         Step::Compact,
     ];
+
+    /// Those of the family about roots.
+    pub const OF_ROOTS: [Step; 5] =
+        [Step::PutLarge, Step::DeleteToRoot, Step::FillOwned, Step::PutNew, Step::Compact];
+
+    /// Every step, once.
+    pub(super) fn every() -> impl Iterator<Item = Step> {
+        let of_roots = Step::OF_ROOTS.into_iter().filter(|step| !Step::ALL.contains(step));
+        Step::ALL.into_iter().chain(of_roots)
+    }
 
     /// Its name in certificates and tokens.
     pub fn name(self) -> &'static str {
@@ -137,6 +154,9 @@ impl Step {
             Step::Grow => "grow",
             Step::UnderReader => "under-reader",
             Step::Compact => "compact",
+            Step::PutLarge => "put-large",
+            Step::DeleteToRoot => "delete-to-root",
+            Step::FillOwned => "fill-owned",
         }
     }
 
@@ -181,6 +201,17 @@ impl Step {
                 vec![Edit::Put(middle, sizes.small()), Edit::Delete(early)]
             }
             Step::Compact => Vec::new(),
+            Step::PutLarge => sizes.larges().map(|(key, value)| Edit::Put(key, value)).collect(),
+            Step::DeleteToRoot => {
+                let gone = contents.keys().nth_back(2).cloned().map(Edit::Delete);
+                let last = contents.keys().next_back().cloned();
+                let front = last.map(|last| Edit::DeleteRange(Vec::new(), last));
+                gone.into_iter().chain(front).collect()
+            }
+            Step::FillOwned => {
+                let early = Edit::PutFrom(sizes.free_key(contents, &early), vec![b'e'; sizes.page]);
+                vec![early, Edit::Bulk(sizes.bulk_behind(contents))]
+            }
         }
     }
 }
@@ -191,6 +222,8 @@ pub(super) enum Edit {
     Put(Vec<u8>, Vec<u8>),
     /// Puts a value that comes from a reader.
     PutFrom(Vec<u8>, Vec<u8>),
+    /// Puts entries behind all others.
+    Bulk(Vec<(Vec<u8>, Vec<u8>)>),
     /// Removes a key, which may be missing.
     Delete(Vec<u8>),
     /// Removes the keys from the first to in front of the second.
@@ -204,6 +237,7 @@ pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
             Edit::Put(key, value) | Edit::PutFrom(key, value) => {
                 contents.insert(key.clone(), value.clone());
             }
+            Edit::Bulk(entries) => contents.extend(entries.iter().cloned()),
             Edit::Delete(key) => {
                 contents.remove(key);
             }
@@ -227,6 +261,9 @@ pub(super) fn commit_as(db: &BTree, edits: &[Edit], durability: Durability) -> R
                 Edit::PutFrom(key, value) => {
                     txn.put_from(key, value.len() as u64, &mut value.as_slice())?;
                 }
+                Edit::Bulk(entries) => {
+                    txn.bulk_load(entries.iter().map(|(key, value)| (key, value)))?;
+                }
                 Edit::Delete(key) => match txn.del(key) {
                     Ok(()) | Err(Error::NotFound) => {}
                     Err(error) => return Err(error),
@@ -238,6 +275,32 @@ pub(super) fn commit_as(db: &BTree, edits: &[Edit], durability: Durability) -> R
         }
         Ok(())
     })
+}
+
+/// Applies edits to a store, in an owned transaction.
+pub(super) fn commit_owned(db: &BTree, edits: &[Edit]) -> Result<()> {
+    let txn = db.begin();
+    let mut bucket = txn.bucket(BUCKET)?;
+    for edit in edits {
+        match edit {
+            Edit::Put(key, value) => bucket.put(key, value)?,
+            Edit::PutFrom(key, value) => {
+                bucket.put_from(key, value.len() as u64, &mut value.as_slice())?;
+            }
+            Edit::Bulk(entries) => {
+                bucket.bulk_load(entries.iter().map(|(key, value)| (key, value)))?;
+            }
+            Edit::Delete(key) => match bucket.del(key) {
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+            },
+            Edit::DeleteRange(from, to) => {
+                bucket.delete_range(from..to)?;
+            }
+        }
+    }
+    drop(bucket);
+    txn.commit()
 }
 
 /// The sizes of keys and values, which grow with the page, so that trees have the same shape.
@@ -278,6 +341,22 @@ impl Sizes {
             n += 1;
         }
         self.key(n)
+    }
+
+    /// Entries of which five fill a leaf, with values of a page each.
+    fn larges(self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        (0..10_u8).map(move |n| {
+            let mut key = format!("large {n}").into_bytes();
+            key.resize(self.page / 8, b'l');
+            (key, vec![b'0' + n; self.page * 3 / 4])
+        })
+    }
+
+    /// Small entries behind all others.
+    fn bulk_behind(self, contents: &Contents) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let last = contents.keys().next_back().filter(|key| key[0] == u8::MAX);
+        let first = last.map_or(0, |key| key[1] + 1);
+        (0..4).map(|n| (vec![u8::MAX, first + n], self.small())).collect()
     }
 
     /// Puts of values of which two fill a leaf.

@@ -8,7 +8,7 @@
 use super::super::fault::{Failure, Fault};
 use super::super::report::{Report, Verdict};
 use super::super::workloads::{Initial, Step};
-use super::family::{FAMILY, Workload};
+use super::family::{FAMILY, Family, Workload};
 use super::runs::{FAULTS, OPENING, RECOVERY};
 use super::{Certifier, Faults};
 use std::fmt::Write;
@@ -131,6 +131,9 @@ impl Part {
         field("flush", format!("\"{:?}\"", profile.flush));
         field("barriers", format!("\"{:?}\"", certifier.barriers));
         field("durability", format!("\"{:?}\"", certifier.durability));
+        if certifier.family != Family::Common {
+            field("transactions", letters(certifier.family));
+        }
         field("faults", (certifier.faults == Faults::Each).to_string());
         field("all_faults_every", certifier.all_faults_every.to_string());
         field("recoveries_every", certifier.recoveries_every.to_string());
@@ -204,6 +207,15 @@ impl Certificate {
             parts.join(",\n"),
         )
     }
+}
+
+/// The letters by which rows name the transactions of a family, with what they stand for.
+fn letters(family: Family) -> String {
+    let named = |step: &Step| {
+        let workload = Workload { initial: Initial::Empty, steps: vec![*step] };
+        format!("\"{} {}\"", &workload.code()[1..], step.name())
+    };
+    format!("[{}]", family.steps().iter().map(named).collect::<Vec<_>>().join(", "))
 }
 
 fn text(fault: &Fault) -> String {

@@ -1,17 +1,53 @@
-//! The family of workloads: four initial states, and from each all sequences of one to three
-//! transactions of an alphabet of twelve.
+//! The families of workloads: four initial states, and from each all sequences of one to three
+//! transactions of an alphabet of twelve; and, from the empty store, all of an alphabet of five, in
+//! which leaves that have lost entries become roots, and owned transactions fill leaves.
 //!
 //! Owns: [`Workload`], its number, its name and its code.
 //! Must not know: what a transaction does, how it is certified.
 //! Keeps: number, name and code stand for one workload each.
 
 use super::super::workloads::{Initial, Step};
+use std::ops::Range;
 
-/// Workloads from one initial state: sequences of one, two, three of twelve.
-const PER_INITIAL: usize = 12 + 12 * 12 + 12 * 12 * 12;
+/// Workloads from one initial state: sequences of one, two, three of so many.
+const fn per_initial(steps: usize) -> usize {
+    steps + steps * steps + steps * steps * steps
+}
 
-/// How many workloads the family has.
+const PER_INITIAL: usize = per_initial(Step::ALL.len());
+
+/// How many workloads the family has that most parts of the certificate consist of.
 pub const FAMILY: usize = Initial::ALL.len() * PER_INITIAL;
+
+/// How many workloads the family about roots has, whose numbers begin behind the others.
+const OF_ROOTS: usize = per_initial(Step::OF_ROOTS.len());
+
+/// Which workloads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Four initial states, twelve transactions.
+    Common,
+    /// The empty store, and five transactions: [`Step::OF_ROOTS`].
+    Roots,
+}
+
+impl Family {
+    /// The transactions of its workloads.
+    pub fn steps(self) -> &'static [Step] {
+        match self {
+            Family::Common => &Step::ALL,
+            Family::Roots => &Step::OF_ROOTS,
+        }
+    }
+
+    /// The numbers of its workloads.
+    pub fn numbers(self) -> Range<usize> {
+        match self {
+            Family::Common => 0..FAMILY,
+            Family::Roots => FAMILY..FAMILY + OF_ROOTS,
+        }
+    }
+}
 
 /// One workload of the family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +62,25 @@ impl Workload {
     /// The workload with this number, from 0.
     ///
     /// # Panics
-    /// If the family has no such number.
+    /// If no family has such a number.
     pub fn numbered(number: usize) -> Workload {
-        let initial = Initial::ALL[number / PER_INITIAL];
-        let mut place = number % PER_INITIAL;
-        let mut len = 1;
-        let mut sequences = Step::ALL.len();
+        let is_common = number < FAMILY;
+        let family = if is_common { Family::Common } else { Family::Roots };
+        assert!(family.numbers().contains(&number), "no workload has the number {number}");
+        let place = number - family.numbers().start;
+        let initial = if is_common { Initial::ALL[place / PER_INITIAL] } else { Initial::Empty };
+        let mut place = if is_common { place % PER_INITIAL } else { place };
+        let all = family.steps();
+        let (mut len, mut sequences) = (1, all.len());
         while place >= sequences {
             place -= sequences;
-            sequences *= Step::ALL.len();
+            sequences *= all.len();
             len += 1;
         }
         let mut steps = Vec::new();
         for _ in 0..len {
-            steps.push(Step::ALL[place % Step::ALL.len()]);
-            place /= Step::ALL.len();
+            steps.push(all[place % all.len()]);
+            place /= all.len();
         }
         Workload { initial, steps }
     }
@@ -55,14 +95,14 @@ impl Workload {
     pub fn named(name: &str) -> Option<Workload> {
         let (initial, steps) = name.split_once('/')?;
         let initial = Initial::ALL.into_iter().find(|known| known.name() == initial)?;
-        let step = |name: &str| Step::ALL.into_iter().find(|known| known.name() == name);
+        let step = |name: &str| Step::every().find(|known| known.name() == name);
         let steps: Vec<Step> = steps.split(',').map(step).collect::<Option<_>>()?;
         (1..=3).contains(&steps.len()).then_some(Workload { initial, steps })
     }
 
     /// The name in one digit and a letter for each transaction: `1aj`.
     pub fn code(&self) -> String {
-        let place = |step: &Step| Step::ALL.iter().position(|known| known == step).unwrap_or(0);
+        let place = |step: &Step| Step::every().position(|known| known == *step).unwrap_or(0);
         let letters = ('a'..='z').collect::<Vec<char>>();
         let mut code = (self.initial as usize).to_string();
         code.extend(self.steps.iter().map(|step| letters[place(step)]));
@@ -77,15 +117,20 @@ mod tests {
 
     #[test]
     fn every_workload_has_one_number_one_name_and_one_code() {
-        assert_eq!(FAMILY, 7536);
-        let (mut names, mut codes) = (BTreeSet::new(), BTreeSet::new());
-        for number in 0..FAMILY {
-            let workload = Workload::numbered(number);
-            assert_eq!(Workload::named(&workload.name()), Some(workload.clone()));
-            names.insert(workload.name());
-            codes.insert(workload.code());
+        assert_eq!((FAMILY, OF_ROOTS), (7536, 155));
+        for family in [Family::Common, Family::Roots] {
+            let (mut names, mut codes) = (BTreeSet::new(), BTreeSet::new());
+            for number in family.numbers() {
+                let workload = Workload::numbered(number);
+                assert_eq!(Workload::named(&workload.name()), Some(workload.clone()));
+                names.insert(workload.name());
+                codes.insert(workload.code());
+            }
+            let len = family.numbers().len();
+            assert_eq!((names.len(), codes.len()), (len, len));
         }
-        assert_eq!((names.len(), codes.len()), (FAMILY, FAMILY));
+        assert_eq!(Workload::numbered(FAMILY + OF_ROOTS - 1).code(), "0lll");
+        assert_eq!(Workload::numbered(FAMILY + 5).code(), "0mm");
         assert_eq!(Workload::named("empty/put-new,unknown"), None);
         assert_eq!(Workload::named("empty/put-new,grow,grow,grow"), None);
     }

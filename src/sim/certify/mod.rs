@@ -15,6 +15,10 @@
 //! that the recovery makes to the file fails, the process starts again in the same way, and the
 //! power fails once more.
 //!
+//! A part is of another family: 155 workloads from the empty store, of five transactions, in which
+//! a leaf that is held where it lies loses entries and becomes the root, and owned transactions put
+//! values from readers and load in bulk.
+//!
 //! In two parts the transactions are deferred. What was deferred is found as far as one of them,
 //! and no less than what a sync, a durable commit, a compaction or a close has made durable; what
 //! a fault took of it is told by the next sync of each handle.
@@ -40,7 +44,7 @@ pub use super::workloads::{Initial, Step};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Barriers, Durability, Options, Result};
 pub use certificate::{Certificate, Part, Row, rows_of};
-pub use family::{FAMILY, Workload};
+pub use family::{FAMILY, Family, Workload};
 use runs::{FAULTS, OPENING, RECOVERY, Run};
 
 /// What is certified, and how much of it.
@@ -56,6 +60,8 @@ pub struct Certifier {
     pub durability: Durability,
     /// The disk.
     pub profile: Profile,
+    /// Which workloads there are.
+    pub family: Family,
     /// Every `every`-th workload is run: 1 for all.
     pub every: usize,
     /// Workloads with one of these transactions are left out.
@@ -96,6 +102,7 @@ impl Certifier {
             barriers: Barriers::One,
             durability: Durability::Durable,
             profile,
+            family: Family::Common,
             every: 1,
             without: &[],
             executions_max: 1_000_000,
@@ -149,10 +156,19 @@ impl Certifier {
                 recoveries_every: 5,
                 ..small.clone()
             },
+            Certifier::of_roots(),
         ]
     }
 
-    /// A short name for page size, disk, barriers and durability.
+    /// The part about leaves that become roots, and about owned transactions. A workload's number,
+    /// divided by five, leaves its first transaction.
+    pub fn of_roots() -> Certifier {
+        let (all_faults_every, recoveries_every) = (4, 7);
+        let family = Family::Roots;
+        Certifier { family, all_faults_every, recoveries_every, ..Certifier::new(512) }
+    }
+
+    /// A short name for page size, disk, barriers, durability and family.
     pub fn tag(&self) -> String {
         let profile = &self.profile;
         let mut tag = self.page_size.to_string();
@@ -171,6 +187,7 @@ impl Certifier {
         add(profile.data_sync == DataSync::LosesSize, "size-lost");
         add(profile.flush == Flush::Lying, "lying");
         add(self.durability == Durability::Deferred, "deferred");
+        add(self.family == Family::Roots, "roots");
         tag
     }
 
@@ -180,7 +197,7 @@ impl Certifier {
             let steps = Workload::numbered(*number).steps;
             !steps.iter().any(|step| self.without.contains(step))
         };
-        (0..FAMILY).filter(is_wanted).step_by(self.every.max(1)).collect()
+        self.family.numbers().filter(is_wanted).step_by(self.every.max(1)).collect()
     }
 
     /// Runs all of its workloads on this many threads, or as many as the system has.
