@@ -355,6 +355,7 @@ mod battery {
             assert_eq!(failure(place.read_dir(below)), not, "{below}");
             assert_eq!(failure(place.vfs.file_id(&place.dir.join(below))), not, "{below}");
             assert_eq!(failure(place.vfs.exists(&place.dir.join(below))), not, "{below}");
+            assert_eq!(failure(place.vfs.sync_dir(&place.dir.join(below))), not, "{below}");
         }
         assert_eq!(failure(place.remove_dir("f")), not);
         assert_eq!(failure(place.read_dir("f")), not);

@@ -111,7 +111,12 @@ impl Vfs for OsVfs {
             Some(parent) => parent,
             None => path,
         };
-        File::open(parent)?.sync_all()
+        let parent = File::open(parent)?;
+        // A sync of a file would succeed, and make no name durable.
+        if !parent.metadata()?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        parent.sync_all()
     }
 
     #[cfg(windows)]
