@@ -124,14 +124,7 @@ impl Range {
         self.has_moved.front = true;
         let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
         let step = self.front.step_if(|| &self.hold.core.pager, Way::Forward, is_left);
-        self.is_over = !matches!(step, Ok(Some(_)));
-        if self.is_over
-            && let Some(error) = self.back.error()
-        {
-            // Where the other end was when the storage panicked, nobody knows.
-            return self.hold.note(Err(error));
-        }
-        self.hold.note(step)
+        told(&self.hold, &mut self.is_over, &self.back, step)
     }
 
     /// The last entry that is left, lent until the range moves again; `None` when none is left.
@@ -147,13 +140,7 @@ impl Range {
         self.has_moved.back = true;
         let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
         let step = self.back.step_if(|| &self.hold.core.pager, Way::Backward, is_left);
-        self.is_over = !matches!(step, Ok(Some(_)));
-        if self.is_over
-            && let Some(error) = self.front.error()
-        {
-            return self.hold.note(Err(error));
-        }
-        self.hold.note(step)
+        told(&self.hold, &mut self.is_over, &self.front, step)
     }
 
     /// The key of the first entry that is left, as [`Range::next_entry`] lends it; the value is not
@@ -185,8 +172,7 @@ impl Range {
         self.has_moved.front = true;
         let is_left = |key: &[u8]| !self.has_moved.back || key < self.back.key();
         let step = self.front.key_if(&self.hold.core.pager, Way::Forward, is_left);
-        self.is_over = !matches!(step, Ok(Some(_)));
-        self.hold.note(step)
+        told(&self.hold, &mut self.is_over, &self.back, step)
     }
 
     /// The key of the last entry that is left; the value is not read.
@@ -201,8 +187,7 @@ impl Range {
         self.has_moved.back = true;
         let is_left = |key: &[u8]| !self.has_moved.front || key > self.front.key();
         let step = self.back.key_if(&self.hold.core.pager, Way::Backward, is_left);
-        self.is_over = !matches!(step, Ok(Some(_)));
-        self.hold.note(step)
+        told(&self.hold, &mut self.is_over, &self.front, step)
     }
 
     /// The error that ended the range, if one did.
@@ -215,6 +200,22 @@ impl Range {
     fn check(&self) -> Result<()> {
         if self.is_over { self.error().map_or(Ok(()), Err) } else { Ok(()) }
     }
+}
+
+/// What a step of one end came to. Where it finds nothing left, an error of the other end counts:
+/// where that was when the storage panicked, nobody knows.
+#[inline(always)]
+fn told<T>(
+    hold: &Hold,
+    is_over: &mut bool,
+    other: &Cursor,
+    step: Result<Option<T>>,
+) -> Result<Option<T>> {
+    *is_over = !matches!(step, Ok(Some(_)));
+    if *is_over && let Some(error) = other.error() {
+        return hold.note(Err(error));
+    }
+    hold.note(step)
 }
 
 impl Iterator for Range {

@@ -442,6 +442,26 @@ fn a_range_whose_other_end_panicked_is_not_at_its_end() {
 }
 
 #[test]
+fn a_range_of_keys_whose_other_end_panicked_is_not_at_its_end() {
+    let (watch, db) = deep();
+    for is_back_first in [true, false] {
+        let ended = db.view("b", |txn| {
+            let mut range = txn.range::<[u8]>(..);
+            if is_back_first {
+                assert!(panics_at_read(&watch, 1, || range.prev_key().map(drop)));
+                assert_eq!(range.next_key(), Err(Error::Internal));
+            } else {
+                assert!(panics_at_read(&watch, 1, || range.next_key().map(drop)));
+                while range.prev_key().is_ok_and(|key| key.is_some()) {}
+                assert_eq!(range.prev_key(), Err(Error::Internal));
+            }
+            Ok(())
+        });
+        assert_eq!(ended, Err(Error::Internal), "back first: {is_back_first}");
+    }
+}
+
+#[test]
 fn an_entry_whose_value_panicked_is_not_passed_over() {
     let (_, watch) = Watch::memory();
     let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
