@@ -37,7 +37,7 @@ pub const HEADER_KIND: usize = 16;
 pub const HEADER_LEVEL: usize = 17;
 /// Entries of a leaf, separators of a branch, words of a space log page, u16.
 pub const HEADER_COUNT: usize = 18;
-/// Offset of the lowest cell of a tree page, u16; the page size when there is none.
+/// Where the heap of a tree page begins, u16: no cell lies in front of it.
 pub const HEADER_HEAP: usize = 20;
 /// Bytes of the heap that belong to no cell, u16.
 pub const HEADER_DEAD: usize = 22;

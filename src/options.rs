@@ -180,7 +180,8 @@ impl Options {
     }
 
     /// Where the file lives, and its copies, instead of the operating system's files. Stores
-    /// opened this way are not shared by path: a second open of the same file is [`Error::Busy`].
+    /// opened this way are not shared by path: a second open of the same file is [`Error::Busy`],
+    /// unless both only read.
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Options {
         self.vfs = Some(vfs);
         self
@@ -200,9 +201,9 @@ impl Options {
     /// opened anew when nothing of it is there any more; [`Error::Corruption`] when it is no
     /// database, or one whose state cannot be recovered: the file is left as it is;
     /// [`Error::Invalid`] for a page size that is not allowed, for options that exclude each other,
-    /// and for a file that is to be created beside another store, or anything longer than 64 KiB,
-    /// whose name is the same with `-create` behind it; [`Error::NoSpace`] when the disk is full;
-    /// [`Error::IoError`], whose detail is of the kind [`ErrorKind::NotFound`] where a file is
+    /// and for a file that is to be created beside another store that has commits, or anything else
+    /// longer than 64 KiB, whose name is the same with `-create` behind it; [`Error::NoSpace`] when
+    /// the disk is full; [`Error::IoError`], whose detail is of the kind [`ErrorKind::NotFound`] where a file is
     /// missing that is not to be created.
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;

@@ -51,7 +51,7 @@ use writing::AsIfWriting;
 #[non_exhaustive]
 pub enum Barriers {
     /// One: the meta page lists what the commit wrote, and recovery checks the list. A commit
-    /// too large for the list uses two.
+    /// too large for the list uses two, and syncs twice at the first.
     #[default]
     One,
     /// Two: the data is durable before the meta page is written.

@@ -43,7 +43,7 @@ pub struct BTreeStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct BTreeCompactStats {
-    /// Pages that were moved.
+    /// Pages that were filled up, or moved.
     pub moved_pages: u64,
     /// Pages that lie beyond the wanted end of the file and could not be moved.
     pub remaining_candidates: u64,

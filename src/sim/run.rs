@@ -345,6 +345,9 @@ impl<'a> Run<'a> {
             let keep = if level <= self.nested() { Keep::Sampled } else { Keep::Nothing };
             self.disk.machine().recorder.start(keep, self.settings.at, Vec::new());
             let outcome = self.run(level);
+            if let Some(point) = self.report.points.last_mut() {
+                point.executions = self.report.executions;
+            }
             let points = self.take_points(level);
             chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
             self.note_choices(level, chooser.take_choices());

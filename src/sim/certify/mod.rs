@@ -113,8 +113,9 @@ impl Certifier {
         }
     }
 
-    /// What the certificate consists of. A workload's number, divided by twelve, leaves its first
-    /// transaction: samples have strides that share no factor with twelve.
+    /// What the certificate consists of. A workload's number, divided by the number of transactions
+    /// that its part has (twelve, eleven without one of them, or five), leaves its first one:
+    /// samples have strides that share no factor with that.
     pub fn all() -> Vec<Certifier> {
         let small = Certifier::new(512);
         let sample = |profile| Certifier { profile, every: 11, ..small.clone() };

@@ -1,7 +1,9 @@
 //! What is done to a store, and what it answers (part of the oracle, layer L8).
 //!
 //! Owns: [`Op`] and its parts, [`Reply`] and its parts. Must not know: who carries an operation
-//! out. Keeps: every call of the public interface that touches buckets has an operation.
+//! out. Keeps: every call of the public interface that changes entries has an operation, and those
+//! that read them but for keys alone and borrowed values; of the calls that ask for buckets or make
+//! them in an owned transaction there is none.
 
 use super::source::Source;
 use crate::Durability;
