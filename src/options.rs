@@ -203,8 +203,8 @@ impl Options {
     /// [`Error::Invalid`] for a page size that is not allowed, for options that exclude each other,
     /// and for a file that is to be created beside another store that has commits, or anything else
     /// longer than 64 KiB, whose name is the same with `-create` behind it; [`Error::NoSpace`] when
-    /// the disk is full; [`Error::IoError`], whose detail is of the kind [`ErrorKind::NotFound`] where a file is
-    /// missing that is not to be created.
+    /// the disk is full; [`Error::IoError`], whose detail is of the kind [`ErrorKind::NotFound`]
+    /// where a file is missing that is not to be created.
     pub fn open(self, path: impl AsRef<Path>) -> Result<BTree> {
         check_page_size(self.created_page_size())?;
         if self.existing == Existing::Fail && !self.may_create() {
