@@ -15,17 +15,24 @@ mod cursors;
 mod forge;
 #[path = "corruption/hostile.rs"]
 mod hostile;
+#[path = "corruption/memory.rs"]
+mod memory;
 #[path = "corruption/runs.rs"]
 mod runs;
 #[path = "corruption/samples.rs"]
 mod samples;
 
 use btree_store::{BTree, Error, Result};
+use common::counting::Counting;
 use common::random::Random;
 use common::walk::Walk;
 use common::{holding, open};
 use samples::{Sample, samples};
 use std::collections::BTreeMap;
+
+/// Each test asks for memory in its own threads.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What a damaged file said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

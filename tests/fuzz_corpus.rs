@@ -7,13 +7,22 @@
 
 #[path = "../fuzz/src/bodies/mod.rs"]
 mod bodies;
+#[path = "common/counting.rs"]
+mod counting;
 
+use counting::{Counting, within};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+
+/// Each test asks for memory in its own thread.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const TARGETS: [&str; 6] = ["ops", "file", "forged", "page", "script", "stream"];
 /// Inputs of a target at least: an empty directory would pass every replay.
 const INPUTS_MIN: usize = 50;
+/// What a store keeps of pages unless it is told otherwise.
+const CACHE_BYTES: usize = 64 << 20;
 /// A corpus of long inputs is a slow test, and hard to read.
 const INPUT_BYTES_MAX: u64 = 1024;
 const CORPORA_BYTES_MAX: u64 = 300 << 10;
@@ -27,14 +36,17 @@ fn inputs(target: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// A body that keeps to little memory beside the caches of its stores, whatever the input states.
 #[track_caller]
-fn replay(target: &str, body: fn(&[u8])) {
+fn replay(target: &str, cache_bytes: usize, body: fn(&[u8])) {
+    let memory_max = cache_bytes + (8 << 20);
     let paths = inputs(target);
     assert!(paths.len() >= INPUTS_MIN, "{target}: {} inputs", paths.len());
     let mut failed = Vec::new();
     for path in paths {
         let data = std::fs::read(&path).expect("the input can be read");
-        if catch_unwind(AssertUnwindSafe(|| body(&data))).is_err() {
+        let run = || within(memory_max, "the input", || body(&data));
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
             failed.push(path.display().to_string());
         }
     }
@@ -43,32 +55,32 @@ fn replay(target: &str, body: fn(&[u8])) {
 
 #[test]
 fn operations_on_a_failing_disk_agree_with_the_oracle() {
-    replay("ops", bodies::ops);
+    replay("ops", 0, bodies::ops);
 }
 
 #[test]
 fn damaged_files_are_refused_or_read_right() {
-    replay("file", bodies::file);
+    replay("file", CACHE_BYTES, bodies::file);
 }
 
 #[test]
 fn forged_files_are_refused_or_usable() {
-    replay("forged", bodies::forged);
+    replay("forged", 0, bodies::forged);
 }
 
 #[test]
 fn hostile_pages_are_refused_or_usable() {
-    replay("page", bodies::page);
+    replay("page", 0, bodies::page);
 }
 
 #[test]
 fn operations_in_memory_agree_with_the_oracle() {
-    replay("script", bodies::script);
+    replay("script", 0, bodies::script);
 }
 
 #[test]
 fn hostile_streams_are_refused_or_usable() {
-    replay("stream", bodies::stream);
+    replay("stream", 2 * CACHE_BYTES, bodies::stream);
 }
 
 /// Those that a run has found are named by numbers; `fuzz/run corpus` removes them, and nothing

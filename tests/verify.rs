@@ -6,6 +6,8 @@
 mod build;
 #[path = "verify/cases.rs"]
 mod cases;
+#[path = "common/counting.rs"]
+mod counting;
 #[path = "verify/engine.rs"]
 mod engine;
 #[path = "verify/hostile.rs"]
@@ -23,8 +25,13 @@ use btree_store::Options;
 use btree_store::verify::{BucketReport, Owner, Report};
 use btree_store::vfs::MemVfs;
 use build::File;
+use counting::Counting;
 use samples::{Sample, at_rest, large, pair, single};
 use std::sync::Arc;
+
+/// Each test asks for memory in its own thread.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const SIZES: [usize; 3] = [512, 4096, 32768];
 

@@ -92,18 +92,20 @@ pub(super) struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
+    /// # Errors
+    /// Those of [`Owners::reset`].
     pub(super) fn new(
         file: &'a dyn VfsFile,
         meta: &'a Meta,
         owners: &'a mut Owners,
         listed: &'a mut Listed,
         findings: &'a mut Findings,
-    ) -> Inspection<'a> {
-        owners.reset(meta.page_count());
+    ) -> Result<Inspection<'a>> {
+        owners.reset(meta.page_count())?;
         listed.reset(meta);
         let pages = [0; LEVELS_MAX as usize];
         let trail = Trail { part: Part::Slot, name: Vec::new(), pages, root: 0, here: 0 };
-        Inspection { file, meta, owners, listed, trail, is_complete: true, findings }
+        Ok(Inspection { file, meta, owners, listed, trail, is_complete: true, findings })
     }
 
     /// Adds a violation.

@@ -53,7 +53,8 @@ use walk::{Counts, Entries, Scratch, Walk};
 ///
 /// # Errors
 /// `Busy` when the file is open for writing; `IoError` when the storage fails, also when there is
-/// no such file. What is wrong with the bytes is in the report.
+/// no such file, and when there is no byte of memory for each page of the file. What is wrong with
+/// the bytes is in the report.
 pub fn verify_path(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Result<Report> {
     let file = vfs.open(path.as_ref(), OpenMode::Read);
     let file = file.map_err(|error| Error::io("open the file", &error))?;
@@ -64,11 +65,12 @@ pub fn verify_path(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Result<Report> {
     verify_file(&*file)
 }
 
-/// Walks a file, which is only read. Nobody may write it meanwhile.
+/// Walks a file, which is only read. Nobody may write it meanwhile. Takes a byte of memory for each
+/// page of the file, twice where the state before is there, and the words of the space log.
 ///
 /// # Errors
-/// `IoError` when the storage fails. What is wrong with the bytes is in the report, also when
-/// they are no file of this format.
+/// `IoError` when the storage fails, or there is not so much memory. What is wrong with the bytes
+/// is in the report, also when they are no file of this format.
 pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
     let slots = Slots::read(file)?;
     let mut findings = Findings::default();
@@ -86,13 +88,13 @@ pub fn verify_file(file: &dyn VfsFile) -> Result<Report> {
                 let source = slots.twin().filter(is_original).unwrap_or(meta);
                 let before = findings.count();
                 let inspection =
-                    Inspection::new(file, source, &mut owners, &mut memory.listed, &mut findings);
+                    Inspection::new(file, source, &mut owners, &mut memory.listed, &mut findings)?;
                 inspect_state(inspection, &mut memory.scratch, &mut state)?;
                 newer = Some((source, owners, findings.count() == before));
             }
             Standing::Fallback => {
                 let inspection =
-                    Inspection::new(file, meta, &mut owners, &mut memory.listed, &mut findings);
+                    Inspection::new(file, meta, &mut owners, &mut memory.listed, &mut findings)?;
                 inspect_state(inspection, &mut memory.scratch, &mut state)?;
                 let accepted = newer.as_ref().filter(|(_, _, is_sound)| *is_sound);
                 if let Some((newer, newer_owners, _)) = accepted

@@ -3,8 +3,9 @@
 //! Owns: [`Owner`], and [`Owners`], one byte a page, never more bytes than the file has pages.
 //! Must not know: how an owner is found.
 
+use crate::error::{Error, Result};
 use crate::format::META_SLOTS;
-use std::fmt;
+use std::{fmt, io};
 
 /// What a page of a state is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,14 +79,22 @@ impl fmt::Debug for Owners {
 
 impl Owners {
     /// The owners of a file of `page_count` pages, which the file has.
-    pub(super) fn reset(&mut self, page_count: u32) {
+    ///
+    /// # Errors
+    /// `IoError` when there is not so much memory: a file may be terabytes of holes.
+    pub(super) fn reset(&mut self, page_count: u32) -> Result<()> {
         self.pages.clear();
+        self.pages.try_reserve_exact(page_count as usize).map_err(|_| {
+            let error = io::Error::from(io::ErrorKind::OutOfMemory);
+            Error::io("find a byte of memory for each page", &error)
+        })?;
         self.pages.resize(page_count as usize, Owner::Nobody);
         let slots = self.pages.len().min(META_SLOTS as usize);
         self.pages[..slots].fill(Owner::Slot);
+        Ok(())
     }
 
-    pub(super) fn claim(&mut self, page: u32, owner: Owner) -> Result<(), Refusal> {
+    pub(super) fn claim(&mut self, page: u32, owner: Owner) -> std::result::Result<(), Refusal> {
         let page_count = self.page_count();
         let Some(place) = self.pages.get_mut(page as usize) else {
             return Err(Refusal::Outside { page_count });

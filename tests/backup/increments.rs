@@ -2,7 +2,9 @@
 //! them, and is anything else that is put together refused?
 
 use super::twin::{Contents, Entries};
-use super::{COPY, NAME, contents, contents_of, is_left, options, random_contents};
+use super::{
+    COPY, NAME, contents, contents_of, in_little_memory, is_left, options, random_contents,
+};
 use crate::common::random::Random;
 use crate::common::story;
 use btree_store::vfs::MemVfs;
@@ -328,7 +330,7 @@ fn every_truncation_and_every_other_byte_of_an_increment_is_refused() {
     chain(&vfs, &[&first], "base").unwrap();
     let base = options(&vfs, 512).open("base").unwrap().snapshot();
     let refused = |stream: &[u8], what: &dyn Fn() -> String| {
-        let made = base.apply_backup(&mut &*stream, COPY);
+        let made = in_little_memory(stream, || base.apply_backup(&mut &*stream, COPY));
         assert_eq!(made, Err(Error::Corruption), "{}", what());
         assert!(vfs.read_file(COPY).is_none() && !is_left(&vfs), "{}", what());
     };

@@ -1,9 +1,10 @@
 //! What the tests of the whole store share.
 //!
 //! `watch` counts and disturbs what reaches the storage, `walk` reads a file's bytes with code of
-//! its own, `random` is the source of repeatable chance, `memory` measures.
+//! its own, `random` is the source of repeatable chance, `memory` and `counting` measure.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod counting;
 pub mod memory;
 pub mod random;
 pub mod walk;

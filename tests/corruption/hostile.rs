@@ -2,6 +2,7 @@
 
 use super::forge::{CELL_HEADER, Forge, RECORD_LEN, children_at, first_cell};
 use super::{assert_named, scan};
+use crate::common::counting::within;
 use crate::common::walk::{Walk, u16_at, u32_at};
 use crate::common::watch::Watch;
 use crate::common::{self, NAME, holding, on, open, put_checksum};
@@ -79,6 +80,14 @@ const WORKS: &[(&str, Work)] = &[
     ("del bucket", |db| db.del_bucket("b")),
     ("compact", |db| db.compact(0).map(drop)),
     ("verify", |db| db.verify().map(drop)),
+    ("backup", |db| db.snapshot().backup_to(&mut std::io::sink()).map(drop)),
+    ("pages", |db| db.backup_since(0, &mut std::io::sink()).map(drop)),
+    ("pieces", |db| {
+        let mut reader = db.view("b", |txn| txn.get_reader("large"))?;
+        while reader.next_piece()?.is_some() {}
+        Ok(())
+    }),
+    ("stats", |db| db.stats().map(drop)),
     ("buckets", |db| db.buckets().map(drop)),
 ];
 
@@ -165,26 +174,40 @@ fn survive(bytes: &[u8], context: &str) -> Vec<&'static str> {
     thread.join().unwrap_or_else(|_| panic!("{context}: panics"))
 }
 
+/// Bytes of pages that a store with a forged file keeps.
+const CACHE_BYTES: usize = 1 << 20;
+/// Bytes that a call on such a store takes beside them and what the file is long, at most, however
+/// much that states.
+const MEMORY_MAX: usize = 1 << 19;
+
 fn work_through(bytes: &[u8], context: &str) -> Vec<&'static str> {
     let mut failed = Vec::new();
     for (name, work) in WORKS {
         let context = format!("{context}, {name}");
-        let db = match open(&holding(bytes)) {
-            Ok(db) => db,
-            Err(error) => {
-                assert_named(error, &context);
-                return vec!["open"];
+        let vfs = holding(bytes);
+        let memory_max = CACHE_BYTES + MEMORY_MAX + bytes.len();
+        within(memory_max, &context, || {
+            let options = on(vfs.clone()).cache_bytes(CACHE_BYTES as u64);
+            let db = match options.open(NAME) {
+                Ok(db) => db,
+                Err(error) => {
+                    assert_named(error, &context);
+                    return failed.push("open");
+                }
+            };
+            match work(&db) {
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => {
+                    assert_named(error, &context);
+                    failed.push(*name);
+                    // Whatever failed, the store goes on.
+                    let again = db.exec("another", |txn| txn.put("k", "v"));
+                    again.unwrap_or_else(|error| assert_named(error, &context));
+                }
             }
-        };
-        match work(&db) {
-            Ok(()) | Err(Error::NotFound) => {}
-            Err(error) => {
-                assert_named(error, &context);
-                failed.push(*name);
-                // Whatever failed, the store goes on.
-                let again = db.exec("another", |txn| txn.put("k", "v"));
-                again.unwrap_or_else(|error| assert_named(error, &context));
-            }
+        });
+        if failed == ["open"] {
+            break;
         }
     }
     failed
@@ -589,7 +612,7 @@ fn wrong_fields_of_a_meta_page_never_panic_and_never_hang() {
 
 /// A new file whose slots say that it has so many pages, with a catalog of empty buckets and a
 /// list; zeros fill the file up.
-fn stating(pages: u32, buckets: u8, list: &[[u32; 3]]) -> Vec<u8> {
+pub fn stating(pages: u32, buckets: u8, list: &[[u32; 3]]) -> Vec<u8> {
     let vfs = MemVfs::new();
     drop(on(vfs.clone()).page_size(512).open(NAME).unwrap());
     let mut forge = Forge { bytes: vfs.read_file(NAME).unwrap(), page_size: 512 };

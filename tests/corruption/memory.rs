@@ -1,0 +1,79 @@
+//! Files of holes: as long as they say, with nothing behind it. They cost their maker nothing, and
+//! are not to cost the reader memory for each page.
+
+use super::hostile::stating;
+use crate::common::counting::{with_memory, within};
+use crate::common::{put_checksum, story};
+use btree_store::format::{LOG_RECORD_RESIZE, META_BODY, META_PAGE_COUNT, META_TAIL_WORDS};
+use btree_store::verify::verify_path;
+use btree_store::vfs::OsVfs;
+use btree_store::{BTree, Error, Options, Result};
+use std::path::Path;
+
+const CACHE_BYTES: u64 = 1 << 16;
+/// Of a file that is verified.
+const PAGES: u32 = 1 << 20;
+/// Bytes for the largest file of all, which has 2³² - 1 pages: 16 for each 16,384 of them, more
+/// than once.
+const MEMORY_MAX: usize = 32 << 20;
+
+/// A sound store without entries that has so many free pages, or one that does not say so.
+fn holes(path: &Path, pages: u32, has_log: bool) {
+    let mut bytes = stating(2, 0, &[]);
+    for slot in bytes.chunks_mut(512) {
+        let mut put = |at: usize, word: u32| slot[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        put(META_PAGE_COUNT, pages);
+        if has_log {
+            put(META_TAIL_WORDS, 3);
+            put(META_BODY, LOG_RECORD_RESIZE);
+            put(META_BODY + 4, 2);
+            put(META_BODY + 8, pages);
+        }
+        put_checksum(slot);
+    }
+    std::fs::write(path, &bytes).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(u64::from(pages) * 512).unwrap();
+}
+
+type Work = fn(&BTree) -> Result<()>;
+const WORKS: [(&str, Work); 4] = [
+    ("put", |db| db.exec("b", |txn| txn.put("k", "v"))),
+    ("put large", |db| db.exec("b", |txn| txn.put("k", vec![7; 300_000]))),
+    ("stats", |db| db.stats().map(drop)),
+    ("compact", |db| db.compact(0).map(drop)),
+];
+
+#[test]
+fn a_file_of_terabytes_of_holes_takes_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    let options = || Options::new().cache_bytes(CACHE_BYTES);
+    for (has_log, wanted) in [(true, Ok(())), (false, Err(Error::Corruption))] {
+        holes(&path, u32::MAX, has_log);
+        let read = || options().read_only().open(&path).and_then(|db| db.buckets());
+        assert_eq!(within(MEMORY_MAX, "read", read).map(drop), wanted);
+        for (name, work) in WORKS {
+            holes(&path, u32::MAX, has_log);
+            let run = || options().open(&path).and_then(|db| work(&db));
+            assert_eq!(within(MEMORY_MAX, name, run), wanted, "{name}");
+        }
+    }
+}
+
+/// A verification has a byte for each page that the file has.
+#[test]
+fn a_verification_without_a_byte_for_each_page_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    let check = || verify_path(&OsVfs, &path);
+    for has_log in [true, false] {
+        holes(&path, PAGES, has_log);
+        let report = within(PAGES as usize + (1 << 16), "verify", check).unwrap();
+        assert_eq!(report.is_sound(), has_log, "{report}");
+        let refused = with_memory(PAGES as usize - 1, check).unwrap_err();
+        assert_eq!(refused, Error::IoError);
+        let story = story(refused);
+        assert!(story.starts_with("find a byte of memory for each page: "), "{story}");
+    }
+}
