@@ -218,6 +218,8 @@ mod catalogue {
         /// What a reader is older than is taken for younger than those that come after it.
         YoungPagesOutliveTheirReader = "young-pages-outlive-their-reader" breaks
             NoReuseWhileReachable,
+        /// Pages that were written before their commit, and read, count as if nobody had had them.
+        AdoptedPagesAreYoung = "adopted-pages-are-young" breaks NoReuseWhileReachable,
         /// The oldest of the readers is not counted.
         OldestReaderForgotten = "oldest-reader-forgotten" breaks NoReuseWhileReachable,
         /// A reader looks its state up first and registers later (reader tables, in changelogs).

@@ -7,6 +7,7 @@ use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{Handle, KeyShape, Op, ValueShape, Workload};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ const ENTRIES: u32 = 18;
 pub fn run(budget: &mut Budget) -> Option<Kill> {
     let found = directed(budget).err().or_else(|| random(budget).err());
     let found = found.or_else(|| new_roots(budget).err());
-    found.or_else(|| readers_in_turn(budget).err())
+    let found = found.or_else(|| readers_in_turn(budget).err());
+    found.or_else(|| reader_of_what_came_later(budget).err())
 }
 
 /// One step of each kind, and what is left after it.
@@ -162,4 +164,27 @@ fn readers_in_turn(budget: &mut Budget) -> Checked {
         check_pages(&db)?;
     }
     Ok(())
+}
+
+/// A value that was put before its commit, and read, is not of the state that its reader keeps.
+fn reader_of_what_came_later(budget: &mut Budget) -> Checked {
+    const LEN: u64 = 3_000;
+    let db = options(Arc::new(MemVfs::new())).cache_bytes(0).open(PATH)?;
+    let large = |n: u32| value(n, 3_000);
+    let other = |n: u32| db.exec("c", |txn| txn.put(key(n), large(n)));
+    db.exec("b", |txn| txn.put(key(0), value(0, 9)))?;
+    let txn = db.begin();
+    (0..2).try_for_each(other)?;
+    let mut bucket = txn.bucket("b")?;
+    bucket.put_from(key(1), LEN, &mut large(9).as_slice())?;
+    let mut reader = bucket.get_reader(key(1))?;
+    txn.commit()?;
+    db.exec("b", |txn| txn.del(key(1)))?;
+    for n in 2..12 {
+        budget.spend();
+        other(n)?;
+    }
+    let mut found = Vec::new();
+    reader.read_to_end(&mut found).map_err(|error| Kill(format!("a value's reader: {error}")))?;
+    ensure(found == large(9), || "a value's reader finds what others put".into())
 }

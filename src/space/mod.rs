@@ -348,7 +348,7 @@ impl FreeSpace {
     /// The commit is durable.
     pub fn installed(&mut self) {
         let commit = self.commit.take().expect("a commit is under way");
-        self.young.installed(&commit.allocated, &commit.freed);
+        self.young.installed(&commit.allocated, commit.adopted.keys(), &commit.freed);
         self.chain.install(commit.change.expect("finish comes first"));
         self.txn = commit.txn;
     }

@@ -36,11 +36,20 @@ impl Young {
         if is_young { oldest.next() } else { birth }
     }
 
-    /// The commit is durable.
-    pub fn installed(&mut self, allocated: &ExtentSet, freed: &ExtentSet) {
+    /// The commit is durable. What it `adopted` of its pages had been written before: whoever has
+    /// read them since then has the state in which the transaction began, which is older.
+    pub fn installed<'a>(
+        &mut self,
+        allocated: &ExtentSet,
+        adopted: impl Iterator<Item = &'a Extent>,
+        freed: &ExtentSet,
+    ) {
         if self.is_same {
             for extent in allocated.iter() {
                 self.pages.insert(extent);
+            }
+            for extent in adopted.filter(|_| !seeded!(AdoptedPagesAreYoung)) {
+                self.pages.subtract(*extent);
             }
         }
         if !self.pages.is_empty() {

@@ -592,3 +592,52 @@ fn a_value_for_which_the_file_cannot_grow_leaves_no_mark_on_its_length() {
     assert_eq!(fill, Err(Error::NoSpace));
     assert_eq!(file_len(&memory), len);
 }
+
+/// A reader of a value that was put has the state in which its transaction began, in which the value
+/// is not.
+#[test]
+fn a_reader_keeps_the_pages_of_a_value_that_was_committed_behind_its_state_and_removed() {
+    let db = btree_store::Options::new().open_in_memory().unwrap();
+    db.exec("b", |txn| txn.put("a", "1")).unwrap();
+    let txn = db.begin();
+    for round in 0..2_u8 {
+        db.exec("other", |txn| txn.put("x", [round])).unwrap();
+    }
+    let value = vec![1_u8; 300_000];
+    txn.bucket("b").unwrap().put_from("k", 300_000, &mut &*value).unwrap();
+    let mut reader = txn.bucket("b").unwrap().get_reader("k").unwrap();
+    txn.commit().unwrap();
+    db.exec("b", |txn| txn.del("k")).unwrap();
+    for round in 2..12_u8 {
+        db.exec("other", |txn| txn.put("x", vec![round; 300_000])).unwrap();
+    }
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == value);
+}
+
+#[test]
+fn so_does_the_reader_of_a_closure_whose_commit_follows_one_that_failed() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("a", "1")).unwrap();
+    watch.hook(|op| match op {
+        Op::Write { .. } => Err(ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    assert_eq!(db.exec("b", |txn| txn.put("a", "2")), Err(Error::NoSpace));
+    watch.unhook();
+    let value = vec![1_u8; 300_000];
+    let put = |txn: &mut btree_store::Txn<'_>| {
+        txn.put("k", &value)?;
+        txn.get_reader("k")
+    };
+    let mut reader = db.exec("b", put).unwrap();
+    db.exec("b", |txn| txn.del("k")).unwrap();
+    for round in 2..12_u8 {
+        db.exec("other", |txn| txn.put("x", vec![round; 300_000])).unwrap();
+    }
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == value);
+}
