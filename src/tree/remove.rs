@@ -340,7 +340,10 @@ impl Edit<'_> {
 
 /// Whether a separator lies above all keys on its left, and at or below those on its right.
 pub(super) fn is_bounding(left: Node<'_>, separator: &[u8], right: Node<'_>) -> bool {
-    left.search(separator) == Err(left.count()) && matches!(right.search(separator), Ok(0) | Err(0))
+    let begins = right.search(separator);
+    // The first key of a leaf may be the separator; that of a branch is above it.
+    let is_above = begins == Err(0) || begins == Ok(0) && right.is_leaf();
+    left.search(separator) == Err(left.count()) && is_above
 }
 
 pub(super) fn bytes_of(held: &Held) -> &[u8] {

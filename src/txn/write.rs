@@ -12,6 +12,7 @@ use super::work::Work;
 use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
 use crate::commit::{Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
+use crate::invariant::Invariant;
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -304,9 +305,16 @@ impl<'t> Txn<'t> {
         let mut removed = 0;
         loop {
             // The cursor is gone before the tree changes: what it holds would be copied.
-            let mut cursor = Cursor::bounded(self.work_mut()?.tree.clone(), from, to.clone());
+            let tree = self.work_mut()?.tree.clone();
+            let mut cursor = Cursor::bounded(tree, from.clone(), to.clone());
             let first = self.sticky.note(cursor.next_key(&self.core.pager))?;
             let Some(key) = first else { return Ok(removed) };
+            if removed > 0 && key <= from.as_slice() {
+                // A page that the tree has many times would be met once for each way to it.
+                let bounds = Invariant::SeparatorsBoundChildren;
+                let met = Error::corruption(None, bounds, "a leaf above those on its left", "none");
+                return self.sticky.note(Err(met));
+            }
             from = key.to_vec();
             drop(cursor);
             let mut count = 0;

@@ -8,9 +8,10 @@ use crate::common::watch::Watch;
 use crate::common::{self, NAME, holding, on, open, put_checksum};
 use btree_store::format::{
     BUCKET_LEN, CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND,
-    HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, HEADER_TXN, META_BODY, META_BUCKETS, META_CATALOG_LEN,
-    META_CATALOG_LEVEL, META_CATALOG_ROOT, META_FLAGS, META_ITEM_RUN, META_ITEMS, META_LOG_HEAD,
-    META_LOG_PAGES, META_PAGE_COUNT, META_SPARE, META_TAIL_WORDS, ONE_BARRIER_PAGES_MAX,
+    HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, HEADER_TXN, KIND_BRANCH, META_BODY, META_BUCKETS,
+    META_CATALOG_LEN, META_CATALOG_LEVEL, META_CATALOG_ROOT, META_FLAGS, META_ITEM_RUN, META_ITEMS,
+    META_LOG_HEAD, META_LOG_PAGES, META_PAGE_COUNT, META_SPARE, META_TAIL_WORDS,
+    ONE_BARRIER_PAGES_MAX,
 };
 use btree_store::verify::verify_path;
 use btree_store::vfs::MemVfs;
@@ -835,4 +836,43 @@ fn a_name_that_looks_like_a_slot_is_none() {
     assert_eq!(verify_path(&holding(&bytes), NAME).unwrap().page_size, Some(4096));
     let db = open(&holding(&bytes)).unwrap();
     assert_eq!(db.view(&name, |txn| txn.get("k")), Ok(b"v".to_vec()));
+}
+
+/// Branches of one separator as long as that are never joined, and those with none always.
+#[test]
+fn a_tree_that_meets_itself_behind_long_separators_is_not_deleted_a_billion_times() {
+    let mut forge = honest();
+    let (root, leaves) = (forge.root(), forge.leaves());
+    let mut below = (leaves[0], u32_at(forge.page(leaves[0]), 0));
+    let txn = forge.page(root)[HEADER_TXN..HEADER_TXN + 8].to_vec();
+    for level in 1..=31_u8 {
+        let id = if level == 31 { root } else { leaves[4 + usize::from(level)] };
+        let mut separator = [b'z'; 128];
+        separator[127] = 255 - level;
+        let page = forge.page(id);
+        page.fill(0);
+        put_u32(page, HEADER_ID, id);
+        page[HEADER_TXN..HEADER_TXN + 8].copy_from_slice(&txn);
+        page[HEADER_KIND] = KIND_BRANCH;
+        page[HEADER_LEVEL] = level;
+        put_u16(page, HEADER_COUNT, 1);
+        put_u16(page, HEADER_HEAP, 510);
+        put_u16(page, HEADER_PREFIX, 128);
+        page[32..160].copy_from_slice(&separator);
+        for at in [160, 168] {
+            put_u32(page, at, below.0);
+            put_u32(page, at + 4, below.1);
+        }
+        // The cell: two zeros at the end of the page.
+        put_u16(page, 180, 510);
+        below = (id, forge.seal(id));
+    }
+    let record = forge.record();
+    forge.change_meta(|page| {
+        put_u32(page, record + 4, below.1);
+        put_u32(page, record + 8, 31);
+        page[record + 12..record + 20].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+    });
+    let failed = survive(&forge.bytes, "a tree that meets itself, long separators");
+    assert!(failed.contains(&"del range"), "{failed:?}");
 }
