@@ -116,16 +116,24 @@ pub fn contents(dump: &Dump) -> Contents {
     buckets.iter().map(read).collect()
 }
 
-/// Whether all that was answered is right in this state. What was refused is no answer.
+/// Whether all that was answered is right in this state. What was refused as damaged is no answer.
 pub fn agrees(db: &BTree, dump: &Dump, state: &Contents) -> bool {
-    let Ok(buckets) = dump else { return true };
+    scans_agree(dump, state) && state.iter().all(|(name, entries)| gets_agree(db, name, entries))
+}
+
+fn scans_agree(dump: &Dump, state: &Contents) -> bool {
+    let buckets = match dump {
+        Ok(buckets) => buckets,
+        Err(error) => return *error == Error::Corruption,
+    };
     buckets.keys().eq(state.keys())
-        && buckets.iter().zip(state.values()).all(|((name, bucket), entries)| {
-            let Ok(bucket) = bucket else { return true };
-            bucket.len == entries.len() as u64
-                && begins(&bucket.up, entries.iter())
-                && begins(&bucket.down, entries.iter().rev())
-                && gets_agree(db, name, entries)
+        && buckets.values().zip(state.values()).all(|(bucket, entries)| match bucket {
+            Err(error) => *error == Error::Corruption,
+            Ok(bucket) => {
+                bucket.len == entries.len() as u64
+                    && begins(&bucket.up, entries.iter())
+                    && begins(&bucket.down, entries.iter().rev())
+            }
         })
 }
 
@@ -136,8 +144,40 @@ fn begins<'a>(scan: &Scan, mut entries: impl Iterator<Item = (&'a Vec<u8>, &'a V
 }
 
 fn gets_agree(db: &BTree, name: &str, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
+    let len = db.view(name, |txn| Ok(txn.len()));
+    if len != Ok(entries.len() as u64) && len != Err(Error::Corruption) {
+        return false;
+    }
     entries.iter().step_by(1 + entries.len() / 16).all(|(key, value)| {
         let found = db.view(name, |txn| txn.get(key));
         found.as_ref() == Ok(value) || found == Err(Error::Corruption)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_one_entry() -> BTree {
+        let db = btree_store::Options::new().open_in_memory().unwrap();
+        db.exec("b", |txn| txn.put("k", "v")).unwrap();
+        db
+    }
+
+    #[test]
+    fn a_bucket_that_is_denied_is_a_lie() {
+        let db = of_one_entry();
+        let state = contents(&read(&db));
+        assert!(agrees(&db, &read(&db), &state));
+        let denied = Ok(BTreeMap::from([("b".to_owned(), Err(Error::NotFound))]));
+        assert!(!agrees(&db, &denied, &state));
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_asked_for_all_the_same() {
+        let db = of_one_entry();
+        let entries = BTreeMap::from([(b"k".to_vec(), b"other".to_vec())]);
+        let other = BTreeMap::from([("b".to_owned(), entries)]);
+        assert!(!agrees(&db, &Err(Error::Corruption), &other));
+    }
 }

@@ -71,6 +71,7 @@ fn restore(stream: &[u8], base: Option<&Vec<u8>>) -> Option<MemVfs> {
     let is_there = vfs.read_file(COPY).is_some();
     assert_eq!(made.is_ok(), is_there, "{made:?}");
     assert!(vfs.read_file(format!("{COPY}-btree-store-backup")).is_none());
+    assert!(vfs.read_file(format!("{COPY}-create")).is_none());
     match made {
         // A state that it does not belong to, or a key for which pages are too small.
         Err(Error::Invalid | Error::TooLarge) => None,
