@@ -81,16 +81,18 @@ impl Group {
     /// Makes buckets that are missing. The first of them says in which format they are.
     pub(crate) fn prepare(&self, first: &str, others: &[&str]) -> Result<()> {
         let found = self.exec_multi(|multi| {
-            for part in others {
-                multi.exec(self.bucket(part), |_| Ok(()))?;
-            }
-            multi.exec(self.bucket(first), |txn| match txn.get(FORMAT_KEY) {
+            let found = multi.exec(self.bucket(first), |txn| match txn.get(FORMAT_KEY) {
                 Err(btree_store::Error::NotFound) => {
                     txn.put(FORMAT_KEY, FORMAT)?;
                     Ok(FORMAT.to_vec())
                 }
                 other => other,
-            })
+            })?;
+            // What is refused is left as it is.
+            for part in others.iter().filter(|_| found == FORMAT) {
+                multi.exec(self.bucket(part), |_| Ok(()))?;
+            }
+            Ok(found)
         })?;
         if found == FORMAT {
             return Ok(());

@@ -93,6 +93,15 @@ impl<C: RaftTypeConfig> LogStore<C> {
     /// [`Error::Store`]; [`Error::Damaged`] when the group's buckets are in another format.
     pub fn open(group: &Group, progress: Progress<C>) -> Result<LogStore<C>> {
         group.prepare(META, &[LOG])?;
+        if let Some(applied) = progress.now() {
+            // A log that ends below the state was replaced by a snapshot, and not purged before the
+            // power failed. openraft purges it, unless it is of a later term: it compares terms
+            // first, and would have the next entries put behind a hole.
+            let last = log_state::<C>(group)?.last_log_id;
+            if last.is_some_and(|last| last.index < applied.index && last > applied) {
+                Change { group, committed: None }.purge::<C>(&applied)?;
+            }
+        }
         Ok(LogStore { lane: Lane::new(group.clone()), progress, unsaved: None })
     }
 

@@ -431,6 +431,7 @@ where
             Ok(answers)
         };
         let applied = self.lane.write(work).await;
+        let applied = applied.inspect_err(|error| self.applying.ends_by(error));
         applied.map_err(failed::<C>(ErrorSubject::Apply(last), ErrorVerb::Write))
     }
 
@@ -467,6 +468,7 @@ where
             }
         };
         let subject = ErrorSubject::Snapshot(Some(signature));
+        let installed = installed.inspect_err(|error| self.applying.ends_by(error));
         installed.map_err(failed::<C>(subject, ErrorVerb::Write))
     }
 

@@ -16,7 +16,10 @@ use tokio::sync::watch;
 /// be the same one or another.
 ///
 /// From [`StateMachine::progress`](crate::StateMachine::progress).
-pub struct Progress<C: RaftTypeConfig>(Option<watch::Receiver<Option<LogId<C::NodeId>>>>);
+pub struct Progress<C: RaftTypeConfig>(Option<watch::Receiver<Told<C::NodeId>>>);
+
+/// What was applied last, if anything was; or what ended the state machine.
+type Told<N> = Result<Option<LogId<N>>>;
 
 impl<C: RaftTypeConfig> Progress<C> {
     /// Of a state machine that does not tell: purges do not wait. For a log alone, or one whose
@@ -29,10 +32,20 @@ impl<C: RaftTypeConfig> Progress<C> {
     /// Waits until a log id is applied, or is in a snapshot that was installed.
     pub(crate) async fn reaches(&mut self, log_id: &LogId<C::NodeId>) -> Result<()> {
         let Some(applied) = &mut self.0 else { return Ok(()) };
-        let reached = applied.wait_for(|applied| applied.as_ref() >= Some(log_id)).await;
-        // openraft drops a state machine that failed.
-        let ended = |_| Error::Interrupted { why: "the state machine has ended".to_owned() };
-        reached.map(drop).map_err(ended)
+        let is_known = |told: &Told<C::NodeId>| match told {
+            Ok(applied) => applied.as_ref() >= Some(log_id),
+            Err(_) => true,
+        };
+        match applied.wait_for(is_known).await {
+            Ok(told) => told.clone().map(drop),
+            // openraft drops a state machine that failed.
+            Err(_) => Err(Error::Interrupted { why: "the state machine has ended".to_owned() }),
+        }
+    }
+
+    /// How far it is now, if that is known.
+    pub(crate) fn now(&self) -> Option<LogId<C::NodeId>> {
+        self.0.as_ref()?.borrow().as_ref().ok()?.clone()
     }
 }
 
@@ -50,15 +63,20 @@ impl<C: RaftTypeConfig> Debug for Progress<C> {
 
 /// Where a state machine tells how far it is. Who waits is told when the last one is dropped.
 #[derive(Clone)]
-pub(crate) struct Applying<N: NodeId>(Arc<watch::Sender<Option<LogId<N>>>>);
+pub(crate) struct Applying<N: NodeId>(Arc<watch::Sender<Told<N>>>);
 
 impl<N: NodeId> Applying<N> {
     pub(crate) fn new(applied: Option<LogId<N>>) -> Applying<N> {
-        Applying(Arc::new(watch::Sender::new(applied)))
+        Applying(Arc::new(watch::Sender::new(Ok(applied))))
     }
 
     pub(crate) fn is_at(&self, applied: Option<LogId<N>>) {
-        self.0.send_replace(applied);
+        drop(self.0.send_replace(Ok(applied)));
+    }
+
+    /// It ends by this error, as openraft has it.
+    pub(crate) fn ends_by(&self, error: &Error) {
+        drop(self.0.send_replace(Err(error.clone())));
     }
 
     pub(crate) fn progress<C: RaftTypeConfig<NodeId = N>>(&self) -> Progress<C> {

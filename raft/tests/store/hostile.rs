@@ -200,3 +200,12 @@ fn damage_to_the_file_is_an_error_that_names_the_page() {
     }
     assert!(found > 10, "{found} places were found damaged");
 }
+
+#[test]
+fn a_group_in_another_format_is_left_as_it_is() {
+    let db = in_memory();
+    put_record(&db, ("g/log-meta", b"format"), b"btree-store-raft 2");
+    let before = (db.buckets().expect("read"), db.current_seq());
+    assert!(Log::open(&group(&db), Progress::unknown()).is_err());
+    assert_eq!((db.buckets().expect("read"), db.current_seq()), before);
+}

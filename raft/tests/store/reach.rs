@@ -1,7 +1,10 @@
 //! Does the log stay in reach of the state?
 
-use crate::common::{Log, blank, group, in_memory, log_on, machine_on, members, open_file, put};
+use crate::common::{
+    Log, blank, group, in_memory, log_on, machine_on, members, open_file, put, request,
+};
 use btree_store::vfs::MemVfs;
+use btree_store_raft::kv::Request;
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::log_id;
@@ -100,5 +103,48 @@ fn a_purge_fails_when_the_state_machine_ends_before_it_is_so_far() {
             assert!(error.to_string().contains("the state machine has ended"), "{error}");
         }
         assert_eq!(log.get_log_state().await.expect("read").last_purged_log_id, None);
+    });
+}
+
+#[test]
+fn entries_of_a_later_term_that_end_below_the_state_are_not_taken_up_again() {
+    run(async {
+        let (dir, other_dir, left_dir) = (directory(), directory(), directory());
+        let mut other = machine_on(&in_memory(), other_dir.path());
+        other.apply([request(2, 3, Request::put("a", "1"))]).await.expect("applied");
+        let built = other.get_snapshot_builder().await.build_snapshot().await.expect("built");
+        let vfs = MemVfs::new();
+        let db = open_file(Arc::new(vfs.clone())).expect("it opens");
+        let mut machine = machine_on(&db, dir.path());
+        let mut log = Log::open(&group(&db), machine.progress()).expect("it opens");
+        log.blocking_append([blank(1, 0), blank(3, 1)]).await.expect("appended");
+        machine.install_snapshot(&built.meta, built.snapshot).await.expect("installed");
+        // The power fails before the purge.
+        let left = open_file(Arc::new(vfs.snapshot())).expect("it opens again");
+        let machine = machine_on(&left, left_dir.path());
+        let mut log = Log::open(&group(&left), machine.progress()).expect("it opens");
+        let (state, applied) = (log.get_log_state().await.expect("read"), Some(log_id(2, 0, 3)));
+        assert_eq!((state.last_purged_log_id, state.last_log_id), (applied, applied));
+    });
+}
+
+#[test]
+fn a_purge_says_why_the_snapshot_it_waits_for_was_not_installed() {
+    use tokio::io::AsyncWriteExt;
+    run(async {
+        let (dir, db) = (directory(), in_memory());
+        let mut machine = machine_on(&db, dir.path());
+        let mut log = Log::open(&group(&db), machine.progress()).expect("it opens");
+        let last = log_id(1, 0, 2);
+        let mut purge = std::pin::pin!(log.purge(last));
+        waits(purge.as_mut()).await;
+        let mut file = machine.begin_receiving_snapshot().await.expect("made");
+        file.write_all(b"this is none").await.expect("written");
+        let meta = openraft::SnapshotMeta { last_log_id: Some(last), ..Default::default() };
+        machine.install_snapshot(&meta, file).await.expect_err("it is damaged");
+        // As openraft does.
+        drop(machine);
+        let error = purge.await.expect_err("the state is not there");
+        assert!(error.to_string().contains("the snapshot is damaged"), "{error}");
     });
 }
