@@ -150,6 +150,17 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The error without a detail. What an earlier error of this name left is not its own.
+    pub(crate) fn bare(self) -> Error {
+        let forget = |latest: &RefCell<Option<(Error, ErrorDetail)>>| {
+            drop(latest.borrow_mut().take_if(|(error, _)| *error == self));
+        };
+        LATEST.try_with(forget).unwrap_or_default();
+        self
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -318,7 +329,7 @@ impl Fault {
     pub(crate) fn raise_as(&self, error: Error) -> Error {
         match &self.detail {
             Some(detail) => error.with(detail.clone()),
-            None => error,
+            None => error.bare(),
         }
     }
 }

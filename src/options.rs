@@ -308,7 +308,7 @@ impl Options {
                 Ok(Some(file)) => return Ok(file),
                 Ok(None) => {}
                 // Whoever has the lock may have come just after a file that is there by now.
-                Err(Error::Busy) => return check_missing(vfs, path).and(Err(Error::Busy)),
+                Err(Error::Busy) => return check_missing(vfs, path).and(Err(Error::Busy.bare())),
                 Err(error) => return Err(error),
             }
         }
@@ -467,7 +467,7 @@ fn lock_file(file: &dyn VfsFile, mode: LockMode) -> Result<()> {
     }
     match file.try_lock(mode) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Error::Busy),
+        Ok(false) => Err(Error::Busy.bare()),
         Err(error) => Err(Error::io("lock", &error)),
     }
 }

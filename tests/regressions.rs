@@ -14,6 +14,7 @@ use common::{NAME, holding, on, open, put_checksum};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
 const PAGE: usize = 512;
 
@@ -223,4 +224,21 @@ fn values_of_a_leaf_that_has_become_the_root_are_given_up_each_for_itself() {
             }
         }
     }
+}
+
+/// Details are kept for the latest error of a name.
+#[test]
+fn a_busy_file_does_not_say_why_another_one_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    drop(BTree::open(&path).unwrap());
+    let reader = Options::new().read_only().open(&path).unwrap();
+    assert_eq!(BTree::open(&path).unwrap_err(), Error::Busy);
+    assert!(Error::Busy.detail().is_some());
+    let vfs = MemVfs::new();
+    let open = || Options::new().vfs(Arc::new(vfs.clone())).open("b.db");
+    let held = open().unwrap();
+    let refused = open().unwrap_err();
+    assert_eq!((refused, refused.detail()), (Error::Busy, None));
+    drop((reader, held));
 }

@@ -106,8 +106,8 @@ unsafe fn hand_out(out: *mut *mut BTree, open: impl FnOnce() -> Result<BTree>) -
 ///
 /// Fails with `BUSY` when another process has it open, or this one for reading only; `POISONED`
 /// while it is open and a sync of it has failed; `CORRUPTION` when it is no database, or one whose
-/// state cannot be recovered; `NO_SPACE`; `IO`; `INVALID` for `NULL`, a path that is not UTF-8, and a
-/// file that is to be created where another store has the name under which it is made.
+/// state cannot be recovered; `NO_SPACE`; `IO`; `INVALID` for `NULL`, a path that is not UTF-8, and
+/// a file that is to be created where another store has the name under which it is made.
 ///
 /// # Safety
 /// `path` is `NULL` or ends with a NUL; `out` is `NULL` or writable.

@@ -63,14 +63,14 @@ impl NewName {
         }
         check_missing(&**vfs, &path)?;
         let creating = with_suffix(&path, CREATING_SUFFIX);
-        let Some(lock) = open_creating(&**vfs, &creating)? else { return Err(Error::Busy) };
+        let Some(lock) = open_creating(&**vfs, &creating)? else { return Err(Error::Busy.bare()) };
         // Once more: it may have come before the lock, and then this is the mark of its maker,
         // who died, and stays.
         check_missing(&**vfs, &path)?;
         let filling = with_suffix(&path, FILLING_SUFFIX);
         let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
         let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, _lock: lock };
-        let Some(file) = open_locked(&**vfs, &filling)? else { return Err(Error::Busy) };
+        let Some(file) = open_locked(&**vfs, &filling)? else { return Err(Error::Busy.bare()) };
         // Not before: what somebody else has locked is not to be removed.
         name.doomed = Some(filling);
         Ok((name, file))

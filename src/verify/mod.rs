@@ -60,7 +60,7 @@ pub fn verify_path(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Result<Report> {
     let file = file.map_err(|error| Error::io("open the file", &error))?;
     let locked = file.try_lock(LockMode::Shared);
     if !locked.map_err(|error| Error::io("lock the file", &error))? {
-        return Err(Error::Busy);
+        return Err(Error::Busy.bare());
     }
     verify_file(&*file)
 }

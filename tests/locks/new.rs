@@ -154,11 +154,11 @@ fn of_threads_that_create_one_file_exactly_one_gets_it() {
     const THREADS: usize = 4;
     let dir = tempfile::tempdir().unwrap();
     for round in 0..60 {
-        let path = dir.path().join(format!("{round}.db"));
-        let options = match round % 3 {
-            0 => Options::new(),
-            1 => Options::new().vfs(Arc::new(OsVfs)),
-            _ => on(MemVfs::new()),
+        let name = format!("{round}.db");
+        let (path, options) = match round % 3 {
+            0 => (dir.path().join(name), Options::new()),
+            1 => (dir.path().join(name), Options::new().vfs(Arc::new(OsVfs))),
+            _ => (name.into(), on(MemVfs::new())),
         };
         let barrier = Barrier::new(THREADS);
         let create = || {
