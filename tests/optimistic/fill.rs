@@ -593,8 +593,8 @@ fn a_value_for_which_the_file_cannot_grow_leaves_no_mark_on_its_length() {
     assert_eq!(file_len(&memory), len);
 }
 
-/// A reader of a value that was put has the state in which its transaction began, in which the value
-/// is not.
+/// A reader of a value that was put has the state in which its transaction began, which is without
+/// that value.
 #[test]
 fn a_reader_keeps_the_pages_of_a_value_that_was_committed_behind_its_state_and_removed() {
     let db = btree_store::Options::new().open_in_memory().unwrap();
