@@ -6,6 +6,7 @@
 
 use crate::invariant::Invariant;
 use std::cell::RefCell;
+use std::path::Path;
 use std::{fmt, io};
 
 /// The result of every call that can fail.
@@ -134,6 +135,20 @@ impl Error {
         })
     }
 
+    /// The error of a call on this file: where the storage failed, the detail names it.
+    pub(crate) fn of_file(self, path: &Path) -> Error {
+        match (self, self.detail()) {
+            (
+                Error::IoError | Error::NoSpace,
+                Some(ErrorDetail::Io { operation, kind, os_code, message }),
+            ) => {
+                let message = format!("{}: {message}", path.display());
+                self.with(ErrorDetail::Io { operation, kind, os_code, message })
+            }
+            _ => self,
+        }
+    }
+
     /// The error where nobody knows what is durable: `NoSpace` would promise the state before.
     pub(crate) fn of_unknown_outcome(self) -> Error {
         match (self, self.detail()) {
@@ -192,7 +207,7 @@ impl std::error::Error for Error {}
 /// }
 /// let failed = first("no/such/file".as_ref()).unwrap_err();
 /// assert_eq!(failed.error, Error::IoError);
-/// assert!(failed.to_string().starts_with("I/O error: open: "));
+/// assert!(failed.to_string().starts_with("I/O error: open: no/such/file: "));
 /// let shown: Box<dyn std::error::Error + Send + Sync> = failed.into();
 /// # drop(shown);
 /// ```
@@ -256,7 +271,8 @@ pub enum ErrorDetail {
         kind: io::ErrorKind,
         /// The operating system's code, where there is one.
         os_code: Option<i32>,
-        /// The operating system's text.
+        /// The operating system's text; where a file is opened, made or verified by its path, that
+        /// and a colon in front.
         message: String,
     },
     /// A sentence that says what was wrong with the call.

@@ -226,6 +226,7 @@ impl Options {
             None => self.open_new(Arc::new(OsVfs), path, None),
         }
         .map(|core| BTree::new(core, self.durability, self.access))
+        .map_err(|error| error.of_file(path))
     }
 
     /// Whether a file may be created.

@@ -13,6 +13,7 @@ mod foreign;
 mod new;
 
 use btree_store::format::{META_MAGIC, META_VERSION};
+use btree_store::verify::verify_path;
 use btree_store::vfs::{MemVfs, OsVfs};
 use btree_store::{BTree, Error, ErrorDetail, Options};
 use child::Child;
@@ -509,6 +510,32 @@ fn a_directory_and_a_missing_parent_are_typed_errors() {
         assert_eq!(kind(options.open(&path).unwrap_err()), ErrorKind::NotFound);
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn what_the_storage_says_of_a_file_names_it() {
+    let (dir, path) = place();
+    let lost = dir.path().join("missing").join(NAME);
+    let db = BTree::open(&path).unwrap();
+    let options = || Options::new().must_exist();
+    let names = |error: Error| {
+        assert_eq!(kind(error), ErrorKind::NotFound);
+        let story = common::story(error);
+        assert!(story.contains(&format!(": {}: ", lost.display())), "{story}");
+        let once = story.matches(lost.to_str().unwrap()).count();
+        assert_eq!(once, 1, "{story}");
+    };
+    names(BTree::open(&lost).unwrap_err());
+    names(options().open(&lost).unwrap_err());
+    names(options().vfs(Arc::new(OsVfs)).open(&lost).unwrap_err());
+    names(Options::new().create_new().open(&lost).unwrap_err());
+    names(verify_path(&OsVfs, &lost).unwrap_err());
+    names(db.backup(&lost).unwrap_err());
+    let (mut stream, mut pages) = (Vec::new(), Vec::new());
+    db.snapshot().backup_to(&mut stream).unwrap();
+    db.backup_since(0, &mut pages).unwrap();
+    names(Options::new().restore(&mut stream.as_slice(), &lost).unwrap_err());
+    names(Options::new().restore_chain([pages.as_slice()], &lost).unwrap_err());
 }
 
 #[test]

@@ -57,6 +57,10 @@ impl Drop for NewName {
 impl NewName {
     /// Takes the place, and makes the file. Nobody may have one of that name.
     fn begin(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
+        NewName::make(vfs, path).map_err(|error| error.of_file(path))
+    }
+
+    fn make(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
         let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
         if path.file_name().is_none() {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));

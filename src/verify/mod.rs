@@ -56,8 +56,9 @@ use walk::{Counts, Entries, Scratch, Walk};
 /// no such file, and when there is no byte of memory for each page of the file. What is wrong with
 /// the bytes is in the report.
 pub fn verify_path(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Result<Report> {
-    let file = vfs.open(path.as_ref(), OpenMode::Read);
-    let file = file.map_err(|error| Error::io("open the file", &error))?;
+    let path = path.as_ref();
+    let file = vfs.open(path, OpenMode::Read);
+    let file = file.map_err(|error| Error::io("open the file", &error).of_file(path))?;
     let locked = file.try_lock(LockMode::Shared);
     if !locked.map_err(|error| Error::io("lock the file", &error))? {
         return Err(Error::Busy.bare());

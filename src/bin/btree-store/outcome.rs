@@ -3,7 +3,7 @@
 //! Owns: [`Code`], the numbers that scripts see, [`Failure`], one line for people, and
 //! [`Carrier`]. Must not know: what any command does.
 
-use btree_store::{DetailedError, Error};
+use btree_store::{DetailedError, Error, ErrorDetail};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
@@ -78,7 +78,16 @@ impl From<Error> for Failure {
             Error::Busy => Code::Busy,
             _ => Code::Failed,
         };
-        Failure::new(code, DetailedError::from(error).to_string())
+        let text = match error.detail() {
+            // Each command says itself which file it is about.
+            Some(ErrorDetail::Io { operation, os_code: Some(code), .. })
+                if matches!(error, Error::IoError | Error::NoSpace) =>
+            {
+                format!("{error}: {operation}: {}", io::Error::from_raw_os_error(code))
+            }
+            _ => DetailedError::from(error).to_string(),
+        };
+        Failure::new(code, text)
     }
 }
 
