@@ -9,7 +9,7 @@ use btree_store::sim::{
     Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Images, Mark, Monitor,
     Newest, OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
 };
-use btree_store::vfs::{OpenMode, Vfs, VfsFile};
+use btree_store::vfs::{OpenMode, Vfs, VfsFile, write_all_at};
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -604,4 +604,58 @@ fn a_shard_without_a_crash_point_is_no_violation() {
         );
         assert!(report.is_verified(), "{report}");
     }
+}
+
+/// Neither kinds nor places nor bytes tell the two runs apart.
+#[test]
+fn a_workload_that_takes_files_or_names_in_another_order_each_time_is_no_pass() {
+    let mut turn = false;
+    let names = Explorer::new("names").explore(
+        |disk| {
+            turn = !turn;
+            let vfs = disk.vfs();
+            for name in if turn { ["data", "ready"] } else { ["ready", "data"] } {
+                let path = Path::new(name);
+                vfs.open(path, OpenMode::Create)?.sync_all()?;
+                vfs.sync_dir(path)?;
+            }
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    let mut turn = false;
+    let files = Explorer::new("files").explore(
+        |disk| {
+            turn = !turn;
+            let mut files = Vec::new();
+            for name in ["data", "ready"] {
+                files.push(disk.vfs().open(Path::new(name), OpenMode::Create)?);
+            }
+            for at in if turn { [0, 1] } else { [1, 0] } {
+                write_all_at(&*files[at], b"1", 0)?;
+                files[at].sync_all()?;
+            }
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    for report in [names, files] {
+        assert_eq!(report.verdict, Verdict::Violated, "{report}");
+        let violation = report.violation.expect("it is told why");
+        assert!(violation.message.contains("not deterministic"), "{}", violation.message);
+    }
+}
+
+#[test]
+fn what_fails_is_told_with_what_is_known_beyond_its_name() {
+    let report = Explorer::new("long").explore(
+        |disk| {
+            let db = Options::new().page_size(512).vfs(disk.vfs()).open("x")?;
+            db.exec("b", |txn| txn.put([1; 2000], "v"))?;
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    let violation = report.violation.expect("it fails");
+    assert!(violation.message.contains("2000"), "{}", violation.message);
 }

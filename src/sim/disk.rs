@@ -306,6 +306,8 @@ impl SimDisk {
     fn path_id(&self, path: &Path) -> (MutexGuard<'_, Machine>, PathId) {
         let mut machine = self.machine();
         let path = machine.paths.id(path);
+        // It is the same in each run: a path keeps its number.
+        machine.note_asked(path.number());
         (machine, path)
     }
 
@@ -359,6 +361,7 @@ impl Vfs for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut machine, from) = self.path_id(from);
         let to = machine.paths.id(to);
+        machine.note_asked(to.number());
         machine.rename(from, to)
     }
 

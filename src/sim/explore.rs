@@ -171,8 +171,12 @@ impl Explorer {
     /// Workload and check run many times; given the same disk they must do the same, in the same
     /// order. A search whose runs do not is no pass: the questions that a run leaves open, and the
     /// operations before each, are compared with those of the run before it that had the same
-    /// answers so far; and a few runs are had twice, uncounted, and compared to their end, by the
-    /// kinds of their operations. Who walks a `HashMap` sorts first.
+    /// answers so far; and some runs are had again, uncounted, and compared to their end: the
+    /// workload's first eight times, a few others once. What is compared are the operations, their
+    /// files, names and places, and the bytes that are written. So nothing that is written may come
+    /// from a clock or from chance; who walks a `HashMap` sorts first. The orders in which threads
+    /// get their turn are not explored, and are no part of a token: let one thread use the disk, or
+    /// the threads one after another.
     ///
     /// They end with what they opened closed. A panic in either is a failure, and so is an error,
     /// also one of a fault that the workload injected itself: there it ends with
@@ -234,7 +238,9 @@ impl Explorer {
         run.finish()
     }
 
-    /// Runs what a token stands for. The violation, if it still fails.
+    /// Runs what a token stands for. The violation, if it still fails. A token names a crash point
+    /// by its number, and choices by theirs: with other settings, or when the workload has become
+    /// another, it may stand for something else, and pass for that.
     ///
     /// # Errors
     /// The text is no token, or does not belong to this workload.

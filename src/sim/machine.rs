@@ -291,7 +291,13 @@ impl Machine {
         }
     }
 
-    pub(super) fn alive(&self, handle: &Handle) -> io::Result<()> {
+    /// Takes note of something that the run has asked for, beside kinds of operations.
+    pub(super) fn note_asked(&mut self, what: u64) {
+        self.asked = mix(self.asked, what);
+    }
+
+    pub(super) fn alive(&mut self, handle: &Handle) -> io::Result<()> {
+        self.asked = mix(self.asked, u64::from(handle.file));
         if handle.generation == self.generation {
             return Ok(());
         }

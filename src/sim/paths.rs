@@ -13,6 +13,12 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PathId(u32);
 
+impl PathId {
+    pub(super) fn number(self) -> u64 {
+        self.0.into()
+    }
+}
+
 /// The number of a name, whatever directory it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NameId(pub(super) u32);

@@ -16,6 +16,7 @@ use super::report::{PointReport, Report, Verdict, Violation};
 use super::state::{DiskState, Snapshot};
 use super::story::Story;
 use super::token::{Path, Step, TokenError};
+use crate::error::{DetailedError, Error};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 type Workload<'a> = &'a mut dyn FnMut(&SimDisk) -> Checked;
 type Check<'a> = &'a mut dyn FnMut(&SimDisk, &Crash) -> Checked;
 
+/// How often the first run of a workload is had again.
+const FIRST_REPEATS: u32 = 8;
 /// What is wrong where everything passes, and nothing was asked of the disk.
 const UNUSED: &str = "neither the workload nor the check has used the simulated disk, so that no \
                       crash was explored: open the store with `Options::vfs(disk.vfs())`";
@@ -125,8 +128,9 @@ impl<'a> Run<'a> {
             search = found;
             self.note_choices(level, search.choices());
             let mut outcome = outcome.and_then(|()| not_repeated(&search));
-            if outcome.is_ok() && self.is_run_again(level) {
-                outcome = self.run_again(level, start, operation, &search, &marks);
+            for _ in 0..self.repeats(level) {
+                outcome =
+                    outcome.and_then(|()| self.run_again(level, start, operation, &search, &marks));
             }
             if let Err(message) = outcome {
                 return self.fail(message);
@@ -173,14 +177,19 @@ impl<'a> Run<'a> {
         outcome
     }
 
-    /// Counts a run, and says whether it is one of the few that are had twice. A run shares the
-    /// choices before its last one with others, and what it does until then is compared anyway.
-    /// Of the checks the first, mostly of a disk with nothing on it, is not the one to take.
-    fn is_run_again(&mut self, level: usize) -> bool {
+    /// Counts a run, and says how often it is had again: a few are. A run shares the choices before
+    /// its last one with others, and what it does until then is compared anyway. The first run of
+    /// the workload, mostly the only one, is had often enough that an order of two, which chance
+    /// gives, is not the same in each. Of the checks the first, mostly of a disk with nothing on
+    /// it, is not the one to take.
+    fn repeats(&mut self, level: usize) -> u32 {
         self.runs.resize(self.runs.len().max(level + 1), 0);
         self.runs[level] += 1;
         let number = self.runs[level];
-        number.is_power_of_two() && number.trailing_zeros() % 5 == u32::from(level > 0)
+        if (level, number) == (0, 1) {
+            return FIRST_REPEATS;
+        }
+        u32::from(number.is_power_of_two() && number.trailing_zeros() % 5 == u32::from(level > 0))
     }
 
     /// Has the run that just ended once more, uncounted: it has to do the same, to its end.
@@ -230,7 +239,7 @@ impl<'a> Run<'a> {
         }
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(told(error.as_ref())),
             Err(panic) => Err(format!("panic: {}", panic_text(panic.as_ref()))),
         }
     }
@@ -457,6 +466,14 @@ fn not_repeated(search: &Exhaustive) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{NOT_REPEATED}: it asked less than before, or something else"))
+}
+
+/// An error with what is known beyond its name.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => DetailedError::from(*error).to_string(),
+        None => error.to_string(),
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -106,12 +106,7 @@ impl Vfs for OsVfs {
 
     #[cfg(not(windows))]
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => path,
-        };
-        let parent = File::open(parent)?;
+        let parent = File::open(here(path.parent().unwrap_or(path)))?;
         // A sync of a file would succeed, and make no name durable.
         if !parent.metadata()?.is_dir() {
             return Err(ErrorKind::NotADirectory.into());
@@ -125,7 +120,7 @@ impl Vfs for OsVfs {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        fs::create_dir(here(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -133,14 +128,17 @@ impl Vfs for OsVfs {
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
-        // As the directory of a bare name is called.
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let mut names = fs::read_dir(path)?
+        let mut names = fs::read_dir(here(path))?
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<io::Result<Vec<OsString>>>()?;
         names.sort_unstable();
         Ok(names)
     }
+}
+
+/// A directory, which for a bare name is that of nothing.
+fn here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 /// An open file of the operating system, and its identity since it was opened.
