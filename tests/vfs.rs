@@ -528,6 +528,21 @@ mod only_os_files {
 
     #[cfg(not(windows))]
     #[test]
+    fn names_behind_a_pipe_are_refused_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("p");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let refused = OsVfs.sync_dir(&pipe.join("x")).map_err(|error| error.kind());
+            done.send(refused).expect("the test waits");
+        });
+        let refused = told.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(refused, Ok(Err(ErrorKind::NotADirectory)));
+    }
+
+    #[test]
     fn a_missing_directory_cannot_be_synced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing").join("f");

@@ -240,8 +240,9 @@ impl SimDisk {
     }
 
     /// Replaces a file's bytes on the medium itself, or makes the file: damage at rest, or a file
-    /// brought from elsewhere. Directories that its path names are made, and durable as it is. It
-    /// is no operation.
+    /// brought from elsewhere. Directories that are missing on its way are made, and durable at
+    /// once, as is its name if that is new; a name that is there already stays as durable as it
+    /// was. It is no operation.
     ///
     /// # Panics
     /// If the path is a directory's, or leads on behind a file.

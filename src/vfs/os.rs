@@ -106,11 +106,13 @@ impl Vfs for OsVfs {
 
     #[cfg(not(windows))]
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let parent = File::open(here(path.parent().unwrap_or(path)))?;
-        // A sync of a file would succeed, and make no name durable.
-        if !parent.metadata()?.is_dir() {
-            return Err(ErrorKind::NotADirectory.into());
-        }
+        let parent = here(path.parent().unwrap_or(path));
+        // A sync of a file would succeed, and make no name durable; and the opening of a pipe may
+        // wait for its other end. It may have become another meanwhile.
+        let check = |is_dir: bool| if is_dir { Ok(()) } else { Err(ErrorKind::NotADirectory) };
+        check(fs::metadata(parent)?.is_dir())?;
+        let parent = File::open(parent)?;
+        check(parent.metadata()?.is_dir())?;
         parent.sync_all()
     }
 

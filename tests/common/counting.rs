@@ -1,8 +1,8 @@
 //! How much memory a thread asks for at a time.
 //!
 //! A test program that measures makes [`Counting`] its allocator. The store has no threads of its
-//! own, so that what a call asks for is its thread's. The frames of a cache are not counted: the
-//! system gives them, as many bytes as the options say at most.
+//! own, so that what a call asks for is its thread's. The frames of a cache are counted, as many
+//! bytes as the options say, whether they are used or not.
 
 #![allow(dead_code, reason = "each test uses a part")]
 

@@ -352,18 +352,28 @@ impl Reply {
         }
     }
 
-    /// Whether it says where it differs from what is wanted that the storage failed, or failed
+    /// Whether what differs first from what is wanted says that the storage failed, or failed
     /// before. Readers that are to fail do so in both.
     pub fn blames_storage(&self, wanted: &Reply) -> bool {
         let is_trouble =
             |error: &Error| matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned);
-        let of_end = matches!(&self.end, Ending::Failed(error) if is_trouble(error));
-        let of_steps = self.steps.iter().zip(&wanted.steps).any(|steps| match steps {
-            (Ok(Answer::Reply(found)), Ok(Answer::Reply(wanted))) => found.blames_storage(wanted),
-            (Err(found), wanted) => wanted.as_ref().err() != Some(found) && is_trouble(found),
-            (Ok(_), _) => false,
-        });
-        of_end && self.end != wanted.end || of_steps
+        let ends_so = |reply: &Reply| matches!(&reply.end, Ending::Failed(e) if is_trouble(e));
+        // How many entries there are may be any number in a transaction that has failed.
+        let is_count = |found: &Result<Answer>, wanted: &Result<Answer>| {
+            matches!((found, wanted), (Ok(Answer::Count(_)), Ok(Answer::Count(_))))
+        };
+        let mut steps = self.steps.iter().zip(&wanted.steps);
+        // What comes behind that may be anything.
+        match steps.find(|(found, wanted)| found != wanted && !is_count(found, wanted)) {
+            Some((Ok(Answer::Reply(found)), Ok(Answer::Reply(wanted)))) => {
+                found.blames_storage(wanted)
+            }
+            // A part that drops a bucket.
+            Some((Ok(Answer::Reply(found)), _)) => ends_so(found),
+            Some((Err(found), _)) => is_trouble(found),
+            Some((Ok(_), _)) => false,
+            None => ends_so(self) && self.end != wanted.end,
+        }
     }
 }
 
@@ -416,5 +426,26 @@ impl Op {
             }
             _ => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_answer_in_front_of_trouble_is_not_the_storages() {
+        let value = |text: &str| Ok(Answer::Value(Data::from(text)));
+        let wanted = Reply { steps: vec![value("right"), Ok(Answer::Done)], end: Ending::Done };
+        let failed = Ending::Failed(Error::IoError);
+        for second in [Ok(Answer::Done), Err(Error::IoError)] {
+            let found = Reply { steps: vec![value("wrong"), second], end: failed.clone() };
+            assert!(!found.blames_storage(&wanted), "{found:?}");
+        }
+        let steps = vec![value("right"), Err(Error::IoError)];
+        let found = Reply { steps, end: failed.clone() };
+        assert!(found.blames_storage(&wanted));
+        let found = Reply { steps: wanted.steps.clone(), end: failed };
+        assert!(found.blames_storage(&wanted));
     }
 }
