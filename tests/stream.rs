@@ -175,3 +175,16 @@ fn a_reader_sees_its_state_however_long_it_lives() {
         assert!(pieces(&mut reader).unwrap() == wanted, "reader {at}");
     }
 }
+
+#[test]
+fn a_piece_that_was_read_says_nothing_of_an_error() {
+    let db = btree_store::Options::new().open_in_memory().unwrap();
+    db.exec("b", |txn| txn.put("k", vec![7; 1_000_000])).unwrap();
+    let mut reader = db.view("b", |txn| txn.get_reader("k")).unwrap();
+    let error = db.exec("b", |txn| txn.put(vec![1; 100_000], "v")).unwrap_err();
+    let told = error.detail();
+    assert!(told.is_some());
+    assert!(reader.next_piece().unwrap().is_some());
+    assert_eq!(error.detail(), told);
+    assert_eq!(btree_store::Error::Internal.detail(), None);
+}

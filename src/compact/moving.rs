@@ -263,6 +263,8 @@ impl<'a> Moving<'a> {
 
     pub(super) fn run(&mut self) -> Result<()> {
         let mut tried = Tried::default();
+        // Pages that found no room, for which the wanted end was moved back last.
+        let mut refused = 0;
         (self.slack, self.limit_min) = (0, 0);
         (self.lap, self.leftover) = (Lap::default(), None);
         // Others may write meanwhile; a compaction does not chase them for ever.
@@ -272,6 +274,8 @@ impl<'a> Moving<'a> {
             let is_little =
                 self.moved == 0 && survey.is_cut && survey.unused <= u64::from(LEFT_MAX);
             if survey.limit.0 >= survey.page_count || is_little {
+                // Nothing lies behind it; but it may be the file's own end by now.
+                self.remaining = refused as usize;
                 break;
             }
             // Each moved page takes its ancestors with it: few at a time cost more than they win.
@@ -292,15 +296,18 @@ impl<'a> Moving<'a> {
                 Round::Moved(moved) => {
                     self.moved += moved as usize;
                     self.remaining = survey.behind.saturating_sub(moved) as usize;
+                    refused = 0;
                     (tried.idle, tried.progress.has_moved) = (0, true);
                 }
                 Round::Cramped(pages) if tried.concessions < CONCESSIONS_MAX + self.last => {
+                    refused = pages;
                     self.concede(&mut tried, pages);
                 }
                 Round::Done if self.waits_for_the_catalog(&mut tried, &survey) => {
                     survey.pass(self.core)?;
                 }
                 Round::Cramped(_) | Round::Done => {
+                    refused = 0;
                     let left =
                         if let Round::Cramped(pages) = round { pages } else { survey.behind };
                     self.remaining = left as usize;
@@ -350,7 +357,8 @@ impl<'a> Moving<'a> {
     /// Whether commits are still to move what only they can: pages of the catalog. Where those are
     /// no fewer after some commits, they get more room.
     fn waits_for_the_catalog(&mut self, tried: &mut Tried, survey: &Survey) -> bool {
-        if survey.behind == 0 {
+        // Runs that are kept lie there too.
+        if survey.behind <= self.kept_runs {
             return false;
         }
         let least = tried.behind.unwrap_or(u32::MAX);

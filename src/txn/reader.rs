@@ -49,6 +49,8 @@ pub struct ValueReader {
     /// The bytes of the piece that [`io::Read`] has not given yet begin here.
     given: usize,
     fault: Option<Fault>,
+    /// A piece is being read; or was, when the storage panicked, and nobody knows what was read.
+    is_reading: bool,
     /// The pages of a value that was not committed when the reader was made.
     _keeper: Option<Arc<EarlyRun>>,
 }
@@ -96,7 +98,8 @@ impl ValueReader {
     }
 
     fn new(source: Source, len: u64, hold: Arc<Hold>) -> ValueReader {
-        ValueReader { hold, source, len, piece: Vec::new(), given: 0, fault: None, _keeper: None }
+        let (piece, given, fault, is_reading) = (Vec::new(), 0, None, false);
+        ValueReader { hold, source, len, piece, given, fault, is_reading, _keeper: None }
     }
 
     /// The length of the whole value in bytes, however much of it was read.
@@ -145,12 +148,14 @@ impl ValueReader {
         if let Some(fault) = &self.fault {
             return self.hold.note(Err(fault.raise()));
         }
+        if self.is_reading {
+            return self.hold.note(Err(Error::internal("a read of the value panicked")));
+        }
         let Source::File(pieces) = &mut self.source else { return Ok(()) };
-        // Where the storage panics, this stays so: nobody knows what was read.
-        let panicked = Fault::keep(Error::internal("a read of the value panicked"));
-        (self.given, self.fault) = (0, Some(panicked));
+        (self.given, self.is_reading) = (0, true);
         let mut piece = std::mem::take(&mut self.piece);
         let read = self.hold.core.pager.read_piece(pieces, &mut piece);
+        self.is_reading = false;
         let read = self.hold.note(read);
         self.fault = read.err().map(Fault::keep);
         if read.is_ok() {
