@@ -271,8 +271,8 @@ pub enum ErrorDetail {
         kind: io::ErrorKind,
         /// The operating system's code, where there is one.
         os_code: Option<i32>,
-        /// The operating system's text; where a file is opened, made or verified by its path, that
-        /// and a colon in front.
+        /// The operating system's text; where a file is opened, begun, named or verified by its
+        /// path, that and a colon in front.
         message: String,
     },
     /// A sentence that says what was wrong with the call.

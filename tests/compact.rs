@@ -237,3 +237,20 @@ fn a_small_target_behind_which_a_run_finds_no_hole_is_not_told_as_reached() {
     assert!(stats.page_count < before || done.remaining_candidates > 0, "{done:?} {stats:?}");
     assert!(db.verify().unwrap().is_sound());
 }
+
+/// What the catalog cannot win is told, as what trees cannot.
+#[test]
+fn a_catalog_that_finds_no_room_is_told() {
+    let vfs = MemVfs::default();
+    let db = open(&vfs, 512);
+    db.exec("a", |txn| txn.put("k", vec![7; 40 * 512])).unwrap();
+    let reader = db.snapshot();
+    db.del_bucket("a").unwrap();
+    let mut names = (0..300).map(|i| format!("b{i:03}"));
+    db.exec_multi(|multi| names.try_for_each(|name| multi.exec(name, |_| Ok(())))).unwrap();
+    let done = db.compact(0).unwrap();
+    let stats = db.stats().unwrap();
+    assert!(stats.pending_pages > 30, "{stats:?}");
+    assert!(done.remaining_candidates > 0, "{done:?} {stats:?}");
+    drop(reader);
+}

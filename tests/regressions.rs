@@ -7,6 +7,7 @@ mod common;
 use btree_store::format::{
     BUCKET_LEN, HEADER_KIND, HEADER_TXN, KIND_LEAF, META_BODY, META_FLAG_MIRROR, META_FLAGS,
 };
+use btree_store::verify::verify_path;
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
 use common::watch::{Op, Watch};
@@ -241,4 +242,25 @@ fn a_busy_file_does_not_say_why_another_one_was() {
     let refused = open().unwrap_err();
     assert_eq!((refused, refused.detail()), (Error::Busy, None));
     drop((reader, held));
+}
+
+#[test]
+fn what_the_storage_says_behind_the_opening_names_the_file_too() {
+    let (_, watch) = Watch::memory();
+    let db = Options::new().vfs(Arc::new(watch.clone())).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    watch.hook(|op| match op {
+        Op::Rename => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(()),
+    });
+    let told = common::story(db.backup("copy.db").unwrap_err());
+    assert!(told.contains(": copy.db: "), "{told}");
+    watch.unhook();
+    drop(db);
+    watch.hook(|op| match op {
+        Op::Read { .. } => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(()),
+    });
+    let told = common::story(verify_path(&watch, NAME).unwrap_err());
+    assert!(told.contains(&format!(": {NAME}: ")), "{told}");
 }

@@ -526,7 +526,7 @@ mod only_os_files {
         assert!(!here.is_empty() && here == OsVfs.read_dir(Path::new(".")).unwrap());
     }
 
-    #[cfg(not(windows))]
+    #[cfg(unix)]
     #[test]
     fn names_behind_a_pipe_are_refused_without_waiting() {
         let dir = tempfile::tempdir().unwrap();
@@ -542,6 +542,7 @@ mod only_os_files {
         assert_eq!(refused, Ok(Err(ErrorKind::NotADirectory)));
     }
 
+    #[cfg(not(windows))]
     #[test]
     fn a_missing_directory_cannot_be_synced() {
         let dir = tempfile::tempdir().unwrap();

@@ -205,6 +205,8 @@ struct Tried {
     /// Commits that moved nothing, since the last that did.
     idle: u32,
     concessions: u32,
+    /// Pages that found no room, for which the wanted end was moved back last.
+    refused: u32,
     progress: Progress,
     /// Pages of the log, when nothing else was to be moved.
     log: u32,
@@ -263,8 +265,6 @@ impl<'a> Moving<'a> {
 
     pub(super) fn run(&mut self) -> Result<()> {
         let mut tried = Tried::default();
-        // Pages that found no room, for which the wanted end was moved back last.
-        let mut refused = 0;
         (self.slack, self.limit_min) = (0, 0);
         (self.lap, self.leftover) = (Lap::default(), None);
         // Others may write meanwhile; a compaction does not chase them for ever.
@@ -275,7 +275,7 @@ impl<'a> Moving<'a> {
                 self.moved == 0 && survey.is_cut && survey.unused <= u64::from(LEFT_MAX);
             if survey.limit.0 >= survey.page_count || is_little {
                 // Nothing lies behind it; but it may be the file's own end by now.
-                self.remaining = refused as usize;
+                self.remaining = tried.refused as usize;
                 break;
             }
             // Each moved page takes its ancestors with it: few at a time cost more than they win.
@@ -296,18 +296,17 @@ impl<'a> Moving<'a> {
                 Round::Moved(moved) => {
                     self.moved += moved as usize;
                     self.remaining = survey.behind.saturating_sub(moved) as usize;
-                    refused = 0;
+                    tried.refused = 0;
                     (tried.idle, tried.progress.has_moved) = (0, true);
                 }
                 Round::Cramped(pages) if tried.concessions < CONCESSIONS_MAX + self.last => {
-                    refused = pages;
                     self.concede(&mut tried, pages);
                 }
                 Round::Done if self.waits_for_the_catalog(&mut tried, &survey) => {
                     survey.pass(self.core)?;
                 }
                 Round::Cramped(_) | Round::Done => {
-                    refused = 0;
+                    tried.refused = 0;
                     let left =
                         if let Round::Cramped(pages) = round { pages } else { survey.behind };
                     self.remaining = left as usize;
@@ -351,6 +350,7 @@ impl<'a> Moving<'a> {
         self.slack = self.slack.saturating_add(more);
         self.limit_min = self.limit_min.saturating_add(more);
         tried.concessions += 1;
+        tried.refused = pages;
         tried.progress = Progress::default();
     }
 

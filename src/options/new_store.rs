@@ -82,6 +82,11 @@ impl NewName {
 
     /// Gives the file its name, durably. On an error there is no file of that name.
     fn give(&mut self) -> Result<()> {
+        let given = self.give_it();
+        given.map_err(|error| error.of_file(&self.path))
+    }
+
+    fn give_it(&mut self) -> Result<()> {
         let NewName { vfs, path, doomed, .. } = self;
         check_missing(&**vfs, path)?;
         let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
@@ -102,8 +107,8 @@ impl NewStore {
     /// what the storage says.
     pub(crate) fn begin(vfs: Arc<dyn Vfs>, path: &Path, page_size: u32) -> Result<NewStore> {
         let (name, file) = NewName::begin(&vfs, path)?;
-        begin_file(&*file, page_size)?;
-        let start = recover(&*file, Access::ReadWrite)?;
+        let begun = begin_file(&*file, page_size).and_then(|()| recover(&*file, Access::ReadWrite));
+        let start = begun.map_err(|error| error.of_file(path))?;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
         let usage =
             Usage { barriers: Barriers::One, is_read_only: false, copies: vfs, keeper: None };
@@ -136,7 +141,8 @@ impl NewImage {
     /// Begins with an empty file, and fails as [`NewStore::begin`] does.
     pub(crate) fn begin(vfs: &Arc<dyn Vfs>, path: &Path, page_size: usize) -> Result<NewImage> {
         let (name, file) = NewName::begin(vfs, path)?;
-        Ok(NewImage { name, image: Image::begin(file, page_size)? })
+        let image = Image::begin(file, page_size).map_err(|error| error.of_file(path))?;
+        Ok(NewImage { name, image })
     }
 
     /// Gives the file its name, durably. On an error there is no file of that name.

@@ -57,8 +57,12 @@ use walk::{Counts, Entries, Scratch, Walk};
 /// the bytes is in the report.
 pub fn verify_path(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Result<Report> {
     let path = path.as_ref();
+    verify_at(vfs, path).map_err(|error| error.of_file(path))
+}
+
+fn verify_at(vfs: &dyn Vfs, path: &Path) -> Result<Report> {
     let file = vfs.open(path, OpenMode::Read);
-    let file = file.map_err(|error| Error::io("open the file", &error).of_file(path))?;
+    let file = file.map_err(|error| Error::io("open the file", &error))?;
     let locked = file.try_lock(LockMode::Shared);
     if !locked.map_err(|error| Error::io("lock the file", &error))? {
         return Err(Error::Busy.bare());

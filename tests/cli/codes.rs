@@ -245,3 +245,12 @@ fn output_that_cannot_be_written_is_a_failure() {
         assert!(err.contains("write the output: No space left"), "{name}: {err}");
     }
 }
+
+#[test]
+fn a_directory_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_btree-store"));
+    let run = command.arg("buckets").arg(dir.path()).output().unwrap();
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(told.matches(dir.path().to_str().unwrap()).count(), 1, "{told}");
+}

@@ -3,7 +3,7 @@
 //! Owns: [`Code`], the numbers that scripts see, [`Failure`], one line for people, and
 //! [`Carrier`]. Must not know: what any command does.
 
-use btree_store::{DetailedError, Error, ErrorDetail};
+use btree_store::{DetailedError, Error};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
@@ -63,7 +63,11 @@ impl Failure {
     pub fn about(self, what: &str) -> Failure {
         match self {
             Failure::ClosedPipe => Failure::ClosedPipe,
-            Failure::Told { code, message } => Failure::new(code, format!("{what}: {message}")),
+            Failure::Told { code, message } => {
+                // The store may name it too.
+                let message = message.replacen(&format!(": {what}: "), ": ", 1);
+                Failure::new(code, format!("{what}: {message}"))
+            }
         }
     }
 }
@@ -78,16 +82,7 @@ impl From<Error> for Failure {
             Error::Busy => Code::Busy,
             _ => Code::Failed,
         };
-        let text = match error.detail() {
-            // Each command says itself which file it is about.
-            Some(ErrorDetail::Io { operation, os_code: Some(code), .. })
-                if matches!(error, Error::IoError | Error::NoSpace) =>
-            {
-                format!("{error}: {operation}: {}", io::Error::from_raw_os_error(code))
-            }
-            _ => DetailedError::from(error).to_string(),
-        };
-        Failure::new(code, text)
+        Failure::new(code, DetailedError::from(error).to_string())
     }
 }
 
