@@ -163,9 +163,7 @@ impl Error {
         LATEST.try_with(|latest| *latest.borrow_mut() = Some((self, detail))).unwrap_or_default();
         self
     }
-}
 
-impl Error {
     /// The error without a detail. What an earlier error of this name left is not its own.
     pub(crate) fn bare(self) -> Error {
         let forget = |latest: &RefCell<Option<(Error, ErrorDetail)>>| {

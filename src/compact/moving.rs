@@ -133,13 +133,31 @@ enum Round {
     Cramped(u32),
 }
 
+/// A number of pages that is to become lower.
+#[derive(Default)]
+struct Least {
+    pages: Option<u32>,
+    /// How often it was looked at since it was lower than ever.
+    vain: u32,
+}
+
+impl Least {
+    /// Takes note of what it is now. Returns how often it was looked at in vain.
+    fn vain(&mut self, pages: u32) -> u32 {
+        if self.pages.is_none_or(|least| pages < least) {
+            *self = Least { pages: Some(pages), vain: 0 };
+        } else {
+            self.vain += 1;
+        }
+        self.vain
+    }
+}
+
 /// Whether rounds of moving leave less behind the limit.
 #[derive(Default)]
 struct Progress {
-    /// The fewest pages that lay behind it.
-    least: Option<u32>,
-    /// Rounds since then.
-    vain: u32,
+    /// The pages that lie behind it.
+    behind: Least,
     /// The last round moved something.
     has_moved: bool,
 }
@@ -150,12 +168,7 @@ impl Progress {
         if !std::mem::take(&mut self.has_moved) {
             return false;
         }
-        if self.least.is_none_or(|least| behind < least) {
-            (self.least, self.vain) = (Some(behind), 0);
-        } else {
-            self.vain += 1;
-        }
-        self.vain >= VAIN_MAX
+        self.behind.vain(behind) >= VAIN_MAX
     }
 }
 
@@ -212,9 +225,8 @@ struct Tried {
     log: u32,
     /// Commits since it had more.
     log_idle: u32,
-    /// The fewest pages behind the limit, when only commits could move them; and commits since.
-    behind: Option<u32>,
-    behind_idle: u32,
+    /// The pages behind the limit, when only commits could move them.
+    of_catalog: Least,
 }
 
 /// Moving pages from the end of the file, until there is nothing left or no way.
@@ -361,18 +373,14 @@ impl<'a> Moving<'a> {
         if survey.behind <= self.kept_runs {
             return false;
         }
-        let least = tried.behind.unwrap_or(u32::MAX);
-        let is_nearer = survey.behind < least;
-        tried.behind = Some(survey.behind.min(least));
-        tried.behind_idle = if is_nearer { 0 } else { tried.behind_idle + 1 };
-        if tried.behind_idle <= COMMITS_UNTIL_FREE {
+        if tried.of_catalog.vain(survey.behind) <= COMMITS_UNTIL_FREE {
             return true;
         }
         if tried.concessions >= CONCESSIONS_MAX + self.last {
             return false;
         }
         self.concede(tried, survey.behind);
-        (tried.behind, tried.behind_idle) = (None, 0);
+        tried.of_catalog = Least::default();
         true
     }
 

@@ -225,11 +225,7 @@ impl Cursor {
             return Ok(None);
         }
         if self.walk.held_value(at).is_none() {
-            let mut value = std::mem::take(&mut self.value);
-            value.clear();
-            let read = self.append_value(pages, at, &mut value);
-            self.value = value;
-            read?;
+            self.read_aside(pages, at)?;
         }
         Ok(Some((self.walk.key(), self.walk.held_value(at).unwrap_or(&self.value))))
     }

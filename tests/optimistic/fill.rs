@@ -6,7 +6,7 @@ use crate::common::random::Random;
 use crate::common::watch::{Op, Watch};
 use crate::common::{NAME, file_len, on, story};
 use btree_store::vfs::{MemVfs, Vfs};
-use btree_store::{BTree, Error, Options, OwnedTxn, Result};
+use btree_store::{BTree, Error, Options, OwnedTxn, Result, ValueReader};
 use std::io::{self, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -593,6 +593,17 @@ fn a_value_for_which_the_file_cannot_grow_leaves_no_mark_on_its_length() {
     assert_eq!(file_len(&memory), len);
 }
 
+/// A reader gives a value that others remove, and whose pages they could use again.
+fn assert_kept(db: &BTree, mut reader: ValueReader, value: &[u8]) {
+    db.exec("b", |txn| txn.del("k")).unwrap();
+    for round in 2..12_u8 {
+        db.exec("other", |txn| txn.put("x", vec![round; 300_000])).unwrap();
+    }
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == value);
+}
+
 /// A reader of a value that was put has the state in which its transaction began, which is without
 /// that value.
 #[test]
@@ -605,15 +616,9 @@ fn a_reader_keeps_the_pages_of_a_value_that_was_committed_behind_its_state_and_r
     }
     let value = vec![1_u8; 300_000];
     txn.bucket("b").unwrap().put_from("k", 300_000, &mut &*value).unwrap();
-    let mut reader = txn.bucket("b").unwrap().get_reader("k").unwrap();
+    let reader = txn.bucket("b").unwrap().get_reader("k").unwrap();
     txn.commit().unwrap();
-    db.exec("b", |txn| txn.del("k")).unwrap();
-    for round in 2..12_u8 {
-        db.exec("other", |txn| txn.put("x", vec![round; 300_000])).unwrap();
-    }
-    let mut read = Vec::new();
-    reader.read_to_end(&mut read).unwrap();
-    assert!(read == value);
+    assert_kept(&db, reader, &value);
 }
 
 #[test]
@@ -632,12 +637,6 @@ fn so_does_the_reader_of_a_closure_whose_commit_follows_one_that_failed() {
         txn.put("k", &value)?;
         txn.get_reader("k")
     };
-    let mut reader = db.exec("b", put).unwrap();
-    db.exec("b", |txn| txn.del("k")).unwrap();
-    for round in 2..12_u8 {
-        db.exec("other", |txn| txn.put("x", vec![round; 300_000])).unwrap();
-    }
-    let mut read = Vec::new();
-    reader.read_to_end(&mut read).unwrap();
-    assert!(read == value);
+    let reader = db.exec("b", put).unwrap();
+    assert_kept(&db, reader, &value);
 }

@@ -4,27 +4,17 @@
 
 use super::super::{FreeSpace, Placement};
 use crate::format::META_SLOTS;
+use crate::node::tests::keys::Rng;
 use crate::page::{Extent, PageId, TxnId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Pages of a state.
 type Pages = BTreeSet<u32>;
 
-/// Draws numbers below a bound.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % bound
-    }
-}
-
 #[test]
 fn pages_of_unknown_birth_are_used_again_when_no_state_that_is_read_has_them() {
     for seed in 0..300 {
-        let mut draw = Draw(seed);
+        let mut draw = Rng(seed);
         let mut space = FreeSpace::new(META_SLOTS);
         let mut now = Pages::new();
         let mut states: BTreeMap<TxnId, Pages> = BTreeMap::from([(TxnId(0), now.clone())]);

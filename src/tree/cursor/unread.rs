@@ -58,11 +58,7 @@ impl Cursor {
             if run.len as usize >= bytes_min {
                 return Ok(Some((self.walk.key(), Err(run))));
             }
-            let mut value = std::mem::take(&mut self.value);
-            value.clear();
-            let read = self.append_value(pages, at, &mut value);
-            self.value = value;
-            read?;
+            self.read_aside(pages, at)?;
         }
         Ok(Some((self.walk.key(), Ok(self.walk.held_value(at).unwrap_or(&self.value)))))
     }
@@ -78,6 +74,15 @@ impl Cursor {
         let Some(at) = self.step_over(pages, Way::Forward)? else { return Ok(None) };
         let value = self.walk.value(at).ok_or_else(misplaced)?;
         Ok(Some((self.walk.key(), Lies::of(value, self.dirty.as_ref())?)))
+    }
+
+    /// Takes the value of slot `at` of the leaf into the buffer that values are lent from.
+    pub(super) fn read_aside(&mut self, pages: &dyn PageRead, at: usize) -> Result<()> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        let read = self.append_value(pages, at, &mut value);
+        self.value = value;
+        read
     }
 
     /// Appends the value of slot `at` of the leaf, whose key is shown.
