@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 /// [`SimDisk::crash`], sector by sector. What did is decided when it is read for the first time,
 /// by the disk's source of choices: without one, everything survives.
 ///
-/// One directory is always there, the top: `""`, `"/"`, and where every path begins, relative or
+/// One directory is always there, the top: `"/"`, `"."`, and where every path begins, relative or
 /// not. The others are made ([`Vfs::create_dir`]), and are durable when the directory that they lie
 /// in was synced. Where the name of a directory did not survive, nothing that lay in it can be
 /// reached, synced or not, also if a directory of that name is made anew.

@@ -8,21 +8,47 @@ use super::count;
 use super::file::FileState;
 use super::machine::{Handle, Machine, file_op, power_is_off};
 use super::names::{DirectoryId, Node, Place, TOP};
-use super::paths::PathId;
+use super::paths::{NameId, PathId};
 use super::profile::Flush;
 use super::trace::{Op, OpKind};
-use crate::vfs::OpenMode;
+use crate::vfs::{End, OpenMode, directory_kept};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 impl Machine {
+    /// Walks all of a path but for its last names.
+    ///
+    /// # Errors
+    /// `NotFound` if a part is missing, `NotADirectory` if one is a file; `InvalidInput` if it can
+    /// be no path.
+    fn walk(&mut self, path: PathId) -> io::Result<End> {
+        let way = self.paths.way(path);
+        way.end.check_path()?;
+        let here = (way.end == End::Here).then_some(&way.names);
+        for passed in way.through.iter().chain(here) {
+            self.state.names.directory(&mut self.chooser, passed)?;
+        }
+        Ok(way.end)
+    }
+
     /// What a path leads to.
     ///
     /// # Errors
-    /// `NotADirectory` if it leads on behind a file.
+    /// `NotADirectory` if it leads on behind a file; `InvalidInput` if it can be no path.
     pub(super) fn find(&mut self, path: PathId) -> io::Result<Option<Node>> {
-        self.state.names.find(&mut self.chooser, self.paths.way(path))
+        let end = match self.walk(path) {
+            Ok(end) => end,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if end == End::Empty {
+            return Ok(None);
+        }
+        match self.state.names.find(&mut self.chooser, &self.paths.way(path).names)? {
+            Some(Node::File(_)) if end == End::Slash => Err(ErrorKind::NotADirectory.into()),
+            found => Ok(found),
+        }
     }
 
     /// The file that a path leads to, if it is one.
@@ -33,9 +59,41 @@ impl Machine {
         }
     }
 
-    /// The last name of a path, in a directory that exists.
-    fn place(&mut self, path: PathId) -> io::Result<Place> {
-        self.state.names.place(&mut self.chooser, self.paths.way(path))
+    /// The last name of a path, in a directory that exists, if the path ends in a name.
+    fn place(&mut self, path: PathId) -> io::Result<(End, Option<Place>)> {
+        let end = self.walk(path)?;
+        if !matches!(end, End::Name | End::Slash) {
+            return Ok((end, None));
+        }
+        let names = &self.paths.way(path).names;
+        self.state.names.place(&mut self.chooser, names).map(|place| (end, Some(place)))
+    }
+
+    /// The same, where all other paths are refused.
+    fn entry(
+        &mut self,
+        path: PathId,
+        check: fn(End) -> io::Result<()>,
+    ) -> io::Result<(End, Place)> {
+        let (end, place) = self.place(path)?;
+        check(end)?;
+        Ok((end, place.ok_or(ErrorKind::IsADirectory)?))
+    }
+
+    /// The directory that a path leads to.
+    fn directory(&mut self, path: PathId) -> io::Result<DirectoryId> {
+        self.walk(path)?;
+        self.state.names.directory(&mut self.chooser, &self.paths.way(path).names)
+    }
+
+    /// The directory that holds what a path leads to, or would lead to: that of the top is the top.
+    fn parent(&mut self, path: PathId) -> io::Result<DirectoryId> {
+        let (way, names) = (self.paths.way(path), &mut self.state.names);
+        for passed in &way.through {
+            names.directory(&mut self.chooser, passed)?;
+        }
+        let parent = way.names.split_last().map_or(&[][..], |(_, parent)| parent);
+        names.directory(&mut self.chooser, parent)
     }
 
     fn node_at(&mut self, place: Place) -> Option<Node> {
@@ -54,8 +112,15 @@ impl Machine {
     }
 
     fn open_file(&mut self, path: PathId, mode: OpenMode) -> io::Result<Handle> {
-        let place = self.place(path)?;
+        let (end, place) = self.entry(path, End::check_file)?;
+        // It asks for a directory, and that is not how one is made.
+        if end == End::Slash && mode == OpenMode::Create {
+            return Err(ErrorKind::IsADirectory.into());
+        }
         let file = match (self.node_at(place), mode) {
+            (Some(Node::File(_)), _) if end == End::Slash => {
+                return Err(ErrorKind::NotADirectory.into());
+            }
             (Some(Node::File(file)), _) => file,
             (Some(Node::Directory(_)), _) => return Err(ErrorKind::IsADirectory.into()),
             (None, OpenMode::Create) => self.create(place),
@@ -85,15 +150,15 @@ impl Machine {
     /// # Errors
     /// `NotADirectory` if the path leads on behind a file, `IsADirectory` if it is a directory's.
     pub(super) fn bring(&mut self, path: PathId) -> io::Result<u32> {
-        let way = self.paths.way(path).to_vec();
-        for end in 1..way.len() {
-            if self.state.names.find(&mut self.chooser, &way[..end])?.is_none() {
-                let place = self.state.names.place(&mut self.chooser, &way[..end])?;
-                self.state.names.make_directory(place, self.operation);
-                self.state.names.settle_last();
-            }
+        let way = self.paths.way(path).clone();
+        let parent = way.names.split_last().map_or(&[][..], |(_, parent)| parent);
+        for passed in way.through.iter().map(Vec::as_slice).chain([parent]) {
+            self.make_way(passed)?;
         }
-        let place = self.place(path)?;
+        let (end, place) = self.entry(path, End::check_file)?;
+        if end == End::Slash {
+            return Err(ErrorKind::IsADirectory.into());
+        }
         match self.node_at(place) {
             Some(Node::File(file)) => Ok(file),
             Some(Node::Directory(_)) => Err(ErrorKind::IsADirectory.into()),
@@ -103,6 +168,18 @@ impl Machine {
                 Ok(file)
             }
         }
+    }
+
+    /// Makes the directories that are missing on a way from the top, durable at once.
+    fn make_way(&mut self, way: &[NameId]) -> io::Result<()> {
+        for end in 1..=way.len() {
+            if self.state.names.find(&mut self.chooser, &way[..end])?.is_none() {
+                let place = self.state.names.place(&mut self.chooser, &way[..end])?;
+                self.state.names.make_directory(place, self.operation);
+                self.state.names.settle_last();
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn node_of(&mut self, path: PathId) -> io::Result<Option<Node>> {
@@ -131,25 +208,41 @@ impl Machine {
     }
 
     fn rename_file(&mut self, from: PathId, to: PathId) -> io::Result<()> {
-        let file = match self.find(from)? {
+        self.paths.way(to).end.check_path()?;
+        let (from_end, old) = self.place(from)?;
+        let found = old.and_then(|old| self.node_at(old));
+        let (to_end, new) = self.place(to)?;
+        from_end.check_rename()?;
+        to_end.check_rename()?;
+        let (Some(old), Some(new)) = (old, new) else { return Err(ErrorKind::NotFound.into()) };
+        let file = match found {
             Some(Node::File(file)) => file,
-            Some(Node::Directory(_)) => return Err(ErrorKind::Unsupported.into()),
+            Some(Node::Directory(_)) => return Err(directory_kept()),
             None => return Err(ErrorKind::NotFound.into()),
         };
-        let (from, to) = (self.place(from)?, self.place(to)?);
-        if let Some(Node::Directory(_)) = self.node_at(to) {
-            return Err(ErrorKind::IsADirectory.into());
+        if from_end == End::Slash || to_end == End::Slash {
+            return Err(ErrorKind::NotADirectory.into());
         }
-        if from != to {
-            self.state.names.rename(from, to, file, self.operation);
+        if let Some(Node::Directory(_)) = self.node_at(new) {
+            let to = self.paths.way(to).names.as_slice();
+            let holds_it = self.paths.way(from).names.starts_with(to);
+            let kind =
+                if holds_it { ErrorKind::DirectoryNotEmpty } else { ErrorKind::IsADirectory };
+            return Err(kind.into());
+        }
+        if old != new {
+            self.state.names.rename(old, new, file, self.operation);
         }
         Ok(())
     }
 
     pub(super) fn remove(&mut self, path: PathId) -> io::Result<()> {
         let result = self.begin(OpKind::Remove).and_then(|_| {
-            let place = self.place(path)?;
+            let (end, place) = self.entry(path, End::check_file)?;
             match self.node_at(place) {
+                Some(Node::File(_)) if end == End::Slash => {
+                    return Err(ErrorKind::NotADirectory.into());
+                }
                 Some(Node::File(_)) => self.state.names.unlink(place, self.operation),
                 Some(Node::Directory(_)) => return Err(ErrorKind::IsADirectory.into()),
                 None => return Err(ErrorKind::NotFound.into()),
@@ -161,8 +254,7 @@ impl Machine {
 
     pub(super) fn sync_dir(&mut self, path: PathId) -> io::Result<()> {
         let result = self.begin(OpKind::SyncDir).and_then(|_| {
-            let parent = self.paths.way(path).split_last().map_or(&[][..], |(_, parent)| parent);
-            let directory = self.state.names.directory(&mut self.chooser, parent)?;
+            let directory = self.parent(path)?;
             if self.profile.flush == Flush::Honest {
                 self.state.names.fence(directory);
             }
@@ -173,10 +265,10 @@ impl Machine {
 
     pub(super) fn create_dir(&mut self, path: PathId) -> io::Result<()> {
         let result = self.begin(OpKind::CreateDir).and_then(|_| {
-            if self.find(path)?.is_some() {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            let place = self.place(path)?;
+            let place = match self.place(path)? {
+                (_, Some(place)) if self.node_at(place).is_none() => place,
+                _ => return Err(ErrorKind::AlreadyExists.into()),
+            };
             self.state.names.make_directory(place, self.operation);
             Ok(())
         });
@@ -185,15 +277,15 @@ impl Machine {
 
     pub(super) fn remove_dir(&mut self, path: PathId) -> io::Result<()> {
         let result = self.begin(OpKind::RemoveDir).and_then(|_| {
-            let way = self.paths.way(path);
-            let directory = self.state.names.directory(&mut self.chooser, way)?;
-            if directory == TOP {
-                return Err(ErrorKind::ResourceBusy.into());
-            }
+            let (_, place) = self.entry(path, End::check_remove_dir)?;
+            let directory = match self.node_at(place) {
+                Some(Node::Directory(directory)) => directory,
+                Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
+                None => return Err(ErrorKind::NotFound.into()),
+            };
             if !self.is_empty(directory) {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
-            let place = self.place(path)?;
             self.state.names.unlink(place, self.operation);
             Ok(())
         });
@@ -202,8 +294,7 @@ impl Machine {
 
     pub(super) fn read_dir(&mut self, path: PathId) -> io::Result<Vec<OsString>> {
         let result = self.begin(OpKind::ReadDir).and_then(|_| {
-            let way = self.paths.way(path);
-            let directory = self.state.names.directory(&mut self.chooser, way)?;
+            let directory = self.directory(path)?;
             let listed = self.state.names.list(&mut self.chooser, &self.paths, directory);
             Ok(listed.into_iter().map(|(name, _)| self.paths.name(name).to_owned()).collect())
         });

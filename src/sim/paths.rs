@@ -5,7 +5,7 @@
 //! Keeps: a number stands for one path, or one name, for as long as the disk lives.
 
 use super::{count, index};
-use crate::vfs::names_of;
+use crate::vfs::{self, End};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
@@ -23,11 +23,21 @@ impl PathId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NameId(pub(super) u32);
 
-/// All paths ever named, and the names on the way from the top to what each leads to.
+/// A path taken apart, see [`vfs::Way`].
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// The names on the way from the top: none for the top itself.
+    pub(super) names: Vec<NameId>,
+    /// The ways to what else must be a directory.
+    pub(super) through: Vec<Vec<NameId>>,
+    pub(super) end: End,
+}
+
+/// All paths ever named, and what each says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     paths: Vec<PathBuf>,
-    ways: Vec<Vec<NameId>>,
+    ways: Vec<Way>,
     names: Vec<OsString>,
 }
 
@@ -37,15 +47,22 @@ impl Paths {
         if let Some(id) = self.known(path) {
             return id;
         }
-        let clean = clean(path);
-        if let Some(id) = self.known(&clean) {
+        let way = vfs::Way::of(path);
+        let is_plain = way.through.is_empty() && way.end == End::Name;
+        let path = if is_plain { clean(path) } else { path.to_owned() };
+        if let Some(id) = self.known(&path) {
             return id;
         }
-        let way = names_of(&clean).into_iter().map(|name| self.name_id(name)).collect();
+        let through = way.through.iter().map(|passed| self.numbered(passed)).collect();
+        let way = Way { names: self.numbered(&way.names), through, end: way.end };
         let id = PathId(count(self.paths.len()));
-        self.paths.push(clean);
+        self.paths.push(path);
         self.ways.push(way);
         id
+    }
+
+    fn numbered(&mut self, names: &Path) -> Vec<NameId> {
+        names.iter().map(|name| self.name_id(name)).collect()
     }
 
     fn known(&self, path: &Path) -> Option<PathId> {
@@ -68,8 +85,7 @@ impl Paths {
         &self.paths[index(id.0)]
     }
 
-    /// The names on the way from the top: none for the top itself.
-    pub(super) fn way(&self, id: PathId) -> &[NameId] {
+    pub(super) fn way(&self, id: PathId) -> &Way {
         &self.ways[index(id.0)]
     }
 
@@ -84,19 +100,7 @@ impl Paths {
     }
 }
 
-/// A path without `.`, `..` and doubled separators: the simulated disk has no links.
+/// A path without `.` and doubled separators, which change nothing between its names.
 fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
-                clean.push(component);
-            }
-        }
-    }
-    clean
+    path.components().filter(|component| *component != Component::CurDir).collect()
 }

@@ -1,25 +1,28 @@
 //! Files in memory (layer L1).
 //!
-//! Owns: names, contents and locks of files that live as long as the process. Must not know:
-//! what the files hold.
+//! Owns: contents and locks of files that live as long as the process, and by way of its part
+//! their names. Must not know: what the files hold.
 //! Keeps: a name leads to a file and a handle holds the file, so that a rename or a removal
 //! leaves open handles valid. Lock order: the names, then the contents of files.
 
-use super::{FileId, LockMode, OpenMode, Vfs, VfsFile, names_of};
+mod names;
+
+use self::names::{Names, Node, TOP, directory_refused};
+use super::way::{End, Way, directory_kept};
+use super::{FileId, LockMode, OpenMode, Vfs, VfsFile};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fmt, ptr};
 
 /// Files in memory, with the semantics of unix: handles outlive names, locks belong to handles.
 ///
-/// A clone shows the same files. One directory is always there, the top: `""`, `"/"`, and where
+/// A clone shows the same files. One directory is always there, the top: `"/"`, `"."`, and where
 /// every path begins, relative or not; the others are made by [`Vfs::create_dir`]. There are no
-/// links, so that `a/../b` is `b`. A sync does nothing, as nothing here outlives the process;
-/// [`MemVfs::snapshot`] is what a killed process leaves behind.
+/// links, so that `a/../b` is `b` if `a` is a directory. A sync does nothing, as nothing here
+/// outlives the process; [`MemVfs::snapshot`] is what a killed process leaves behind.
 ///
 /// ```
 /// use btree_store::vfs::{MemVfs, OpenMode, Vfs, read_exact_at, write_all_at};
@@ -46,23 +49,6 @@ pub struct MemVfs {
 struct Volume {
     names: Mutex<Names>,
 }
-
-/// What there is but for the top, by the way to it, in an order in which a directory stands right
-/// in front of all that lies in it.
-struct Names {
-    nodes: BTreeMap<PathBuf, Node>,
-    inode_next: u64,
-}
-
-/// What a path leads to.
-#[derive(Clone)]
-enum Node {
-    File(Arc<Content>),
-    Directory { inode: u64 },
-}
-
-/// The inode of the top.
-const TOP: u64 = 0;
 
 /// A file, whatever name it has or had.
 struct Content {
@@ -102,8 +88,10 @@ impl MemVfs {
 
     /// The bytes of a file, or `None` when there is no file of this name.
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
-        let node = self.volume.names.lock().nodes.get(&way_to(path.as_ref())).cloned();
-        let Some(Node::File(content)) = node else { return None };
+        let content = {
+            let names = self.volume.names.lock();
+            names.walk(path.as_ref()).and_then(|way| names.file(&way)).ok()?
+        };
         let bytes = content.bytes.read();
         Some(bytes.to_vec())
     }
@@ -115,7 +103,7 @@ impl MemVfs {
     /// If the path is a directory's, or leads on behind a file.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
         let (path, mut names) = (path.as_ref(), self.volume.names.lock());
-        let content = names.make_way(path).and_then(|way| names.open_or_make(way));
+        let content = names.make_way(path).and_then(|way| names.open_or_make(&way));
         let content = content.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         drop(names);
         *content.bytes.write() = bytes.to_vec();
@@ -146,10 +134,12 @@ impl Vfs for MemVfs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
         let content = {
             let mut names = self.volume.names.lock();
-            let way = names.place(path)?;
             match mode {
-                OpenMode::Read | OpenMode::ReadWrite => names.file(&way)?,
-                OpenMode::Create => names.open_or_make(way)?,
+                OpenMode::Read | OpenMode::ReadWrite => names.file(&names.walk(path)?)?,
+                OpenMode::Create => {
+                    let way = names.place(path)?;
+                    names.open_or_make(&way)?
+                }
             }
         };
         let handle = content.locks.lock().number_handle();
@@ -158,7 +148,7 @@ impl Vfs for MemVfs {
 
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
         let names = self.volume.names.lock();
-        match names.find(&way_to(path)) {
+        match names.walk(path).and_then(|way| names.inode(&way)) {
             Ok(inode) => Ok(Some(self.volume.id(inode))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -167,44 +157,50 @@ impl Vfs for MemVfs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut names = self.volume.names.lock();
-        let from = way_to(from);
-        let content = match names.file(&from) {
-            Err(error) if error.kind() == ErrorKind::IsADirectory => {
-                return Err(ErrorKind::Unsupported.into());
-            }
-            found => found?,
+        Way::of(to).end.check_path()?;
+        let (from, to) = (names.place(from)?, names.place(to)?);
+        from.end.check_rename()?;
+        to.end.check_rename()?;
+        names.find(&from.names)?;
+        let Some(Node::File(content)) = names.nodes.get(&from.names).cloned() else {
+            return Err(directory_kept());
         };
-        let to = names.place(to)?;
-        if let Some(Node::Directory { .. }) = names.nodes.get(&to) {
-            return Err(directory_refused());
+        if from.end == End::Slash || to.end == End::Slash {
+            return Err(ErrorKind::NotADirectory.into());
         }
-        names.nodes.remove(&from);
-        names.nodes.insert(to, Node::File(content));
+        if let Some(Node::Directory { .. }) = names.nodes.get(&to.names) {
+            let holds_it = from.names.starts_with(&to.names);
+            let not_empty = || ErrorKind::DirectoryNotEmpty.into();
+            return Err(if holds_it { not_empty() } else { directory_refused() });
+        }
+        names.nodes.remove(&from.names);
+        names.nodes.insert(to.names, Node::File(content));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut names = self.volume.names.lock();
-        let way = way_to(path);
+        let way = names.walk(path)?;
         names.file(&way)?;
-        names.nodes.remove(&way);
+        names.nodes.remove(&way.names);
         Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut way = way_to(path);
+        let names = self.volume.names.lock();
+        let mut way = names.walk_to_parent(path)?.names;
         way.pop();
-        self.volume.names.lock().directory(&way).map(drop)
+        names.directory(&way).map(drop)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut names = self.volume.names.lock();
-        let way = way_to(path);
-        match names.find(&way) {
+        let way = names.walk(path)?;
+        match names.find(&way.names) {
             Ok(_) => Err(ErrorKind::AlreadyExists.into()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let way = names.place(path)?;
-                names.make_directory(way);
+                names.make_directory(way.names);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -213,33 +209,23 @@ impl Vfs for MemVfs {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut names = self.volume.names.lock();
-        let way = way_to(path);
-        if names.directory(&way)? == TOP {
-            return Err(ErrorKind::ResourceBusy.into());
-        }
-        if names.below(&way).next().is_some() {
+        let way = names.walk(path)?;
+        way.end.check_remove_dir()?;
+        names.directory(&way.names)?;
+        if names.below(&way.names).next().is_some() {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        names.nodes.remove(&way);
+        names.nodes.remove(&way.names);
         Ok(())
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let names = self.volume.names.lock();
-        let way = way_to(path);
+        let way = names.walk(path)?.names;
         names.directory(&way)?;
         let here = names.below(&way).filter(|below| below.parent() == Some(&way));
         Ok(here.filter_map(|below| below.file_name()).map(OsStr::to_owned).collect())
     }
-}
-
-/// The way to what a path names, from the top: the key of [`Names::nodes`].
-fn way_to(path: &Path) -> PathBuf {
-    names_of(path).into_iter().collect()
-}
-
-fn directory_refused() -> io::Error {
-    io::Error::new(ErrorKind::IsADirectory, "the path names a directory, not a file")
 }
 
 impl Volume {
@@ -247,97 +233,6 @@ impl Volume {
     /// same to a table of the open files of the process.
     fn id(&self, inode: u64) -> FileId {
         FileId { device: ptr::from_ref(self).addr() as u64, inode }
-    }
-}
-
-impl Names {
-    fn files(&self) -> impl Iterator<Item = (&PathBuf, &Arc<Content>)> {
-        self.nodes.iter().filter_map(|(way, node)| match node {
-            Node::File(content) => Some((way, content)),
-            Node::Directory { .. } => None,
-        })
-    }
-
-    /// The inode at the end of a way. `NotFound` if a part is missing, `NotADirectory` if it leads
-    /// on behind a file.
-    fn find(&self, way: &Path) -> io::Result<u64> {
-        let Some(parent) = way.parent() else { return Ok(TOP) };
-        match self.nodes.get(way) {
-            Some(Node::File(content)) => Ok(content.inode),
-            Some(Node::Directory { inode }) => Ok(*inode),
-            None => Err(self.why_missing(parent).into()),
-        }
-    }
-
-    /// Why there is nothing in `parent`: the nearest of the directories above that is there is one,
-    /// or is a file.
-    fn why_missing(&self, parent: &Path) -> ErrorKind {
-        match parent.ancestors().find_map(|above| self.nodes.get(above)) {
-            Some(Node::File(_)) => ErrorKind::NotADirectory,
-            Some(Node::Directory { .. }) | None => ErrorKind::NotFound,
-        }
-    }
-
-    /// The inode of a directory; `NotADirectory` if it is a file.
-    fn directory(&self, way: &Path) -> io::Result<u64> {
-        match self.nodes.get(way) {
-            Some(Node::File(_)) => Err(ErrorKind::NotADirectory.into()),
-            _ => self.find(way),
-        }
-    }
-
-    /// The file at the end of a way; `IsADirectory` if it is none.
-    fn file(&self, way: &Path) -> io::Result<Arc<Content>> {
-        match self.nodes.get(way) {
-            Some(Node::File(content)) => Ok(content.clone()),
-            _ => self.find(way).and_then(|_| Err(directory_refused())),
-        }
-    }
-
-    /// The way to what a path names, in a directory that exists; the top is in none.
-    fn place(&self, path: &Path) -> io::Result<PathBuf> {
-        let way = way_to(path);
-        self.directory(way.parent().ok_or_else(directory_refused)?)?;
-        Ok(way)
-    }
-
-    /// The same, after the directories on the way were made.
-    fn make_way(&mut self, path: &Path) -> io::Result<PathBuf> {
-        let mut way = PathBuf::new();
-        for name in names_of(path) {
-            if self.directory(&way).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-                self.make_directory(way.clone());
-            }
-            way.push(name);
-        }
-        self.place(&way)
-    }
-
-    /// What lies in a directory, and in those in it.
-    fn below<'a>(&'a self, way: &'a Path) -> impl Iterator<Item = &'a Path> {
-        let behind = (Bound::Excluded(way), Bound::Unbounded);
-        let behind = self.nodes.range::<Path, _>(behind).map(|(below, _)| below.as_path());
-        behind.take_while(move |below| below.starts_with(way))
-    }
-
-    fn open_or_make(&mut self, way: PathBuf) -> io::Result<Arc<Content>> {
-        if self.nodes.contains_key(&way) {
-            return self.file(&way);
-        }
-        let content = Content::new(self.number_inode(), Vec::new());
-        self.nodes.insert(way, Node::File(content.clone()));
-        Ok(content)
-    }
-
-    fn make_directory(&mut self, way: PathBuf) {
-        let inode = self.number_inode();
-        self.nodes.insert(way, Node::Directory { inode });
-    }
-
-    fn number_inode(&mut self) -> u64 {
-        let inode = self.inode_next;
-        self.inode_next += 1;
-        inode
     }
 }
 

@@ -6,15 +6,18 @@
 
 mod mem;
 mod os;
+mod way;
 
 pub use mem::MemVfs;
 pub use os::OsVfs;
+#[cfg(feature = "sim")]
+pub(crate) use way::{End, Way, directory_kept};
 
 use crate::seeded::seeded;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// How [`Vfs::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +52,13 @@ pub struct FileId {
 ///
 /// All names are given by path. The durability of a name is the directory's, see
 /// [`Vfs::sync_dir`]. A path whose directory does not exist is `NotFound`, and `NotADirectory` if
-/// it leads on behind a file.
+/// it leads on behind a file: `file/..` and `file/` do, too, and `missing/../file` is not found.
+/// The empty path, which is the parent of a bare name, is the directory in which relative paths
+/// begin to [`Vfs::create_dir`], [`Vfs::read_dir`] and [`Vfs::sync_dir`]; to the other calls it is
+/// nothing.
+///
+/// [`MemVfs`] and the simulated disk answer to each path as [`OsVfs`] does on Linux. They have no
+/// links and no current directory, and rename no directory.
 ///
 /// A store makes, removes and lists no directory. The calls for it are for applications that keep
 /// other files beside theirs; a storage that does without them answers `Unsupported`.
@@ -158,20 +167,6 @@ pub trait Vfs: Send + Sync + 'static {
     fn read_dir(&self, _path: &Path) -> io::Result<Vec<OsString>> {
         Err(ErrorKind::Unsupported.into())
     }
-}
-
-/// The names on a path's way from the top, where there are no links: `.` goes nowhere, `..` goes
-/// back, and from the top to itself. Relative paths begin at the top, too.
-pub(crate) fn names_of(path: &Path) -> Vec<&OsStr> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => names.push(name),
-            Component::ParentDir => drop(names.pop()),
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    names
 }
 
 /// Bytes that [`VfsFile::write_vectored_at`] copies together at most.

@@ -106,7 +106,10 @@ impl Vfs for OsVfs {
 
     #[cfg(not(windows))]
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let parent = here(path.parent().unwrap_or(path));
+        // Of the parent of what `..` leads to, the path without it knows nothing.
+        let is_up = path.components().next_back() == Some(std::path::Component::ParentDir);
+        let above = is_up.then(|| path.join(".."));
+        let parent = above.as_deref().unwrap_or_else(|| here(path.parent().unwrap_or(path)));
         // A sync of a file would succeed, and make no name durable; and the opening of a pipe may
         // wait for its other end. It may have become another meanwhile.
         let check = |is_dir: bool| if is_dir { Ok(()) } else { Err(ErrorKind::NotADirectory) };

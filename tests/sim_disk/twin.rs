@@ -169,14 +169,15 @@ impl Twin {
     }
 
     fn rename(&mut self, from: &'static str, to: &'static str) -> Result<(), ErrorKind> {
-        let (now, old) = (self.now(), self.name(from)?);
+        let (now, old, new) = (self.now(), self.name(from)?, self.name(to)?);
         let node = *now.get(&old).ok_or(ErrorKind::NotFound)?;
         if node >= TOP {
             return Err(ErrorKind::Unsupported);
         }
-        let new = self.name(to)?;
         if now.get(&new).is_some_and(|node| *node >= TOP) {
-            return Err(ErrorKind::IsADirectory);
+            let holds_it = from.starts_with(&format!("{to}/"));
+            let (held, other) = (ErrorKind::DirectoryNotEmpty, ErrorKind::IsADirectory);
+            return Err(if holds_it { held } else { other });
         }
         if old != new {
             self.change(vec![(new, Some(node)), (old, None)]);
