@@ -26,6 +26,7 @@ use crate::space::{FreeSpace, LogPage};
 use crate::vfs::{VfsFile, read_exact_at, write_all_at};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 /// Whether recovery may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,9 +361,9 @@ fn load(file: &dyn VfsFile, meta: &Meta) -> Result<(FreeSpace, Catalog)> {
 fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
     let mut log = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut next = meta.log_head;
+    let (mut next, mut txn_max) = (meta.log_head, meta.txn.0);
     for _ in 0..meta.log_pages {
-        let broken = |found: &dyn std::fmt::Display| {
+        let broken = |found: &dyn Display| {
             let page = next.map(|next| next.id.0);
             Error::corruption(page, Invariant::SpaceLogReplays, "a page of the space log", found)
         };
@@ -375,12 +376,10 @@ fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
         read_exact_at(file, &mut bytes, page.id.offset(meta.page_size))
             .map_err(|error| Error::io("read the space log", &error))?;
         check_bytes(&bytes, page.id)?;
+        txn_max = check_log_page(&bytes, page, txn_max)?;
         let count = usize::from(get_u16(&bytes, HEADER_COUNT));
-        let is_sound = bytes[HEADER_KIND] == KIND_SPACE_LOG
-            && get_u32(&bytes, 0) == page.checksum
-            && get_u64(&bytes, HEADER_TXN) <= meta.txn.0
-            && count <= log_page_words_max(meta.page_size);
-        if !is_sound {
+        let is_log = bytes[HEADER_KIND] == KIND_SPACE_LOG;
+        if !is_log || count > log_page_words_max(meta.page_size) {
             return Err(broken(&"another page"));
         }
         let words = (0..count).map(|at| get_u32(&bytes, LOG_BODY + at * 4)).collect();
@@ -391,4 +390,21 @@ fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
     }
     log.reverse();
     Ok(log)
+}
+
+/// Whether a page of the log is the one that what points to it means. Returns its transaction,
+/// which bounds that of the page before.
+fn check_log_page(bytes: &[u8], page: ChildRef, txn_max: u64) -> Result<u64> {
+    let (checksum, txn) = (get_u32(bytes, 0), get_u64(bytes, HEADER_TXN));
+    let broken = |invariant, expected: &dyn Display, found: &dyn Display| {
+        Err(Error::corruption(Some(page.id.0), invariant, expected, found))
+    };
+    if checksum != page.checksum && !seeded!(LogPageNotCompared) {
+        let (expected, found) = (format!("{:#010x}", page.checksum), format!("{checksum:#010x}"));
+        return broken(Invariant::ParentHoldsChecksum, &expected, &found);
+    }
+    if txn > txn_max {
+        return broken(Invariant::ChildNotNewer, &format!("at most {txn_max}"), &txn);
+    }
+    Ok(txn)
 }

@@ -80,6 +80,8 @@ mod catalogue {
         /// Only the page's own checksum counts: a lost write leaves an old page, whole (SQLite,
         /// redb, LMDB).
         ChildChecksumNotCompared = "child-checksum-not-compared" breaks ParentHoldsChecksum,
+        /// A page of the space log is taken for what points to it means, whatever it holds.
+        LogPageNotCompared = "log-page-not-compared" breaks ParentHoldsChecksum,
         /// The parent gets its child's place, but the checksum that the child had before.
         ParentSealedBeforeChild = "parent-sealed-before-child" breaks ParentHoldsChecksum,
         /// A large value is handed out unchecked (a flipped bit in one came back as data).

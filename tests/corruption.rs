@@ -22,11 +22,12 @@ mod runs;
 #[path = "corruption/samples.rs"]
 mod samples;
 
+use btree_store::format::HEADER_SPARE;
 use btree_store::{BTree, Error, Result};
 use common::counting::Counting;
 use common::random::Random;
-use common::walk::Walk;
-use common::{holding, open};
+use common::walk::{Owner, Walk};
+use common::{holding, open, put_checksum};
 use samples::{Sample, samples};
 use std::collections::BTreeMap;
 
@@ -206,6 +207,41 @@ fn every_single_bit_of_a_few_pages_matters_or_is_not_used() {
             assert_ne!(verdict, Verdict::Right, "page {page}, bit {bit} is not covered");
             bytes[at] ^= 1 << (bit % 8);
         }
+    }
+}
+
+/// A page of the space log is held against what points to it before its words are believed.
+#[test]
+fn a_page_of_the_space_log_that_is_damaged_or_another_refuses_the_file() {
+    let sample = samples().iter().find(|sample| sample.name == "long log").unwrap();
+    let walk = Walk::new(&sample.bytes);
+    let owners = walk.owners(walk.newest());
+    let log: Vec<u32> = owners
+        .into_iter()
+        .filter(|(_, owner)| *owner == Owner::Log)
+        .map(|(page, _)| page)
+        .collect();
+    assert!(!log.is_empty());
+    for page in log {
+        let at = page as usize * sample.page_size;
+        let refused = |change: &dyn Fn(&mut [u8])| {
+            let mut bytes = sample.bytes.clone();
+            change(&mut bytes[at..at + sample.page_size]);
+            let vfs = holding(&bytes);
+            let error = open(&vfs).map(drop).unwrap_err();
+            assert!(vfs.read_file(common::NAME).as_deref() == Some(bytes.as_slice()));
+            common::corruption(error)
+        };
+        for bit in 0..sample.page_size * 8 {
+            let found = refused(&|page| page[bit / 8] ^= 1 << (bit % 8));
+            assert_eq!(found, (Some(page), "checksum-covers-page"), "page {page}, bit {bit}");
+        }
+        // Whole and in its place, but not the page that is meant: a lost write.
+        let found = refused(&|page| {
+            page[HEADER_SPARE] ^= 1;
+            put_checksum(page);
+        });
+        assert_eq!(found, (Some(page), "parent-holds-checksum"));
     }
 }
 

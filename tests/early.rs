@@ -43,6 +43,16 @@ fn assert_holds(db: &BTree, key: &str, value: &[u8]) {
     assert!(found == value, "{key}: {} bytes, {} wanted", found.len(), value.len());
 }
 
+/// A reader that says of each piece that it read a byte more than there was room for.
+struct Boasts;
+
+impl Read for Boasts {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // One byte is nobody's: that is how the end is looked for.
+        Ok(if buf.len() == 1 { 0 } else { buf.len() + 1 })
+    }
+}
+
 /// A reader that fails, or panics, behind its bytes.
 struct Ending<'b> {
     bytes: &'b [u8],
@@ -128,6 +138,7 @@ fn a_reader_of_another_length_changes_nothing_and_the_transaction_goes_on() {
             assert_eq!(txn.put_from("new", said + 1, &mut &*new), Err(Error::Invalid));
             let mut fails = Ending { bytes: &new, panics: false };
             assert_eq!(txn.put_from("k", said + 1, &mut fails), Err(Error::IoError));
+            assert_eq!(txn.put_from("k", said, &mut Boasts), Err(Error::Invalid));
             assert_eq!(txn.put_from("k", 1 << 32, &mut io::empty()), Err(Error::TooLarge));
             assert_eq!(txn.put_from("", said, &mut &*new), Err(Error::Invalid));
             assert!(txn.get("k")? == old);

@@ -28,6 +28,17 @@ fn disk_with(profile: Profile, bytes: &[u8]) -> SimDisk {
     disk
 }
 
+#[test]
+fn a_read_where_the_numbers_end_finds_the_end_of_the_file() {
+    let disk = disk_with(Profile::default(), b"0123456789abcdef");
+    let file = create(&disk);
+    assert_eq!(file.read_at(&mut [0; 16], u64::MAX - 7).expect("the disk reads"), 0);
+    file.set_len(32).expect("the disk has room");
+    disk.crash(); // The size is open: 16 or 32.
+    let file = create(&disk);
+    assert_eq!(file.read_at(&mut [0; 16], u64::MAX - 7).expect("the disk reads"), 0);
+}
+
 /// A file that is brought from elsewhere makes nothing else durable.
 #[test]
 fn a_file_from_elsewhere_leaves_other_names_open() {

@@ -336,8 +336,8 @@ impl<'a> Moving<'a> {
     /// is worth it: the log becomes shorter by a few pages with each commit.
     fn survey(&mut self, guard: &mut WriteGuard<'_>) -> Survey {
         let survey = self.look(guard);
-        let worth_a_lap = survey.limit.0 / NEARER_PART_MIN + LEFT_MAX;
-        let is_far = survey.nearest + worth_a_lap <= survey.limit.0;
+        // The wanted end is never in front of the nearest one.
+        let is_far = survey.limit.0 - survey.nearest >= survey.limit.0 / NEARER_PART_MIN + LEFT_MAX;
         if survey.behind + survey.log_behind > 0 || !is_far {
             return survey;
         }

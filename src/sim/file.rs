@@ -145,7 +145,7 @@ impl FileState {
     /// Bytes that can be read at `offset`, at most `len`; the size stays open if all its values
     /// reach that far.
     fn readable(&mut self, scope: &mut Scope<'_>, offset: u64, len: usize) -> usize {
-        let end = offset + len as u64;
+        let end = offset.saturating_add(len as u64);
         let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
         if self.size.now.is_none() && end <= smallest {
             return len;

@@ -199,7 +199,44 @@ impl Hasher for Mixer {
         }
     }
 
+    // Numbers by their values: the bytes that these are by default are a machine's own.
+    fn write_u32(&mut self, number: u32) {
+        self.write(&number.to_le_bytes());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.write(&number.to_le_bytes());
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(i64::try_from(number).unwrap_or(i64::MAX).cast_unsigned());
+    }
+
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_hashed_by_value() {
+        let hash = |write: &dyn Fn(&mut Mixer)| {
+            let mut mixer = Mixer(1);
+            write(&mut mixer);
+            mixer.finish()
+        };
+        let bytes = hash(&|mixer| mixer.write(&0x0102_0304_u64.to_le_bytes()));
+        assert_eq!(hash(&|mixer| mixer.write_u64(0x0102_0304)), bytes);
+        assert_eq!(hash(&|mixer| mixer.write_usize(0x0102_0304)), bytes);
+        assert_eq!(hash(&|mixer| mixer.write_isize(0x0102_0304)), bytes);
+        let short = hash(&|mixer| mixer.write(&0x0102_0304_u32.to_le_bytes()));
+        assert_eq!(hash(&|mixer| mixer.write_u32(0x0102_0304)), short);
     }
 }

@@ -94,15 +94,21 @@ fn a_file_cut_anywhere_is_damage() {
     }
 }
 
-#[test]
-fn a_damaged_page_is_named_by_whoever_meets_it() {
-    let place = Place::with_store();
+/// Changes a bit of the last leaf of `data.db`. Returns its page.
+fn damage_a_leaf(place: &Place) -> usize {
     let report = place.store("data.db").verify().unwrap();
-    let leaf = |owner: &btree_store::verify::Owner| *owner == btree_store::verify::Owner::Leaf;
-    let page = report.owners().iter().rposition(leaf).unwrap();
+    let is_leaf = |owner: &btree_store::verify::Owner| *owner == btree_store::verify::Owner::Leaf;
+    let page = report.owners().iter().rposition(is_leaf).unwrap();
     let mut bytes = std::fs::read(place.path("data.db")).unwrap();
     bytes[page * 512 + 300] ^= 1;
     std::fs::write(place.path("data.db"), bytes).unwrap();
+    page
+}
+
+#[test]
+fn a_damaged_page_is_named_by_whoever_meets_it() {
+    let place = Place::with_store();
+    let page = damage_a_leaf(&place);
     let (named, invariant) = (format!("page {page}: "), "checksum-covers-page");
     for line in ["scan @data.db users", "dump @data.db", "pages @data.db"] {
         place.run(line).refused(3, &[&named, invariant]);
@@ -253,4 +259,19 @@ fn a_directory_is_named_once() {
     let run = command.arg("buckets").arg(dir.path()).output().unwrap();
     let told = String::from_utf8(run.stderr).unwrap();
     assert_eq!(told.matches(dir.path().to_str().unwrap()).count(), 1, "{told}");
+}
+
+#[test]
+fn damage_counts_also_where_nobody_reads_the_copy() {
+    let place = Place::with_store();
+    let page = damage_a_leaf(&place);
+    // All that is written before the damage fits into the command's buffer of 64 KiB.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut unread = command(["backup"]);
+    let child = unread.arg(place.path("data.db")).stdout(writer).stderr(Stdio::piped()).spawn();
+    let ended = child.unwrap().wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{err}");
+    assert!(err.contains(&format!("page {page}: ")), "{err}");
 }

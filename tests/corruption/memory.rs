@@ -4,7 +4,9 @@
 use super::hostile::stating;
 use crate::common::counting::{with_memory, within};
 use crate::common::{put_checksum, story};
-use btree_store::format::{LOG_RECORD_RESIZE, META_BODY, META_PAGE_COUNT, META_TAIL_WORDS};
+use btree_store::format::{
+    LOG_RECORD_RESIZE, LOG_RECORD_SNAPSHOT, META_BODY, META_PAGE_COUNT, META_TAIL_WORDS,
+};
 use btree_store::verify::verify_path;
 use btree_store::vfs::OsVfs;
 use btree_store::{BTree, Error, Options, Result};
@@ -19,16 +21,18 @@ const MEMORY_MAX: usize = 32 << 20;
 
 /// A sound store without entries that has so many free pages, or one that does not say so.
 fn holes(path: &Path, pages: u32, has_log: bool) {
+    let tail = [LOG_RECORD_RESIZE, 2, pages];
+    logged(path, pages, if has_log { &tail } else { &[] });
+}
+
+/// A store without entries that has so many pages, and of them what the log's tail says.
+fn logged(path: &Path, pages: u32, tail: &[u32]) {
     let mut bytes = stating(2, 0, &[]);
     for slot in bytes.chunks_mut(512) {
         let mut put = |at: usize, word: u32| slot[at..at + 4].copy_from_slice(&word.to_le_bytes());
         put(META_PAGE_COUNT, pages);
-        if has_log {
-            put(META_TAIL_WORDS, 3);
-            put(META_BODY, LOG_RECORD_RESIZE);
-            put(META_BODY + 4, 2);
-            put(META_BODY + 8, pages);
-        }
+        put(META_TAIL_WORDS, tail.len().try_into().unwrap());
+        tail.iter().enumerate().for_each(|(at, word)| put(META_BODY + 4 * at, *word));
         put_checksum(slot);
     }
     std::fs::write(path, &bytes).unwrap();
@@ -76,4 +80,15 @@ fn a_verification_without_a_byte_for_each_page_is_an_error() {
         let story = story(refused);
         assert!(story.starts_with("find a byte of memory for each page: "), "{story}");
     }
+}
+
+/// All pages that there can be are in use: nothing can be won, and no number comes round.
+#[test]
+fn a_compaction_of_the_fullest_file_of_all_wins_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    logged(&path, u32::MAX, &[LOG_RECORD_SNAPSHOT, 2, u32::MAX, 0]);
+    let db = Options::new().cache_bytes(CACHE_BYTES).open(&path).unwrap();
+    let done = db.compact(0).unwrap();
+    assert_eq!((done.moved_pages, done.remaining_candidates), (0, 0));
 }

@@ -21,8 +21,9 @@ pub fn backup(args: &Backup, out: &mut Output) -> Done {
             None => db.snapshot().backup_to(&mut out.out),
             Some(since) => db.backup_since(since, &mut out.out),
         };
-        out.out.flush()?;
+        // What went wrong counts before whether somebody reads what came before it.
         let done = written.map_err(why_not_written)?;
+        out.out.flush()?;
         if args.since.is_some() {
             // The next part is made since this state.
             note(&format!("state {}", done.seq));

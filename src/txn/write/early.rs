@@ -144,6 +144,9 @@ fn read_some(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<usize> {
     loop {
         match reader.read(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(read) if read > bytes.len() => {
+                return Err(Error::invalid("the reader says that it read more than there is room"));
+            }
             read => return read.map_err(|error| Error::io("read a value that is put", &error)),
         }
     }
