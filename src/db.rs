@@ -26,9 +26,10 @@ use crate::verify::{Report, verify_file};
 /// [`ValueReader`](crate::ValueReader). Deferred commits that wait are made durable then; but only
 /// [`BTree::sync`] can say whether that works.
 ///
-/// The child of a `fork` is another process: what its parent has open is not to be used there, nor
-/// dropped, which would give up the parent's lock. It opens the file itself, which is
-/// [`Error::Busy`] until its parent has closed it.
+/// The child of a `fork` is another process: what its parent has open is not to be used there. It
+/// writes nothing to the file ([`Error::IoError`]), and dropped it leaves the parent's lock; a child
+/// that lives on keeps the file locked when its parent is gone. The child opens the file itself,
+/// which is [`Error::Busy`] until its parent has closed it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -361,7 +362,7 @@ impl BTree {
         if self.core.is_writing() {
             return Err(Error::invalid("a verification waits for the running transaction to end"));
         }
-        let _leader = self.core.take_lead().only_reading();
+        let _leader = self.core.take_lead();
         verify_file(self.core.pager.file())
     }
 

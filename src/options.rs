@@ -331,7 +331,8 @@ impl Options {
         if !is_missing_or_empty(vfs, path)? {
             return give_up(vfs, path, &creating);
         }
-        if let Err(error) = self.make_durable(&*file) {
+        let kept = vfs.keep_permissions(&creating, path).map_err(io("keep the permissions"));
+        if let Err(error) = kept.and_then(|()| self.make_durable(&*file)) {
             if vfs.remove(&creating).is_err() {
                 // Whoever makes a file of that name writes over what is left.
             }

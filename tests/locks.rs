@@ -594,3 +594,14 @@ fn a_page_size_that_is_not_allowed_is_refused_before_anything_is_made() {
         assert_eq!(db.stats().unwrap().page_size, size);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn an_empty_file_that_becomes_a_store_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, path) = place();
+    fs::write(&path, b"").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    drop(BTree::open(&path).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}

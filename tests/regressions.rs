@@ -43,6 +43,39 @@ fn a_commit_by_a_destructor_of_a_panicking_thread_does_not_poison() {
     assert_eq!(db.exec("b", |txn| txn.put("later", "on")), Ok(()));
 }
 
+/// Commits when it is dropped, to a storage that panics, and catches that.
+struct CatchesInDrop(BTree);
+
+impl Drop for CatchesInDrop {
+    fn drop(&mut self) {
+        let commit = || self.0.exec("b", |txn| txn.put("k", "2"));
+        assert!(catch_unwind(AssertUnwindSafe(commit)).is_err());
+    }
+}
+
+/// A leader took its panic for the one that was under way: nobody led any more, and a slot turned
+/// though the flush had not succeeded.
+#[test]
+fn a_leader_that_panics_while_its_thread_unwinds_poisons() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "1")).unwrap();
+    watch.hook(|op| {
+        assert!(!op.is_sync(), "the storage is broken");
+        Ok(())
+    });
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = CatchesInDrop(db.clone());
+        resume_unwind(Box::new("the application's own panic"));
+    }));
+    assert!(panicked.is_err());
+    watch.unhook();
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(db.exec("b", |txn| txn.put("k", "3"))));
+    let later = told.recv_timeout(std::time::Duration::from_secs(10));
+    assert_eq!(later, Ok(Err(Error::Poisoned)), "a commit waits for a leader that is gone");
+}
+
 /// Writes when its thread ends, and looks what a call inside of a call, and a name that is none,
 /// are answered.
 struct WritesAtTheEnd(BTree);

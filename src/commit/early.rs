@@ -69,7 +69,10 @@ impl Core {
     /// # Errors
     /// What the storage says; a failed sync poisons the store.
     pub(crate) fn shorten_file(&self) -> Result<()> {
-        let _leader = self.take_lead();
+        self.take_lead().at_work(|_| self.shorten_as_leader())
+    }
+
+    fn shorten_as_leader(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         writer.catch_up();
         let slot = writer.next_slot;

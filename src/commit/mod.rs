@@ -282,6 +282,10 @@ impl Core {
 
     /// Seals the open batch and flushes it.
     fn lead(&self, leader: &mut Leader<'_>) {
+        leader.at_work(|leader| self.lead_on(leader));
+    }
+
+    fn lead_on(&self, leader: &mut Leader<'_>) {
         self.gather();
         let mut writer = self.writer.lock();
         writer.catch_up();
@@ -441,32 +445,34 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Gives the lead up, also when the leader panics; then nobody knows what is durable.
+/// Gives the lead up, also when the leader panics at work; then nobody knows what is durable.
 pub(crate) struct Leader<'a> {
     core: &'a Core,
     /// Whom to tell what, once the lead is given up.
     answers: Vec<(Released, Told)>,
-    /// Where the thread panics, nothing becomes unknown: it does so already, since a destructor
-    /// may commit while its thread unwinds, or the leader writes nothing.
-    is_harmless: bool,
+    /// It may be writing. That its thread panics does not tell: a destructor may commit while its
+    /// thread unwinds.
+    is_at_work: bool,
 }
 
-impl Leader<'_> {
-    fn of(core: &Core) -> Leader<'_> {
-        Leader { core, answers: Vec::new(), is_harmless: std::thread::panicking() }
+impl<'a> Leader<'a> {
+    fn of(core: &'a Core) -> Leader<'a> {
+        Leader { core, answers: Vec::new(), is_at_work: false }
     }
 
-    /// The lead of one who writes nothing.
-    pub(crate) fn only_reading(mut self) -> Self {
-        self.is_harmless = true;
-        self
+    /// Does what may write. If it does not return, nobody knows what is durable.
+    fn at_work<R>(&mut self, work: impl FnOnce(&mut Leader<'a>) -> R) -> R {
+        self.is_at_work = true;
+        let done = work(self);
+        self.is_at_work = false;
+        done
     }
 }
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flush = self.core.flush.lock();
-        if std::thread::panicking() && !self.is_harmless {
+        if self.is_at_work {
             let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
             let all = flush.queue.take_until(u64::MAX);
             self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));

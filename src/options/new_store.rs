@@ -108,7 +108,9 @@ impl NewStore {
     pub(crate) fn begin(vfs: Arc<dyn Vfs>, path: &Path, page_size: u32) -> Result<NewStore> {
         let (name, file) = NewName::begin(&vfs, path)?;
         let begun = begin_file(&*file, page_size).and_then(|()| recover(&*file, Access::ReadWrite));
-        let start = begun.map_err(|error| error.of_file(path))?;
+        let mut start = begun.map_err(|error| error.of_file(path))?;
+        // Nobody has synced the file: the first commit does, its length included.
+        start.fenced_len = 0;
         let pager = Pager::new(file, start.meta.page_size, NEW_CACHE_BYTES);
         let usage =
             Usage { barriers: Barriers::One, is_read_only: false, copies: vfs, keeper: None };

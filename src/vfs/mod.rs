@@ -128,6 +128,16 @@ pub trait Vfs: Send + Sync + 'static {
     /// [`Vfs::remove_dir`]; what the storage says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file the permissions of another that it is going to replace, if that is there. A
+    /// store that is made where an empty file was is read and written by the same users. Does
+    /// nothing unless a `Vfs` says otherwise.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn keep_permissions(&self, _file: &Path, _of: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes the names in the directory that holds `path` durable, those of directories as well as
     /// those of files. It does not make the name of that directory itself durable: for this it is
     /// called with the directory's path.

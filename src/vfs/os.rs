@@ -69,7 +69,9 @@ impl Vfs for OsVfs {
         // It may have become another since the check above.
         check_kind(&metadata)?;
         let id = identity(path, &metadata)?;
-        Ok(Box::new(OsFile { file, id }))
+        #[cfg(unix)]
+        let file = behind_the_standard_streams(file)?;
+        Ok(Box::new(OsFile { file, id, process: std::process::id() }))
     }
 
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
@@ -102,6 +104,14 @@ impl Vfs for OsVfs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn keep_permissions(&self, file: &Path, of: &Path) -> io::Result<()> {
+        match fs::metadata(of) {
+            Ok(metadata) => fs::set_permissions(file, metadata.permissions()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     #[cfg(not(windows))]
@@ -150,13 +160,28 @@ fn here(path: &Path) -> &Path {
 struct OsFile {
     file: File,
     id: FileId,
+    /// Which process opened it.
+    process: u32,
+}
+
+impl OsFile {
+    /// The file, where it may be changed. The child of a fork has a copy of all that its parent
+    /// knows of it, which soon is old.
+    fn to_change(&self) -> io::Result<&File> {
+        if self.process == std::process::id() {
+            return Ok(&self.file);
+        }
+        let said = "the file was opened by the process of which this one is a fork";
+        Err(io::Error::new(ErrorKind::PermissionDenied, said))
+    }
 }
 
 impl Drop for OsFile {
     /// Closing alone gives the lock up only when every copy of the handle is closed; a process
     /// that another thread starts at this moment has one, until it runs its own program.
     fn drop(&mut self) {
-        if self.file.unlock().is_err() {
+        // In the child of a fork it is the parent's lock.
+        if self.to_change().is_ok_and(|file| file.unlock().is_err()) {
             // Closing, which comes next, is then all that can be done.
         }
     }
@@ -168,7 +193,7 @@ impl VfsFile for OsFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        write_at(&self.file, buf, offset)
+        write_at(self.to_change()?, buf, offset)
     }
 
     #[cfg(target_os = "linux")]
@@ -180,7 +205,7 @@ impl VfsFile for OsFile {
         };
         match bufs.iter().take_while(fits).count() {
             0 | 1 => bufs.first().map_or(Ok(0), |buf| self.write_at(buf, offset)),
-            count => write_vectored_at(&self.file, &bufs[..count], offset),
+            count => write_vectored_at(self.to_change()?, &bufs[..count], offset),
         }
     }
 
@@ -190,7 +215,7 @@ impl VfsFile for OsFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.to_change()?.set_len(len)
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -222,6 +247,14 @@ impl VfsFile for OsFile {
     fn id(&self) -> io::Result<FileId> {
         Ok(self.id)
     }
+}
+
+/// Where a standard stream is closed, the next file that is opened gets its number, and what is
+/// printed would lie over the first slot. A copy that the library makes has never such a number.
+#[cfg(unix)]
+fn behind_the_standard_streams(file: File) -> io::Result<File> {
+    const STANDARD_MAX: std::os::fd::RawFd = 2;
+    if file.as_raw_fd() > STANDARD_MAX { Ok(file) } else { file.try_clone() }
 }
 
 /// Refuses what is no regular file: nothing can be stored in a pipe or a device, and it must not
@@ -256,9 +289,9 @@ fn identity(path: &Path, _metadata: &Metadata) -> io::Result<FileId> {
 }
 
 #[cfg(unix)]
-use std::os::unix::fs::FileExt;
+use std::os::{fd::AsRawFd, unix::fs::FileExt};
 #[cfg(target_os = "linux")]
-use std::{io::IoSlice, ops::Range, os::fd::AsRawFd};
+use std::{io::IoSlice, ops::Range};
 
 #[cfg(unix)]
 fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -295,7 +328,7 @@ fn begin_write_back(file: &File, range: Range<u64>) -> io::Result<()> {
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         // Where there is no such call, or none is allowed, the next sync does it all.
-        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::ESPIPE) => Ok(()),
+        Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM | libc::EINVAL | libc::ESPIPE) => Ok(()),
         _ => Err(error),
     }
 }

@@ -7,7 +7,8 @@
 use super::twin::Contents;
 use super::{COPY, CREATING, NAME, contents};
 use btree_store::sim::{
-    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, SyncFailure, When,
+    Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, OpKind, OpSet, Profile, SimDisk,
+    SyncFailure, When,
 };
 use btree_store::verify::verify_path;
 use btree_store::vfs::Vfs;
@@ -241,4 +242,30 @@ fn a_sync_that_fails_late_tears_nothing_that_is_created() {
     });
     assert!(report.is_verified(), "{report}");
     assert!(report.executions > 5, "{report}");
+}
+
+/// A store that has no page but its slots.
+fn without_pages(disk: &SimDisk) -> btree_store::Result<BTree> {
+    let db = open(disk, NAME)?;
+    db.exec("empty", |_| Ok(()))?;
+    Ok(db)
+}
+
+/// No commit made such a copy longer, so that none fenced its length.
+#[test]
+fn a_copy_without_pages_is_whole_where_only_sync_all_keeps_sizes() {
+    let profile = Profile { data_sync: DataSync::LosesSize, ..Profile::default() };
+    let wanted = contents(&without_pages(&SimDisk::new()).unwrap().snapshot()).unwrap();
+    let work = |disk: &SimDisk| {
+        let db = without_pages(disk)?;
+        disk.started(1);
+        db.backup(COPY)?;
+        disk.acknowledged(1);
+        Ok(())
+    };
+    let report = Explorer::new("a copy without pages")
+        .profile(profile)
+        .nested(1)
+        .explore(work, |disk, crash| check(disk, crash, &wanted));
+    assert!(report.is_verified(), "{report}");
 }

@@ -7,6 +7,14 @@ static int put(Txn *txn, void *context) {
     return txn_put(txn, S((const char *)context), S("v"));
 }
 
+static int get(Txn *txn, void *context) {
+    uint8_t *value;
+    size_t len;
+    int code = txn_get(txn, S((const char *)context), &value, &len);
+    if (code == BTREE_OK) btree_free(value, len);
+    return code;
+}
+
 int main(int count, char **arguments) {
     char path[4096];
     BTree *tree, *own;
@@ -19,6 +27,10 @@ int main(int count, char **arguments) {
     CHECK(child >= 0);
     if (child == 0) {
         RETURNS(BTREE_BUSY, btree_open(path, &own));
+        /* What it took from its parent by mistake writes nothing, and keeps the parent's lock. */
+        RETURNS(BTREE_ERR_IO, btree_exec(tree, "b", put, "by mistake"));
+        btree_close(tree);
+        RETURNS(BTREE_BUSY, btree_open(path, &own));
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -27,6 +39,10 @@ int main(int count, char **arguments) {
     RETURNS(BTREE_OK, btree_exec(own, "b", put, "after"));
     btree_close(own);
     RETURNS(BTREE_OK, btree_exec(tree, "b", put, "last"));
+    btree_close(tree);
+    RETURNS(BTREE_OK, btree_open(path, &tree));
+    RETURNS(BTREE_NOT_FOUND, btree_view(tree, "b", get, "by mistake"));
+    RETURNS(BTREE_OK, btree_view(tree, "b", get, "last"));
     btree_close(tree);
     return 0;
 }

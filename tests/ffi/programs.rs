@@ -59,6 +59,11 @@ fn the_child_of_a_fork_is_another_process() {
 }
 
 #[test]
+fn a_store_takes_no_number_of_a_standard_stream() {
+    passes("tests/ffi/streams.c");
+}
+
+#[test]
 fn transactions_are_begun_and_ended_by_calls() {
     passes("tests/ffi/owned.c");
 }
