@@ -27,9 +27,9 @@ use crate::verify::{Report, verify_file};
 /// [`BTree::sync`] can say whether that works.
 ///
 /// The child of a `fork` is another process: what its parent has open is not to be used there. It
-/// writes nothing to the file ([`Error::IoError`]), and dropped it leaves the parent's lock; a child
-/// that lives on keeps the file locked when its parent is gone. The child opens the file itself,
-/// which is [`Error::Busy`] until its parent has closed it.
+/// writes nothing to the file ([`Error::IoError`]), and dropped it leaves the parent's lock; while
+/// it is not dropped, the file stays locked, also when the parent is gone. The child opens the file
+/// itself, which is [`Error::Busy`] until its parent has closed it.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();

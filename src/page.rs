@@ -129,7 +129,7 @@ pub(crate) fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
 }
 
 /// The checksum of a page: CRC32C (which iSCSI named first) of all that follows the checksum field,
-/// the id included. The audit of the simulation computes its own, by another library.
+/// the id included. What checks a store computes its own, by another library.
 pub(crate) fn page_checksum(bytes: &[u8]) -> u32 {
     if seeded!(ChecksumOverUsedBytes) {
         let used = bytes.iter().rposition(|&byte| byte != 0).map_or(4, |last| last + 1);

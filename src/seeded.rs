@@ -264,6 +264,10 @@ mod catalogue {
         MirrorOverwritesNewest = "mirror-overwrites-newest" breaks SlotsAlternate,
         /// The file is cut while the older slot's state still has pages there.
         CutBeforeBothSlotsForget = "cut-before-both-slots-forget" breaks CommittedPagesImmutable,
+        /// Sealed pages stay where they were before they were changed.
+        SealedWhereItWas = "sealed-where-it-was" breaks CommittedPagesImmutable,
+        /// Some commits leave a number out.
+        TxnNumberLeftOut = "txn-number-left-out" breaks TxnIdsIncrease,
         /// A transaction that changes nothing makes a commit.
         NoOpMovesSequence = "no-op-moves-sequence" breaks TxnIdsIncrease,
         /// A commit returns before its last sync.

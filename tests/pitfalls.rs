@@ -13,6 +13,25 @@ fn sources(name: &str) -> String {
     files.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
 }
 
+/// Whether a text has a test of this name that runs. Models are run by the list that names them.
+fn has_test(text: &str, name: &str, is_model: bool) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let begin = format!("fn {name}(");
+    lines.iter().enumerate().any(|(at, line)| {
+        let above = lines[..at].iter().rev();
+        let heads: Vec<&str> = above
+            .map_while(|line| ["#[", "//"].iter().any(|how| line.starts_with(how)).then_some(*line))
+            .collect();
+        let is_run = match is_model {
+            true => lines.contains(&format!("{name},").as_str()),
+            false => {
+                heads.contains(&"#[test]") && !heads.iter().any(|line| line.contains("ignore"))
+            }
+        };
+        line.starts_with(&begin) && is_run
+    })
+}
+
 #[test]
 fn every_pitfall_has_tests_that_exist() {
     let document = include_str!("../docs/pitfalls.md");
@@ -26,7 +45,7 @@ fn every_pitfall_has_tests_that_exist() {
         count += 1;
         for name in names {
             let (target, test) = name.split_once("::").expect("it was filtered");
-            if !sources(target).contains(&format!("fn {test}(")) {
+            if !has_test(&sources(target), test, target.starts_with("models/")) {
                 missing.push(name);
             }
         }

@@ -279,6 +279,7 @@ fn every_transaction_starts_from_the_freshest_state() {
     let stale = db.clone();
     for i in 0..20_u8 {
         db.exec("b", |txn| txn.put("k", [i])).unwrap();
+        assert_eq!(stale.commit(), Ok(()));
         stale.exec("b", |txn| txn.put("other", [i])).unwrap();
         assert_eq!(stale.view("b", |txn| txn.get("k")).unwrap(), [i]);
         assert_eq!(stale.commit(), Ok(()));

@@ -6,7 +6,7 @@ use crate::matrix::forge::{Forge, children_at, first_cell};
 use crate::matrix::scripts::{PATH, options, roomy};
 use btree_store::format::{
     CHILD_LEN, HEADER_COUNT, HEADER_DEAD, HEADER_HEAP, HEADER_ID, HEADER_KIND, HEADER_LEVEL,
-    HEADER_PREFIX, HEADER_TXN, KIND_LEAF,
+    HEADER_PREFIX, HEADER_SPARE, HEADER_TXN, KIND_LEAF, META_LOG_HEAD,
 };
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const KEYS: u32 = 400;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    check_all(budget).err()
+    check_all(budget).and_then(|()| check_log(budget)).err()
 }
 
 fn key(n: u32) -> String {
@@ -174,6 +174,32 @@ fn check_all(budget: &mut Budget) -> Checked {
         work(&db, what)?;
     }
     Ok(())
+}
+
+/// A store whose free space has many pieces, so that its log has pages.
+fn with_log() -> Checked<Vec<u8>> {
+    let vfs = Arc::new(MemVfs::new());
+    let db = options(vfs.clone()).open(PATH)?;
+    db.exec("b", |txn| (0..KEYS).try_for_each(|n| txn.put(key(n), [b'v'; 400])))?;
+    for at in 0..3 {
+        db.exec("b", |txn| (at..KEYS).step_by(7).try_for_each(|n| txn.del(key(n))))?;
+        db.exec("c", |txn| txn.put(key(at), "v"))?;
+    }
+    drop(db);
+    vfs.read_file(PATH).ok_or(Kill("the file is gone".into()))
+}
+
+/// A whole page of the log that what points to it does not mean is no page of the log.
+fn check_log(budget: &mut Budget) -> Checked {
+    budget.spend();
+    let mut forge = Forge { bytes: with_log()?, page_size: 512 };
+    let slot = &forge.page(0)[META_LOG_HEAD..META_LOG_HEAD + 4];
+    let head = u32::from_le_bytes(slot.try_into().expect("4 bytes"));
+    ensure(head > 0, || "the log has no pages".into())?;
+    forge.page(head)[HEADER_SPARE] ^= 1;
+    forge.seal(head);
+    let opened = open(&forge.bytes).map(drop);
+    ensure(opened == Err(Error::Corruption), || format!("another page of the log: {opened:?}"))
 }
 
 fn open(bytes: &[u8]) -> Result<BTree, Error> {

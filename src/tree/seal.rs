@@ -6,9 +6,10 @@
 
 use super::{Dirty, EarlyRun, Large, PageRead, Root, Tree};
 use crate::arena::{Lines, prefetch_bytes};
+use crate::format::HEADER_ID;
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
-use crate::page::{ChildRef, Extent, Page, PageId, TxnId, run_checksum};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, run_checksum};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -139,6 +140,8 @@ impl<'a> Sealer<'a> {
         let taken = &mut self.taken[usize::from(dirty.level())];
         let id = *self.nodes.get(*taken).expect("a place for every dirty page was asked for");
         *taken += 1;
+        let was = get_u32(dirty.bytes.source(), HEADER_ID);
+        let id = if seeded!(SealedWhereItWas, was != 0) { PageId(was) } else { id };
         let page = self.store.seal(dirty.bytes, id, self.txn);
         let child = page.child_ref();
         self.pages.push(page);

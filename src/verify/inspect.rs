@@ -6,12 +6,13 @@
 
 use super::findings::{Findings, Flaw};
 use super::owners::{Owner, Owners, Refusal};
+use super::page_checksum;
 use super::report::{Shown, Violation};
 use super::slot::{Item, Meta, Pointer};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_ID, HEADER_TXN, LEVELS_MAX};
 use crate::invariant::Invariant;
-use crate::page::{PageId, get_u32, get_u64, page_checksum};
+use crate::page::{PageId, get_u32, get_u64};
 use crate::vfs::{VfsFile, read_exact_at};
 use std::fmt;
 

@@ -26,7 +26,7 @@ pub use owners::Owner;
 pub use report::{BucketReport, Report, Standing, StateReport, Violation};
 
 use crate::error::{Error, Result};
-use crate::format::{META_BUCKETS, META_CATALOG_LEVEL};
+use crate::format::{HEADER_CHECKSUM, META_BUCKETS, META_CATALOG_LEVEL};
 use crate::invariant::Invariant;
 use crate::seeded::seeded;
 use crate::vfs::{LockMode, OpenMode, Vfs, VfsFile};
@@ -38,6 +38,11 @@ use slot::Meta;
 use slots::Slots;
 use std::path::Path;
 use walk::{Counts, Entries, Scratch, Walk};
+
+/// The checksum of a page, by another library than the engine's.
+fn page_checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(&bytes[HEADER_CHECKSUM + 4..])
+}
 
 /// Walks the file behind a path, which is only read, under a shared lock.
 ///

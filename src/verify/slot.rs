@@ -5,6 +5,7 @@
 //! Must not know: the other slot, or what the parts of the page mean.
 
 use super::findings::{Checked, Flaw, all_zero};
+use super::page_checksum;
 use crate::format::{
     FORMAT_VERSION, HEADER_CHECKSUM, HEADER_ID, HEADER_KIND, HEADER_LEN, HEADER_TXN, KIND_META,
     LEVELS_MAX, MAGIC, META_BODY, META_CATALOG_CHECKSUM, META_CATALOG_LEN, META_CATALOG_LEVEL,
@@ -15,7 +16,7 @@ use crate::format::{
     meta_tail_words_max,
 };
 use crate::invariant::Invariant;
-use crate::page::{get_u32, get_u64, page_checksum};
+use crate::page::{get_u32, get_u64};
 
 /// A pointer to a page, and what its header must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 use super::findings::{Checked, Findings, Flaw};
 use super::owners::{Owner, Owners};
+use super::page_checksum;
 use super::report::{Standing, Violation};
 use super::slot::{Item, Meta, page_size_of};
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::format::{
     HEADER_CHECKSUM, HEADER_ID, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN,
 };
 use crate::invariant::Invariant;
-use crate::page::{PageId, get_u32, page_checksum};
+use crate::page::{PageId, get_u32};
 use crate::vfs::{VfsFile, read_exact_at};
 use std::cmp::Reverse;
 

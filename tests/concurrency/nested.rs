@@ -112,6 +112,34 @@ fn views_inside_views_do_not_wait_for_a_writer_that_waits() {
 }
 
 #[test]
+fn a_clone_taken_inside_a_closure_that_fails_or_panics_goes_on() {
+    let db = counter(&MemVfs::new());
+    in_time(move || {
+        let mut kept = Vec::new();
+        let failed: Result<()> = db.exec("b", |txn| {
+            kept.push(db.clone());
+            add_one(txn)?;
+            Err(Error::Conflict)
+        });
+        assert_eq!(failed, Err(Error::Conflict));
+        assert!(panics(|| {
+            let ends = db.exec("b", |txn| {
+                kept.push(db.clone());
+                add_one(txn)?;
+                quiet_panic()
+            });
+            assert_eq!(ends, Ok(()));
+        }));
+        for (n, clone) in (1..).zip(&kept) {
+            assert_eq!(clone.exec("b", add_one), Ok(n));
+            assert_eq!(clone.commit(), Ok(()));
+            assert_eq!(get(&db, "b", "counter"), Ok(n));
+        }
+        assert!(db.verify().unwrap().is_sound());
+    });
+}
+
+#[test]
 fn handles_are_made_and_dropped_inside_closures() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data.db");
@@ -138,14 +166,6 @@ fn handles_are_made_and_dropped_inside_closures() {
                 Ok((clone, same, other))
             })
             .unwrap();
-        // A clone taken inside a closure that fails is as good as any.
-        let failed: Result<()> = db.exec("b", |txn| {
-            let clone = db.clone();
-            add_one(txn)?;
-            drop(clone);
-            Err(Error::Conflict)
-        });
-        assert_eq!(failed, Err(Error::Conflict));
         for handle in [&db, &kept.0, &kept.1] {
             assert_eq!(get(handle, "b", "counter"), Ok(2));
         }

@@ -19,6 +19,16 @@ fn key(at: u32) -> String {
     format!("k{at:03}")
 }
 
+/// It saw one state, whatever has happened since.
+#[test]
+fn one_that_wrote_nothing_commits_whatever_it_has_seen() {
+    let db = filled();
+    let txn = db.begin();
+    assert_eq!(txn.bucket("b").unwrap().get(key(1)), Ok(vec![7; 30]));
+    db.exec("b", |txn| txn.put(key(1), "other")).unwrap();
+    assert_eq!(txn.commit(), Ok(()));
+}
+
 #[test]
 fn transactions_and_their_parts_go_to_other_threads() {
     fn is_send<T: Send + Sync>() {}
