@@ -22,11 +22,10 @@ fn has_test(text: &str, name: &str, is_model: bool) -> bool {
         let heads: Vec<&str> = above
             .map_while(|line| ["#[", "//"].iter().any(|how| line.starts_with(how)).then_some(*line))
             .collect();
-        let is_run = match is_model {
-            true => lines.contains(&format!("{name},").as_str()),
-            false => {
-                heads.contains(&"#[test]") && !heads.iter().any(|line| line.contains("ignore"))
-            }
+        let is_run = if is_model {
+            lines.contains(&format!("{name},").as_str())
+        } else {
+            heads.contains(&"#[test]") && !heads.iter().any(|line| line.contains("ignore"))
         };
         line.starts_with(&begin) && is_run
     })
