@@ -376,7 +376,7 @@ impl<'t> Txn<'t> {
     }
 
     /// As [`Txn::len`]; fails in a transaction that failed.
-    #[cfg(all(feature = "ffi", not(loom)))]
+    #[cfg(all(any(feature = "ffi", feature = "sim"), not(loom)))]
     pub(crate) fn try_len(&self) -> Result<u64> {
         Ok(self.work()?.tree.entries)
     }

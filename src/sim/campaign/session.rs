@@ -476,6 +476,7 @@ mod tests {
     use super::*;
     use crate::Durability;
     use crate::sim::Flush;
+    use std::ops::Bound;
 
     fn put(value: &str) -> Op {
         let steps = vec![Step::Write(Write::Put(Data::from("key"), Data::from(value)))];
@@ -503,6 +504,25 @@ mod tests {
                 assert!(named);
             }
         }
+    }
+
+    /// The commit that fails behind a number of entries does not excuse it.
+    #[test]
+    fn a_count_is_compared_whatever_the_storage_says_behind_it() {
+        let session = Session::new(7, Kind::default(), 0);
+        let disk = SimDisk::with_profile(session.profile);
+        let mut store = session.open(&disk).expect("it opens");
+        assert_eq!(store.run(&put("value")).end, Ending::Done);
+        let range = Write::DeleteRange(Bound::Unbounded, Bound::Unbounded);
+        let steps = vec![Step::Write(range)];
+        let op = Op::Exec(Exec { bucket: "bucket".to_owned(), steps, end: End::Commit });
+        let lost = Failure::Sync(SyncFailure::Drop);
+        let event = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(0), lost));
+        let session = Session { acts: vec![Act { op, event, seed: 1 }], ..session };
+        let oracle = Oracle::new(session.page_size);
+        let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+        let what = run.expect_err("the model holds no entry");
+        assert!(what.contains("Count(1)") && what.contains("Failed(IoError)"), "{what}");
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Runner<'_> {
                 read_ends(txn.range(start, end), *ends)
             }
             Peek::Read(Read::Prefix(prefix, ends)) => read_ends(txn.prefix(prefix.bytes()), *ends),
-            Peek::Read(Read::Len) => Ok(Answer::Count(txn.len())),
+            Peek::Read(Read::Len) => txn.len().map(Answer::Count),
             Peek::Read(Read::First) => Ok(entry(txn.first()?)),
             Peek::Read(Read::Last) => Ok(entry(txn.last()?)),
         }
@@ -378,7 +378,8 @@ fn caught(call: impl FnOnce() -> Result<()>) -> Ending {
 trait Reads {
     fn get(&self, key: &[u8]) -> Result<Vec<u8>>;
     fn contains(&self, key: &[u8]) -> Result<bool>;
-    fn len(&self) -> u64;
+    /// The number of entries; an error where that may be any.
+    fn len(&self) -> Result<u64>;
     fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn last(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     fn cursor(&self, from: Option<&[u8]>) -> Result<Iter>;
@@ -389,7 +390,7 @@ trait Reads {
 }
 
 macro_rules! reads {
-    ($txn:ty, $get_many:item) => {
+    ($txn:ty, $len:item, $get_many:item) => {
         impl Reads for $txn {
             fn get(&self, key: &[u8]) -> Result<Vec<u8>> {
                 <$txn>::get(self, key)
@@ -397,10 +398,6 @@ macro_rules! reads {
 
             fn contains(&self, key: &[u8]) -> Result<bool> {
                 <$txn>::contains(self, key)
-            }
-
-            fn len(&self) -> u64 {
-                <$txn>::len(self)
             }
 
             fn first(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
@@ -430,6 +427,8 @@ macro_rules! reads {
                 <$txn>::prefix(self, prefix)
             }
 
+            $len
+
             $get_many
         }
     };
@@ -437,6 +436,10 @@ macro_rules! reads {
 
 reads!(
     Txn<'_>,
+    fn len(&self) -> Result<u64> {
+        let len = Txn::len(self);
+        self.try_len().map(|_| len)
+    },
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let get = |key: &&[u8]| match Txn::get(self, key) {
             Err(Error::NotFound) => Ok(None),
@@ -447,6 +450,9 @@ reads!(
 );
 reads!(
     ReadOnlyTxn<'_>,
+    fn len(&self) -> Result<u64> {
+        Ok(ReadOnlyTxn::len(self))
+    },
     fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let values = ReadOnlyTxn::get_many(self, keys)?;
         Ok(values.into_iter().map(|value| value.map(|value| value.to_vec())).collect())

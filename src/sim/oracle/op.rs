@@ -102,7 +102,7 @@ pub enum By {
     /// [`BTree::begin`](crate::BTree::begin); it is dropped where it is not to commit.
     Begin,
     /// [`BTree::transact`](crate::BTree::transact), as often as it runs the closure, which makes no
-    /// calls on the store. Answers of steps are those of the last time.
+    /// calls on the store. Answers of steps are those of each time, one behind the other.
     Transact,
 }
 
@@ -353,30 +353,29 @@ impl Reply {
     }
 
     /// Whether what differs first from what is wanted says that the storage failed, or failed
-    /// before. Readers that are to fail do so in both.
+    /// before, and nothing behind it is a wrong answer. Readers that are to fail do so in both.
     pub fn blames_storage(&self, wanted: &Reply) -> bool {
         let is_trouble =
             |error: &Error| matches!(error, Error::IoError | Error::NoSpace | Error::Poisoned);
         let ends_so = |reply: &Reply| matches!(&reply.end, Ending::Failed(e) if is_trouble(e));
-        // How many entries there are may be any number in a transaction that has failed.
-        let is_count = |found: &Result<Answer>, wanted: &Result<Answer>| {
-            matches!((found, wanted), (Ok(Answer::Count(_)), Ok(Answer::Count(_))))
-        };
         let mut steps = self.steps.iter().zip(&wanted.steps);
-        // What comes behind that may be anything.
-        match steps.find(|(found, wanted)| found != wanted && !is_count(found, wanted)) {
+        match steps.find(|(found, wanted)| found != wanted) {
             Some((Ok(Answer::Reply(found)), Ok(Answer::Reply(wanted)))) => {
                 found.blames_storage(wanted)
             }
             // A part that drops a bucket.
             Some((Ok(Answer::Reply(found)), _)) => ends_so(found),
-            Some((Err(found), _)) => is_trouble(found),
-            Some((Ok(_), _)) => false,
-            // A closure may end by itself behind a length that a failed put made odd.
-            None if self.end == wanted.end => {
-                self.end != Ending::Done && self.steps != wanted.steps
+            Some((Err(found), _)) => {
+                // Of a part behind, or a cursor that could not be opened anew, the model knows
+                // nothing.
+                let may_come = |found: &Result<Answer>| match found {
+                    Ok(answer) => matches!(answer, Answer::Reply(_) | Answer::Entries(_)),
+                    Err(error) => is_trouble(error),
+                };
+                is_trouble(found) && steps.all(|(found, wanted)| found == wanted || may_come(found))
             }
-            None => ends_so(self),
+            Some((Ok(_), _)) => false,
+            None => self.end != wanted.end && ends_so(self),
         }
     }
 }
@@ -453,13 +452,35 @@ mod tests {
         assert!(found.blames_storage(&wanted));
     }
 
+    /// Numbers of entries that were removed, loaded or asked for are answers like all others.
     #[test]
-    fn a_length_may_be_odd_where_the_closure_does_not_end_well() {
-        let end = Ending::Failed(Error::Invalid);
-        let wanted = Reply { steps: vec![Ok(Answer::Count(2))], end: end.clone() };
-        let found = Reply { steps: vec![Ok(Answer::Count(1))], end };
-        assert!(found.blames_storage(&wanted));
-        let done = |count| Reply { steps: vec![Ok(Answer::Count(count))], end: Ending::Done };
-        assert!(!done(1).blames_storage(&done(2)));
+    fn a_wrong_count_is_not_the_storages_whatever_comes_behind() {
+        let count = |count| vec![Ok(Answer::Count(count)), Ok(Answer::Done)];
+        for end in [Error::Invalid, Error::IoError, Error::NoSpace].map(Ending::Failed) {
+            for wanted_end in [Ending::Done, end.clone()] {
+                let wanted = Reply { steps: count(2), end: wanted_end };
+                for told in [1, 3] {
+                    let mut found = Reply { steps: count(told), end: end.clone() };
+                    assert!(!found.blames_storage(&wanted), "{found:?}");
+                    found.steps[1] = Err(Error::IoError);
+                    assert!(!found.blames_storage(&wanted), "{found:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_behind_trouble_is_a_wrong_answer() {
+        let steps = vec![Ok(Answer::Done), Ok(Answer::Count(2)), Ok(Answer::Flag(true))];
+        let wanted = Reply { steps, end: Ending::Done };
+        let behind = |second, third| {
+            let steps = vec![Err(Error::IoError), second, third];
+            Reply { steps, end: Ending::Failed(Error::IoError) }.blames_storage(&wanted)
+        };
+        assert!(behind(Err(Error::IoError), Ok(Answer::Flag(true))));
+        assert!(behind(Ok(Answer::Count(2)), Err(Error::Poisoned)));
+        assert!(!behind(Ok(Answer::Count(3)), Err(Error::IoError)));
+        assert!(!behind(Err(Error::IoError), Ok(Answer::Flag(false))));
+        assert!(!behind(Err(Error::NotFound), Err(Error::IoError)));
     }
 }

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+/// How often `transact` runs a closure beside others.
+const TRANSACT_RUNS: usize = 4;
+
 /// What becomes of a key that a transaction has touched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -157,16 +160,20 @@ impl Oracle {
         if let Err(error) = self.check_name(&exec.bucket) {
             return Reply::of(Err(error));
         }
-        // The last time that a closure runs nobody is ahead of it: it sees what is not durable.
-        let is_last = by == By::Transact && exec.end == End::Fail(Error::Conflict);
-        let base = if is_last { self.now.clone() } else { self.durable() };
-        let reply = self.owned_on(&base, by, exec);
-        let is_again = by == By::Transact && exec.end == End::Commit;
-        if is_again && reply.end == Ending::Failed(Error::Conflict) {
-            // What it lost against is durable now.
-            return self.owned_on(&self.durable(), by, exec);
+        let mut reply = self.owned_on(&self.durable(), by, exec);
+        if by == By::Begin || reply.end != Ending::Failed(Error::Conflict) {
+            return reply;
         }
-        reply
+        let again = if exec.end == End::Commit {
+            // What it lost against is durable now.
+            self.owned_on(&self.durable(), by, exec)
+        } else {
+            reply.steps = vec![reply.steps; TRANSACT_RUNS].concat();
+            // The last time nobody is ahead of it: it sees what is not durable.
+            self.owned_on(&self.now.clone(), by, exec)
+        };
+        reply.steps.extend(again.steps);
+        Reply { end: again.end, ..reply }
     }
 
     /// Runs a transaction that began on a state, and commits it if it is to.

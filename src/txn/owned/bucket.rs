@@ -109,7 +109,7 @@ impl<'t> TxnBucket<'t> {
     }
 
     /// As [`TxnBucket::len`]; fails in a transaction that failed.
-    #[cfg(all(feature = "ffi", not(loom)))]
+    #[cfg(all(any(feature = "ffi", feature = "sim"), not(loom)))]
     pub(crate) fn try_len(&self) -> Result<u64> {
         self.txn.sticky.check()?;
         Ok(self.len())

@@ -18,10 +18,9 @@ impl Runner<'_> {
                 self.steps(&mut txn.bucket(&exec.bucket)?, exec, by, &mut steps)?;
                 txn.commit()
             }
-            By::Transact => db.transact(|txn| {
-                steps.clear();
-                self.steps(&mut txn.bucket(&exec.bucket)?, exec, by, &mut steps)
-            }),
+            By::Transact => {
+                db.transact(|txn| self.steps(&mut txn.bucket(&exec.bucket)?, exec, by, &mut steps))
+            }
         });
         Reply { steps, end }
     }
@@ -62,7 +61,11 @@ fn look(bucket: &TxnBucket<'_>, read: &Read) -> Result<Answer> {
             read_ends(bucket.range::<[u8]>((bytes_of(start), bytes_of(end))), *ends)
         }
         Read::Prefix(prefix, ends) => read_ends(bucket.prefix(prefix.bytes()), *ends),
-        Read::Len => Ok(Answer::Count(bucket.len())),
+        Read::Len => {
+            let len = bucket.len();
+            // In a transaction that has failed it may be any number.
+            bucket.try_len().map(|_| Answer::Count(len))
+        }
         Read::First => Ok(entry(bucket.first()?)),
         Read::Last => Ok(entry(bucket.last()?)),
         Read::Open { .. } | Read::Cursor(_) => Ok(Answer::Done),
