@@ -9,15 +9,15 @@
  * - A function that can fail returns an int: 0 (BTREE_OK) or one of the negative codes below. The
  *   text behind it is kept for the thread; btree_last_error returns it. A call that succeeds
  *   leaves code and text of an earlier failure as they are, and so does the end of an iteration.
- * - A callback returns 0 to go on. Any other value ends its transaction without effect, and is
- *   returned unchanged by the function that ran the callback. Take positive values for codes of
- *   your own, so that they differ from those of the library.
+ * - A callback returns 0 to go on. Any other value ends its transaction, or the call that ran it,
+ *   without effect, and is returned unchanged by the function that ran the callback. Take positive
+ *   values for codes of your own, so that they differ from those of the library.
  * - Txn and MultiTxn belong to the callback that got them and to its thread; a BTreeTxn, and a Txn
  *   of one, to the program until btree_txn_commit or btree_txn_abort. They are numbers in the guise
  *   of pointers and never followed: a stale one, or one of another thread's callback, is answered
  *   by BTREE_ERR_INVALID.
- * - BTree, BTreeSnapshot and TxnIter are pointers. To use one after it was closed or freed is
- *   undefined.
+ * - BTree, BTreeSnapshot, TxnIter and TxnReader are pointers. To use one after it was closed or
+ *   freed is undefined.
  * - Keys and values are bytes, names and paths UTF-8 texts that end with a NUL. NULL where an
  *   argument is needed is BTREE_ERR_INVALID.
  * - Panics in the library do not leave it: BTREE_ERR_INTERNAL, with the message as the text.
@@ -45,6 +45,8 @@ typedef struct MultiTxn MultiTxn;
 typedef struct BTreeTxn BTreeTxn;
 /* A position in a bucket as it was when the iterator was made. One thread at a time uses it. */
 typedef struct TxnIter TxnIter;
+/* A value that is read from its beginning to its end. One thread at a time uses it. */
+typedef struct TxnReader TxnReader;
 
 /* Codes. */
 
@@ -96,6 +98,11 @@ typedef int (*BTreeTxnFn)(Txn *txn, void *ctx);
 typedef int (*BTreeMultiTxnFn)(MultiTxn *mtxn, void *ctx);
 /* text ends with a NUL, which len does not count; it lives until the callback returns. */
 typedef int (*BTreeTextFn)(const char *text, size_t len, void *ctx);
+/*
+ * Puts bytes of a value at buf, at most capacity of them, and their number into *len, which is 0
+ * before. No bytes are the end of the value.
+ */
+typedef int (*BTreeReadFn)(uint8_t *buf, size_t capacity, size_t *len, void *ctx);
 
 /* Opening and closing. */
 
@@ -152,10 +159,10 @@ int btree_open_with(const char *path, const BTreeOptions *options, BTree **out);
 int btree_open_in_memory(const BTreeOptions *options, BTree **out);
 
 /*
- * Ends a handle; NULL is none. The file is closed with its last handle, snapshot, iterator, and
- * transaction that was begun; of the last, btree_txn_commit commits all the same. No
- * other thread may be in a call with the handle. A callback may close the handle that its
- * transaction came from: the store stays open until the transaction has ended.
+ * Ends a handle; NULL is none. The file is closed with its last handle, snapshot, iterator, reader,
+ * and transaction that was begun; of the last, btree_txn_commit commits all the same. No other
+ * thread may be in a call with the handle. A callback may close the handle that its transaction
+ * came from: the store stays open until the transaction has ended.
  */
 void btree_close(BTree *db);
 
@@ -216,9 +223,9 @@ int mtxn_del_bucket(MultiTxn *mtxn, const char *bucket);
 /*
  * Begins an optimistic write transaction over all buckets, on the newest durable state. *out
  * becomes its handle, which btree_txn_commit or btree_txn_abort ends; NULL on failure. Until it
- * commits it waits for nobody, and nobody waits for it. Several may be open at once: of those that
- * touch the same, the first to commit wins. Any thread may use it, one at a time. It keeps the store
- * open, and the pages that it may read from being reused.
+ * commits it waits for nobody, but in txn_put_from, and nobody waits for it. Several may be open at
+ * once: of those that touch the same, the first to commit wins. Any thread may use it, one at a
+ * time. It keeps the store open, and the pages that it may read from being reused.
  * Fails: INVALID.
  */
 int btree_begin(BTree *db, BTreeTxn **out);
@@ -226,10 +233,12 @@ int btree_begin(BTree *db, BTreeTxn **out);
 /*
  * Makes the changes durable, if nothing that the transaction read or wrote has changed since it
  * began; otherwise nothing has happened. The handle ends, whatever this returns, and so do those of
- * its buckets; but not if another thread is in a call with it, which is INVALID.
- * Fails: CONFLICT (others were ahead: begin again), INVALID (a handle that has ended; inside a write
- * transaction of the same thread; a read-only store), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL,
- * and what took deferred commits of the handle that began it, until btree_sync has told it.
+ * its buckets; but not while a call with it is under way, on another thread or around a callback:
+ * INVALID.
+ * Fails: CONFLICT (others were ahead, or a commit of others failed that may have taken what
+ * txn_put_from put: begin again), INVALID (a handle that has ended; inside a write transaction of
+ * the same thread; a read-only store), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL, and what took
+ * deferred commits of the handle that began it, until btree_sync has told it.
  */
 int btree_txn_commit(BTreeTxn *txn);
 
@@ -328,6 +337,52 @@ int txn_contains(Txn *txn, const uint8_t *key, size_t klen);
  * Fails: INVALID; IO, CORRUPTION that stuck to the transaction before.
  */
 int txn_len(Txn *txn, uint64_t *entries);
+
+/* Values piece by piece. */
+
+/*
+ * As txn_put, of a value of len bytes that read brings. It is called until it has brought all of
+ * them, and then once more with room for one byte, when it must bring none. A value that has no
+ * room in a leaf goes to the file meanwhile: at most 256 KiB of it are in memory at a time. The
+ * bytes at key stay as they are until this returns.
+ * When read returns another value than 0, nothing has changed, the value is returned, and the
+ * transaction may go on. Until this returns, all calls with the transaction are answered by INVALID;
+ * but one of btree_begin may be used by read, and aborted.
+ * Fails: INVALID (read brings less than len bytes, or more, or says that it put more than it had
+ * room for; nothing has changed), and as txn_put; NO_SPACE sticks, whatever the length. In a
+ * transaction of btree_begin, a value that has no room in a leaf waits for the write transaction
+ * that runs: INVALID inside one of the same thread; POISONED.
+ */
+int txn_put_from(Txn *txn, const uint8_t *key, size_t klen, uint64_t len, BTreeReadFn read,
+                 void *ctx);
+
+/*
+ * A reader of the value that a key has now; later writes do not change what it gives. *out becomes
+ * the reader, which txn_reader_free frees; NULL on failure. It may outlive its transaction, keeps
+ * the store open, and keeps the pages that it may read from being reused. In a transaction of
+ * btree_begin the value counts as read as a whole.
+ * Fails: as txn_get.
+ */
+int txn_reader_new(Txn *txn, const uint8_t *key, size_t klen, TxnReader **out);
+
+/*
+ * The length of the whole value in bytes, however much of it was read.
+ * Fails: INVALID.
+ */
+int txn_reader_len(TxnReader *reader, uint64_t *len);
+
+/*
+ * Copies the bytes that follow those which were read to buf. *len becomes their number: capacity,
+ * or what is left of the value, and 0 at its end. buf may be NULL when capacity is 0. At most
+ * 256 KiB of the value are in memory besides. The checksum is compared before the last bytes are
+ * given: who acts on earlier ones acts on bytes that nobody has checked. On failure *len is 0, and
+ * what is at buf counts for nothing.
+ * Fails: INVALID; IO, CORRUPTION: reader and transaction keep failing.
+ */
+int txn_reader_read(TxnReader *reader, uint8_t *buf, size_t capacity, size_t *len);
+
+/* Frees a reader; NULL is none. Inside its callback or after it, at any place of the value. */
+void txn_reader_free(TxnReader *reader);
 
 /* Iteration. */
 

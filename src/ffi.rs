@@ -9,13 +9,13 @@
 //!
 //! - A function that can fail returns an `int`: 0, or a negative code of this module. The text
 //!   behind the code is kept per thread, see [`btree_last_error`].
-//! - A callback that returns another value than 0 ends its transaction without effect; that value
-//!   comes back unchanged.
+//! - A callback that returns another value than 0 ends its transaction, or the call that ran it,
+//!   without effect; that value comes back unchanged.
 //! - Handles of transactions are numbers in the guise of pointers. They are looked up among the
 //!   transactions of the calling thread, or those that [`btree_begin`] began, and never followed,
 //!   so that a stale or foreign one is [`BTREE_ERR_INVALID`] and nothing worse.
-//! - `BTree *`, `BTreeSnapshot *` and `TxnIter *` are real pointers: to use one after it was closed
-//!   or freed is undefined, as with `free`.
+//! - `BTree *`, `BTreeSnapshot *`, `TxnIter *` and `TxnReader *` are real pointers: to use one
+//!   after it was closed or freed is undefined, as with `free`.
 //! - `NULL` where an argument is needed is [`BTREE_ERR_INVALID`].
 //! - Panics do not leave these functions.
 
@@ -30,6 +30,7 @@ mod last_error;
 mod multi;
 mod open;
 mod owned;
+mod pieces;
 mod snapshot;
 mod steps;
 mod store;
@@ -48,6 +49,9 @@ pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btre
 pub use owned::{
     btree_begin, btree_txn_abort, btree_txn_bucket, btree_txn_buckets, btree_txn_commit,
     btree_txn_contains_bucket, btree_txn_create_bucket, btree_txn_del_bucket,
+};
+pub use pieces::{
+    TxnReader, txn_put_from, txn_reader_free, txn_reader_len, txn_reader_new, txn_reader_read,
 };
 pub use snapshot::{
     btree_snapshot, btree_snapshot_backup, btree_snapshot_buckets, btree_snapshot_free,
@@ -132,6 +136,12 @@ pub type BTreeMultiTxnFn = unsafe extern "C-unwind" fn(*mut MultiTxnHandle, *mut
 /// A callback that gets a text, with a NUL behind it that `len` does not count. A value other than
 /// 0 ends the listing.
 pub type BTreeTextFn = unsafe extern "C-unwind" fn(*const c_char, usize, *mut c_void) -> c_int;
+
+/// A callback that brings a value piece by piece: it puts at most so many bytes at the place given,
+/// and their number, which is 0 before, at the other one. No bytes are the end of the value. What
+/// it returns other than 0 ends the call that wants the value.
+pub type BTreeReadFn =
+    unsafe extern "C-unwind" fn(*mut u8, usize, *mut usize, *mut c_void) -> c_int;
 
 /// The code of an error. Exhaustive: a new variant does not compile before it has a code.
 fn code_of(error: Error) -> c_int {

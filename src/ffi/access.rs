@@ -5,7 +5,8 @@
 
 use super::steps::Steps;
 use crate::error::{Error, Result};
-use crate::txn::{ReadOnlyTxn, Txn, TxnBucket};
+use crate::txn::{ReadOnlyTxn, Txn, TxnBucket, ValueReader};
+use std::io::Read;
 use std::ops::Bound;
 
 /// A bucket of a transaction that an operation works on.
@@ -34,6 +35,14 @@ impl Access<'_, '_> {
         }
     }
 
+    pub(super) fn get_reader(self, key: &[u8]) -> Result<ValueReader> {
+        match self {
+            Access::Write(txn) => txn.get_reader(key),
+            Access::Read(txn) => txn.get_reader(key),
+            Access::Owned(bucket, _) => bucket.get_reader(key),
+        }
+    }
+
     /// Fails with `NotFound` when the key is absent.
     pub(super) fn contains(self, key: &[u8]) -> Result<()> {
         found(match self {
@@ -56,6 +65,14 @@ impl Access<'_, '_> {
             Access::Write(txn) => txn.put(key, value),
             Access::Read(_) => refuse(),
             Access::Owned(bucket, _) => bucket.put(key, value),
+        }
+    }
+
+    pub(super) fn put_from(self, key: &[u8], len: u64, reader: &mut impl Read) -> Result<()> {
+        match self {
+            Access::Write(txn) => txn.put_from(key, len, reader),
+            Access::Read(_) => refuse(),
+            Access::Owned(bucket, _) => bucket.put_from(key, len, reader),
         }
     }
 

@@ -9,7 +9,7 @@
 //! one that is stale, made up or of another thread is not found.
 
 use super::access::Access;
-use super::begun::{bucket_of, next_id, with_open};
+use super::begun::{self, bucket_of, next_id, with_open};
 use super::{MultiTxnHandle, TxnHandle};
 use crate::error::{Error, Fault, Result};
 use crate::txn::{MultiTxn, ReadOnlyTxn, Txn};
@@ -37,8 +37,8 @@ struct Entry {
     target: Target,
     /// Why the transaction cannot commit any more.
     failed: Option<Fault>,
-    /// Of a multi-bucket transaction: a callback of `mtxn_exec` has it.
-    is_lent: bool,
+    /// Why no other call gets the transaction: a call on it runs a callback.
+    waits: Option<&'static str>,
 }
 
 thread_local! {
@@ -100,7 +100,7 @@ fn run(target: Target, callback: impl FnOnce(usize) -> c_int) -> Result<c_int> {
         }
     }
     let id = next_id();
-    add(Entry { id, root: id, target, failed: None, is_lent: false });
+    add(Entry { id, root: id, target, failed: None, waits: None });
     let _scope = Scope(id);
     let code = callback(id);
     match with_entry(id, |entry| entry.failed.clone())? {
@@ -125,7 +125,8 @@ pub(super) fn with_txn<R>(
     let result = match target {
         Target::Write(txn) => {
             // SAFETY: `run_write` keeps the entry only while it holds the transaction mutably and
-            // runs the callback. No operation runs a callback, so that this is the only reference.
+            // runs the callback. An operation that runs a callback in turn lends the transaction,
+            // and `find` does not find it then: this is the only reference.
             let txn = unsafe { &mut *txn };
             operation(Access::Write(txn))
         }
@@ -158,30 +159,53 @@ pub(super) fn with_multi<R>(
     };
     let armed = Armed { root };
     // SAFETY: `run_multi` keeps the entry only while it holds the transaction mutably and runs the
-    // callback. The one operation that runs a callback in turn marks the transaction as lent, and
-    // `find` does not find it then: this is the only reference.
+    // callback. An operation that runs a callback in turn lends the transaction, and `find` does
+    // not find it then: this is the only reference.
     let multi = unsafe { &mut *multi };
     let result = operation(multi);
     armed.disarm();
     result
 }
 
-/// Runs an operation that runs a callback; meanwhile no other operation gets the transaction.
+/// A transaction on which a call runs a callback; meanwhile no other call of this thread gets it.
+struct Lent(usize);
+
+impl Lent {
+    fn new(root: usize, why: &'static str) -> Lent {
+        set_waits(root, Some(why));
+        Lent(root)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        set_waits(self.0, None);
+    }
+}
+
+/// As [`with_multi`], of an operation that runs a callback.
 pub(super) fn lend_multi<R>(
     handle: *mut MultiTxnHandle,
     operation: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
-    struct Lent(usize);
-    impl Drop for Lent {
-        fn drop(&mut self) {
-            set_lent(self.0, false);
-        }
-    }
-    let id = handle.addr();
     with_multi(handle, |multi| {
-        set_lent(id, true);
-        let _lent = Lent(id);
+        let why = "the transaction waits for the callback of mtxn_exec";
+        let _lent = Lent::new(handle.addr(), why);
         operation(multi)
+    })
+}
+
+/// As [`with_txn`], of an operation that runs a callback, for which all else on the transaction
+/// waits. One that was begun does not wait: it works without references that nobody else may have.
+pub(super) fn lend_txn<R>(
+    handle: *mut TxnHandle,
+    why: &'static str,
+    operation: impl FnOnce(Access<'_, '_>) -> Result<R>,
+) -> Result<R> {
+    let root = root_of(handle)?;
+    with_txn(handle, |access| {
+        let _lent = Lent::new(root, why);
+        operation(access)
     })
 }
 
@@ -193,13 +217,8 @@ pub(super) fn bucket(multi: *mut MultiTxnHandle, name: &str) -> *mut TxnHandle {
     });
     let id = known.unwrap_or_else(|| {
         let id = next_id();
-        add(Entry {
-            id,
-            root,
-            target: Target::Bucket(Rc::from(name)),
-            failed: None,
-            is_lent: false,
-        });
+        let target = Target::Bucket(Rc::from(name));
+        add(Entry { id, root, target, failed: None, waits: None });
         id
     });
     without_provenance_mut(id)
@@ -249,8 +268,9 @@ impl Armed {
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        let error = Error::internal("an operation of this transaction panicked");
-        fail(self.root, &Fault::keep(error));
+        let fault = Fault::keep(Error::internal("an operation of this transaction panicked"));
+        fail(self.root, &fault);
+        begun::fail(self.root, fault);
     }
 }
 
@@ -270,10 +290,10 @@ fn add(entry: Entry) {
     active(|entries| entries.push(entry));
 }
 
-fn set_lent(id: usize, is_lent: bool) {
+fn set_waits(id: usize, why: Option<&'static str>) {
     active(|entries| {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.id == id) {
-            entry.is_lent = is_lent;
+            entry.waits = why;
         }
     });
 }
@@ -290,12 +310,12 @@ fn with_entry<R>(id: usize, read: impl FnOnce(&Entry) -> R) -> Result<R> {
 /// What a handle stands for, and its transaction, unless that has failed or is lent.
 fn find(id: usize) -> Result<(Target, usize)> {
     let (target, root) = with_entry(id, |entry| (entry.target.clone(), entry.root))?;
-    let (failed, is_lent) = with_entry(root, |entry| (entry.failed.clone(), entry.is_lent))?;
+    let (failed, waits) = with_entry(root, |entry| (entry.failed.clone(), entry.waits))?;
     if let Some(fault) = failed {
         return Err(fault.raise());
     }
-    if is_lent {
-        return Err(Error::invalid("the transaction waits for the callback of mtxn_exec"));
+    if let Some(why) = waits {
+        return Err(Error::invalid(why));
     }
     Ok((target, root))
 }

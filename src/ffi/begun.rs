@@ -38,10 +38,8 @@ pub(super) fn with_open<R>(id: usize, operation: impl FnOnce(&OwnedTxn) -> Resul
     struct Armed(usize);
     impl Drop for Armed {
         fn drop(&mut self) {
-            let fault = Fault::keep(Error::internal("an operation of this transaction panicked"));
-            if let Some(open) = TABLE.lock().txns.get_mut(&self.0) {
-                open.failed.get_or_insert(fault);
-            }
+            let error = Error::internal("an operation of this transaction panicked");
+            fail(self.0, Fault::keep(error));
         }
     }
     let table = TABLE.lock();
@@ -55,6 +53,13 @@ pub(super) fn with_open<R>(id: usize, operation: impl FnOnce(&OwnedTxn) -> Resul
     let result = operation(&txn);
     std::mem::forget(armed);
     result
+}
+
+/// Fails a transaction, if it has not ended.
+pub(super) fn fail(id: usize, fault: Fault) {
+    if let Some(open) = TABLE.lock().txns.get_mut(&id) {
+        open.failed.get_or_insert(fault);
+    }
 }
 
 /// The transaction and the name of a bucket, if the handle is of one.
@@ -101,13 +106,13 @@ pub(super) fn end(id: usize) -> Result<()> {
     taken.map(drop)
 }
 
-/// Ends a transaction and gives it out, to be committed. Where another thread is in a call with it,
-/// it does not end.
+/// Ends a transaction and gives it out, to be committed. Where a call with it is under way, on
+/// another thread or around a callback, it does not end.
 pub(super) fn end_alone(id: usize) -> Result<OwnedTxn> {
     let mut table = TABLE.lock();
     let users = table.txns.get(&id).map_or(0, |open| Arc::strong_count(&open.txn));
     if users > 1 {
-        return Err(Error::invalid("another thread is in a call with the transaction"));
+        return Err(Error::invalid("a call with the transaction is under way"));
     }
     let taken = take(&mut table, id);
     drop(table);

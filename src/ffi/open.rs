@@ -168,9 +168,9 @@ pub unsafe extern "C" fn btree_open_in_memory(
     unsafe { hand_out(out, open) }
 }
 
-/// Ends a handle; `NULL` is none. The file is closed with its last handle, snapshot, iterator and
-/// begun transaction. A callback may close the handle that its transaction came from: the store
-/// stays open until the transaction has ended.
+/// Ends a handle; `NULL` is none. The file is closed with its last handle, snapshot, iterator,
+/// reader and begun transaction. A callback may close the handle that its transaction came from:
+/// the store stays open until the transaction has ended.
 ///
 /// # Safety
 /// `db` is `NULL`, or a handle that was opened and not closed, and no other thread is in a call

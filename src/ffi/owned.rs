@@ -16,8 +16,8 @@ use std::ptr::without_provenance_mut;
 
 /// Begins an optimistic write transaction over all buckets, on the newest durable state. `*out`
 /// becomes its handle, which [`btree_txn_commit`] or [`btree_txn_abort`] ends; `NULL` on failure.
-/// Until it commits it waits for nobody. Several may be open at once; any thread may use it, one at
-/// a time, and it keeps the store open.
+/// Until it commits it waits for nobody, but in [`txn_put_from`](super::txn_put_from). Several may
+/// be open at once; any thread may use it, one at a time, and it keeps the store open.
 ///
 /// Fails with `INVALID` for `NULL`.
 ///
@@ -37,9 +37,11 @@ pub unsafe extern "C" fn btree_begin(db: *mut BTree, out: *mut *mut OwnedTxnHand
 
 /// Makes the changes durable, if nothing that the transaction read or wrote has changed since it
 /// began; otherwise nothing has happened. The handle ends, whatever this returns, and so do those
-/// of its buckets; but not if another thread is in a call with it, which is `INVALID`.
+/// of its buckets; but not while a call with it is under way, on another thread or around a
+/// callback: `INVALID`.
 ///
-/// Fails with `CONFLICT` when others were ahead; `INVALID` for a handle that is stale or `NULL`,
+/// Fails with `CONFLICT` when others were ahead, or a commit of others failed that may have taken
+/// what [`txn_put_from`](super::txn_put_from) put; `INVALID` for a handle that is stale or `NULL`,
 /// inside a write transaction of the same thread, and on a read-only store; `NO_SPACE`: the state
 /// before holds; `IO`; `POISONED` after a failed sync; what the transaction met before; `INTERNAL`
 /// when one of its calls panicked; what took deferred commits of the handle that began it, until

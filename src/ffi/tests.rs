@@ -126,6 +126,51 @@ fn free(iter: *mut TxnIter) {
     unsafe { txn_iter_free(iter) }
 }
 
+type ReadBody<'a> = Box<dyn FnMut(&mut [u8]) -> usize + 'a>;
+
+unsafe extern "C-unwind" fn read_body(
+    buf: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    ctx: *mut c_void,
+) -> c_int {
+    // SAFETY: `put_from` passes a body that lives until it returns.
+    let body = unsafe { &mut *ctx.cast::<ReadBody<'_>>() };
+    // SAFETY: the library gives so much room, all of it written.
+    let room = unsafe { std::slice::from_raw_parts_mut(buf, capacity) };
+    let count = body(room);
+    // SAFETY: the library's own place.
+    unsafe { len.write(count) };
+    BTREE_OK
+}
+
+/// Puts a value of so many bytes that a body brings.
+fn put_from(txn: *mut TxnHandle, len: u64, body: impl FnMut(&mut [u8]) -> usize) -> c_int {
+    let mut body: ReadBody<'_> = Box::new(body);
+    let ctx = (&raw mut body).cast();
+    // SAFETY: the key has four bytes; the body lives until the call returns.
+    unsafe { txn_put_from(txn, b"long".as_ptr(), 4, len, Some(read_body), ctx) }
+}
+
+fn new_reader(txn: *mut TxnHandle, key: &[u8]) -> *mut TxnReader {
+    let mut reader = null_mut();
+    // SAFETY: the slice gives pointer and length, the place may be written.
+    let code = unsafe { txn_reader_new(txn, key.as_ptr(), key.len(), &raw mut reader) };
+    assert_eq!(code, BTREE_OK);
+    reader
+}
+
+fn read(reader: *mut TxnReader) -> c_int {
+    let (mut buf, mut len) = ([0; 100], 0);
+    // SAFETY: the reader was made and not freed, the places may be written.
+    unsafe { txn_reader_read(reader, buf.as_mut_ptr(), buf.len(), &raw mut len) }
+}
+
+fn free_reader(reader: *mut TxnReader) {
+    // SAFETY: the reader was made, and is freed once.
+    unsafe { txn_reader_free(reader) }
+}
+
 fn last_error() -> (c_int, String) {
     let mut text = null();
     // SAFETY: the place may be written; NULL leaves the length out.
@@ -496,7 +541,7 @@ fn a_commit_beside_a_call_is_refused_and_an_abort_lets_it_end() {
     assert_eq!(put(bucket, b"k", b"v"), BTREE_OK);
     end_beside_a_call(txn, || {
         assert_eq!(btree_txn_commit(txn), BTREE_ERR_INVALID);
-        fails_with(BTREE_ERR_INVALID, "another thread is in a call with the transaction");
+        fails_with(BTREE_ERR_INVALID, "a call with the transaction is under way");
         assert_eq!(put(bucket, b"l", b"v"), BTREE_OK, "it has not ended");
     });
     assert_eq!(store.view(|txn| get(txn, b"k")), BTREE_ERR_NOT_FOUND, "nothing has happened");
@@ -717,4 +762,93 @@ fn a_thread_that_ends_may_still_run_transactions() {
     });
     thread.join().unwrap();
     assert_eq!(told.recv().unwrap(), BTREE_OK);
+}
+
+/// Too long for a leaf, and more than one piece.
+const LONG: u64 = 300_000;
+
+#[test]
+fn a_panicking_callback_of_a_value_fails_its_transaction() {
+    let store = Store::in_memory();
+    let panics = |txn| {
+        let mut calls = 0;
+        let code = put_from(txn, LONG, |room| {
+            calls += 1;
+            assert!(calls < 2, "out of a callback");
+            room.len()
+        });
+        assert_eq!(code, BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "out of a callback");
+        assert_eq!(put(txn, b"k", b"v"), BTREE_ERR_INTERNAL, "the error sticks");
+        fails_with(BTREE_ERR_INTERNAL, "an operation of this transaction panicked");
+        BTREE_OK
+    };
+    assert_eq!(store.exec(|txn| put(txn, b"kept", b"1")), BTREE_OK);
+    assert_eq!(store.exec(panics), BTREE_ERR_INTERNAL);
+    assert_eq!(store.exec_multi(panics), BTREE_ERR_INTERNAL);
+    let (txn, bucket) = store.begin();
+    assert_eq!(panics(bucket), BTREE_OK);
+    assert_eq!(btree_txn_commit(txn), BTREE_ERR_INTERNAL);
+    assert_eq!(store.view(|txn| get(txn, b"long")), BTREE_ERR_NOT_FOUND);
+    assert_eq!(store.exec(|txn| put_from(txn, 3, |room| room.len().min(3))), BTREE_ERR_INVALID);
+    assert_eq!(store.exec(|txn| put(txn, b"again", b"1")), BTREE_OK);
+}
+
+#[test]
+fn a_full_disk_under_a_value_that_comes_in_pieces_sticks() {
+    let (store, disk) = moody();
+    let fills = |txn| {
+        disk.set(Mood::WriteFull);
+        assert_eq!(put_from(txn, LONG, |room| room.len()), BTREE_ERR_NO_SPACE);
+        disk.set(Mood::Good);
+        assert_eq!(put(txn, b"k", b"v"), BTREE_ERR_NO_SPACE);
+        BTREE_OK
+    };
+    assert_eq!(store.exec(fills), BTREE_ERR_NO_SPACE);
+    assert_eq!(store.exec_multi(fills), BTREE_ERR_NO_SPACE);
+    let (txn, bucket) = store.begin();
+    assert_eq!(fills(bucket), BTREE_OK);
+    assert_eq!(btree_txn_commit(txn), BTREE_ERR_NO_SPACE);
+    assert_eq!(store.view(|txn| get(txn, b"k")), BTREE_ERR_NOT_FOUND);
+}
+
+#[test]
+fn what_a_reader_meets_fails_its_transaction() {
+    let (store, disk) = moody();
+    let put_long = |txn| put(txn, b"long", &vec![7; 300_000]);
+    assert_eq!(store.exec(put_long), BTREE_OK);
+    for (mood, code, text) in [
+        (Mood::ReadFails, BTREE_ERR_IO, "the disk cannot read"),
+        (Mood::ReadPanics, BTREE_ERR_INTERNAL, "panicked"),
+    ] {
+        let mut meets = |txn| {
+            let reader = new_reader(txn, b"long");
+            assert_eq!(read(reader), BTREE_OK);
+            let reader_of_all = new_reader(txn, b"long");
+            disk.set(mood);
+            assert_eq!(read(reader), BTREE_OK, "the first piece is at hand");
+            assert_eq!(read(reader_of_all), code);
+            disk.set(Mood::Good);
+            assert_eq!(read(reader_of_all), code, "the error sticks");
+            fails_with(code, text);
+            assert_eq!(get(txn, b"key0100"), code, "to the transaction, too");
+            fails_with(code, text);
+            free_reader(reader);
+            free_reader(reader_of_all);
+            BTREE_OK
+        };
+        assert_eq!(store.exec(&mut meets), code);
+        assert_eq!(store.exec_multi(&mut meets), code);
+        assert_eq!(store.view(&mut meets), code);
+        let (txn, bucket) = store.begin();
+        assert_eq!(meets(bucket), BTREE_OK);
+        assert_eq!(btree_txn_commit(txn), code);
+        fails_with(code, text);
+    }
+}
+
+#[test]
+fn a_reader_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<TxnReader>();
 }

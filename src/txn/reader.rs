@@ -135,6 +135,26 @@ impl ValueReader {
         Ok((!piece.is_empty()).then_some(piece))
     }
 
+    /// The bytes that follow those which were given, as many as are in memory; none at the end of
+    /// the value. They are not given before [`ValueReader::give`] says so.
+    ///
+    /// # Errors
+    /// Those of [`ValueReader::next_piece`].
+    pub(crate) fn at_hand(&mut self) -> Result<&[u8]> {
+        if self.rest().is_empty() {
+            self.advance()?;
+        }
+        Ok(self.rest())
+    }
+
+    /// So many of the bytes at hand are given.
+    pub(crate) fn give(&mut self, len: usize) {
+        match &mut self.source {
+            Source::File(_) => self.given += len,
+            Source::Memory { at, .. } => *at += len,
+        }
+    }
+
     /// What is in memory and not given yet.
     fn rest(&self) -> &[u8] {
         match &self.source {
@@ -172,15 +192,10 @@ impl io::Read for ValueReader {
         if buf.is_empty() {
             return Ok(0);
         }
-        if self.rest().is_empty() {
-            self.advance().map_err(io::Error::from)?;
-        }
-        let len = self.rest().len().min(buf.len());
-        buf[..len].copy_from_slice(&self.rest()[..len]);
-        match &mut self.source {
-            Source::File(_) => self.given += len,
-            Source::Memory { at, .. } => *at += len,
-        }
+        let bytes = self.at_hand().map_err(io::Error::from)?;
+        let len = bytes.len().min(buf.len());
+        buf[..len].copy_from_slice(&bytes[..len]);
+        self.give(len);
         Ok(len)
     }
 }

@@ -141,7 +141,9 @@ fn c_type(rust: &str) -> String {
         "MultiTxnHandle" => "MultiTxn",
         "OwnedTxnHandle" => "BTreeTxn",
         "Snapshot" => "BTreeSnapshot",
-        "BTree" | "TxnIter" | "BTreeOptions" | "BTreeStats" | "BTreeCompactStats" => rust,
+        "BTree" | "TxnIter" | "TxnReader" | "BTreeOptions" | "BTreeStats" | "BTreeCompactStats" => {
+            rust
+        }
         _ => panic!("{rust} has no C type"),
     };
     name.to_owned()

@@ -14,6 +14,7 @@ const PROGRAMS: &[&str] = &[
     "tests/ffi/extra.c",
     "tests/ffi/misuse.c",
     "tests/ffi/owned.c",
+    "tests/ffi/pieces.c",
     "tests/ffi/threads.c",
 ];
 const SIGABRT: i32 = 6;
@@ -66,6 +67,11 @@ fn a_store_takes_no_number_of_a_standard_stream() {
 #[test]
 fn transactions_are_begun_and_ended_by_calls() {
     passes("tests/ffi/owned.c");
+}
+
+#[test]
+fn values_come_and_go_piece_by_piece() {
+    passes("tests/ffi/pieces.c");
 }
 
 #[test]
