@@ -10,13 +10,15 @@
 
 use super::arena::mix;
 use super::choose::{Choice, Choose};
-use super::count;
 use super::paths::{NameId, Paths};
+use super::{count, index};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 
 /// The number of a directory. It is never given to another one, so that a directory that is made
 /// anew has nothing of what lay in the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DirectoryId(pub(super) u32);
 
 /// The directory that is always there, in which every path begins.
@@ -30,7 +32,7 @@ pub(super) enum Node {
 }
 
 /// A name in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) directory: DirectoryId,
     pub(super) name: NameId,
@@ -66,11 +68,23 @@ enum Effect {
     Frees,
 }
 
+/// The place of a change among all that there ever were; the first has 1.
+type Number = u64;
+
+/// No change, or one that is not in the list any more.
+const NONE: Number = 0;
+
 #[derive(Clone, Copy, Debug)]
 struct Change {
     edit: Edit,
     fate: Fate,
     operation: u64,
+    /// The change before this one of the name whose directory holds this one.
+    before: Number,
+    /// That of the name that a renaming takes.
+    before_from: Number,
+    /// The change before this one that no sync had fenced then, in the same directory.
+    unfenced_before: Number,
 }
 
 impl Change {
@@ -92,22 +106,73 @@ impl Change {
             Edit::Rename { to, .. } => to,
         }
     }
+
+    /// The name that a renaming takes.
+    fn from(&self) -> Option<Place> {
+        match self.edit {
+            Edit::Rename { from, .. } => Some(from),
+            Edit::Link { .. } | Edit::Unlink { .. } => None,
+        }
+    }
+
+    /// The change before this one of one of its names.
+    fn before_of(&self, place: Place) -> Number {
+        if self.place() == place { self.before } else { self.before_from }
+    }
+}
+
+/// What there is about a name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    /// What it leads to on the medium.
+    durable: Option<Node>,
+    /// Since when: the numbers of durable names are in the order in which they became that.
+    since: u64,
+    /// The last change of it.
+    last: Number,
+    /// Changes of it in the list that its directory holds.
+    held: u32,
 }
 
 /// The names, and what they lead to.
+///
+/// Changes leave the list in their order, so that one which is not fenced holds all later ones up.
+/// A name is therefore asked of the changes that concern it only, and so is a sync.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    durable: Vec<(Place, Node)>,
-    changes: Vec<Change>,
+    named: BTreeMap<Place, Named>,
+    changes: VecDeque<Change>,
+    /// Changes that there were before those in the list.
+    settled: Number,
+    /// The last change in each directory that no sync has fenced.
+    unfenced: Vec<Number>,
+    /// How often a name became durable.
+    made_durable: u64,
     /// Directories that were ever made, the top not among them.
     directories: u32,
+    /// Changes that were looked at for a name, or for a sync.
+    #[cfg(test)]
+    looked: u64,
 }
 
 impl Names {
     pub(super) fn copy_from(&mut self, other: &Names) {
-        self.durable.clone_from(&other.durable);
+        self.named.clone_from(&other.named);
         self.changes.clone_from(&other.changes);
+        self.settled = other.settled;
+        self.unfenced.clone_from(&other.unfenced);
+        self.made_durable = other.made_durable;
         self.directories = other.directories;
+    }
+
+    /// A change that is still in the list.
+    fn change_mut(&mut self, number: Number) -> Option<&mut Change> {
+        #[cfg(test)]
+        {
+            self.looked += 1;
+        }
+        let at = number.checked_sub(self.settled + 1)?;
+        self.changes.get_mut(usize::try_from(at).ok()?)
     }
 
     /// What a way from the top leads to, as the process sees it; `None` if a part of it is
@@ -161,22 +226,23 @@ impl Names {
 
     /// What a name leads to, as the process sees it.
     pub(super) fn node_at(&mut self, choose: &mut dyn Choose, place: Place) -> Option<Node> {
-        for change in self.changes.iter_mut().rev() {
-            let effect = change.effect(place);
-            if effect == Effect::None {
-                continue;
-            }
+        let named = self.named.get(&place).copied()?;
+        let mut number = named.last;
+        while let Some(change) = self.change_mut(number) {
+            number = change.before_of(place);
             if change.fate == Fate::Open {
                 change.fate = decide(choose, change.operation);
             }
-            match effect {
-                _ if change.fate == Fate::Lost => {}
+            if change.fate == Fate::Lost {
+                continue;
+            }
+            match change.effect(place) {
                 Effect::Names(node) => return Some(node),
-                Effect::Frees | Effect::None => return None,
+                Effect::Frees => return None,
+                Effect::None => {}
             }
         }
-        let durable = self.durable.iter().find(|(held, _)| *held == place);
-        durable.map(|(_, node)| *node)
+        named.durable
     }
 
     /// The names of a directory that lead to something, as the process sees it, in their order.
@@ -207,12 +273,12 @@ impl Names {
     /// The names of a directory that the medium or a change knows, in their order, so that the
     /// same questions are asked in the same order whatever numbers the names have.
     fn ever_in(&self, paths: &Paths, directory: DirectoryId) -> Vec<NameId> {
-        let durable = self.durable.iter().map(|(place, _)| *place);
-        let places = durable.chain(self.changes.iter().map(Change::place));
-        let here = places.filter(|place| place.directory == directory);
-        let mut names: Vec<NameId> = here.map(|place| place.name).collect();
+        let first = Place { directory, name: NameId(0) };
+        let all = self.named.range((Bound::Included(first), Bound::Unbounded));
+        let here = all.take_while(|(place, _)| place.directory == directory);
+        let known = here.filter(|(_, named)| named.durable.is_some() || named.held > 0);
+        let mut names: Vec<NameId> = known.map(|(place, _)| place.name).collect();
         names.sort_by_key(|name| paths.name(*name));
-        names.dedup();
         names
     }
 
@@ -235,14 +301,39 @@ impl Names {
     }
 
     fn change(&mut self, edit: Edit, operation: u64) {
-        self.changes.push(Change { edit, fate: Fate::Pending, operation });
+        let number = self.settled + self.changes.len() as Number + 1;
+        let mut change = Change {
+            edit,
+            fate: Fate::Pending,
+            operation,
+            before: NONE,
+            before_from: NONE,
+            unfenced_before: NONE,
+        };
+        let place = change.place();
+        let named = self.named.entry(place).or_default();
+        change.before = std::mem::replace(&mut named.last, number);
+        named.held += 1;
+        if let Some(from) = change.from() {
+            let named = self.named.entry(from).or_default();
+            change.before_from = std::mem::replace(&mut named.last, number);
+        }
+        let directory = index(place.directory.0);
+        if self.unfenced.len() <= directory {
+            self.unfenced.resize(directory + 1, NONE);
+        }
+        change.unfenced_before = std::mem::replace(&mut self.unfenced[directory], number);
+        self.changes.push_back(change);
     }
 
     /// A directory sync that works: the changes in the directory are on the medium. Whether its
     /// own name is, is the business of the directory that holds that.
     pub(super) fn fence(&mut self, directory: DirectoryId) {
-        for change in &mut self.changes {
-            if change.fate == Fate::Pending && change.place().directory == directory {
+        let unfenced = self.unfenced.get_mut(index(directory.0));
+        let mut number = unfenced.map_or(NONE, std::mem::take);
+        while let Some(change) = self.change_mut(number) {
+            number = change.unfenced_before;
+            if change.fate == Fate::Pending {
                 change.fate = Fate::Kept;
             }
         }
@@ -256,6 +347,7 @@ impl Names {
                 change.fate = Fate::Open;
             }
         }
+        self.unfenced.clear();
         self.settle_prefix();
     }
 
@@ -280,7 +372,7 @@ impl Names {
 
     /// Makes the latest change durable.
     pub(super) fn settle_last(&mut self) {
-        if let Some(change) = self.changes.last_mut() {
+        if let Some(change) = self.changes.back_mut() {
             change.fate = Fate::Kept;
         }
         self.settle_prefix();
@@ -289,30 +381,50 @@ impl Names {
     /// Works the changes at the front whose fate is known into the durable names.
     fn settle_prefix(&mut self) {
         let known = |change: &Change| matches!(change.fate, Fate::Kept | Fate::Lost);
-        let end = self.changes.iter().position(|change| !known(change));
-        for change in self.changes.drain(..end.unwrap_or(self.changes.len())) {
-            if change.fate == Fate::Lost {
-                continue;
+        while let Some(change) = self.changes.front().copied().filter(known) {
+            self.changes.pop_front();
+            self.settled += 1;
+            let place = change.place();
+            if let Some(named) = self.named.get_mut(&place) {
+                named.held -= 1;
             }
-            let (gone, made) = match change.edit {
-                Edit::Link { place, node } => (None, Some((place, node))),
-                Edit::Unlink { place } => (Some(place), None),
-                Edit::Rename { from, to, file } => (Some(from), Some((to, Node::File(file)))),
-            };
-            let made_place = made.map(|(place, _)| place);
-            self.durable.retain(|(place, _)| Some(*place) != gone && Some(*place) != made_place);
-            self.durable.extend(made);
+            for place in change.from().into_iter().chain([place]) {
+                let is_kept = change.fate == Fate::Kept;
+                self.settle_name(place, if is_kept { change.effect(place) } else { Effect::None });
+            }
+        }
+    }
+
+    /// Works a change that left the list into one of its names.
+    fn settle_name(&mut self, place: Place, effect: Effect) {
+        let Some(named) = self.named.get_mut(&place) else { return };
+        match effect {
+            Effect::None => {}
+            Effect::Frees => named.durable = None,
+            Effect::Names(node) => {
+                self.made_durable += 1;
+                named.since = self.made_durable;
+                named.durable = Some(node);
+            }
+        }
+        if named.durable.is_none() && named.last <= self.settled {
+            self.named.remove(&place);
         }
     }
 
     /// What the names on the medium hash to, those that are open included.
     pub(super) fn hash(&self) -> u64 {
         let number = |place: Place| u64::from(place.directory.0) << 32 | u64::from(place.name.0);
-        let durable = self.durable.iter();
+        let durable = self.named.iter();
+        let durable =
+            durable.filter_map(|(place, named)| Some((named.since, place, named.durable?)));
+        let mut durable: Vec<(u64, &Place, Node)> = durable.collect();
+        durable.sort_unstable_by_key(|(since, ..)| *since);
         // Numbers here may be 0, and mixing 0 into 0 is 0: a name would be none.
-        let hash = durable.fold(!u64::from(self.directories), |hash, (place, node)| {
-            mix(mix(hash, number(*place)), node.number())
-        });
+        let begin = !u64::from(self.directories);
+        let hash = durable
+            .into_iter()
+            .fold(begin, |hash, (_, place, node)| mix(mix(hash, number(*place)), node.number()));
         let changes = self.changes.iter().filter(|change| change.fate != Fate::Lost);
         changes.fold(hash, |hash, change| {
             let numbers = match change.edit {
@@ -347,3 +459,7 @@ fn decide(choose: &mut dyn Choose, operation: u64) -> Fate {
         _ => Fate::Lost,
     }
 }
+
+#[cfg(test)]
+#[path = "names/tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 
 use super::{count, index};
 use crate::vfs::{self, End};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
@@ -20,7 +21,7 @@ impl PathId {
 }
 
 /// The number of a name, whatever directory it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NameId(pub(super) u32);
 
 /// A path taken apart, see [`vfs::Way`].
@@ -39,6 +40,9 @@ pub(super) struct Paths {
     paths: Vec<PathBuf>,
     ways: Vec<Way>,
     names: Vec<OsString>,
+    /// The numbers by what they stand for. As bytes: this is on the way of every open.
+    path_ids: BTreeMap<OsString, PathId>,
+    name_ids: BTreeMap<OsString, NameId>,
 }
 
 impl Paths {
@@ -56,6 +60,7 @@ impl Paths {
         let through = way.through.iter().map(|passed| self.numbered(passed)).collect();
         let way = Way { names: self.numbered(&way.names), through, end: way.end };
         let id = PathId(count(self.paths.len()));
+        self.path_ids.insert(path.clone().into_os_string(), id);
         self.paths.push(path);
         self.ways.push(way);
         id
@@ -66,19 +71,17 @@ impl Paths {
     }
 
     fn known(&self, path: &Path) -> Option<PathId> {
-        // Bytes, not components: this is on the path of every open.
-        let wanted = path.as_os_str();
-        let at = self.paths.iter().position(|held| held.as_os_str() == wanted)?;
-        Some(PathId(count(at)))
+        self.path_ids.get(path.as_os_str()).copied()
     }
 
     fn name_id(&mut self, name: &OsStr) -> NameId {
-        let known = self.names.iter().position(|held| held == name);
-        let at = known.unwrap_or_else(|| {
-            self.names.push(name.to_owned());
-            self.names.len() - 1
-        });
-        NameId(count(at))
+        if let Some(id) = self.name_ids.get(name) {
+            return *id;
+        }
+        let id = NameId(count(self.names.len()));
+        self.names.push(name.to_owned());
+        self.name_ids.insert(name.to_owned(), id);
+        id
     }
 
     pub(super) fn path(&self, id: PathId) -> &Path {
