@@ -103,6 +103,13 @@ typedef int (*BTreeTextFn)(const char *text, size_t len, void *ctx);
  * before. No bytes are the end of the value.
  */
 typedef int (*BTreeReadFn)(uint8_t *buf, size_t capacity, size_t *len, void *ctx);
+/*
+ * Shows the next entry: where its key and its value are. The places hold NULL and 0 before; a key
+ * that stays NULL says that there are no more. What is shown stays as it is until the callback is
+ * called again, or the call that runs it returns.
+ */
+typedef int (*BTreeEntryFn)(const uint8_t **key, size_t *klen, const uint8_t **val, size_t *vlen,
+                            void *ctx);
 
 /* Opening and closing. */
 
@@ -383,6 +390,23 @@ int txn_reader_read(TxnReader *reader, uint8_t *buf, size_t capacity, size_t *le
 
 /* Frees a reader; NULL is none. Inside its callback or after it, at any place of the value. */
 void txn_reader_free(TxnReader *reader);
+
+/* Bulk load. */
+
+/*
+ * Puts entries with ascending keys into an empty bucket, or behind its last key, as next shows them,
+ * until it shows none. Builds full pages from the bottom up, without a search for each key. loaded,
+ * which may be NULL, becomes how many there were; 0 on failure. The pages stay in memory until the
+ * transaction commits, and so do large values, unlike those of txn_put.
+ * When next returns another value than 0, nothing has changed, the value is returned, and the
+ * transaction may go on. Until this returns, all calls with the transaction are answered by INVALID;
+ * but one of btree_begin may be used by next, and aborted. There, all keys from the first entry's on
+ * count as read.
+ * Fails: DUPLICATE (a key that equals the one before), INVALID (a key that is lower, or empty; a
+ * value without a key; a view; next has changed the bucket), TOO_LARGE: nothing has changed. IO,
+ * CORRUPTION: stick.
+ */
+int txn_bulk_load(Txn *txn, BTreeEntryFn next, void *ctx, uint64_t *loaded);
 
 /* Iteration. */
 

@@ -27,6 +27,7 @@ mod check;
 mod entries;
 mod iter;
 mod last_error;
+mod load;
 mod multi;
 mod open;
 mod owned;
@@ -44,6 +45,7 @@ pub use entries::{
 };
 pub use iter::{TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_prev, txn_iter_seek};
 pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
+pub use load::txn_bulk_load;
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};
 pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btree_open_with};
 pub use owned::{
@@ -142,6 +144,17 @@ pub type BTreeTextFn = unsafe extern "C-unwind" fn(*const c_char, usize, *mut c_
 /// it returns other than 0 ends the call that wants the value.
 pub type BTreeReadFn =
     unsafe extern "C-unwind" fn(*mut u8, usize, *mut usize, *mut c_void) -> c_int;
+
+/// A callback that shows entries, one in each call: where key and value are and how long they are,
+/// into places that hold `NULL` and 0 before. A key that stays `NULL` says that there are no more.
+/// What it returns other than 0 ends the call that wants the entries.
+pub type BTreeEntryFn = unsafe extern "C-unwind" fn(
+    *mut *const u8,
+    *mut usize,
+    *mut *const u8,
+    *mut usize,
+    *mut c_void,
+) -> c_int;
 
 /// The code of an error. Exhaustive: a new variant does not compile before it has a code.
 fn code_of(error: Error) -> c_int {

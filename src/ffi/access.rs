@@ -5,7 +5,7 @@
 
 use super::steps::Steps;
 use crate::error::{Error, Result};
-use crate::txn::{ReadOnlyTxn, Txn, TxnBucket, ValueReader};
+use crate::txn::{PushFn, ReadOnlyTxn, Txn, TxnBucket, ValueReader};
 use std::io::Read;
 use std::ops::Bound;
 
@@ -73,6 +73,17 @@ impl Access<'_, '_> {
             Access::Write(txn) => txn.put_from(key, len, reader),
             Access::Read(_) => refuse(),
             Access::Owned(bucket, _) => bucket.put_from(key, len, reader),
+        }
+    }
+
+    /// Puts the entries that a closure gives to the function it gets.
+    pub(super) fn load(self, entries: impl FnOnce(&mut PushFn<'_>) -> Result<()>) -> Result<u64> {
+        match self {
+            Access::Write(txn) => {
+                txn.load(|loader| entries(&mut |key: &[u8], value: &[u8]| loader.push(key, value)))
+            }
+            Access::Read(_) => refuse(),
+            Access::Owned(bucket, _) => bucket.load(entries),
         }
     }
 

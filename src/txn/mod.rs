@@ -37,6 +37,8 @@ pub(crate) use owned::run_transact;
 pub(crate) use pieces::Shown;
 pub(crate) use read::run_view;
 pub(crate) use snapshot::{bucket_names, contains_bucket};
+#[cfg(all(feature = "ffi", not(loom)))]
+pub(crate) use write::PushFn;
 pub(crate) use write::run_exec;
 
 use crate::commit::Core;

@@ -20,6 +20,7 @@ use crate::tree::{Condition, Cursor, Edit, NewValue, PageRead, Tree};
 use early::EARLY_BYTES_MIN;
 pub(super) use early::Taken;
 pub(super) use load::Loader;
+pub(crate) use load::PushFn;
 use std::ops::RangeBounds;
 
 /// A bucket in a write transaction: reads see what the transaction wrote.

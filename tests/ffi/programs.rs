@@ -12,6 +12,7 @@ const EXAMPLE: &str = "examples/ffi.c";
 const PROGRAMS: &[&str] = &[
     "tests/ffi/seed.c",
     "tests/ffi/extra.c",
+    "tests/ffi/load.c",
     "tests/ffi/misuse.c",
     "tests/ffi/owned.c",
     "tests/ffi/pieces.c",
@@ -47,6 +48,11 @@ fn the_first_abi_works() {
 #[test]
 fn the_further_functions_work() {
     passes("tests/ffi/extra.c");
+}
+
+#[test]
+fn a_callback_loads_a_bucket() {
+    passes("tests/ffi/load.c");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::touched::Unheld;
 use crate::error::Result;
 use crate::tree::{Condition, Edit, PageRead};
 use crate::txn::range::Bounds;
-use crate::txn::write::{Loader, Taken};
+use crate::txn::write::{Loader, PushFn, Taken};
 use crate::txn::{check_value, check_value_len};
 use std::io::Read;
 
@@ -105,6 +105,20 @@ impl TxnBucket<'_> {
         &mut self,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<u64> {
+        self.load(|push| {
+            let mut entries = entries.into_iter();
+            entries.try_for_each(|(key, value)| push(key.as_ref(), value.as_ref()))
+        })
+    }
+
+    /// As [`TxnBucket::bulk_load`], of the entries that a closure gives to the function it gets.
+    ///
+    /// # Errors
+    /// What the closure returns: nothing is changed then; those of [`TxnBucket::bulk_load`].
+    pub(crate) fn load(
+        &mut self,
+        entries: impl FnOnce(&mut PushFn<'_>) -> Result<()>,
+    ) -> Result<u64> {
         self.txn.sticky.check()?;
         let begun = self.bucket.lock().begin_load();
         let mut load = self.txn.sticky.note(begun)?;
@@ -118,8 +132,7 @@ impl TxnBucket<'_> {
         };
         let keys = &mut load.keys;
         load.tree = Loader::fill(load.tree, &mut edit, &self.txn.sticky, |loader| {
-            entries.into_iter().try_for_each(|(key, value)| {
-                let (key, value) = (key.as_ref(), value.as_ref());
+            entries(&mut |key: &[u8], value: &[u8]| {
                 self.check(key)?;
                 check_value(value)?;
                 if keys.is_empty() {

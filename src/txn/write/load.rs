@@ -8,6 +8,9 @@ use super::Txn;
 use crate::error::Result;
 use crate::tree::{Append, Edit, Tree};
 
+/// Takes an entry whose key is above those before.
+pub(crate) type PushFn<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Takes the entries of a bulk load.
 pub(crate) struct Loader<'l, 'e> {
     append: Append,
