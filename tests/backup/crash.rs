@@ -7,8 +7,8 @@
 use super::twin::Contents;
 use super::{COPY, CREATING, NAME, contents};
 use btree_store::sim::{
-    Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, OpKind, OpSet, Profile, SimDisk,
-    SyncFailure, When,
+    Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, Growth, OpKind, OpSet, Profile,
+    SimDisk, SyncFailure, When,
 };
 use btree_store::verify::verify_path;
 use btree_store::vfs::Vfs;
@@ -62,6 +62,27 @@ fn check(disk: &SimDisk, crash: &Crash, wanted: &Contents) -> Checked {
     Ok(())
 }
 
+/// Explores on a disk of each kind that tells what it has done, and asserts that so many crash
+/// points and executions verify all that may come of it.
+#[track_caller]
+fn explore(
+    name: &str,
+    (points, executions): (usize, u64),
+    work: impl Fn(&SimDisk) -> Checked,
+    check: impl Fn(&SimDisk, &Crash) -> Checked,
+) {
+    let normal = Profile::default();
+    let loses_size = Profile { data_sync: DataSync::LosesSize, ..normal };
+    let stale = Profile { growth: Growth::Stale, ..normal };
+    for profile in [normal, loses_size, stale] {
+        let explorer = Explorer::new(name).profile(profile).nested(1);
+        let report = explorer.explore(&work, &check);
+        assert!(report.is_verified(), "{profile:?}: {report}");
+        println!("{profile:?}: {report}");
+        assert!(report.points.len() >= points && report.executions > executions, "{report}");
+    }
+}
+
 #[test]
 fn after_a_crash_the_copy_is_absent_or_whole() {
     let wanted = wanted();
@@ -72,12 +93,7 @@ fn after_a_crash_the_copy_is_absent_or_whole() {
         disk.acknowledged(1);
         Ok(())
     };
-    let report = Explorer::new("a backup")
-        .nested(1)
-        .explore(work, |disk, crash| check(disk, crash, &wanted));
-    assert!(report.is_verified(), "{report}");
-    println!("{report}");
-    assert!(report.points.len() >= 8 && report.executions > 100, "{report}");
+    explore("a backup", (8, 100), work, |disk, crash| check(disk, crash, &wanted));
 }
 
 #[test]
@@ -92,12 +108,7 @@ fn after_a_crash_what_is_restored_is_absent_or_whole() {
         disk.acknowledged(1);
         Ok(())
     };
-    let report = Explorer::new("a restore")
-        .nested(1)
-        .explore(work, |disk, crash| check(disk, crash, &wanted));
-    assert!(report.is_verified(), "{report}");
-    println!("{report}");
-    assert!(report.points.len() >= 8 && report.executions > 100, "{report}");
+    explore("a restore", (8, 100), work, |disk, crash| check(disk, crash, &wanted));
 }
 
 /// The copy got its name from a process that ended, and nobody has made that durable; a commit to
@@ -164,7 +175,7 @@ fn after_a_crash_what_an_increment_makes_is_absent_or_whole() {
         disk.acknowledged(1);
         Ok(())
     };
-    let report = Explorer::new("an increment").nested(1).explore(work, |disk, crash| {
+    explore("an increment", (3, 20), work, |disk, crash| {
         let is_there = copy_is_there(disk)?;
         if crash.acknowledged() == 1 && !is_there {
             return Err("the copy that was told is gone".into());
@@ -184,9 +195,6 @@ fn after_a_crash_what_an_increment_makes_is_absent_or_whole() {
         }
         Ok(())
     });
-    assert!(report.is_verified(), "{report}");
-    println!("{report}");
-    assert!(report.points.len() >= 3 && report.executions > 20, "{report}");
 }
 
 /// One sync of a maker reports success, and has failed: the next one says so.
@@ -254,7 +262,6 @@ fn without_pages(disk: &SimDisk) -> btree_store::Result<BTree> {
 /// No commit made such a copy longer, so that none fenced its length.
 #[test]
 fn a_copy_without_pages_is_whole_where_only_sync_all_keeps_sizes() {
-    let profile = Profile { data_sync: DataSync::LosesSize, ..Profile::default() };
     let wanted = contents(&without_pages(&SimDisk::new()).unwrap().snapshot()).unwrap();
     let work = |disk: &SimDisk| {
         let db = without_pages(disk)?;
@@ -263,9 +270,5 @@ fn a_copy_without_pages_is_whole_where_only_sync_all_keeps_sizes() {
         disk.acknowledged(1);
         Ok(())
     };
-    let report = Explorer::new("a copy without pages")
-        .profile(profile)
-        .nested(1)
-        .explore(work, |disk, crash| check(disk, crash, &wanted));
-    assert!(report.is_verified(), "{report}");
+    explore("a copy without pages", (8, 50), work, |disk, crash| check(disk, crash, &wanted));
 }
