@@ -218,7 +218,10 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<(usize, 
     let mut refusal = None;
     for &at in &order {
         match check_whole(file, file_len, &found[at].meta) {
-            Ok(written) => return Ok((at, written)),
+            Ok(written) => {
+                check_next(&found[at].meta, &found[order[0]].meta)?;
+                return Ok((at, written));
+            }
             Err(error @ Error::Corruption) => {
                 // The newest state is the one that is missed.
                 refusal.get_or_insert_with(|| Fault::keep(error));
@@ -227,6 +230,18 @@ fn choose(file: &dyn VfsFile, file_len: u64, found: &[Found]) -> Result<(usize, 
         }
     }
     Err(refusal.map_or(Error::Corruption, |fault| fault.raise()))
+}
+
+/// Whether the newest state, if it was refused, is the next one to that which is accepted: a commit
+/// that a crash tore was made on the state in the other slot. If it is not, that slot has lost what
+/// was written to it, and nobody knows how many commits.
+fn check_next(accepted: &Meta, newest: &Meta) -> Result<()> {
+    if newest.txn <= accepted.txn.next() || seeded!(LostStatesPassedOver) {
+        return Ok(());
+    }
+    let expected = format!("transaction {} or the one before", newest.txn.0);
+    let found = format!("{} as the newest that is whole", accepted.txn.0);
+    Err(Error::corruption(None, Invariant::TxnIdsIncrease, expected, found))
 }
 
 /// Checks that a file holds what a meta page says its commit wrote, item by item.

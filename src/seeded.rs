@@ -268,6 +268,9 @@ mod catalogue {
         SealedWhereItWas = "sealed-where-it-was" breaks CommittedPagesImmutable,
         /// Some commits leave a number out.
         TxnNumberLeftOut = "txn-number-left-out" breaks TxnIdsIncrease,
+        /// Of two states that do not follow each other the older one is taken for the newer, whose
+        /// commit was torn.
+        LostStatesPassedOver = "lost-states-passed-over" breaks TxnIdsIncrease,
         /// A transaction that changes nothing makes a commit.
         NoOpMovesSequence = "no-op-moves-sequence" breaks TxnIdsIncrease,
         /// A commit returns before its last sync.

@@ -605,3 +605,19 @@ fn an_empty_file_that_becomes_a_store_keeps_its_permissions() {
     drop(BTree::open(&path).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_empty_file_that_becomes_a_store_keeps_its_owner() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let (_dir, path) = place();
+    fs::write(&path, b"").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    if chown(&path, Some(1234), Some(1235)).is_err() {
+        println!("skipped: only root gives files away");
+        return;
+    }
+    drop(BTree::open(&path).unwrap());
+    let is = fs::metadata(&path).unwrap();
+    assert_eq!((is.uid(), is.gid(), is.mode() & 0o777), (1234, 1235, 0o640));
+}

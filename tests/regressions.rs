@@ -1,6 +1,7 @@
 //! Cases that failed once. Each names the claim that it broke.
 //!
-//! Attacks: failed-sync-poisons, durable-before-ok, slots-alternate, valid-meta-whole.
+//! Attacks: failed-sync-poisons, durable-before-ok, slots-alternate, valid-meta-whole,
+//! txn-ids-increase.
 
 mod common;
 
@@ -74,6 +75,29 @@ fn a_leader_that_panics_while_its_thread_unwinds_poisons() {
     std::thread::spawn(move || done.send(db.exec("b", |txn| txn.put("k", "3"))));
     let later = told.recv_timeout(std::time::Duration::from_secs(10));
     assert_eq!(later, Ok(Err(Error::Poisoned)), "a commit waits for a leader that is gone");
+}
+
+/// A storage that panicked when the last copy of a new store's state was written panicked once
+/// more when the store was dropped, which ended the process.
+#[test]
+fn a_storage_that_panics_at_the_end_of_a_backup_ends_no_process() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("empty", |_| Ok(())).unwrap();
+    let (ops, done) = watch.record(|| db.backup("copy"));
+    done.unwrap();
+    // The last two syncs are around the copy of the state.
+    let mut left = ops.iter().filter(|op| op.is_sync()).count() - 2;
+    watch.hook(move |op| {
+        if op.is_sync() {
+            assert!(left > 0, "the storage is broken");
+            left -= 1;
+        }
+        Ok(())
+    });
+    assert!(catch_unwind(AssertUnwindSafe(|| db.backup("other"))).is_err());
+    watch.unhook();
+    assert_eq!(db.exec("b", |txn| txn.put("k", "on")), Ok(()));
 }
 
 /// Writes when its thread ends, and looks what a call inside of a call, and a name that is none,
@@ -296,4 +320,55 @@ fn what_the_storage_says_behind_the_opening_names_the_file_too() {
     });
     let told = common::story(verify_path(&watch, NAME).unwrap_err());
     assert!(told.contains(&format!(": {NAME}: ")), "{told}");
+}
+
+/// A slot that had lost what was written to it was taken for the state before a commit that was
+/// torn, however many had come between: all of them were gone without an error.
+#[test]
+fn a_state_that_is_not_the_one_before_a_torn_commit_is_not_fallen_back_to() {
+    let mut refused = 0;
+    for is_closed in [true, false] {
+        let vfs = MemVfs::new();
+        let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+        let commit = |n: u8| db.exec("b", |txn| txn.put("k", [n; 300])).unwrap();
+        (0..4).for_each(commit);
+        let before = vfs.read_file(NAME).unwrap();
+        (4..9).for_each(commit);
+        let mut bytes = vfs.read_file(NAME).unwrap();
+        if is_closed {
+            drop(db);
+            bytes = vfs.read_file(NAME).unwrap();
+        }
+        let txn = |bytes: &[u8], slot: usize| {
+            let at = slot * PAGE + HEADER_TXN;
+            u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+        };
+        for slot in 0..2 {
+            let mut lost = bytes.clone();
+            lost[slot * PAGE..][..PAGE].copy_from_slice(&before[slot * PAGE..][..PAGE]);
+            let newest = txn(&lost, 1 - slot);
+            assert!(newest > txn(&lost, slot) + 1);
+            // Without the newest state's leaf.
+            let leaves = lost.chunks_exact(PAGE).enumerate().skip(2);
+            let is_newest = |(_, page): &(usize, &[u8])| {
+                page[HEADER_KIND] == KIND_LEAF
+                    && page[HEADER_TXN..HEADER_TXN + 8] == newest.to_le_bytes()
+            };
+            let flags = &lost[(1 - slot) * PAGE + META_FLAGS..][..4];
+            if flags == META_FLAG_MIRROR.to_le_bytes() {
+                // It lists nothing, and so it is not refused for a leaf.
+                continue;
+            }
+            let (leaf, _) = leaves.filter(is_newest).next_back().unwrap();
+            lost[leaf * PAGE + 100] ^= 1;
+            let vfs = holding(&lost);
+            for options in [on(vfs.clone()), on(vfs.clone()).read_only()] {
+                let opened = options.open(NAME).and_then(|db| db.view("b", |txn| txn.get("k")));
+                assert_eq!(opened, Err(Error::Corruption), "closed: {is_closed}, slot {slot}");
+            }
+            assert!(vfs.read_file(NAME).unwrap() == lost);
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 3);
 }

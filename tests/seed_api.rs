@@ -251,6 +251,31 @@ fn buckets_are_listed_and_deleted() {
 }
 
 #[test]
+fn pending_pages_are_those_that_the_last_part_replaced() {
+    let db = memory();
+    db.exec("b", |txn| {
+        assert_eq!(db.pending_pages(), (0, 0), "nothing is changed");
+        txn.put("k", "v")?;
+        assert_eq!(db.pending_pages(), (1, 0), "a new tree replaces nothing");
+        Ok(())
+    })
+    .unwrap();
+    db.exec("b", |txn| {
+        txn.put("k", "w")?;
+        txn.put("l", "w")?;
+        assert_eq!(db.pending_pages(), (1, 1), "the leaf, once");
+        txn.put("long", vec![7; 70_000])
+    })
+    .unwrap();
+    db.exec("b", |txn| {
+        txn.del("long")?;
+        assert_eq!(db.pending_pages(), (2, 2), "the leaf, and the value as one");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn commit_compact_current_seq_and_pending_pages_are_there() {
     let db = memory();
     assert_eq!((db.current_seq(), db.pending_pages()), (0, (0, 0)));

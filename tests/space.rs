@@ -5,6 +5,7 @@
 
 mod common;
 
+use btree_store::verify::Owner;
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options, Result, Txn};
 use common::random::Random;
@@ -237,6 +238,25 @@ fn a_thousand_failed_transactions_do_not_grow_the_file() {
     assert!(before == after, "{:?} {:?}", before.2, after.2);
     assert_eq!(db.buckets().unwrap(), ["b"]);
     assert_exact(&db, &vfs, "after the failures");
+}
+
+/// Counted behind a reopening, where the store knows only what the file says.
+#[test]
+fn the_free_extents_are_the_runs_of_free_pages() {
+    let vfs = MemVfs::new();
+    let db = open(&vfs).unwrap();
+    db.exec("b", |txn| (0..2_000).try_for_each(|i| txn.put(format!("{i:05}"), [7; 200]))).unwrap();
+    for from in (0..2_000).step_by(300) {
+        let mut some = (from..from + 100).map(|i| format!("{i:05}"));
+        db.exec("b", |txn| some.try_for_each(|key| txn.del(key))).unwrap();
+    }
+    drop(db);
+    let db = open(&vfs).unwrap();
+    let (stats, report) = (db.stats().unwrap(), db.verify().unwrap());
+    let is_free = |owner: &Owner| *owner == Owner::Free;
+    let runs = report.owners().chunk_by(|a, b| is_free(a) == is_free(b));
+    assert!(stats.free_extents > 3, "{stats:?}");
+    assert_eq!(stats.free_extents, runs.filter(|run| is_free(&run[0])).count(), "{stats:?}");
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn the_project_is_tidy() {
         words::check_errors(&tree, DISCARDS),
         words::check_casts(&tree),
         matrix::check_matrix(&tree),
+        matrix::check_places(&tree),
         matrix::check_models(&tree),
         check_command(&tree),
         check_gates(&tree),

@@ -489,6 +489,21 @@ claims! {
 mod only_os_files {
     use super::*;
 
+    /// Files and directories of /proc know no sync: whoever really asks the system is refused.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_sync_asks_the_system() {
+        let path = Path::new("/proc/self/comm");
+        if std::fs::File::open(path).unwrap().sync_data().is_ok() {
+            println!("skipped: this system syncs /proc");
+            return;
+        }
+        let file = OsVfs.open(path, OpenMode::Read).unwrap();
+        assert_eq!(failure(file.sync_data()), ErrorKind::InvalidInput);
+        assert_eq!(failure(file.sync_all()), ErrorKind::InvalidInput);
+        assert_eq!(failure(OsVfs.sync_dir(path)), ErrorKind::InvalidInput);
+    }
+
     #[cfg(unix)]
     #[test]
     fn hard_links_and_symlinks_lead_to_one_id_and_one_lock() {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const KEYS: u32 = 400;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    check_all(budget).and_then(|()| check_log(budget)).err()
+    check_all(budget).and_then(|()| check_log(budget)).and_then(|()| check_gap(budget)).err()
 }
 
 fn key(n: u32) -> String {
@@ -200,6 +200,32 @@ fn check_log(budget: &mut Budget) -> Checked {
     forge.seal(head);
     let opened = open(&forge.bytes).map(drop);
     ensure(opened == Err(Error::Corruption), || format!("another page of the log: {opened:?}"))
+}
+
+/// A slot that lost what was written to it is not the state before a commit that was torn.
+fn check_gap(budget: &mut Budget) -> Checked {
+    let vfs = Arc::new(MemVfs::new());
+    let db = options(vfs.clone()).open(PATH)?;
+    let commit = |n: u8| db.exec("b", |txn| txn.put("k", [n; 300]));
+    (0..2).try_for_each(commit)?;
+    let before = vfs.read_file(PATH).unwrap_or_default();
+    (2..7).try_for_each(commit)?;
+    let lost = vfs.read_file(PATH).unwrap_or_default();
+    for slot in 0..2 {
+        budget.spend();
+        let mut forge = Forge { bytes: lost.clone(), page_size: 512 };
+        forge.page(slot).copy_from_slice(&before[slot as usize * 512..][..512]);
+        let newest = forge.page(1 - slot)[HEADER_TXN..HEADER_TXN + 8].to_vec();
+        let pages = u32::try_from(lost.len() / 512).unwrap_or(0);
+        for page in 2..pages {
+            if forge.page(page)[HEADER_TXN..HEADER_TXN + 8] == newest {
+                forge.page(page)[100] ^= 1;
+            }
+        }
+        let opened = open(&forge.bytes).map(drop);
+        ensure(opened == Err(Error::Corruption), || format!("slot {slot} is old: {opened:?}"))?;
+    }
+    Ok(())
 }
 
 fn open(bytes: &[u8]) -> Result<BTree, Error> {

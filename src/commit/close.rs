@@ -14,6 +14,10 @@ impl Core {
     /// # Errors
     /// What the storage says.
     pub(crate) fn settle(&self) -> Result<()> {
+        self.take_lead().at_work(|_| self.settle_as_leader())
+    }
+
+    fn settle_as_leader(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         writer.catch_up();
         let slot = writer.next_slot;

@@ -57,8 +57,9 @@ pub struct FileId {
 /// begin to [`Vfs::create_dir`], [`Vfs::read_dir`] and [`Vfs::sync_dir`]; to the other calls it is
 /// nothing.
 ///
-/// [`MemVfs`] and the simulated disk answer to each path as [`OsVfs`] does on Linux. They have no
-/// links and no current directory, and rename no directory.
+/// [`MemVfs`] and the simulated disk answer to each path as [`OsVfs`] does on Linux, but to one that
+/// is too long for the system, which they take. They have no links and no current directory, and
+/// rename no directory.
 ///
 /// A store makes, removes and lists no directory. The calls for it are for applications that keep
 /// other files beside theirs; a storage that does without them answers `Unsupported`.
@@ -128,9 +129,10 @@ pub trait Vfs: Send + Sync + 'static {
     /// [`Vfs::remove_dir`]; what the storage says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file the permissions of another that it is going to replace, if that is there. A
-    /// store that is made where an empty file was is read and written by the same users. Does
-    /// nothing unless a `Vfs` says otherwise.
+    /// Gives a file the permission bits of another that it is going to replace, if that is there,
+    /// and its group and owner where the system lets this process: a store that is made where an
+    /// empty file was is for the same users. Lists of access rights are not kept. Does nothing
+    /// unless a `Vfs` says otherwise.
     ///
     /// # Errors
     /// What the storage says.

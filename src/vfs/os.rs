@@ -26,6 +26,9 @@ const VECTORED_BYTES_MAX: usize = 256 << 10;
 /// there; outside unix the [`FileId`] comes from the canonical path at the time of the call, so
 /// that two hard links to one file count as two files.
 ///
+/// In the child of a fork, a file that its parent opened is read only: writing, another length and
+/// syncs fail. On Unix no file gets the number of a standard stream that is closed.
+///
 /// ```
 /// use btree_store::vfs::{OpenMode, OsVfs, Vfs, read_exact_at, write_all_at};
 /// let dir = tempfile::tempdir()?;
@@ -107,11 +110,19 @@ impl Vfs for OsVfs {
     }
 
     fn keep_permissions(&self, file: &Path, of: &Path) -> io::Result<()> {
-        match fs::metadata(of) {
-            Ok(metadata) => fs::set_permissions(file, metadata.permissions()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        let old = match fs::metadata(of) {
+            Ok(old) => old,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let new = fs::metadata(file)?;
+        // Where all files have one mode, and belong to somebody else, it cannot even be set anew.
+        if old.permissions() != new.permissions() {
+            fs::set_permissions(file, old.permissions())?;
         }
+        #[cfg(unix)]
+        keep_owner(file, &old, &new)?;
+        Ok(())
     }
 
     #[cfg(not(windows))]
@@ -223,11 +234,12 @@ impl VfsFile for OsFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        // The child of a fork would be told the failure that its parent has to know.
+        self.to_change()?.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.to_change()?.sync_all()
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
@@ -247,6 +259,23 @@ impl VfsFile for OsFile {
     fn id(&self) -> io::Result<FileId> {
         Ok(self.id)
     }
+}
+
+/// Gives a file the group and the owner of another, as far as the system lets this process.
+#[cfg(unix)]
+fn keep_owner(file: &Path, old: &Metadata, new: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (owner, group) = (old.uid(), old.gid());
+    let group = (group != new.gid()).then_some((None, Some(group)));
+    let owner = (owner != new.uid()).then_some((Some(owner), None));
+    // Whoever gave the file away may not change its group.
+    for (owner, group) in group.into_iter().chain(owner) {
+        match chown(file, owner, group) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 /// Where a standard stream is closed, the next file that is opened gets its number, and what is

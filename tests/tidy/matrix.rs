@@ -53,6 +53,25 @@ pub fn check_matrix(tree: &Tree) -> Vec<Violation> {
     lacking.chain(wrong).chain(unsaid).collect()
 }
 
+/// The bugs of one mark: what stands in front of a condition.
+fn marked(rest: &str) -> impl Iterator<Item = &str> {
+    let end = rest.find([',', ')']).unwrap_or(rest.len());
+    rest[..end].split('|').map(str::trim)
+}
+
+/// Every bug of the catalogue has a place in the engine; else its row tells of the past.
+pub fn check_places(tree: &Tree) -> Vec<Violation> {
+    let engine = tree.texts.iter().filter(|(path, _)| path.starts_with("src/"));
+    let engine = engine.filter(|(path, _)| path.as_str() != CATALOGUE);
+    let placed: BTreeSet<&str> =
+        engine.flat_map(|(_, text)| text.split("seeded!(").skip(1)).flat_map(marked).collect();
+    let lines = tree.texts.get(CATALOGUE).map_or("", String::as_str).lines().zip(1..);
+    let bugs = lines.filter_map(|(line, at)| Some((line.trim().split_once(" = \"")?.0, at)));
+    let is_bug = |bug: &str| !bug.is_empty() && bug.chars().all(char::is_alphanumeric);
+    let lost = bugs.filter(|(bug, _)| is_bug(bug) && !placed.contains(bug));
+    lost.map(|(bug, at)| Violation::new(CATALOGUE, at, format!("{bug} changes nothing"))).collect()
+}
+
 const MODELS: &str = "models/";
 const FOUND_BY: &str = "models/bugs.rs";
 

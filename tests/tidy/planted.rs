@@ -349,3 +349,12 @@ fn a_model_that_is_there_for_no_bug_is_found() {
     assert_places(&check("(Bug::A, \"one\"),\n(Bug::B, \"two\"),\n"), &[]);
     assert_places(&check("(Bug::A, \"one\"),\n"), &[("models/cache.rs", 3)]);
 }
+
+#[test]
+fn a_bug_without_a_place_is_found() {
+    let bugs = "//! Bugs.\n        One = \"one\" breaks A,\n        Two = \"two\" breaks B,\n";
+    let check =
+        |code| matrix::check_places(&planted(&[("src/seeded.rs", bugs), ("src/a.rs", code)]));
+    assert_places(&check("if seeded!(One | Two, x) {}\n"), &[]);
+    assert_places(&check("if seeded!(\n    One) {}\n// Two\n"), &[("src/seeded.rs", 3)]);
+}

@@ -138,8 +138,10 @@ impl Trial<'_> {
         if let Some(fault) = self.fault {
             disk.inject(fault);
         }
-        let worked = self.do_steps(disk);
-        if self.fault.is_some() { Ok(()) } else { worked }
+        match self.do_steps(disk) {
+            Err(_) if disk.has_fault_struck() => Ok(()),
+            worked => worked,
+        }
     }
 
     fn do_steps(&self, disk: &SimDisk) -> Checked {
@@ -206,6 +208,7 @@ fn explore_all(files: &[&str]) {
         let report =
             explorer.explore(|disk| trial.work(disk), |disk, crash| trial.check(disk, crash));
         assert!(report.is_verified(), "{report}");
+        assert_eq!(report.struck_runs > 0, fault.is_some(), "{report}");
         assert!(report.points.len() as u64 >= STEPS, "{report}");
         println!("{report}");
     };
