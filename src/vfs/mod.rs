@@ -57,9 +57,9 @@ pub struct FileId {
 /// begin to [`Vfs::create_dir`], [`Vfs::read_dir`] and [`Vfs::sync_dir`]; to the other calls it is
 /// nothing.
 ///
-/// [`MemVfs`] and the simulated disk answer to each path as [`OsVfs`] does on Linux, but to one that
-/// is too long for the system, which they take. They have no links and no current directory, and
-/// rename no directory.
+/// [`MemVfs`] and the simulated disk answer to each path as [`OsVfs`] does on Linux, but to those
+/// that are too long for the system, which they take. They have no links and no current directory,
+/// and rename no directory.
 ///
 /// A store makes, removes and lists no directory. The calls for it are for applications that keep
 /// other files beside theirs; a storage that does without them answers `Unsupported`.

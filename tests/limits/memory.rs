@@ -20,9 +20,10 @@ fn measures_itself() {
             assert_eq!((found.len(), found[VALUE - 1]), (VALUE, 7));
         }
         "lay" => {
-            let mut bytes = || std::io::repeat(7).take(VALUE as u64);
-            for key in ["first", "k"] {
-                db.exec("b", |txn| txn.put_from(key, VALUE as u64, &mut bytes())).unwrap();
+            // What is removed leaves room for the other, and for the pages of the tree.
+            for (key, len) in [("first", VALUE + MIB), ("k", VALUE)] {
+                let mut bytes = std::io::repeat(7).take(len as u64);
+                db.exec("b", |txn| txn.put_from(key, len as u64, &mut bytes)).unwrap();
             }
             db.exec("b", |txn| txn.del("first")).unwrap();
         }
