@@ -349,7 +349,7 @@ fn a_state_that_is_not_the_one_before_a_torn_commit_is_not_fallen_back_to() {
             let newest = txn(&lost, 1 - slot);
             assert!(newest > txn(&lost, slot) + 1);
             // Without the newest state's leaf.
-            let leaves = lost.chunks_exact(PAGE).enumerate().skip(2);
+            let mut leaves = lost.chunks_exact(PAGE).enumerate().skip(2);
             let is_newest = |(_, page): &(usize, &[u8])| {
                 page[HEADER_KIND] == KIND_LEAF
                     && page[HEADER_TXN..HEADER_TXN + 8] == newest.to_le_bytes()
@@ -359,7 +359,7 @@ fn a_state_that_is_not_the_one_before_a_torn_commit_is_not_fallen_back_to() {
                 // It lists nothing, and so it is not refused for a leaf.
                 continue;
             }
-            let (leaf, _) = leaves.filter(is_newest).next_back().unwrap();
+            let (leaf, _) = leaves.rfind(is_newest).unwrap();
             lost[leaf * PAGE + 100] ^= 1;
             let vfs = holding(&lost);
             for options in [on(vfs.clone()), on(vfs.clone()).read_only()] {
