@@ -123,6 +123,7 @@ pub(super) type Undo = BTreeMap<Vec<u8>, Option<Bucket>>;
 pub(crate) struct Mark {
     freed: usize,
     entered: u64,
+    next_handle: u32,
 }
 
 impl Batch {
@@ -142,7 +143,7 @@ impl Batch {
 
     /// The present point.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { freed: self.freed.len(), entered: self.entered }
+        Mark { freed: self.freed.len(), entered: self.entered, next_handle: self.next_handle }
     }
 
     /// What the batch took in, in bytes: entries that were put, whatever became of them since, and
@@ -184,6 +185,7 @@ impl Batch {
         }
         self.freed.truncate(mark.freed);
         self.entered = mark.entered;
+        self.next_handle = mark.next_handle;
     }
 
     /// Whether the transaction changed buckets, and left each of them as it was: missing, or
@@ -259,5 +261,25 @@ impl Batch {
     pub(super) fn txn(&self) -> TxnId {
         let txn = self.base.txn.next();
         if seeded!(TxnNumberLeftOut, txn.0.is_multiple_of(8)) { txn.next() } else { txn }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{Error, Options};
+
+    /// A program that only takes back what it wrote stays in one batch for ever.
+    #[test]
+    fn large_values_that_are_taken_back_use_up_no_numbers() {
+        let db = Options::new().open_in_memory().unwrap();
+        let core = crate::sync::Arc::clone(db.snapshot().core());
+        for _ in 0..10 {
+            let failed = db.exec("b", |txn| {
+                txn.put("k", [7; 5_000])?;
+                Err::<(), _>(Error::Invalid)
+            });
+            assert_eq!(failed, Err(Error::Invalid));
+        }
+        assert_eq!(core.begin().unwrap().batch().0.next_handle, 0);
     }
 }

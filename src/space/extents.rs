@@ -210,18 +210,20 @@ impl FreeSet {
     }
 
     /// The lowest of the extents of at least so many pages that begin at `last` or before it. Walks
-    /// over all by address, and at once over all that are large enough: as far as the shorter way.
+    /// over all by address, and at once over the lowest of each length: as far as the shorter way.
     fn lowest(&self, pages: u32, last: u32) -> Option<u32> {
-        let mut large = self.by_size.range((pages, 0)..).map(|&(_, first)| first);
-        let mut lowest = None;
+        let (mut length, mut lowest) = (pages, None);
         for extent in self.set.iter().take_while(|extent| extent.first.0 <= last) {
             if extent.pages >= pages {
                 return Some(extent.first.0);
             }
-            let Some(first) = large.next() else { return lowest };
+            let large = self.by_size.range((length, 0)..).next();
+            let Some(&(found, first)) = large else { return lowest };
             if first <= last && lowest.is_none_or(|lowest| first < lowest) {
                 lowest = Some(first);
             }
+            let Some(longer) = found.checked_add(1) else { return lowest };
+            length = longer;
         }
         None
     }

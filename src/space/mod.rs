@@ -276,6 +276,20 @@ impl FreeSpace {
         }
     }
 
+    /// Adds extents that ascend, and lie anywhere.
+    fn add_scattered(&mut self, parts: &[(Extent, TxnId)]) {
+        let txn = self.open_commit().txn;
+        let FreeSpace { pending, young, .. } = self;
+        let born = parts.iter().map(|&(part, birth)| (part, young.birth(part, birth)));
+        pending.insert_scattered(txn, born);
+        if !seeded!(FreeingNotLogged) {
+            let freed = &mut self.open_commit().freed;
+            for &(part, _) in parts {
+                freed.insert(part);
+            }
+        }
+    }
+
     /// How many log pages the commit must allocate before `finish`; nothing else may change in
     /// between but the allocation of them, one extent a page at most, and growth for it.
     pub fn log_pages_needed(&self, tail_words_max: usize, page_words_max: usize) -> u32 {

@@ -26,12 +26,14 @@ struct Freed {
 }
 
 impl Freed {
-    /// The last pinned snapshot that needs the pages: so they are looked at once more, not when
-    /// each of several is gone. `pinned` ascends.
+    /// The middle one of the pinned snapshots that need the pages: so they are looked at a few times
+    /// at most, in whatever order these go. `pinned` ascends.
     fn blocker(self, pinned: &[TxnId]) -> Option<TxnId> {
         let slip = u64::from(seeded!(PinnedBoundOffByOne));
+        let born = pinned.partition_point(|&snapshot| snapshot.0 < self.birth.0 + slip);
         let older = pinned.partition_point(|&snapshot| snapshot < self.freed);
-        pinned[..older].last().copied().filter(|&last| last.0 >= self.birth.0 + slip)
+        let needing = pinned.get(born..older)?;
+        needing.get(needing.len() / 2).copied()
     }
 }
 
@@ -123,14 +125,36 @@ impl Pending {
         parts: impl Iterator<Item = (Extent, TxnId)>,
     ) {
         invariant!(PageOwnedOnce, !self.overlaps(extent), "{extent:?} is freed again");
-        if self.waiting.back().is_none_or(|last| last.freed != freed) {
-            self.waiting.push_back(Generation { freed, extents: Vec::new() });
-        }
-        let last = self.waiting.back_mut().expect("it was added if it was missing");
+        let last = self.generation(freed);
         let at = last.up_to(extent.first.0);
         let parts = parts.map(|(extent, birth)| Freed { extent, freed, birth });
         last.extents.splice(at..at, parts);
         self.pages += u64::from(extent.pages);
+    }
+
+    /// As [`Pending::insert`], of extents that ascend, and lie anywhere: all are put in at once.
+    pub fn insert_scattered(&mut self, freed: TxnId, parts: impl Iterator<Item = (Extent, TxnId)>) {
+        let parts: Vec<Freed> =
+            parts.map(|(extent, birth)| Freed { extent, freed, birth }).collect();
+        for Freed { extent, .. } in &parts {
+            invariant!(PageOwnedOnce, !self.overlaps(*extent), "{extent:?} is freed again");
+        }
+        if parts.is_empty() {
+            return;
+        }
+        self.pages += parts.iter().map(|part| u64::from(part.extent.pages)).sum::<u64>();
+        let last = self.generation(freed);
+        last.extents.extend(parts);
+        // Two ascending runs, which this merges.
+        last.extents.sort_by_key(|freed| freed.extent);
+    }
+
+    /// What a transaction, the latest, freed.
+    fn generation(&mut self, freed: TxnId) -> &mut Generation {
+        if self.waiting.back().is_none_or(|last| last.freed != freed) {
+            self.waiting.push_back(Generation { freed, extents: Vec::new() });
+        }
+        self.waiting.back_mut().expect("it was added if it was missing")
     }
 
     /// Forgets what `txn`, the latest, freed.

@@ -149,12 +149,11 @@ impl FreeSpace {
 
     /// Frees the oldest log pages. Returns their number.
     fn drop_oldest(&mut self, count: usize) -> usize {
-        for at in 0..count {
-            let ChainPage { id, birth, .. } = self.chain.pages[at];
-            if !seeded!(DroppedLogPageLeaks) {
-                let page = Extent::one(id);
-                self.add_pending(page, std::iter::once((page, birth)));
-            }
+        let dropped = self.chain.pages.iter().take(count);
+        let mut pages: Vec<_> = dropped.map(|page| (Extent::one(page.id), page.birth)).collect();
+        pages.sort_unstable();
+        if !seeded!(DroppedLogPageLeaks) {
+            self.add_scattered(&pages);
         }
         count
     }

@@ -10,7 +10,7 @@ use crate::node::{Encoded, Node, NodeMut, Run, Value};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId};
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be moved, and what was.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Move {
     looks: u32,
     /// The free extents in front of the limit, in pages: an overflow run needs one to itself.
     pub(crate) holes: Vec<u32>,
+    /// Where holes of so many pages were found last.
+    searched: BTreeMap<u32, usize>,
     /// Whether overflow runs are moved too.
     pub(crate) moves_runs: bool,
     /// Values of so many bytes are not read: they are copied when all that moves is known.
@@ -49,6 +51,7 @@ impl Move {
             budget,
             looks,
             holes: Vec::new(),
+            searched: BTreeMap::new(),
             moves_runs: true,
             copied_bytes_min: usize::MAX,
             moved: 0,
@@ -67,13 +70,21 @@ impl Move {
         self.looks = self.looks.saturating_sub(1);
     }
 
+    /// The first hole of at least so many pages. Holes become no longer: in front of where as many
+    /// were found last, or fewer, there is none.
+    fn hole(&mut self, pages: u32) -> Option<usize> {
+        let from = self.searched.range(..=pages).map(|(_, &at)| at).max().unwrap_or(0);
+        let found = (from..self.holes.len()).find(|&at| self.holes[at] >= pages);
+        self.searched.insert(pages, found.unwrap_or(self.holes.len()));
+        found
+    }
+
     fn takes(&mut self, extent: Extent) -> bool {
         if extent.end() <= self.limit.0 || self.is_spent() {
             return false;
         }
         let is_sought = self.shortest_left.is_none_or(|shortest| extent.pages < shortest);
-        let mut holes = self.holes.iter_mut();
-        let hole = if is_sought { holes.find(|hole| **hole >= extent.pages) } else { None };
+        let hole = if is_sought { self.hole(extent.pages) } else { None };
         if extent.pages > 1 && hole.is_none() {
             self.left = self.left.saturating_add(extent.pages);
             let shortest = self.shortest_left.map_or(extent.pages, |left| left.min(extent.pages));
@@ -86,7 +97,7 @@ impl Move {
             return false;
         }
         if let Some(hole) = hole {
-            *hole -= extent.pages;
+            self.holes[hole] -= extent.pages;
         }
         self.budget = self.budget.saturating_sub(extent.pages);
         self.moved += extent.pages;
