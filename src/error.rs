@@ -153,6 +153,8 @@ impl Error {
     pub(crate) fn of_unknown_outcome(self) -> Error {
         match (self, self.detail()) {
             (Error::NoSpace, Some(detail)) => Error::IoError.with(detail),
+            // A thread that is ending keeps no detail.
+            (Error::NoSpace, None) => Error::IoError.bare(),
             (error, _) => error,
         }
     }
@@ -314,6 +316,16 @@ impl fmt::Display for ErrorDetail {
 
 thread_local! {
     static LATEST: RefCell<Option<(Error, ErrorDetail)>> = const { RefCell::new(None) };
+}
+
+/// Does what may raise errors of which nobody is told: the thread's detail stays what it was.
+pub(crate) fn unheard<R>(work: impl FnOnce() -> R) -> R {
+    let kept = LATEST.try_with(RefCell::take);
+    let done = work();
+    if let Ok(kept) = kept {
+        LATEST.try_with(|latest| *latest.borrow_mut() = kept).unwrap_or_default();
+    }
+    done
 }
 
 /// An error with its detail, kept so that it can be raised again, on another thread too.

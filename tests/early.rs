@@ -152,6 +152,25 @@ fn a_reader_of_another_length_changes_nothing_and_the_transaction_goes_on() {
 }
 
 #[test]
+fn a_reader_whose_own_disk_is_full_is_a_reader_that_fails() {
+    struct Full;
+    impl Read for Full {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::StorageFull.into())
+        }
+    }
+    for len in [10, 1000, 600_000] {
+        let db = tiny(MemVfs::new()).open(NAME).unwrap();
+        db.exec("b", |txn| {
+            assert_eq!(txn.put_from("k", len, &mut Full), Err(Error::IoError), "{len}");
+            txn.put("other", "1")
+        })
+        .unwrap();
+        assert_sound(&db);
+    }
+}
+
+#[test]
 fn pages_come_back_from_whatever_is_not_committed() {
     let vfs = MemVfs::new();
     let db = tiny(vfs.clone()).open(NAME).unwrap();

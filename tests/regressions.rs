@@ -12,11 +12,11 @@ use btree_store::verify::verify_path;
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
 use common::watch::{Op, Watch};
-use common::{NAME, holding, on, open, put_checksum};
+use common::{NAME, holding, on, open, put_checksum, story};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 512;
 
@@ -98,6 +98,54 @@ fn a_storage_that_panics_at_the_end_of_a_backup_ends_no_process() {
     assert!(catch_unwind(AssertUnwindSafe(|| db.backup("other"))).is_err());
     watch.unhook();
     assert_eq!(db.exec("b", |txn| txn.put("k", "on")), Ok(()));
+}
+
+/// Commits when its thread ends, and tells what came of it.
+struct CommitsAtTheEnd(BTree, Arc<Mutex<Option<Result<(), Error>>>>);
+
+impl Drop for CommitsAtTheEnd {
+    fn drop(&mut self) {
+        *self.1.lock().unwrap() = Some(self.0.exec("b", |txn| txn.put("last", "words")));
+    }
+}
+
+thread_local! {
+    static COMMITS: RefCell<Option<CommitsAtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// A thread that ends keeps no detail of an error: a full disk at its sync was told as one that
+/// leaves the state before.
+#[test]
+fn a_full_disk_at_a_sync_of_a_thread_that_ends_is_no_promise() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "1")).unwrap();
+    watch.hook(|op| if op.is_sync() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) });
+    let told = Arc::new(Mutex::new(None));
+    let (its, tell) = (db.clone(), Arc::clone(&told));
+    let thread = std::thread::spawn(move || {
+        COMMITS.set(Some(CommitsAtTheEnd(its.clone(), tell)));
+        // The thread has a detail from here on, which goes away before the value above.
+        assert_eq!(its.exec("", |_| Ok(())), Err(Error::Invalid));
+    });
+    thread.join().unwrap();
+    assert_eq!(told.lock().unwrap().take(), Some(Err(Error::IoError)));
+    assert_eq!(db.exec("b", |_| Ok(())), Err(Error::Poisoned));
+}
+
+/// The storage's failures while a store was closed took the place of what the call had met that
+/// closed it.
+#[test]
+fn closing_a_store_leaves_the_detail_of_the_call_that_closed_it() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).open(NAME).unwrap();
+    let txn = db.begin();
+    txn.bucket("b").unwrap().put("k", "mine").unwrap();
+    db.exec("b", |txn| txn.put("k", "theirs")).unwrap();
+    drop(db);
+    watch.hook(|op| if op.is_sync() { Err(io::Error::other("gone")) } else { Ok(()) });
+    assert_eq!(txn.commit(), Err(Error::Conflict));
+    assert_eq!(story(Error::Conflict), "an entry that was read or written has changed since");
 }
 
 /// Writes when its thread ends, and looks what a call inside of a call, and a name that is none,

@@ -15,8 +15,9 @@ use crate::format::{
 };
 use crate::invariant::Invariant;
 use crate::page::{crc32c, get_u32, get_u64, put_u32, put_u64};
+use crate::txn::read_some;
 use std::fmt::Display;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 
 /// What the blocks hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,9 +251,13 @@ fn compare(stored: u32, computed: u32, what: impl Display) -> Result<()> {
     Err(broken(expected, format!("{stored:#010x}")))
 }
 
-fn read_exact(reader: &mut dyn Read, buf: &mut [u8], what: impl Display) -> Result<()> {
-    reader.read_exact(buf).map_err(|error| match error.kind() {
-        ErrorKind::UnexpectedEof => broken(what, "the end of the stream"),
-        _ => Error::io("read the backup", &error),
-    })
+/// [`Read::read_exact`] does not tell an end from a reader that fails with `UnexpectedEof`.
+fn read_exact(reader: &mut dyn Read, mut buf: &mut [u8], what: impl Display) -> Result<()> {
+    while !buf.is_empty() {
+        match read_some(reader, buf, "read the backup")? {
+            0 => return Err(broken(what, "the end of the stream")),
+            read => buf = &mut buf[read..],
+        }
+    }
+    Ok(())
 }

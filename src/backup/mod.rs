@@ -187,7 +187,8 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Corruption`] for a stream that is damaged, ends too early, or is none of this
-    /// version: the detail names the place; [`Error::IoError`] with what the reader says;
+    /// version: the detail names the place; [`Error::IoError`] with what the reader says,
+    /// [`Error::Invalid`] if it says that it read more than there was room;
     /// [`Error::TooLarge`] for a key or a name that is too long for the page size of the options;
     /// [`Error::Invalid`] for a page size that is not allowed, for options that do not let a file
     /// be created, and as for [`Snapshot::backup`]; so are [`Error::Duplicate`], [`Error::Busy`],

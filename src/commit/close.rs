@@ -5,7 +5,7 @@
 //! Keeps: nothing of its own; it flushes and writes as every commit does.
 
 use super::Core;
-use crate::error::Result;
+use crate::error::{Result, unheard};
 use crate::seeded::seeded;
 
 impl Core {
@@ -46,9 +46,11 @@ impl Drop for Core {
         if is_read_only || self.is_poisoned() {
             return;
         }
-        self.flush_rest();
-        if self.is_poisoned() || self.settle().is_err() {
-            // Every durable commit is so already; the next open mends the slots.
-        }
+        unheard(|| {
+            self.flush_rest();
+            if self.is_poisoned() || self.settle().is_err() {
+                // Every durable commit is so already; the next open mends the slots.
+            }
+        });
     }
 }

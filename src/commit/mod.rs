@@ -453,11 +453,13 @@ pub(crate) struct Leader<'a> {
     /// It may be writing. That its thread panics does not tell: a destructor may commit while its
     /// thread unwinds.
     is_at_work: bool,
+    /// A storage that calls the store is refused what would wait for this thread.
+    _turn: AsIfWriting,
 }
 
 impl<'a> Leader<'a> {
     fn of(core: &'a Core) -> Leader<'a> {
-        Leader { core, answers: Vec::new(), is_at_work: false }
+        Leader { core, answers: Vec::new(), is_at_work: false, _turn: core.as_if_writing() }
     }
 
     /// Does what may write. If it does not return, nobody knows what is durable.

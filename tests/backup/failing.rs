@@ -300,3 +300,35 @@ fn a_leaf_that_many_refer_to_is_given_up_once() {
     let read = db.stats().unwrap().pages_read - before;
     assert!(read < count as u64, "{read} pages are read of {count} leaves that are one");
 }
+
+#[test]
+fn a_reader_that_fails_as_if_it_had_ended_or_counts_wrong_is_told_so() {
+    struct CutOff<'b>(&'b [u8]);
+    impl io::Read for CutOff<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { self.0.read(buf) }
+        }
+    }
+    struct Boasts;
+    impl io::Read for Boasts {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            Ok(buf.len() + 1)
+        }
+    }
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let mut pages = Vec::new();
+    db.backup_since(0, &mut pages).unwrap();
+    let here = || Options::new().vfs(Arc::new(vfs.clone()));
+    for stream in [stream_of(&db.snapshot()), pages] {
+        for len in [0, 10, stream.len() / 2, stream.len() - 1] {
+            let failed = here().restore(&mut CutOff(&stream[..len]), COPY);
+            assert_eq!(failed, Err(Error::IoError), "{len}");
+            let mut ended = &stream[..len];
+            assert_eq!(here().restore(&mut ended, COPY), Err(Error::Corruption), "{len}");
+            assert!(vfs.read_file(COPY).is_none() && !is_left(&vfs));
+        }
+    }
+    assert_eq!(here().restore(&mut Boasts, COPY), Err(Error::Invalid));
+}

@@ -1,6 +1,6 @@
 //! Calls inside calls, and panics inside closures.
 
-use super::{BTree, Error, MemVfs, Result, add_one, counter, get, in_time};
+use super::{BTree, Error, MemVfs, NAME, Result, Watch, add_one, counter, get, in_time, on};
 use btree_store::Options;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -252,4 +252,26 @@ fn a_panic_leaves_the_committed_state_readable_after_a_reopen() {
     let db = Options::new().vfs(std::sync::Arc::new(vfs)).open("data.db").unwrap();
     assert_eq!(get(&db, "b", "counter"), Ok(0));
     assert!(db.verify().unwrap().is_sound());
+}
+
+#[test]
+fn a_storage_that_calls_the_store_that_writes_to_it_is_refused() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "1")).unwrap();
+    in_time(move || {
+        let (its, mut has_asked) = (db.clone(), false);
+        watch.hook(move |op| {
+            if op.is_sync() && !std::mem::replace(&mut has_asked, true) {
+                assert_eq!(its.exec("b", |_| Ok(())), Err(Error::Invalid));
+                assert_eq!(its.sync(), Err(Error::Invalid));
+                assert_eq!(its.verify().map(drop), Err(Error::Invalid));
+                assert_eq!(its.stats().map(drop), Err(Error::Invalid));
+            }
+            Ok(())
+        });
+        db.exec("b", |txn| txn.put("k", "2")).unwrap();
+        watch.unhook();
+        assert_eq!(db.exec("b", |txn| txn.put("k", "3")), Ok(()));
+    });
 }

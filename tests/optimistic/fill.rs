@@ -640,3 +640,20 @@ fn so_does_the_reader_of_a_closure_whose_commit_follows_one_that_failed() {
     let reader = db.exec("b", put).unwrap();
     assert_kept(&db, reader, &value);
 }
+
+#[test]
+fn a_call_that_changes_nothing_while_entries_come_is_no_change() {
+    let db = Options::new().page_size(512).open_in_memory().unwrap();
+    db.exec("b", |txn| txn.put("a", "1")).unwrap();
+    let txn = db.begin();
+    let (mut bucket, mut other) = (txn.bucket("b").unwrap(), txn.bucket("b").unwrap());
+    let entries = ["b", "c"].into_iter().map(|key| {
+        assert_eq!(other.del("missing"), Err(Error::NotFound));
+        assert_eq!(other.insert("a", "2"), Err(Error::Duplicate));
+        assert_eq!(other.update("missing", "2"), Ok(false));
+        (key, "v")
+    });
+    assert_eq!(bucket.bulk_load(entries), Ok(2));
+    txn.commit().unwrap();
+    assert_eq!(db.view("b", |txn| Ok(txn.len())), Ok(3));
+}

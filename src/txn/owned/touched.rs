@@ -221,9 +221,9 @@ impl Touched {
             base: self.base,
         };
         self.is_broken = true;
-        self.changes += 1;
         let done = change(&mut tree, &mut edit);
         self.is_broken = false;
+        self.changes += u64::from(done != Ok(false));
         if was_there || done == Ok(true) {
             self.now = Some(tree);
         }
@@ -293,8 +293,10 @@ impl Touched {
     /// Gives the bucket what was loaded.
     ///
     /// # Errors
-    /// `Invalid`, with nothing changed, if it was changed since the load began.
+    /// `Invalid`, with nothing changed, if it was changed since the load began; those of
+    /// [`Touched::check`].
     pub(super) fn end_load(&mut self, load: Load) -> Result<()> {
+        self.check()?;
         if self.changes != load.changes {
             return Err(Error::invalid("the bucket was changed while entries were loaded"));
         }

@@ -120,10 +120,13 @@ impl Txn<'_> {
     }
 }
 
+/// What fails where a reader does.
+const READ: &str = "read a value that is put";
+
 fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {
     let mut filled = 0;
     while filled < bytes.len() {
-        match read_some(reader, &mut bytes[filled..])? {
+        match read_some(reader, &mut bytes[filled..], READ)? {
             0 => return Err(Error::invalid("the reader ends before the length given")),
             read => filled += read,
         }
@@ -132,22 +135,31 @@ fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {
 }
 
 fn check_end(reader: &mut dyn Read) -> Result<()> {
-    match read_some(reader, &mut [0])? {
+    match read_some(reader, &mut [0], READ)? {
         0 => Ok(()),
         _ => Err(Error::invalid("the reader goes on behind the length given")),
     }
 }
 
 /// As [`Read::read`], again where that is interrupted. `read_exact` does not tell an end from a
-/// reader that fails with `UnexpectedEof`.
-fn read_some(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<usize> {
+/// reader that fails with `UnexpectedEof`, and panics where one says that it read too much.
+///
+/// # Errors
+/// `IoError` with what the reader says; `Invalid` for one that counts wrong.
+pub(crate) fn read_some(
+    reader: &mut dyn Read,
+    bytes: &mut [u8],
+    operation: &'static str,
+) -> Result<usize> {
     loop {
         match reader.read(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Ok(read) if read > bytes.len() => {
                 return Err(Error::invalid("the reader says that it read more than there is room"));
             }
-            read => return read.map_err(|error| Error::io("read a value that is put", &error)),
+            // That its disk is full says nothing of the store's.
+            Err(error) => return Err(Error::io(operation, &error).of_unknown_outcome()),
+            Ok(read) => return Ok(read),
         }
     }
 }
