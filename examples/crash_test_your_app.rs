@@ -57,14 +57,10 @@ impl Ledger {
     fn transfer(&self, from: Account, to: Account, amount: u64) -> Result<()> {
         self.store.exec_multi(|multi| {
             multi.exec("accounts", |txn| {
-                let balance = |stored: btree_store::Result<Vec<u8>>| match stored {
-                    Ok(bytes) => number(&bytes),
-                    Err(Error::NotFound) => Ok(OPENING),
-                    Err(error) => Err(error),
-                };
-                let left = balance(txn.get([from]))?.checked_sub(amount).ok_or(Error::Invalid)?;
+                let balance = |stored: Option<Vec<u8>>| stored.map_or(Ok(OPENING), |n| number(&n));
+                let left = balance(txn.find([from])?)?.checked_sub(amount).ok_or(Error::Invalid)?;
                 txn.put([from], left.to_be_bytes())?;
-                let sum = balance(txn.get([to]))? + amount;
+                let sum = balance(txn.find([to])?)? + amount;
                 txn.put([to], sum.to_be_bytes())
             })?;
             multi.exec("journal", |txn| {

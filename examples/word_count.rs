@@ -109,11 +109,7 @@ fn add(
 ) -> btree_store::Result<()> {
     multi.exec(bucket, |txn| {
         for (word, count) in counts {
-            let before = match txn.get(word) {
-                Ok(bytes) => decode(&bytes)?,
-                Err(Error::NotFound) => 0,
-                Err(error) => return Err(error),
-            };
+            let before = txn.find(word)?.map_or(Ok(0), |bytes| decode(&bytes))?;
             txn.put(word, (before + count).to_be_bytes())?;
         }
         Ok(())

@@ -3,6 +3,8 @@
 //! Owns: [`BTree`] and its statistics. Must not know: pages.
 //! Keeps: nothing of its own; each call goes to the layer that does.
 
+mod own_error;
+
 use crate::commit::{Core, Durability, Hearing};
 use crate::compact::{CompactStats, compact};
 use crate::error::{Error, Result};
@@ -14,6 +16,7 @@ use crate::txn::{
     run_multi, run_transact, run_view,
 };
 use crate::verify::{Report, verify_file};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A handle to a store: buckets of ordered entries in one file.
 ///
@@ -46,6 +49,11 @@ pub struct BTree {
     core: Arc<Core>,
     hearing: Hearing,
 }
+
+// A call that panics, in a closure or in the storage, is taken back, or the store says that it
+// cannot go on.
+impl UnwindSafe for BTree {}
+impl RefUnwindSafe for BTree {}
 
 impl std::fmt::Debug for BTree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -102,7 +110,8 @@ impl BTree {
     /// Runs a write transaction on a bucket, which is made when it is missing. When the closure
     /// returns `Ok`, the changes are durable before this returns, and so is all that it saw, unless
     /// the commit is [deferred](crate::Durability); when it returns an error or panics, nothing has
-    /// changed.
+    /// changed. A closure that fails with errors of the program's own is for [`BTree::try_exec`]:
+    /// an `Ok(Err(..))` commits.
     ///
     /// # Errors
     /// What the closure returns; [`Error::Invalid`] inside another write transaction of the same
@@ -161,6 +170,10 @@ impl BTree {
     /// as long as wanted, and waits for nobody until it commits, but in
     /// [`TxnBucket::put_from`](crate::TxnBucket::put_from). Of several that are open at once and
     /// touch the same, the first to commit wins; the others get [`Error::Conflict`].
+    ///
+    /// Where many write the same key, a loop of one's own that begins again after each conflict may
+    /// lose again and again. That is what [`BTree::transact`] is for, which goes alone in the end,
+    /// and [`BTree::exec`], which waits for its turn and runs once.
     ///
     /// ```
     /// # use btree_store::Error;

@@ -168,6 +168,7 @@ fn check_all(random: &mut Random, bucket: &impl ReadBucket, map: &Map) -> Result
         let key = near.unwrap_or(&any);
         let wanted = map.get(key).cloned().ok_or(Error::NotFound);
         assert_eq!(bucket.get(key), wanted, "{key:?}");
+        assert_eq!(bucket.find(key), Ok(map.get(key).cloned()), "{key:?}");
         assert_eq!(bucket.get_ref(key).map(|value| value.to_vec()), wanted, "{key:?}");
         assert_eq!(read(key), wanted, "{key:?}");
         assert_eq!(bucket.contains(key), Ok(wanted.is_ok()), "{key:?}");
@@ -175,6 +176,7 @@ fn check_all(random: &mut Random, bucket: &impl ReadBucket, map: &Map) -> Result
     let long = vec![b'k'; 5000];
     for (key, error) in [(&[][..], Error::Invalid), (&long, Error::TooLarge)] {
         assert_eq!(bucket.get(key), Err(error));
+        assert_eq!(bucket.find(key), Err(error));
         assert_eq!(bucket.get_ref(key).map(drop), Err(error));
         assert_eq!(bucket.get_reader(key).map(drop), Err(error));
         assert_eq!(bucket.contains(key), Err(error));
@@ -274,7 +276,7 @@ fn change(random: &mut Random, txn: &mut Txn<'_>, map: &mut Map) {
         _ => any,
     };
     let (new, held) = (value(random), map.get(&key).cloned());
-    match random.below(12) {
+    match random.below(13) {
         0 => assert_eq!(txn.insert(&key, &new).is_ok(), map.insert_new(&key, &new)),
         1 => {
             assert_eq!(txn.update(&key, &new), Ok(held.is_some()));
@@ -288,7 +290,8 @@ fn change(random: &mut Random, txn: &mut Txn<'_>, map: &mut Map) {
             assert_eq!(removed, Ok(doomed.len() as u64), "{bounds:?}");
             map.retain(|key, _| doomed.iter().all(|(gone, _)| gone != key));
         }
-        7 => assert_eq!(txn.del(&key).is_ok(), map.remove(&key).is_some()),
+        7 => assert_eq!(txn.del(&key), map.remove(&key).map(drop).ok_or(Error::NotFound)),
+        8 => assert_eq!(txn.remove(&key), Ok(map.remove(&key).is_some())),
         _ => {
             txn.put(&key, &new).unwrap();
             map.insert(key, new);

@@ -1,4 +1,14 @@
 //! The main path, end to end, on real files and in memory.
+
+mod common;
+
+#[path = "smoke/full_disk.rs"]
+mod full_disk;
+#[path = "smoke/own_error.rs"]
+mod own_error;
+#[path = "smoke/unwind.rs"]
+mod unwind;
+
 use btree_store::{BTree, Error, Options};
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@
 
 mod iter;
 mod multi;
+mod own_error;
 mod owned;
 mod pieces;
 mod range;
@@ -31,6 +32,7 @@ pub use value::ValueRef;
 pub use write::Txn;
 
 pub(crate) use multi::run_multi;
+pub(crate) use own_error::with_own_error;
 #[cfg(all(feature = "ffi", not(loom)))]
 pub(crate) use owned::NotingIter;
 pub(crate) use owned::run_transact;
@@ -142,6 +144,16 @@ impl Sticky {
             self.share().keep(*error);
         }
         result
+    }
+}
+
+/// A key that is not there as an answer, and not as an error.
+#[inline(always)]
+fn none_if_absent<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

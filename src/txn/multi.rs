@@ -4,7 +4,7 @@
 //! Keeps: commit-atomic: an inner closure that fails is undone alone, the outer one as a whole.
 
 use super::write::{Txn, run_in_bucket};
-use super::{Sticky, check_name};
+use super::{Sticky, check_name, with_own_error};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
@@ -97,6 +97,33 @@ impl MultiTxn<'_> {
         }
         self.durability = ended.durability.unwrap_or(self.durability);
         Ok(value)
+    }
+
+    /// As [`MultiTxn::exec`], with a closure that fails with errors of the program's own: then its
+    /// changes are undone, and this returns that very error.
+    ///
+    /// ```
+    /// # use btree_store::{Error, Options};
+    /// # let db = Options::new().open_in_memory()?;
+    /// db.exec_multi(|multi| {
+    ///     let refused = multi.try_exec("undone", |txn| -> Result<(), Box<dyn std::error::Error>> {
+    ///         txn.put("key", "value")?;
+    ///         Err("not today".into())
+    ///     });
+    ///     multi.exec("kept", |txn| txn.put("why", refused.unwrap_err().to_string()))
+    /// })?;
+    /// assert_eq!(db.buckets()?, ["kept"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure returns; those of [`MultiTxn::exec`], as an `E`.
+    pub fn try_exec<R, E: From<Error>>(
+        &mut self,
+        bucket: impl AsRef<str>,
+        closure: impl FnOnce(&mut Txn<'_>) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        with_own_error(|keep| self.exec(bucket, |txn| keep.or_keep(closure(txn))))
     }
 
     /// Whether the transaction waits until it is durable, whatever the options say. The last call

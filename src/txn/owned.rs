@@ -28,6 +28,7 @@ use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use room::Room;
 use std::collections::BTreeMap;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use touched::Touched;
 
 /// How often [`run_transact`] runs its closure beside other writers before it takes their turn.
@@ -100,6 +101,10 @@ pub struct OwnedTxn {
     hold: Shared,
     sticky: Sticky,
 }
+
+// A call that panics half way fails the transaction.
+impl UnwindSafe for OwnedTxn {}
+impl RefUnwindSafe for OwnedTxn {}
 
 /// What a transaction has looked at.
 #[derive(Default)]

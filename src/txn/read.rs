@@ -4,11 +4,14 @@
 //! Keeps: snapshot-stable, errors-stick.
 
 mod index;
+mod many;
 
 use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::value::Kept;
-use super::{Iter, Sticky, ValueReader, ValueRef, check_key, check_name, edge_entry};
+use super::{
+    Iter, Sticky, ValueReader, ValueRef, check_key, check_name, edge_entry, none_if_absent,
+};
 use crate::arena::Peeked;
 use crate::catalog::Record;
 use crate::commit::Core;
@@ -18,11 +21,10 @@ use crate::page::Page;
 use crate::pager::{Pager, Sight};
 use crate::readers::Pinned;
 use crate::sync::Arc;
-use crate::tree::{
-    At, Cursor, Expected, GROUP, PageRead, Recall, Seen, Tree, find_below, look, look_all,
-};
+use crate::tree::{At, Cursor, Expected, PageRead, Recall, Seen, Tree, find_below, look};
 use std::cell::Cell;
 use std::ops::{Range, RangeBounds};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A bucket of a durable state, which does not change while the transaction lasts.
 pub struct ReadOnlyTxn<'t> {
@@ -34,6 +36,10 @@ pub struct ReadOnlyTxn<'t> {
     /// Whether a key was looked up before, where there are few hints.
     has_looked: Cell<bool>,
 }
+
+// Reading changes nothing that a panic could leave half changed.
+impl UnwindSafe for ReadOnlyTxn<'_> {}
+impl RefUnwindSafe for ReadOnlyTxn<'_> {}
 
 impl std::fmt::Debug for ReadOnlyTxn<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -201,7 +207,7 @@ impl<'t> ReadOnlyTxn<'t> {
 
     // Not inlined, the value's place is moved through memory, which costs a stall.
     #[inline(always)]
-    fn find<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
+    fn find_as<T: Take<'t>>(&self, key: &[u8]) -> Result<T::Out> {
         self.check(key)?;
         let Some(root) = self.root() else { return Err(Error::NotFound) };
         let place = match self.look() {
@@ -272,7 +278,27 @@ impl<'t> ReadOnlyTxn<'t> {
     /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`], which stick.
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>> {
-        self.find::<Copy>(key.as_ref())
+        self.find_as::<Copy>(key.as_ref())
+    }
+
+    /// The value of a key, or `None` where there is none.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| txn.put("k", "v"))?;
+    /// db.view("b", |txn| {
+    ///     assert_eq!(txn.find("k")?.as_deref(), Some(b"v".as_slice()));
+    ///     assert_eq!(txn.find("missing")?, None);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`ReadOnlyTxn::get`], but for `NotFound`.
+    #[inline]
+    pub fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        none_if_absent(self.get(key))
     }
 
     /// The value of a key where it lies, without a copy. Keeps its page in the cache meanwhile.
@@ -281,7 +307,7 @@ impl<'t> ReadOnlyTxn<'t> {
     /// Those of [`ReadOnlyTxn::get`].
     #[inline]
     pub fn get_ref(&self, key: impl AsRef<[u8]>) -> Result<ValueRef<'t>> {
-        self.find::<Lend>(key.as_ref())
+        self.find_as::<Lend>(key.as_ref())
     }
 
     /// The value of a key, to be read piece by piece: of a large one, little is in memory at a
@@ -312,66 +338,6 @@ impl<'t> ReadOnlyTxn<'t> {
             }
             Place::Run(run) => Ok(ValueReader::of_run(run, self.hold())),
         }
-    }
-
-    /// The values of several keys, `None` for those that are not there, in the order of the
-    /// keys. Faster than one call for each: while one key waits for memory, the others go on.
-    ///
-    /// ```
-    /// # let db = btree_store::Options::new().open_in_memory()?;
-    /// db.exec("b", |txn| {
-    ///     txn.put("a", "1")?;
-    ///     txn.put("c", "3")
-    /// })?;
-    /// db.view("b", |txn| {
-    ///     let values = txn.get_many(&["a", "b", "c"])?;
-    ///     assert_eq!(values[0].as_deref(), Some(b"1".as_slice()));
-    ///     assert!(values[1].is_none());
-    ///     Ok(())
-    /// })?;
-    /// # Ok::<(), btree_store::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Those of [`ReadOnlyTxn::get`], but for `NotFound`; then there is no value at all.
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<ValueRef<'t>>>> {
-        let mut values = Vec::with_capacity(keys.len());
-        let mut group: [&[u8]; GROUP] = [&[]; GROUP];
-        for keys in keys.chunks(GROUP) {
-            for (to, key) in group.iter_mut().zip(keys) {
-                *to = key.as_ref();
-                self.check(to)?;
-            }
-            self.get_group(&group[..keys.len()], &mut values)?;
-        }
-        Ok(values)
-    }
-
-    /// Looks up at most a group of keys, and appends what was found to `values`.
-    fn get_group(&self, keys: &[&[u8]], values: &mut Vec<Option<ValueRef<'t>>>) -> Result<()> {
-        let from = values.len();
-        let mut is_left = [true; GROUP];
-        if let (Some(root), Some(pages)) = (self.root(), self.look()) {
-            look_all(root, &pages, keys, self.index(root, &pages), |seen| {
-                let is_left = &mut is_left[values.len() - from];
-                *is_left = matches!(seen, Seen::Missing(_));
-                if let Seen::There(page, Value::Inline(value)) = seen {
-                    return values.push(Some(Lend::peeked(page, value)));
-                }
-                *is_left |= matches!(seen, Seen::There(..));
-                values.push(None);
-            });
-        }
-        values.resize_with(from + keys.len(), || None);
-        let values = values[from..].iter_mut();
-        for ((key, value), _) in keys.iter().zip(values).zip(is_left).filter(|(_, left)| *left) {
-            *value = match self.get_ref(key) {
-                Ok(value) => Some(value),
-                Err(Error::NotFound) => None,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(())
     }
 
     /// Whether the bucket holds a key.

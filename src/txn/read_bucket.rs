@@ -3,7 +3,7 @@
 //! Owns: [`ReadBucket`] and [`ReadRange`], through which one function reads a bucket of any kind of
 //! transaction. Must not know: how any of them reads. Keeps: nothing of its own; they do.
 
-use super::{Range, ReadOnlyTxn, Txn, TxnBucket, TxnRange, ValueReader, ValueRef};
+use super::{Range, ReadOnlyTxn, Txn, TxnBucket, TxnRange, ValueReader, ValueRef, none_if_absent};
 use crate::error::{Error, Result};
 use crate::tree::Lent;
 use std::iter::FusedIterator;
@@ -64,6 +64,15 @@ pub trait ReadBucket: Sealed {
     /// [`Error::NotFound`]; [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for one
     /// beyond the limit; [`Error::Corruption`] and [`Error::IoError`], which stick.
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Vec<u8>>;
+
+    /// The value of a key, or `None` where there is none.
+    ///
+    /// # Errors
+    /// Those of [`ReadBucket::get`], but for `NotFound`.
+    #[inline]
+    fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        none_if_absent(self.get(key))
+    }
 
     /// The value of a key where it lies, if it can be lent; a copy otherwise.
     ///

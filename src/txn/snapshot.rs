@@ -4,13 +4,14 @@
 //! as the snapshot lives).
 
 use super::read::view_state;
-use super::{ReadOnlyTxn, check_name};
+use super::{ReadOnlyTxn, check_name, with_own_error};
 use crate::catalog::shown_names;
 use crate::commit::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::Arc;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A durable state of the whole store, which is read for as long as wanted: what several calls see
 /// of several buckets belongs together.
@@ -36,6 +37,10 @@ pub struct Snapshot {
     core: Arc<Core>,
     state: Arc<State>,
 }
+
+// A panic changes nothing of a state.
+impl UnwindSafe for Snapshot {}
+impl RefUnwindSafe for Snapshot {}
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -92,13 +97,23 @@ impl Snapshot {
         view_state(&self.core, || self.core.readers.lend(&self.state), bucket.as_ref(), closure)
     }
 
+    /// As [`Snapshot::view`], with a closure that fails with errors of the program's own, as that
+    /// of [`BTree::try_view`](crate::BTree::try_view).
+    ///
+    /// # Errors
+    /// What the closure returns; those of [`Snapshot::view`], as an `E`.
+    pub fn try_view<R, E: From<Error>>(
+        &self,
+        bucket: impl AsRef<str>,
+        closure: impl FnOnce(&ReadOnlyTxn<'_>) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        with_own_error(|keep| self.view(bucket, |txn| keep.or_keep(closure(txn))))
+    }
+
     /// The names of its buckets, in ascending order.
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`].
-    ///
-    /// [`Error::Corruption`]: crate::Error::Corruption
-    /// [`Error::IoError`]: crate::Error::IoError
     pub fn buckets(&self) -> Result<Vec<String>> {
         bucket_names(&self.core, &self.state)
     }

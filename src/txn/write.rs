@@ -5,14 +5,17 @@
 
 mod early;
 mod load;
+mod remove;
 
 use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
 use super::work::Work;
-use super::{Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry};
+use super::{
+    Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry,
+    none_if_absent,
+};
 use crate::commit::{Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result};
-use crate::invariant::Invariant;
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -177,7 +180,9 @@ impl<'t> Txn<'t> {
         self.durability = Some(durability);
     }
 
-    /// Inserts an entry, or replaces its value.
+    /// Inserts an entry, or replaces its value. Keys are ordered byte by byte, unsigned, a prefix
+    /// before what it begins: integers go in as `to_be_bytes`, signed ones with the sign bit
+    /// flipped.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key or a value beyond its
@@ -265,76 +270,6 @@ impl<'t> Txn<'t> {
         }
     }
 
-    /// Removes an entry.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], with nothing changed; [`Error::Invalid`] for an empty key,
-    /// [`Error::TooLarge`] for one beyond the limit; [`Error::Corruption`] and
-    /// [`Error::IoError`], which stick.
-    pub fn del(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
-        let key = key.as_ref();
-        self.check(key)?;
-        let was_there = self.change(|tree, edit| tree.del_if(edit, key, Condition::Present))?;
-        if was_there { Ok(()) } else { Err(Error::NotFound) }
-    }
-
-    /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
-    /// range that ends before it begins. Bounds need not be keys: they may be empty, and as long as
-    /// they like.
-    ///
-    /// ```
-    /// # let db = btree_store::Options::new().open_in_memory()?;
-    /// # use std::ops::Bound;
-    /// db.exec("b", |txn| {
-    ///     for key in ["a", "b", "c", "d"] {
-    ///         txn.put(key, "")?;
-    ///     }
-    ///     assert_eq!(txn.delete_range::<[u8]>(b"b".as_slice()..b"d".as_slice())?, 2);
-    ///     assert_eq!(txn.len(), 2);
-    ///     Ok(())
-    /// })?;
-    /// # Ok::<(), btree_store::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
-    pub fn delete_range<'k, K: AsRef<[u8]> + ?Sized + 'k>(
-        &mut self,
-        range: impl RangeBounds<&'k K>,
-    ) -> Result<u64> {
-        self.sticky.check()?;
-        let Bounds { mut from, to } = Bounds::of(&range);
-        let mut removed = 0;
-        loop {
-            // The cursor is gone before the tree changes: what it holds would be copied.
-            let tree = self.work_mut()?.tree.clone();
-            let mut cursor = Cursor::bounded(tree, from.clone(), to.clone());
-            let first = self.sticky.note(cursor.next_key(&self.core.pager))?;
-            let Some(key) = first else { return Ok(removed) };
-            if removed > 0 && key <= from.as_slice() {
-                // A page that the tree has many times would be met once for each way to it.
-                let bounds = Invariant::SeparatorsBoundChildren;
-                let met = Error::corruption(None, bounds, "a leaf above those on its left", "none");
-                return self.sticky.note(Err(met));
-            }
-            from = key.to_vec();
-            drop(cursor);
-            let mut count = 0;
-            self.change(|tree, edit| {
-                count = tree.del_run(edit, &from, to.as_deref())?;
-                Ok(true)
-            })?;
-            removed += count;
-            if seeded!(DeletingSkipsTheNext) {
-                from.push(0);
-                let tree = self.work_mut()?.tree.clone();
-                let mut cursor = Cursor::bounded(tree, from, to.clone());
-                cursor.next_key(&self.core.pager)?;
-                from = [cursor.key(), &[0]].concat();
-            }
-        }
-    }
-
     /// The value of a key.
     ///
     /// # Errors
@@ -345,6 +280,25 @@ impl<'t> Txn<'t> {
         self.check(key)?;
         let work = self.work()?;
         self.sticky.note(work.tree.get(&self.core.pager, key))
+    }
+
+    /// The value of a key, or `None` where there is none.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// let visits = db.exec("b", |txn| {
+    ///     let visits = txn.find("visits")?.map_or(0, |value| value[0]) + 1;
+    ///     txn.put("visits", [visits])?;
+    ///     Ok(visits)
+    /// })?;
+    /// assert_eq!(visits, 1);
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Txn::get`], but for `NotFound`.
+    pub fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        none_if_absent(self.get(key))
     }
 
     /// The value of a key as it is now, to be read piece by piece.

@@ -30,6 +30,35 @@ fn one_that_wrote_nothing_commits_whatever_it_has_seen() {
 }
 
 #[test]
+fn a_key_that_was_not_there_is_an_answer_that_counts_as_read() {
+    let ask: [fn(&mut TxnBucket<'_>, &str); 2] = [
+        |bucket, key| assert_eq!(bucket.find(key), Ok(None)),
+        |bucket, key| assert_eq!(bucket.remove(key), Ok(false)),
+    ];
+    for ask in ask {
+        let db = filled();
+        let txn = db.begin();
+        let mut bucket = txn.bucket("b").unwrap();
+        assert_eq!(bucket.find(key(1)), Ok(Some(vec![7; 30])));
+        assert_eq!(bucket.remove(key(2)), Ok(true));
+        assert_eq!(bucket.find(key(2)), Ok(None), "it shows what it wrote");
+        ask(&mut bucket, "new");
+        assert_eq!(bucket.find(""), Err(Error::Invalid));
+        assert_eq!(bucket.remove(""), Err(Error::Invalid));
+        drop(bucket);
+        db.exec("b", |txn| txn.put("new", "")).unwrap();
+        assert_eq!(txn.commit(), Err(Error::Conflict));
+        let txn = db.begin();
+        let mut bucket = txn.bucket("b").unwrap();
+        assert_eq!(bucket.remove(key(2)), Ok(true));
+        assert_eq!(bucket.remove("absent"), Ok(false));
+        drop(bucket);
+        assert_eq!(txn.commit(), Ok(()));
+        assert_eq!(db.view("b", |txn| txn.find(key(2))), Ok(None));
+    }
+}
+
+#[test]
 fn transactions_and_their_parts_go_to_other_threads() {
     fn is_send<T: Send + Sync>() {}
     is_send::<OwnedTxn>();

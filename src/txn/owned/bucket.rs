@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::sync::{Arc, Mutex};
 use crate::tree::{Condition, NewValue, PageRead};
 use crate::txn::range::{Bounds, Range};
-use crate::txn::{ValueReader, check_key, check_value};
+use crate::txn::{ValueReader, check_key, check_value, none_if_absent};
 use std::ops::RangeBounds;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A bucket in an [`OwnedTxn`]: reads see what the transaction began with and what it wrote.
 ///
@@ -47,6 +48,10 @@ pub struct TxnBucket<'t> {
     pub(super) bucket: Arc<Mutex<Touched>>,
 }
 
+// As for its transaction.
+impl UnwindSafe for TxnBucket<'_> {}
+impl RefUnwindSafe for TxnBucket<'_> {}
+
 impl<'t> TxnBucket<'t> {
     pub(super) fn new(txn: &'t OwnedTxn, bucket: Arc<Mutex<Touched>>) -> TxnBucket<'t> {
         TxnBucket { txn, bucket }
@@ -67,6 +72,14 @@ impl<'t> TxnBucket<'t> {
         self.check(key)?;
         let found = self.bucket.lock().get(&self.txn.core.pager, key);
         self.txn.sticky.note(found)
+    }
+
+    /// The value of a key, or `None` where there is none, which counts as read, too.
+    ///
+    /// # Errors
+    /// Those of [`TxnBucket::get`], but for `NotFound`.
+    pub fn find(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        none_if_absent(self.get(key))
     }
 
     /// The value of a key as it is now, to be read piece by piece; it counts as read as a whole.
@@ -238,15 +251,23 @@ impl<'t> TxnBucket<'t> {
         }
     }
 
-    /// Removes an entry.
+    /// Removes an entry that has to be there. Its `NotFound`, passed on by `?` out of the closure
+    /// of [`BTree::transact`](crate::BTree::transact), takes the whole transaction back; where an
+    /// entry may be missing, [`TxnBucket::remove`] says whether it was there.
     ///
     /// # Errors
-    /// [`Error::NotFound`], with nothing changed; [`Error::Invalid`] for an empty key,
-    /// [`Error::TooLarge`] for one beyond the limit; [`Error::Corruption`] and
-    /// [`Error::IoError`], which stick.
+    /// [`Error::NotFound`], with nothing changed; those of [`TxnBucket::remove`].
     pub fn del(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
-        let was_there = self.del_if(key.as_ref(), Condition::Present)?;
-        if was_there { Ok(()) } else { Err(Error::NotFound) }
+        if self.remove(key)? { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// Removes an entry, if it is there. Returns whether it was.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for one beyond the limit;
+    /// [`Error::Corruption`] and [`Error::IoError`], which stick.
+    pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.del_if(key.as_ref(), Condition::Present)
     }
 
     fn del_if(&mut self, key: &[u8], condition: Condition<'_>) -> Result<bool> {
