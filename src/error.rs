@@ -43,6 +43,12 @@ pub enum Error {
     Internal,
     /// The disk, or the 32-bit space of page ids, is full. The state is the one before the call.
     /// [`ErrorDetail::Io`] or [`ErrorDetail::Message`] says which.
+    ///
+    /// On a full disk a delete may fail as well, and so may
+    /// [`BTree::compact`](crate::BTree::compact): pages are copied before others become free.
+    /// [`BTree::del_bucket`](crate::BTree::del_bucket), and
+    /// [`Txn::delete_range`](crate::Txn::delete_range) of all that a bucket holds, copy hardly any.
+    /// What they free is used again two commits later.
     NoSpace,
     /// The operating system reported an error, or said only at a sync that the disk is full;
     /// [`ErrorDetail::Io`] holds it.

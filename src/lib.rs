@@ -28,6 +28,26 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # The order of keys
+//!
+//! Entries are in the order of their keys, which are compared byte by byte, as unsigned numbers; a
+//! key comes before those that it is a prefix of. So integers keep their order as `to_be_bytes`,
+//! signed ones with the sign bit flipped: `(n ^ i64::MIN).to_be_bytes()`.
+//!
+//! ```
+//! # let db = btree_store::Options::new().open_in_memory()?;
+//! db.exec("b", |txn| {
+//!     [3_i64, -1, 256].iter().try_for_each(|n| txn.put((n ^ i64::MIN).to_be_bytes(), ""))?;
+//!     let (mut range, mut numbers) = (txn.range::<[u8]>(..), Vec::new());
+//!     while let Some(key) = range.next_key()? {
+//!         numbers.push(i64::from_be_bytes(key.try_into().unwrap()) ^ i64::MIN);
+//!     }
+//!     assert_eq!(numbers, [-1, 3, 256]);
+//!     Ok(())
+//! })?;
+//! # Ok::<(), btree_store::Error>(())
+//! ```
+//!
 //! # Where to begin
 //!
 //! - [`BTree`]: open a file, run transactions, compact, verify. [`Options`] chooses page size,
@@ -37,7 +57,8 @@
 //!   at once; [`BTree::transact`] runs one until nobody was ahead of it. [`ReadBucket`]: a trait
 //!   for functions that read a bucket of any of them.
 //! - [`Error`]: plain values to compare; [`Error::detail`] says which page, which invariant, or
-//!   what the system said.
+//!   what the system said. [`BTree::try_exec`] and the like: closures that fail with errors of a
+//!   program's own.
 //! - [`verify`]: every invariant of a file, page by page, also of one that does not open.
 //! - [`vfs`]: the storage as a trait, to put one of your own beneath the store.
 //!
@@ -108,6 +129,11 @@ mod space;
 mod sync;
 mod tree;
 mod txn;
+
+/// Its example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/porting.md")]
+mod porting {}
 
 pub use backup::BackupStats;
 pub use commit::{Barriers, Durability};
