@@ -9,7 +9,7 @@
 //! that the same transaction freed until they are old enough; if a snapshot needs it then, it is
 //! blocked under that snapshot, and is looked at again only when that snapshot is gone.
 
-use super::extents::span;
+use super::extents::{ExtentSet, span};
 use crate::invariant::invariant;
 use crate::page::{Extent, TxnId};
 use crate::seeded::seeded;
@@ -26,8 +26,8 @@ struct Freed {
 }
 
 impl Freed {
-    /// The middle one of the pinned snapshots that need the pages: so they are looked at a few times
-    /// at most, in whatever order these go. `pinned` ascends.
+    /// The middle one of the pinned snapshots that need the pages: so they are looked at a few
+    /// times at most, in whatever order these go. `pinned` ascends.
     fn blocker(self, pinned: &[TxnId]) -> Option<TxnId> {
         let slip = u64::from(seeded!(PinnedBoundOffByOne));
         let born = pinned.partition_point(|&snapshot| snapshot.0 < self.birth.0 + slip);
@@ -67,6 +67,8 @@ pub(super) struct Pending {
     waiting: VecDeque<Generation>,
     /// What is old enough, by address.
     blocked: BTreeMap<u32, Freed>,
+    /// The same pages, neighbours melted: commits look at the next few extents.
+    blocked_set: ExtentSet,
     /// First pages of blocked extents, by a snapshot that needs them.
     blockers: BTreeMap<TxnId, Vec<u32>>,
 }
@@ -76,17 +78,15 @@ impl Pending {
         self.pages
     }
 
-    /// All extents, by address; neighbours are not merged.
+    /// All extents, by address; not all neighbours are melted.
     #[cfg(any(test, fuzzing, feature = "sim"))]
     pub fn iter(&self) -> impl Iterator<Item = Extent> {
         self.iter_from(0)
     }
 
-    /// The last extents of each kind that begin at `page` or before it.
+    /// The last waiting extents of each transaction that begin at `page` or before it.
     fn at_or_before(&self, page: u32) -> impl Iterator<Item = Extent> {
-        let blocked = self.blocked.range(..=page).next_back().map(|(_, freed)| freed.extent);
-        let waiting = self.waiting.iter().filter_map(move |waiting| waiting.at_or_before(page));
-        waiting.chain(blocked)
+        self.waiting.iter().filter_map(move |waiting| waiting.at_or_before(page))
     }
 
     /// The parts of the extents that lie at `from` or behind it.
@@ -94,8 +94,7 @@ impl Pending {
         let cut = self.at_or_before(from).find(|extent| extent.end() > from);
         let mut waiting: Vec<&[Freed]> =
             self.waiting.iter().map(|waiting| &waiting.extents[waiting.up_to(from)..]).collect();
-        let after = (std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded);
-        let mut blocked = self.blocked.range(after).map(|(_, freed)| freed.extent).peekable();
+        let mut blocked = self.blocked_set.iter_from(from).peekable();
         let rest = std::iter::from_fn(move || {
             let heads = waiting.iter_mut().filter(|waiting| !waiting.is_empty());
             let lowest = heads.min_by_key(|waiting| waiting[0].extent);
@@ -114,6 +113,7 @@ impl Pending {
     /// Whether a page of `range`, which is not empty, is pending.
     pub fn overlaps(&self, range: Extent) -> bool {
         self.at_or_before(range.end() - 1).any(|below| below.end() > range.first.0)
+            || self.blocked_set.overlaps(range)
     }
 
     /// Adds extents, each with its birth, that lie side by side and are `extent` together. `freed`
@@ -170,25 +170,34 @@ impl Pending {
     pub fn mature(&mut self, txn: TxnId, pinned: &[TxnId], mut reuse: impl FnMut(Extent)) {
         let gone = |snapshot: &TxnId| pinned.binary_search(snapshot).is_err();
         let gone: Vec<TxnId> = self.blockers.keys().copied().filter(gone).collect();
-        let mut ready: Vec<Freed> = Vec::new();
+        // And whether they were blocked.
+        let mut ready: Vec<(Freed, bool)> = Vec::new();
         for first in gone.iter().filter_map(|gone| self.blockers.remove(gone)).flatten() {
-            ready.push(self.blocked.remove(&first).expect("a blocker names what is blocked"));
+            let freed = self.blocked.remove(&first).expect("a blocker names what is blocked");
+            ready.push((freed, true));
         }
         let wait = 2 - u64::from(seeded!(ReusedOneCommitEarly));
         while let Some(oldest) = self.waiting.front()
             && txn.0.saturating_sub(oldest.freed.0) >= wait
         {
-            ready.extend(self.waiting.pop_front().into_iter().flat_map(|oldest| oldest.extents));
+            let extents = self.waiting.pop_front().map_or(Vec::new(), |oldest| oldest.extents);
+            ready.extend(extents.into_iter().map(|freed| (freed, false)));
         }
         // Neighbours are handed out together.
-        ready.sort_unstable_by_key(|freed| freed.extent);
+        ready.sort_unstable_by_key(|(freed, _)| freed.extent);
         let mut run: Option<Extent> = None;
-        for freed in ready {
+        for (freed, was_blocked) in ready {
             let Freed { extent, .. } = freed;
             if let Some(snapshot) = freed.blocker(pinned) {
                 self.blocked.insert(extent.first.0, freed);
                 self.blockers.entry(snapshot).or_default().push(extent.first.0);
+                if !was_blocked {
+                    self.blocked_set.insert(extent);
+                }
                 continue;
+            }
+            if was_blocked {
+                self.blocked_set.remove(extent);
             }
             self.pages -= u64::from(extent.pages);
             match &mut run {
@@ -197,5 +206,30 @@ impl Pending {
             }
         }
         run.into_iter().for_each(reuse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::PageId;
+
+    /// Each commit looks at the next few extents: neighbours that a reader holds are one of them.
+    #[test]
+    fn what_a_snapshot_holds_is_looked_at_as_few_extents() {
+        let mut pending = Pending::default();
+        for page in 2..1_000 {
+            let page = Extent::one(PageId(page));
+            pending.insert(page, TxnId(5), std::iter::once((page, TxnId(1))));
+        }
+        pending.mature(TxnId(9), &[TxnId(3), TxnId(4)], |extent| panic!("{extent:?} is free"));
+        assert_eq!(pending.iter_from(2).collect::<Vec<_>>(), [span(2, 1_000)]);
+        assert_eq!(pending.iter_from(700).collect::<Vec<_>>(), [span(700, 1_000)]);
+        pending.mature(TxnId(10), &[TxnId(3)], |extent| panic!("{extent:?} is free"));
+        assert!(pending.overlaps(span(500, 501)) && !pending.overlaps(span(1_000, 1_001)));
+        let mut free = Vec::new();
+        pending.mature(TxnId(11), &[], |extent| free.push(extent));
+        assert_eq!((free, pending.pages()), (vec![span(2, 1_000)], 0));
+        assert_eq!(pending.iter_from(0).count(), 0);
     }
 }
