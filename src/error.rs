@@ -5,7 +5,7 @@
 //! Keeps: errors-stick (a [`Fault`] raises the same error again, with its detail).
 
 use crate::invariant::Invariant;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::{fmt, io};
 
@@ -78,7 +78,8 @@ impl Error {
     ///
     /// Each thread keeps one detail, whatever its error's name: that of the latest error with one
     /// that was raised there. It is the answer if that error had this name. So ask right after the
-    /// call that failed.
+    /// call that failed. An error that a closure makes up, and returns, has none: what an earlier
+    /// one of that name left is forgotten, unless a call in the closure left it.
     pub fn detail(self) -> Option<ErrorDetail> {
         let of_self = |latest: &RefCell<Option<(Error, ErrorDetail)>>| match &*latest.borrow() {
             Some((error, detail)) if *error == self => Some(detail.clone()),
@@ -167,6 +168,7 @@ impl Error {
 
     /// Records `detail` as the latest of this thread.
     pub(crate) fn with(self, detail: ErrorDetail) -> Error {
+        RAISED.with(|raised| raised.set(raised.get().wrapping_add(1)));
         // A thread that is ending keeps nothing.
         LATEST.try_with(|latest| *latest.borrow_mut() = Some((self, detail))).unwrap_or_default();
         self
@@ -321,7 +323,21 @@ impl fmt::Display for ErrorDetail {
 }
 
 thread_local! {
+    /// How many errors with a detail were raised.
+    static RAISED: Cell<u64> = const { Cell::new(0) };
     static LATEST: RefCell<Option<(Error, ErrorDetail)>> = const { RefCell::new(None) };
+}
+
+/// Runs a closure of the user's. An error that it made up is not told with the detail of one that
+/// was raised before.
+#[inline]
+pub(crate) fn of_closure<R>(closure: impl FnOnce() -> Result<R>) -> Result<R> {
+    let before = RAISED.with(Cell::get);
+    let ended = closure();
+    match ended {
+        Err(error) if RAISED.with(Cell::get) == before => Err(error.bare()),
+        ended => ended,
+    }
 }
 
 /// Does what may raise errors of which nobody is told: the thread's detail stays what it was.

@@ -148,6 +148,35 @@ fn closing_a_store_leaves_the_detail_of_the_call_that_closed_it() {
     assert_eq!(story(Error::Conflict), "an entry that was read or written has changed since");
 }
 
+/// What a program returned as its own judgement was told with the story of another file's damage.
+#[test]
+fn an_error_that_a_closure_makes_up_has_no_detail_of_another() {
+    let damaged = || assert_eq!(open(&holding(&[1; 100])).map(drop), Err(Error::Corruption));
+    let db = open(&MemVfs::new()).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let made_up = || Err::<(), _>(Error::Corruption);
+    let calls: [&dyn Fn() -> Result<(), Error>; 5] = [
+        &|| db.exec("b", |_| made_up()),
+        &|| db.exec_multi(|multi| multi.exec("b", |_| made_up())),
+        &|| db.view("b", |_| made_up()),
+        &|| db.snapshot().view("b", |_| made_up()),
+        &|| db.transact(|_| made_up()),
+    ];
+    for call in calls {
+        damaged();
+        assert!(Error::Corruption.detail().is_some());
+        assert_eq!(call(), Err(Error::Corruption));
+        assert_eq!(Error::Corruption.detail(), None);
+        // One that a call in the closure met keeps its own.
+        let inner = db.view("b", |_| {
+            damaged();
+            made_up()
+        });
+        assert_eq!(inner, Err(Error::Corruption));
+        assert!(Error::Corruption.detail().is_some());
+    }
+}
+
 /// Writes when its thread ends, and looks what a call inside of a call, and a name that is none,
 /// are answered.
 struct WritesAtTheEnd(BTree);

@@ -7,7 +7,7 @@ use super::write::{Txn, run_in_bucket};
 use super::{Sticky, check_name, with_own_error};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_closure};
 use crate::space::FreeSpace;
 use crate::sync::Arc;
 use crate::tree::Edit;
@@ -32,7 +32,7 @@ pub(crate) fn run_multi<R>(
     let mut guard = core.begin_for(hearing)?;
     let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), hearing.durability);
     let mut multi = MultiTxn { core, writer: guard.writer(), outcome, durability, sticky };
-    let value = closure(&mut multi)?;
+    let value = of_closure(|| closure(&mut multi))?;
     multi.sticky.check()?;
     let MultiTxn { outcome, durability, .. } = multi;
     guard.finish_for(hearing, outcome, durability)?;

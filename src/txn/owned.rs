@@ -23,7 +23,7 @@ use super::iter::{Base, Hold, Shared};
 use super::{MultiTxn, Sticky, check_name, run_multi};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Core, Durability, Hearing, View};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_closure};
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use room::Room;
@@ -161,7 +161,7 @@ pub(crate) fn run_transact<R>(
         let txn = OwnedTxn::of(core, hearing, View::of(core.readers.keep_newest()), true);
         // What the last run, which has the writer's turn, would refuse is refused in each.
         let turn = core.as_if_writing();
-        let ended = closure(&txn);
+        let ended = of_closure(|| closure(&txn));
         drop(turn);
         let ended = ended.and_then(|value| txn.commit().map(|()| value));
         if ended.as_ref().err() != Some(&Error::Conflict) {
@@ -173,7 +173,7 @@ pub(crate) fn run_transact<R>(
         multi.set_durability(Durability::Durable);
         let mut txn = OwnedTxn::within(core, hearing, multi);
         let lent = txn.room.lend(multi.space());
-        let value = closure(&txn)?;
+        let value = of_closure(|| closure(&txn))?;
         drop(lent);
         txn.sticky.check()?;
         let seen = txn.seen.get_mut();

@@ -15,7 +15,7 @@ use super::{
 use crate::arena::Peeked;
 use crate::catalog::Record;
 use crate::commit::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_closure};
 use crate::node::{Begun, Node, Run, Touch, Value};
 use crate::page::Page;
 use crate::pager::{Pager, Sight};
@@ -74,7 +74,7 @@ pub(super) fn view_state<'c, R>(
     let Some(record) = found else { return Err(Error::NotFound) };
     let (hold, sticky, has_looked) = (Shared::new(), Sticky::new(), Cell::new(false));
     let txn = ReadOnlyTxn { core, record, state: &state, hold, sticky, has_looked };
-    let value = closure(&txn)?;
+    let value = of_closure(|| closure(&txn))?;
     txn.sticky.check()?;
     Ok(value)
 }

@@ -15,7 +15,7 @@ use super::{
     none_if_absent,
 };
 use crate::commit::{Bucket, Core, Durability, Hearing, Outcome, Writer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_closure};
 use crate::readers::State;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -87,7 +87,7 @@ pub(super) fn run_in_bucket<R>(
     let (hold, sticky) = (Shared::new(), Sticky::new());
     let mut txn =
         Txn { core, base, work, is_settled: false, durability: None, hold, sticky, whole };
-    let result = closure(&mut txn);
+    let result = of_closure(|| closure(&mut txn));
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         let work = txn.work_mut()?;
         let left = if seeded!(InnerErrorKeptInMulti) { work.tree.clone() } else { Tree::empty() };
