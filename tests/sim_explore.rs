@@ -338,6 +338,7 @@ fn a_check_that_commits_another_number_of_times_is_told() {
             });
         let violation = report.violation.expect("the number differs");
         assert!(violation.message.contains("not deterministic"), "{violation}");
+        assert!(violation.message.contains("operation #"), "{violation}");
     }
 }
 
@@ -639,13 +640,126 @@ fn a_workload_that_takes_files_or_names_in_another_order_each_time_is_no_pass() 
         },
         |_, _| Ok(()),
     );
-    for report in [names, files] {
+    let told = [
+        "operation #1 is open ready, where it was open data before",
+        "operation #3 is write file 1 at 0 len 1 crc 90f599e3, where it was \
+         write file 0 at 0 len 1 crc 90f599e3 before",
+    ];
+    for (report, told) in [names, files].into_iter().zip(told) {
         assert_eq!(report.verdict, Verdict::Violated, "{report}");
-        let violation = report.violation.expect("it is told why");
-        assert!(violation.message.contains("not deterministic"), "{}", violation.message);
+        let message = report.violation.expect("it is told why").message;
+        assert!(message.contains("not deterministic"), "{message}");
+        assert!(message.ends_with(told), "{message}");
     }
 }
 
+/// What each run of a workload does beside what all do, and how the first difference is told.
+#[test]
+fn the_first_operation_that_differs_is_named() {
+    let told = |unlike: fn(&SimDisk, u32) -> std::io::Result<()>| {
+        let mut runs = 0;
+        let report = Explorer::new("unlike").explore(
+            |disk| {
+                let file = disk.open(Path::new("file"), OpenMode::Create)?;
+                unlike(disk, runs)?;
+                runs += 1;
+                file.sync_all()?;
+                Ok(())
+            },
+            |_, _| Ok(()),
+        );
+        report.violation.expect("no two runs are the same").message
+    };
+    let ends = |message: &str, end: &str| assert!(message.ends_with(end), "{message}");
+    let message = told(|disk, runs| (0..runs).try_for_each(|_| disk.sync_dir(Path::new("file"))));
+    ends(&message, "operation #2 is sync_dir file, where it was sync_all file 0 before");
+    let message = told(|disk, runs| {
+        let to = if runs == 0 { "one" } else { "two" };
+        disk.rename(Path::new("file"), Path::new(to))
+    });
+    ends(&message, "operation #2 is rename file to two, where it was rename file to one before");
+    let message = told(|disk, runs| {
+        let opened = disk.open(Path::new("file"), OpenMode::ReadWrite)?;
+        opened.read_at(&mut [0], u64::from(runs))?;
+        opened.set_len(3)
+    });
+    ends(
+        &message,
+        "operation #3 is read file 0 at 1 len 1, where it was \
+                    read file 0 at 0 len 1 before",
+    );
+    let message = told(|disk, runs| {
+        disk.read_file(if runs == 0 { "file" } else { "other" });
+        Ok(())
+    });
+    ends(&message, "behind operation #1 is a look at other, where it was a look at file before");
+}
+
+/// Marks are compared as well, and nothing is said of operations that are the same.
+#[test]
+fn the_first_mark_that_differs_is_named() {
+    let mut runs = 0;
+    let report = Explorer::new("marks").explore(
+        |disk| {
+            runs += 1;
+            disk.started(7);
+            disk.started(runs);
+            disk.file_id(Path::new("file"))?;
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    let message = report.violation.expect("the marks differ").message;
+    assert!(message.ends_with("it leaves other marks: started 2, not started 1"), "{message}");
+}
+
+/// What a failed run would have done, and what its replay does behind that, is no difference.
+#[test]
+fn a_failure_that_does_not_come_back_is_told_with_what_its_replay_does_otherwise() {
+    let story = |failing: &'static str| {
+        let mut runs = 0;
+        let report = Explorer::new("once").explore(
+            |disk| {
+                disk.open(Path::new("file"), OpenMode::Create)?;
+                Ok(())
+            },
+            |disk, _| {
+                runs += 1;
+                disk.file_id(Path::new(if runs == 1 { failing } else { "other" }))?;
+                if runs == 1 {
+                    return Err("it fails".into());
+                }
+                Ok(disk.sync_dir(Path::new("file"))?)
+            },
+        );
+        let violation = report.violation.expect("it failed once");
+        assert_eq!(violation.message, "it fails");
+        violation.story
+    };
+    let plain = "it did not fail again: the run is not deterministic";
+    assert_eq!(story("other"), plain);
+    let told = "operation #3 is file_id other, where it was file_id one before";
+    assert_eq!(story("one"), format!("{plain}; {told}"));
+}
+
+/// It would fail by chance, or pass.
+#[test]
+fn what_is_not_repeated_is_told_also_where_it_fails() {
+    let mut runs = 0;
+    let report = Explorer::new("fails").explore(
+        |disk| {
+            runs += 1;
+            disk.file_id(Path::new(if runs == 1 { "one" } else { "two" }))?;
+            if runs > 1 { Err("it fails".into()) } else { Ok(()) }
+        },
+        |_, _| Ok(()),
+    );
+    let violation = report.violation.expect("it fails");
+    let told = "the run is not deterministic: it passed, and then: it fails; \
+                operation #1 is file_id two, where it was file_id one before";
+    assert_eq!(violation.message, told);
+    assert!(violation.story.ends_with("it fails: it fails"), "{}", violation.story);
+}
 #[test]
 fn what_fails_is_told_with_what_is_known_beyond_its_name() {
     let report = Explorer::new("long").explore(

@@ -111,6 +111,18 @@ struct Question {
     done: u64,
 }
 
+impl Question {
+    /// How it differs from the one that was asked before in its place.
+    fn unlike(self, before: Question) -> String {
+        let Question { alternatives: of, what, .. } = self;
+        if (of, what) == (before.alternatives, before.what) {
+            return format!("it has done something else than before when it asks for {what:?}");
+        }
+        let Question { alternatives: of_then, what: then, .. } = before;
+        format!("it asks for {what:?}, one of {of}, where it asked for {then:?}, one of {of_then}")
+    }
+}
+
 impl Exhaustive {
     /// A search that has not run yet.
     pub fn new() -> Exhaustive {
@@ -172,8 +184,7 @@ impl Exhaustive {
                     // It was told, and what is closed by the panic may ask on: a second one aborts.
                     return 0;
                 }
-                let before = step.question;
-                panic!("{NOT_REPEATED}: it asks {question:?} where it asked {before:?} before");
+                panic!("{NOT_REPEATED}: {}", question.unlike(step.question));
             }
         } else {
             self.trail.push(Step { chosen: 0, question });

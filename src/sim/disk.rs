@@ -248,6 +248,7 @@ impl SimDisk {
     /// If the path is a directory's, or leads on behind a file.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) {
         let (mut machine, id) = self.path_id(path.as_ref());
+        machine.keep_request(None);
         machine.is_used = true;
         let file = match machine.bring(id) {
             Ok(file) => file,
@@ -307,14 +308,14 @@ impl SimDisk {
     fn path_id(&self, path: &Path) -> (MutexGuard<'_, Machine>, PathId) {
         let mut machine = self.machine();
         let path = machine.paths.id(path);
-        // It is the same in each run: a path keeps its number.
-        machine.note_asked(path.number());
+        machine.note_path(path);
         (machine, path)
     }
 
     /// The file behind a name, for a look at it that is no operation.
     fn file_at(&self, path: &Path) -> Option<(MutexGuard<'_, Machine>, u32)> {
         let (mut machine, path) = self.path_id(path);
+        machine.keep_request(None);
         let file = machine.find_file(path)?;
         machine.is_used = true;
         Some((machine, file))
@@ -362,7 +363,7 @@ impl Vfs for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut machine, from) = self.path_id(from);
         let to = machine.paths.id(to);
-        machine.note_asked(to.number());
+        machine.note_target(to);
         machine.rename(from, to)
     }
 

@@ -174,9 +174,10 @@ impl Explorer {
     /// answers so far; and some runs are had again, uncounted, and compared to their end: the
     /// workload's first eight times, a few others once. What is compared are the operations, their
     /// files, names and places, and the bytes that are written. So nothing that is written may come
-    /// from a clock or from chance; who walks a `HashMap` sorts first. The orders in which threads
-    /// get their turn are not explored, and are no part of a token: let one thread use the disk, or
-    /// the threads one after another.
+    /// from a clock or from chance; who walks a `HashMap` sorts first. The violation names the
+    /// first operation that differs, what it was and what it is, and so does the story of a failure
+    /// that does not come back. The orders in which threads get their turn are not explored, and
+    /// are no part of a token: let one thread use the disk, or the threads one after another.
     ///
     /// They end with what they opened closed. A panic in either is a failure, and so is an error,
     /// also one of a fault that the workload injected itself: there it ends with

@@ -15,6 +15,7 @@ use super::monitor::Monitor;
 use super::paths::{PathId, Paths};
 use super::points::{Mark, Moment, Recorder};
 use super::profile::{Growth, Profile};
+use super::requests::{Request, Requests};
 use super::state::{DiskState, Snapshot};
 use super::trace::{Op, OpKind, Outcome, Trace};
 use super::{count, index};
@@ -64,6 +65,10 @@ pub(super) struct Machine {
     pub(super) violation: Option<String>,
     /// What was asked for since the state was loaded, as a hash.
     pub(super) asked: u64,
+    /// What is being asked for.
+    pub(super) request: Request,
+    /// What was asked for since the state was loaded, if somebody compares it.
+    pub(super) requests: Option<Requests>,
     /// The number of the last operation before that.
     first_operation: u64,
     /// Whether anybody asked for an operation, or looked at a file, since the disk was made.
@@ -102,6 +107,8 @@ impl Machine {
             looks: Looks::default(),
             violation: None,
             asked: 0,
+            request: Request::default(),
+            requests: None,
             first_operation: 0,
             is_used: false,
             counts: [0; OpKind::COUNT],
@@ -132,6 +139,9 @@ impl Machine {
         self.counts = [0; OpKind::COUNT];
         if let Some(trace) = &mut self.trace {
             trace.clear();
+        }
+        if let Some(requests) = &mut self.requests {
+            requests.clear();
         }
     }
 
@@ -202,7 +212,7 @@ impl Machine {
     pub(super) fn begin(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
         self.operation += 1;
         self.counts[kind as usize] += 1;
-        self.asked = mix(self.asked, kind as u64);
+        self.note_operation(kind);
         self.chooser.done = self.asked;
         self.is_used = true;
         if !self.powered {
@@ -244,7 +254,7 @@ impl Machine {
         }
         let failure = self.strike(kind);
         if !matches!(failure, Ok(None)) {
-            self.asked = mix(self.asked, kind as u64);
+            self.note_operation(kind);
         }
         failure
     }
@@ -291,13 +301,35 @@ impl Machine {
         }
     }
 
-    /// Takes note of something that the run has asked for, beside kinds of operations.
-    pub(super) fn note_asked(&mut self, what: u64) {
-        self.asked = mix(self.asked, what);
+    /// Takes note of a path that the run names. It is the same in each run: a path keeps its
+    /// number.
+    pub(super) fn note_path(&mut self, path: PathId) {
+        self.asked = mix(self.asked, path.number());
+        self.request = Request::of_path(path);
+    }
+
+    /// Takes note of the path that a renaming asks for.
+    pub(super) fn note_target(&mut self, path: PathId) {
+        self.asked = mix(self.asked, path.number());
+        self.request.to = Some(path);
+    }
+
+    /// Takes note of the operation that is asked for.
+    fn note_operation(&mut self, kind: OpKind) {
+        self.asked = mix(self.asked, kind as u64);
+        self.keep_request(Some(kind));
+    }
+
+    /// Keeps what is asked for; what has no kind is no operation.
+    pub(super) fn keep_request(&mut self, kind: Option<OpKind>) {
+        if let Some(requests) = &mut self.requests {
+            requests.push(Request { number: self.operation, kind, ..self.request });
+        }
     }
 
     pub(super) fn alive(&mut self, handle: &Handle) -> io::Result<()> {
         self.asked = mix(self.asked, u64::from(handle.file));
+        self.request = Request::of_file(handle.file);
         if handle.generation == self.generation {
             return Ok(());
         }

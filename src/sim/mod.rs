@@ -142,6 +142,7 @@ mod process;
 mod profile;
 mod promise;
 mod report;
+mod requests;
 mod run;
 mod state;
 mod story;

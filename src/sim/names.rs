@@ -461,5 +461,4 @@ fn decide(choose: &mut dyn Choose, operation: u64) -> Fate {
 }
 
 #[cfg(test)]
-#[path = "names/tests.rs"]
 mod tests;

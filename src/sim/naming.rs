@@ -196,6 +196,7 @@ impl Machine {
     /// Has no number among the operations, so that tokens mean the same whether it is asked for or
     /// not; and no fault is meant for it.
     pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
+        self.keep_request(None);
         if !self.powered {
             return Err(power_is_off());
         }

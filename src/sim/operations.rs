@@ -11,6 +11,7 @@ use super::index;
 use super::machine::{CLEAR_UP_BYTES, Handle, Lock, Machine, file_op};
 use super::monitor::WriteEvent;
 use super::profile::{DataSync, Flush, Growth};
+use super::requests::Request;
 use super::trace::{Op, OpKind};
 use crate::vfs::LockMode;
 use std::io;
@@ -25,6 +26,7 @@ impl Machine {
         self.alive(handle)?;
         let asked = buf.len();
         self.asked = mix(mix(self.asked, offset), asked as u64);
+        self.request = Request { offset, len: asked as u64, ..self.request };
         let result = self.begin(OpKind::Read).map(|failure| {
             let limit = transferred(failure, asked);
             self.with_file(handle.file, |file, scope| file.read(scope, &mut buf[..limit], offset))
@@ -45,7 +47,9 @@ impl Machine {
         offset: u64,
     ) -> io::Result<usize> {
         self.alive(handle)?;
-        self.asked = mix(mix(self.asked, offset), u64::from(crc32c::crc32c(bytes)));
+        let checksum = crc32c::crc32c(bytes);
+        self.asked = mix(mix(self.asked, offset), u64::from(checksum));
+        self.request = Request { offset, len: bytes.len() as u64, checksum, ..self.request };
         let result = self.begin(OpKind::Write).and_then(|failure| {
             let limit = transferred(failure, bytes.len());
             self.check_room(handle, offset, limit)?;
@@ -59,7 +63,6 @@ impl Machine {
             self.refused.get_or_insert(offset);
         }
         if self.trace.is_some() {
-            let checksum = crc32c::crc32c(bytes);
             let op = file_op(OpKind::Write, Some(handle.file), offset, bytes.len() as u64);
             self.end(Op { checksum, ..op }, &result, |written| *written as u64);
         }
@@ -101,6 +104,7 @@ impl Machine {
     pub(super) fn set_len(&mut self, handle: &Handle, len: u64) -> io::Result<()> {
         self.alive(handle)?;
         self.asked = mix(self.asked, len);
+        self.request.len = len;
         let result = self.begin(OpKind::SetLen).and_then(|_| {
             self.check_room(handle, len, 0)?;
             if let Some(monitor) = &mut self.monitor {
@@ -233,6 +237,9 @@ impl Machine {
         if self.powered {
             self.operation += 1;
             self.counts[OpKind::Close as usize] += 1;
+            // It tells no runs apart, but where the operations behind it get other numbers.
+            self.request = Request::of_file(handle.file);
+            self.keep_request(Some(OpKind::Close));
             self.end(file_op(OpKind::Close, Some(handle.file), 0, 0), &Ok(()), |()| 0);
         }
     }

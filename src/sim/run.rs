@@ -6,20 +6,23 @@
 //! Keeps: a search that did not end is never a pass; a failure comes with what repeats it.
 
 use super::arena::{Mark as ArenaMark, mix};
-use super::choose::{Choose, Exhaustive, NOT_REPEATED, Script};
+use super::choose::{Choose, Exhaustive, NOT_REPEATED};
 use super::chooser::Chooser;
 use super::crash::{Checked, Crash, Level};
 use super::disk::SimDisk;
+use super::paths::Paths;
 use super::points::{CrashPoints, Images, Keep, Mark, Point};
 use super::profile::{Growth, Profile};
 use super::report::{PointReport, Report, Verdict, Violation};
+use super::requests::{Asked, Requests};
 use super::state::{DiskState, Snapshot};
-use super::story::Story;
-use super::token::{Path, Step, TokenError};
+use super::token::{Path, Step};
 use crate::error::{DetailedError, Error};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod replay;
 
 type Workload<'a> = &'a mut dyn FnMut(&SimDisk) -> Checked;
 type Check<'a> = &'a mut dyn FnMut(&SimDisk, &Crash) -> Checked;
@@ -60,7 +63,20 @@ pub(super) struct Run<'a> {
     runs: Vec<u64>,
     /// What crashes left so far: the disk and the marks, as hashes.
     seen: BTreeSet<(u64, u64)>,
-    failed: Option<(String, Path)>,
+    /// What the last run at each level asked for.
+    requests: Vec<Requests>,
+    failed: Option<Failed>,
+    /// How the latest replay of what failed was unlike that, if it was.
+    unlike: Option<String>,
+}
+
+/// A run that failed.
+struct Failed {
+    message: String,
+    path: Path,
+    /// What it asked for, and the runs that it crashed.
+    requests: Vec<Requests>,
+    paths: Paths,
 }
 
 impl<'a> Run<'a> {
@@ -76,7 +92,9 @@ impl<'a> Run<'a> {
             pools: Vec::new(),
             runs: Vec::new(),
             seen: BTreeSet::new(),
+            requests: Vec::new(),
             failed: None,
+            unlike: None,
         }
     }
 
@@ -87,6 +105,7 @@ impl<'a> Run<'a> {
             machine.restore(start);
         }
         machine.clears_up = false;
+        machine.requests = Some(Requests::default());
         machine.state.clone()
     }
 
@@ -123,11 +142,15 @@ impl<'a> Run<'a> {
             let points = self.take_points(level);
             let marks = std::mem::take(&mut self.disk.machine().marks);
             let Some(found) = self.take_search() else {
+                self.keep_requests(level);
                 return self.fail("the run brings a source of choices of its own".to_owned());
             };
             search = found;
             self.note_choices(level, search.choices());
-            let mut outcome = outcome.and_then(|()| not_repeated(&search));
+            let is_whole = outcome.is_ok();
+            let outcome = outcome.and_then(|()| not_repeated(&search));
+            let mut outcome = outcome.map_err(|message| self.with_unlike(level, is_whole, message));
+            self.keep_requests(level);
             for _ in 0..self.repeats(level) {
                 outcome =
                     outcome.and_then(|()| self.run_again(level, start, operation, &search, &marks));
@@ -205,16 +228,20 @@ impl<'a> Run<'a> {
         self.load(level, start, operation, Chooser::search(search.again()));
         self.disk.machine().recorder.start(Keep::Nothing, self.settings.at, Vec::new());
         let outcome = self.call(level);
+        let is_whole = outcome.is_ok();
         let again = self.take_search();
         let machine = self.disk.machine();
-        match outcome {
+        let outcome = match outcome {
             Err(message) if message.contains(NOT_REPEATED) => Err(message),
             Err(message) => Err(format!("{NOT_REPEATED}: it passed, and then: {message}")),
             Ok(()) if machine.asked != asked => {
                 Err(format!("{NOT_REPEATED}: run again, it makes other operations"))
             }
             Ok(()) if machine.marks != marks => {
-                Err(format!("{NOT_REPEATED}: run again, it leaves other marks"))
+                let (before, now) = unlike_marks(marks, &machine.marks);
+                Err(format!(
+                    "{NOT_REPEATED}: run again, it leaves other marks: {now}, not {before}"
+                ))
             }
             Ok(()) => match again {
                 Some(again) if again.choices().len() != search.choices().len() => {
@@ -223,6 +250,28 @@ impl<'a> Run<'a> {
                 Some(again) => not_repeated(&again),
                 None => Err(format!("{NOT_REPEATED}: run again, it brings choices of its own")),
             },
+        };
+        drop(machine);
+        outcome.map_err(|message| self.with_unlike(level, is_whole, message))
+    }
+
+    /// A message, and if it says that the run which just ended did not do again what the one before
+    /// it did, the first thing that it did otherwise.
+    fn with_unlike(&self, level: usize, is_whole: bool, message: String) -> String {
+        let before = self.requests.get(level).filter(|_| message.contains(NOT_REPEATED));
+        let machine = self.disk.machine();
+        let (Some(before), Some(requests)) = (before, &machine.requests) else { return message };
+        let paths = &machine.paths;
+        let before = Asked { requests: before, paths, is_whole: true };
+        let unlike = Asked { requests, paths, is_whole }.first_unlike(&before);
+        unlike.map_or(message.clone(), |unlike| format!("{message}; {unlike}"))
+    }
+
+    /// Keeps what the run that just ended asked for.
+    fn keep_requests(&mut self, level: usize) {
+        self.requests.resize_with(self.requests.len().max(level + 1), Requests::default);
+        if let Some(requests) = &mut self.disk.machine().requests {
+            std::mem::swap(requests, &mut self.requests[level]);
         }
     }
 
@@ -274,9 +323,18 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, message: String) -> ControlFlow<()> {
-        self.report.verdict = Verdict::Violated;
-        self.failed = Some((message, self.path.clone()));
+        self.note_failure(message);
         ControlFlow::Break(())
+    }
+
+    fn note_failure(&mut self, message: String) {
+        self.report.verdict = Verdict::Violated;
+        self.failed = Some(Failed {
+            message,
+            path: self.path.clone(),
+            requests: std::mem::take(&mut self.requests),
+            paths: self.disk.machine().paths.clone(),
+        });
     }
 
     /// Lets the power fail at each of the points, and runs everything that can follow.
@@ -354,6 +412,7 @@ impl<'a> Run<'a> {
             let keep = if level <= self.nested() { Keep::Sampled } else { Keep::Nothing };
             self.disk.machine().recorder.start(keep, self.settings.at, Vec::new());
             let outcome = self.run(level);
+            self.keep_requests(level);
             if let Some(point) = self.report.points.last_mut() {
                 point.executions = self.report.executions;
             }
@@ -361,8 +420,7 @@ impl<'a> Run<'a> {
             chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
             self.note_choices(level, chooser.take_choices());
             if let Err(message) = outcome {
-                self.report.verdict = Verdict::Violated;
-                self.failed = Some((message, self.path.clone()));
+                self.note_failure(message);
                 return;
             }
             let Some(point) = points.iter().find(|point| point.kept) else { return };
@@ -378,87 +436,6 @@ impl<'a> Run<'a> {
             operation = point.operation;
         }
     }
-
-    /// Runs one path, and tells what happened.
-    pub(super) fn replay(&mut self, path: &Path) -> Result<Story, TokenError> {
-        self.crash = Crash::default();
-        self.disk = SimDisk::with_profile(self.settings.profile);
-        let mut state = self.begin();
-        self.disk.keep_trace();
-        let mut story = Story::new(&self.settings.name);
-        let mut operation = 0;
-        let mut choices = &path.workload;
-        for level in 0..=path.steps.len() {
-            let script = Script::new(choices.clone());
-            let chooser = Chooser::given(Box::new(script)).keep_answers();
-            self.load(level, &state, operation, chooser);
-            let next = path.steps.get(level);
-            let keep = next.map_or(Keep::Nothing, |step| Keep::One(step.point));
-            self.disk.machine().recorder.start(keep, self.settings.at, Vec::new());
-            let outcome = self.run(level);
-            let mut machine = self.disk.machine();
-            if machine.powered {
-                machine.record(None);
-            }
-            let points = machine.recorder.take();
-            let point = points.iter().find(|point| point.kept);
-            story.add_level(&machine, &state, point, outcome.as_ref().err());
-            drop(machine);
-            let (Ok(()), Some(step)) = (outcome, next) else { break };
-            let Some(point) = point else { return Err(TokenError::NoSuchPoint) };
-            let marks = self.disk.machine().marks[..point.marks].to_vec();
-            self.crash.levels.push(Level { operation: point.operation, marks });
-            state = self.crashed(point).0;
-            operation = point.operation;
-            choices = &step.choices;
-        }
-        Ok(story)
-    }
-
-    /// Tells the story of the failure, if there is one, after making it simpler.
-    pub(super) fn finish(mut self) -> Report {
-        let Some((message, path)) = self.failed.take() else { return self.report };
-        let mut report = self.report.clone();
-        let path = self.simplify(path);
-        let token = path.to_token(&self.settings.name);
-        let told = self.replay(&path).ok().and_then(|story| story.violation(token.clone()));
-        report.violation = Some(told.unwrap_or_else(|| Violation {
-            message,
-            token,
-            story: "it did not fail again: the run is not deterministic".to_owned(),
-        }));
-        report
-    }
-
-    /// Takes the newest version wherever the failure does not need an older one.
-    fn simplify(&mut self, path: Path) -> Path {
-        const REPLAYS_MAX: usize = 300;
-        let mut held = path;
-        let mut replays = 0;
-        for level in (0..=held.steps.len()).rev() {
-            let len = choices_of(&mut held, level).len();
-            for at in (0..len).rev() {
-                let before = choices_of(&mut held, level)[at];
-                if before == 0 || replays == REPLAYS_MAX {
-                    continue;
-                }
-                replays += 1;
-                choices_of(&mut held, level)[at] = 0;
-                let fails = self.replay(&held).is_ok_and(|story| story.fails_at(held.steps.len()));
-                if !fails {
-                    choices_of(&mut held, level)[at] = before;
-                }
-            }
-        }
-        held
-    }
-}
-
-fn choices_of(path: &mut Path, level: usize) -> &mut Vec<u32> {
-    match level.checked_sub(1) {
-        None => &mut path.workload,
-        Some(step) => &mut path.steps[step].choices,
-    }
 }
 
 fn not_repeated(search: &Exhaustive) -> Result<(), String> {
@@ -466,6 +443,13 @@ fn not_repeated(search: &Exhaustive) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{NOT_REPEATED}: it asked less than before, or something else"))
+}
+
+/// The first marks of two runs that are not the same.
+fn unlike_marks(before: &[Mark], now: &[Mark]) -> (String, String) {
+    let same = before.iter().zip(now).take_while(|(before, now)| before == now).count();
+    let told = |marks: &[Mark]| marks.get(same).map_or("none".to_owned(), Mark::to_string);
+    (told(before), told(now))
 }
 
 /// An error with what is known beyond its name.
