@@ -440,6 +440,15 @@ int txn_iter_next(TxnIter *iter, const uint8_t **key, size_t *klen, const uint8_
 int txn_iter_prev(TxnIter *iter, const uint8_t **key, size_t *klen, const uint8_t **val,
                   size_t *vlen);
 
+/*
+ * Steps over the next entry and shows its key alone: the value is not read, however large it is. In
+ * a transaction of btree_begin it counts as read all the same. Otherwise as txn_iter_next.
+ */
+int txn_iter_next_key(TxnIter *iter, const uint8_t **key, size_t *klen);
+
+/* Steps over the previous entry. Otherwise as txn_iter_next_key; all steps move the same position. */
+int txn_iter_prev_key(TxnIter *iter, const uint8_t **key, size_t *klen);
+
 /* Frees an iterator; NULL is none. Inside its callback or after it. */
 void txn_iter_free(TxnIter *iter);
 

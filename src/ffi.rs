@@ -43,7 +43,10 @@ pub use entries::{
     btree_free, txn_contains, txn_del, txn_del_range, txn_get, txn_insert, txn_len, txn_put,
     txn_update,
 };
-pub use iter::{TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_prev, txn_iter_seek};
+pub use iter::{
+    TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_next_key, txn_iter_prev,
+    txn_iter_prev_key, txn_iter_seek,
+};
 pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
 pub use load::txn_bulk_load;
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};

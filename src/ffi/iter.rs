@@ -25,41 +25,28 @@ pub struct TxnIter {
     is_broken: bool,
 }
 
-/// Where a step puts the entry.
-struct Entry {
-    key: Out<*const u8>,
-    key_len: Out<usize>,
-    value: Out<*const u8>,
-    value_len: Out<usize>,
+/// Where a step puts a key or a value.
+struct Bytes {
+    start: Out<*const u8>,
+    len: Out<usize>,
 }
 
-impl Entry {
+impl Bytes {
     /// Takes the places.
     ///
     /// # Safety
     /// Each is `NULL`, or may be written as long as the result lives.
-    unsafe fn new(
-        key: *mut *const u8,
-        key_len: *mut usize,
-        value: *mut *const u8,
-        value_len: *mut usize,
-    ) -> Result<Entry> {
+    unsafe fn new(start: *mut *const u8, len: *mut usize) -> Result<Bytes> {
         // SAFETY: the caller's promise.
-        let key = unsafe { Out::new(key, std::ptr::null()) };
+        let start = unsafe { Out::new(start, std::ptr::null()) };
         // SAFETY: the caller's promise.
-        let key_len = unsafe { Out::new(key_len, 0) };
-        // SAFETY: the caller's promise.
-        let value = unsafe { Out::new(value, std::ptr::null()) };
-        // SAFETY: the caller's promise.
-        let value_len = unsafe { Out::new(value_len, 0) };
-        Ok(Entry { key: key?, key_len: key_len?, value: value?, value_len: value_len? })
+        let len = unsafe { Out::new(len, 0) };
+        Ok(Bytes { start: start?, len: len? })
     }
 
-    fn set(&mut self, from: &TxnIter) {
-        self.key.set(from.key.as_ptr());
-        self.key_len.set(from.key.len());
-        self.value.set(from.value.as_ptr());
-        self.value_len.set(from.value.len());
+    fn set(&mut self, from: &[u8]) {
+        self.start.set(from.as_ptr());
+        self.len.set(from.len());
     }
 }
 
@@ -78,14 +65,43 @@ impl TxnIter {
         result
     }
 
-    /// Steps over an entry. The end is a code, but no error that the thread would keep.
-    fn step(&mut self, way: Way, entry: &mut Entry) -> Answer {
-        let is_there = self.run(|this| this.steps.step(way, &mut this.key, &mut this.value))?;
+    /// Steps over an entry, whose value is read if there is a place for it. The end is a code, but
+    /// no error that the thread would keep.
+    fn step(&mut self, way: Way, mut key: Bytes, value: Option<Bytes>) -> Answer {
+        let is_there = self.run(|this| {
+            let wanted = value.is_some().then_some(&mut this.value);
+            this.steps.step(way, &mut this.key, wanted)
+        })?;
         if !is_there {
             return Err(Failure::Code(BTREE_ERR_NOT_FOUND));
         }
-        entry.set(self);
+        key.set(&self.key);
+        if let Some(mut value) = value {
+            value.set(&self.value);
+        }
         Ok(())
+    }
+
+    /// As [`TxnIter::step`], of the places that C gives.
+    ///
+    /// # Safety
+    /// As [`txn_iter_next`].
+    unsafe fn step_from_c(
+        iter: *mut TxnIter,
+        way: Way,
+        (key, klen): (*mut *const u8, *mut usize),
+        value: Option<(*mut *const u8, *mut usize)>,
+    ) -> c_int {
+        call(|| {
+            // SAFETY: the caller's promise.
+            let key = unsafe { Bytes::new(key, klen) };
+            // SAFETY: the caller's promise.
+            let value = value.map(|(val, vlen)| unsafe { Bytes::new(val, vlen) }).transpose();
+            let (key, value) = (key?, value?);
+            // SAFETY: the caller's promise.
+            let iter = unsafe { borrow(iter) }?;
+            iter.step(way, key, value)
+        })
     }
 }
 
@@ -163,13 +179,8 @@ pub unsafe extern "C" fn txn_iter_next(
     val: *mut *const u8,
     vlen: *mut usize,
 ) -> c_int {
-    call(|| {
-        // SAFETY: the caller's promise.
-        let mut entry = unsafe { Entry::new(key, klen, val, vlen) }?;
-        // SAFETY: the caller's promise.
-        let iter = unsafe { borrow(iter) }?;
-        iter.step(Way::Forward, &mut entry)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { TxnIter::step_from_c(iter, Way::Forward, (key, klen), Some((val, vlen))) }
 }
 
 /// Steps over the previous entry. Otherwise as [`txn_iter_next`]; both move the same position.
@@ -184,13 +195,39 @@ pub unsafe extern "C" fn txn_iter_prev(
     val: *mut *const u8,
     vlen: *mut usize,
 ) -> c_int {
-    call(|| {
-        // SAFETY: the caller's promise.
-        let mut entry = unsafe { Entry::new(key, klen, val, vlen) }?;
-        // SAFETY: the caller's promise.
-        let iter = unsafe { borrow(iter) }?;
-        iter.step(Way::Backward, &mut entry)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { TxnIter::step_from_c(iter, Way::Backward, (key, klen), Some((val, vlen))) }
+}
+
+/// Steps over the next entry and shows its key alone: the value is not read, however large it is.
+/// In a transaction of [`btree_begin`](super::btree_begin) it counts as read all the same.
+/// Otherwise as [`txn_iter_next`].
+///
+/// # Safety
+/// As [`txn_iter_next`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn txn_iter_next_key(
+    iter: *mut TxnIter,
+    key: *mut *const u8,
+    klen: *mut usize,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { TxnIter::step_from_c(iter, Way::Forward, (key, klen), None) }
+}
+
+/// Steps over the previous entry. Otherwise as [`txn_iter_next_key`]; all steps move the same
+/// position.
+///
+/// # Safety
+/// As [`txn_iter_next`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn txn_iter_prev_key(
+    iter: *mut TxnIter,
+    key: *mut *const u8,
+    klen: *mut usize,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { TxnIter::step_from_c(iter, Way::Backward, (key, klen), None) }
 }
 
 /// Frees an iterator; `NULL` is none. It may be freed inside its callback or after.

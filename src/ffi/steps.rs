@@ -32,21 +32,15 @@ impl Steps {
         }
     }
 
-    /// Steps over an entry, if there is one.
+    /// Steps over an entry, if there is one; its value is read if there is a buffer for it.
     pub(super) fn step(
         &mut self,
         way: Way,
         key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
+        value: Option<&mut Vec<u8>>,
     ) -> Result<bool> {
         match self {
-            Steps::Plain(iter) => {
-                let is_there = match way {
-                    Way::Forward => iter.next_ref(key, value),
-                    Way::Backward => iter.prev_ref(key, value),
-                };
-                iter.error().map_or(Ok(is_there), Err)
-            }
+            Steps::Plain(iter) => iter.step(way, key, value),
             Steps::Noted(iter, txn) => with_open(*txn, |_| iter.step(way, key, value)),
         }
     }

@@ -121,6 +121,12 @@ fn next(iter: *mut TxnIter) -> c_int {
     unsafe { txn_iter_next(iter, key, key_len, &raw mut value, &raw mut value_len) }
 }
 
+fn next_key(iter: *mut TxnIter) -> c_int {
+    let (mut key, mut key_len) = (null(), 0);
+    // SAFETY: the iterator was made and not freed, the places may be written.
+    unsafe { txn_iter_next_key(iter, &raw mut key, &raw mut key_len) }
+}
+
 fn free(iter: *mut TxnIter) {
     // SAFETY: the iterator was made, and is freed once.
     unsafe { txn_iter_free(iter) }
@@ -576,12 +582,20 @@ fn a_panic_inside_an_iterator_breaks_it_and_its_transaction() {
 #[test]
 fn an_error_of_the_disk_fails_the_transaction_that_ignores_it() {
     let (store, disk) = moody();
-    let ignore: [&dyn Fn(*mut TxnHandle); 2] =
-        [&|txn| assert_eq!(get(txn, b"key0100"), BTREE_ERR_IO), &|txn| {
+    let ignore: [&dyn Fn(*mut TxnHandle); 3] = [
+        &|txn| assert_eq!(get(txn, b"key0100"), BTREE_ERR_IO),
+        &|txn| {
             let iter = new_iter(txn);
             assert_eq!(next(iter), BTREE_ERR_IO);
             free(iter);
-        }];
+        },
+        &|txn| {
+            let iter = new_iter(txn);
+            assert_eq!(next_key(iter), BTREE_ERR_IO);
+            assert_eq!(next_key(iter), BTREE_ERR_IO, "the error sticks");
+            free(iter);
+        },
+    ];
     for ignore in ignore {
         let mut body = |txn| {
             assert_eq!(put(txn, b"lost", b"1"), BTREE_OK);
@@ -791,6 +805,54 @@ fn a_panicking_callback_of_a_value_fails_its_transaction() {
     assert_eq!(btree_txn_commit(txn), BTREE_ERR_INTERNAL);
     assert_eq!(store.view(|txn| get(txn, b"long")), BTREE_ERR_NOT_FOUND);
     assert_eq!(store.exec(|txn| put_from(txn, 3, |room| room.len().min(3))), BTREE_ERR_INVALID);
+    assert_eq!(store.exec(|txn| put(txn, b"again", b"1")), BTREE_OK);
+}
+
+unsafe extern "C-unwind" fn show_panicking(
+    key: *mut *const u8,
+    key_len: *mut usize,
+    _: *mut *const u8,
+    _: *mut usize,
+    ctx: *mut c_void,
+) -> c_int {
+    // SAFETY: `load_panicking` passes a number that lives until it returns.
+    let calls = unsafe { &mut *ctx.cast::<u8>() };
+    *calls += 1;
+    assert!(*calls < 3, "out of a callback");
+    // SAFETY: the library's own place.
+    unsafe { key.write(std::ptr::from_ref(calls)) };
+    // SAFETY: the library's own place.
+    unsafe { key_len.write(1) };
+    BTREE_OK
+}
+
+/// Loads two entries, and panics at the third.
+fn load_panicking(txn: *mut TxnHandle) -> c_int {
+    let (mut calls, mut loaded) = (0_u8, UNTOUCHED);
+    let ctx = (&raw mut calls).cast();
+    // SAFETY: the number lives until the call returns, the place may be written.
+    let code = unsafe { txn_bulk_load(txn, Some(show_panicking), ctx, &raw mut loaded) };
+    assert_eq!((calls, loaded), (3, 0));
+    code
+}
+
+#[test]
+fn a_panicking_callback_of_a_load_fails_its_transaction() {
+    let store = Store::in_memory();
+    let panics = |txn| {
+        assert_eq!(load_panicking(txn), BTREE_ERR_INTERNAL);
+        fails_with(BTREE_ERR_INTERNAL, "out of a callback");
+        assert_eq!(put(txn, b"k", b"v"), BTREE_ERR_INTERNAL, "the error sticks");
+        fails_with(BTREE_ERR_INTERNAL, "an operation of this transaction panicked");
+        BTREE_OK
+    };
+    assert_eq!(store.exec(|_| BTREE_OK), BTREE_OK);
+    assert_eq!(store.exec(panics), BTREE_ERR_INTERNAL);
+    assert_eq!(store.exec_multi(panics), BTREE_ERR_INTERNAL);
+    let (txn, bucket) = store.begin();
+    assert_eq!(panics(bucket), BTREE_OK);
+    assert_eq!(btree_txn_commit(txn), BTREE_ERR_INTERNAL);
+    assert_eq!(store.view(|txn| get(txn, &[1])), BTREE_ERR_NOT_FOUND);
     assert_eq!(store.exec(|txn| put(txn, b"again", b"1")), BTREE_OK);
 }
 

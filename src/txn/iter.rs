@@ -178,6 +178,70 @@ impl Iter {
         self.hold.note(self.cursor.step(|| &self.hold.core.pager, Way::Backward))
     }
 
+    /// Steps over the next entry and lends its key, as [`Iter::next_entry`] does; the value is not
+    /// read, however large it is. `None` at the end.
+    ///
+    /// ```
+    /// # let db = btree_store::Options::new().open_in_memory()?;
+    /// db.exec("b", |txn| {
+    ///     txn.put("film", vec![7; 1_000_000])?;
+    ///     txn.put("text", "short")
+    /// })?;
+    /// db.view("b", |txn| {
+    ///     let mut iter = txn.iter();
+    ///     assert_eq!(iter.next_key()?, Some(b"film".as_slice()));
+    ///     assert_eq!(iter.next_entry()?, Some((b"text".as_slice(), b"short".as_slice())));
+    ///     assert_eq!(iter.next_key()?, None);
+    ///     assert_eq!(iter.prev_key()?, Some(b"text".as_slice()));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), btree_store::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Iter::next_entry`].
+    pub fn next_key(&mut self) -> Result<Option<&[u8]>> {
+        self.step_key(Way::Forward)
+    }
+
+    /// Steps over the previous entry and lends its key; the value is not read. `None` at the
+    /// beginning.
+    ///
+    /// # Errors
+    /// Those of [`Iter::next_entry`].
+    pub fn prev_key(&mut self) -> Result<Option<&[u8]>> {
+        self.step_key(Way::Backward)
+    }
+
+    fn step_key(&mut self, way: Way) -> Result<Option<&[u8]>> {
+        self.hold.note(self.cursor.key_if(&self.hold.core.pager, way, |_| true))
+    }
+
+    /// Steps over an entry and puts its key into a buffer, and its value if there is one for it.
+    /// `false` where there is no entry.
+    ///
+    /// # Errors
+    /// Those of [`Iter::next_entry`].
+    #[cfg(all(feature = "ffi", not(loom)))]
+    pub(crate) fn step(
+        &mut self,
+        way: Way,
+        key: &mut Vec<u8>,
+        value: Option<&mut Vec<u8>>,
+    ) -> Result<bool> {
+        let is_there = match (way, value) {
+            (Way::Forward, Some(value)) => self.next_ref(key, value),
+            (Way::Backward, Some(value)) => self.prev_ref(key, value),
+            (_, None) => {
+                key.clear();
+                let lent = self.step_key(way)?;
+                key.extend_from_slice(lent.unwrap_or_default());
+                lent.is_some()
+            }
+        };
+        self.error().map_or(Ok(is_there), Err)
+    }
+
     /// Steps over the next entry and puts it into the two buffers; a value of more than 64 pages
     /// goes there straight from the file. `false` at the end, or when the file is damaged:
     /// [`Iter::error`] tells, and the transaction around it fails.

@@ -65,6 +65,34 @@ static int is_key(const uint8_t *key, size_t klen, const char *wanted) {
     return klen == strlen(wanted) && memcmp(key, wanted, klen) == 0;
 }
 
+/* Steps over keys and over entries move the same position. */
+static void keys_alone(TxnIter *iter) {
+    const uint8_t *k, *v;
+    size_t kl, vl;
+    int count = 0, code;
+    RETURNS(0, txn_iter_seek(iter, S("key00012")));
+    RETURNS(0, txn_iter_next_key(iter, &k, &kl));
+    CHECK(is_key(k, kl, "key00020"));
+    RETURNS(0, txn_iter_next(iter, &k, &kl, &v, &vl));
+    CHECK(is_key(k, kl, "key00021") && vl == 21 && v[20] == 'a' + 21);
+    RETURNS(0, txn_iter_prev_key(iter, &k, &kl));
+    CHECK(is_key(k, kl, "key00021"));
+    RETURNS(0, txn_iter_prev_key(iter, &k, &kl));
+    CHECK(is_key(k, kl, "key00020"));
+    RETURNS(0, txn_iter_prev(iter, &k, &kl, &v, &vl));
+    CHECK(is_key(k, kl, "key00009") && vl == 9 && v[8] == 'a' + 9);
+    RETURNS(0, txn_iter_seek(iter, NULL, 0));
+    btree_last_error_clear();
+    while ((code = txn_iter_next_key(iter, &k, &kl)) == BTREE_OK) {
+        CHECK(number_of(k, kl) >= 5);
+        count++;
+    }
+    CHECK(code == BTREE_ERR_NOT_FOUND && count == 975 && k == NULL && kl == 0);
+    while ((code = txn_iter_prev_key(iter, &k, &kl)) == BTREE_OK) count--;
+    CHECK(code == BTREE_ERR_NOT_FOUND && count == 0 && k == NULL && kl == 0);
+    CHECK(btree_last_error(NULL, NULL) == 0);
+}
+
 /* Forwards, backwards, seek; ctx takes an iterator that outlives the callback. */
 static int iterate(Txn *txn, void *ctx) {
     TxnIter *iter = NULL;
@@ -88,6 +116,7 @@ static int iterate(Txn *txn, void *ctx) {
     RETURNS(0, txn_iter_seek(iter, S("key00012")));
     RETURNS(0, txn_iter_next(iter, &k, &kl, &v, &vl));
     CHECK(is_key(k, kl, "key00020"));
+    keys_alone(iter);
     RETURNS(0, txn_iter_seek(iter, NULL, 0));
     RETURNS(BTREE_ERR_NOT_FOUND, txn_iter_prev(iter, &k, &kl, &v, &vl));
     RETURNS(0, txn_iter_next(iter, &k, &kl, &v, &vl));

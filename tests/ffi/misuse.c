@@ -185,7 +185,13 @@ static int iterators(Txn *txn, void *ctx) {
     INVALID(txn_iter_seek(NULL, S("k")));
     INVALID(txn_iter_next(NULL, &k, &kl, &v, &vl));
     INVALID(txn_iter_prev(NULL, &k, &kl, &v, &vl));
+    INVALID(txn_iter_next_key(NULL, &k, &kl));
+    INVALID(txn_iter_prev_key(NULL, &k, &kl));
     RETURNS(0, txn_iter_new(txn, &iter));
+    INVALID(txn_iter_next_key(iter, NULL, &kl));
+    INVALID(txn_iter_next_key(iter, &k, NULL));
+    INVALID(txn_iter_prev_key(iter, NULL, &kl));
+    INVALID(txn_iter_prev_key(iter, &k, NULL));
     INVALID(txn_iter_seek(iter, NULL, 3));
     INVALID(txn_iter_next(iter, NULL, &kl, &v, &vl));
     INVALID(txn_iter_next(iter, &k, NULL, &v, &vl));

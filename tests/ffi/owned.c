@@ -144,7 +144,8 @@ static void buckets(BTree *db) {
     INVALID(btree_txn_abort(txn));
 }
 
-/* Steps as the text says: n is next, p is previous, other letters seek. Returns the last key. */
+/* Steps as the text says: n is next, p is previous, of a key alone N and P; other letters seek.
+ * Returns the last key. */
 static char walk(TxnIter *iter, const char *steps) {
     const uint8_t *k, *v;
     size_t kl, vl;
@@ -153,6 +154,10 @@ static char walk(TxnIter *iter, const char *steps) {
         int code = BTREE_OK;
         if (*steps == 'n' || *steps == 'p') {
             code = (*steps == 'n' ? txn_iter_next : txn_iter_prev)(iter, &k, &kl, &v, &vl);
+            last = code == BTREE_OK ? (char)k[0] : '-';
+            CHECK(code == BTREE_OK || code == BTREE_ERR_NOT_FOUND);
+        } else if (*steps == 'N' || *steps == 'P') {
+            code = (*steps == 'N' ? txn_iter_next_key : txn_iter_prev_key)(iter, &k, &kl);
             last = code == BTREE_OK ? (char)k[0] : '-';
             CHECK(code == BTREE_OK || code == BTREE_ERR_NOT_FOUND);
         } else {
@@ -203,6 +208,15 @@ static void iterators(BTree *db) {
     CHECK(!commits(db, "gnp", 'f', "g"));
     CHECK(commits(db, "cnfn", 'f', "d"));
     CHECK(!commits(db, "cnfn", 'f', "c"));
+    /* A value that was not read counts as read. */
+    CHECK(!commits(db, "NN", 'b', "b"));
+    CHECK(!commits(db, "NN", 'b', "a+"));
+    CHECK(commits(db, "NN", 'b', "b+"));
+    CHECK(!commits(db, "PP", 'e', "e"));
+    CHECK(!commits(db, "PP", 'e', "f+"));
+    CHECK(commits(db, "PP", 'e', "d+"));
+    CHECK(!commits(db, "cNnP", 'd', "d"));
+    CHECK(commits(db, "cNnP", 'd', "d+"));
 }
 
 /* Every function that takes a BTreeTxn, with a handle that is none. */
@@ -280,6 +294,8 @@ static void misuse(BTree *db) {
     INVALID(txn_iter_next(iter, &k, &kl, &v, &vl));
     CHECK(k == NULL && kl == 0 && v == NULL && vl == 0);
     INVALID(txn_iter_prev(iter, &k, &kl, &v, &vl));
+    INVALID(txn_iter_next_key(iter, &k, &kl));
+    INVALID(txn_iter_prev_key(iter, &k, &kl));
     INVALID(txn_iter_seek(iter, S("k")));
     txn_iter_free(iter);
     INVALID(txn_iter_new(b, &iter));
