@@ -233,7 +233,7 @@ int mtxn_del_bucket(MultiTxn *mtxn, const char *bucket);
  * commits it waits for nobody, but in txn_put_from, and nobody waits for it. Several may be open at
  * once: of those that touch the same, the first to commit wins. Any thread may use it, one at a
  * time. It keeps the store open, and the pages that it may read from being reused.
- * Fails: INVALID.
+ * Fails: INVALID (also a handle that was opened for reading only: btree_snapshot reads).
  */
 int btree_begin(BTree *db, BTreeTxn **out);
 
@@ -244,7 +244,7 @@ int btree_begin(BTree *db, BTreeTxn **out);
  * INVALID.
  * Fails: CONFLICT (others were ahead, or a commit of others failed that may have taken what
  * txn_put_from put: begin again), INVALID (a handle that has ended; inside a write transaction of
- * the same thread; a read-only store), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL, and what took
+ * the same thread), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL, and what took
  * deferred commits of the handle that began it, until btree_sync has told it.
  */
 int btree_txn_commit(BTreeTxn *txn);

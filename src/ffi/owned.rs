@@ -19,7 +19,8 @@ use std::ptr::without_provenance_mut;
 /// Until it commits it waits for nobody, but in [`txn_put_from`](super::txn_put_from). Several may
 /// be open at once; any thread may use it, one at a time, and it keeps the store open.
 ///
-/// Fails with `INVALID` for `NULL`.
+/// Fails with `INVALID` for `NULL`, and for a handle that was opened for reading only: a snapshot
+/// reads.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed; `out` is `NULL` or writable.
@@ -30,6 +31,9 @@ pub unsafe extern "C" fn btree_begin(db: *mut BTree, out: *mut *mut OwnedTxnHand
         let mut out = unsafe { Out::new(out, std::ptr::null_mut()) }?;
         // SAFETY: the caller's promise.
         let store = unsafe { store(db) }?;
+        if store.is_read_only() {
+            return Err(Error::invalid("the handle was opened for reading only").into());
+        }
         out.set(without_provenance_mut(add(store.begin())));
         Ok(())
     })
@@ -42,7 +46,7 @@ pub unsafe extern "C" fn btree_begin(db: *mut BTree, out: *mut *mut OwnedTxnHand
 ///
 /// Fails with `CONFLICT` when others were ahead, or a commit of others failed that may have taken
 /// what [`txn_put_from`](super::txn_put_from) put; `INVALID` for a handle that is stale or `NULL`,
-/// inside a write transaction of the same thread, and on a read-only store; `NO_SPACE`: the state
+/// inside a write transaction of the same thread; `NO_SPACE`: the state
 /// before holds; `IO`; `POISONED` after a failed sync; what the transaction met before; `INTERNAL`
 /// when one of its calls panicked; what took deferred commits of the handle that began it, until
 /// [`btree_sync`](super::btree_sync) has told it.
