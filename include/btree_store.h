@@ -33,6 +33,18 @@
 extern "C" {
 #endif
 
+/* The version of the library that this header came with. btree_version tells that of the library
+ * that the program found. */
+#define BTREE_STORE_VERSION_MAJOR 0
+#define BTREE_STORE_VERSION_MINOR 1
+#define BTREE_STORE_VERSION_PATCH 0
+/* The same as a text. */
+#define BTREE_STORE_VERSION "0.1.0"
+/* The same as a number, to be compared: 1002003 is 1.2.3. */
+#define BTREE_STORE_VERSION_NUMBER                                                           \
+    (BTREE_STORE_VERSION_MAJOR * 1000000 + BTREE_STORE_VERSION_MINOR * 1000 +                \
+     BTREE_STORE_VERSION_PATCH)
+
 /* A store: buckets of ordered entries in one file. Any number of threads may use a handle. */
 typedef struct BTree BTree;
 /* A durable state of all buckets that is kept. Any number of threads may use it. */
@@ -244,8 +256,8 @@ int btree_begin(BTree *db, BTreeTxn **out);
  * INVALID.
  * Fails: CONFLICT (others were ahead, or a commit of others failed that may have taken what
  * txn_put_from put: begin again), INVALID (a handle that has ended; inside a write transaction of
- * the same thread), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL, and what took
- * deferred commits of the handle that began it, until btree_sync has told it.
+ * the same thread), NO_SPACE, IO, POISONED, CORRUPTION, INTERNAL, and what took deferred commits of
+ * the handle that began it, until btree_sync has told it.
  */
 int btree_txn_commit(BTreeTxn *txn);
 
@@ -611,6 +623,9 @@ void btree_last_error_clear(void);
 
 /* The version of the library, such as 0.1.0: a static text that ends with a NUL. */
 const char *btree_version(void);
+
+/* The same as a number: that of BTREE_STORE_VERSION_NUMBER where header and library belong together. */
+uint32_t btree_version_number(void);
 
 #ifdef __cplusplus
 }

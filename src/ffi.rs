@@ -47,7 +47,9 @@ pub use iter::{
     TxnIter, txn_iter_free, txn_iter_new, txn_iter_next, txn_iter_next_key, txn_iter_prev,
     txn_iter_prev_key, txn_iter_seek,
 };
-pub use last_error::{btree_last_error, btree_last_error_clear, btree_version};
+pub use last_error::{
+    btree_last_error, btree_last_error_clear, btree_version, btree_version_number,
+};
 pub use load::txn_bulk_load;
 pub use multi::{mtxn_bucket, mtxn_del_bucket, mtxn_exec};
 pub use open::{BTreeOptions, btree_close, btree_open, btree_open_in_memory, btree_open_with};

@@ -16,6 +16,8 @@ mod gate;
 mod header;
 #[path = "ffi/layout.rs"]
 mod layout;
+#[path = "ffi/package.rs"]
+mod package;
 #[path = "ffi/parse.rs"]
 mod parse;
 #[path = "ffi/programs.rs"]

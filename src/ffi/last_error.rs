@@ -13,6 +13,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// The version of this library, with a NUL.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
+/// The same as a number.
+const VERSION_NUMBER: u32 = {
+    let major = version_part(env!("CARGO_PKG_VERSION_MAJOR"));
+    let minor = version_part(env!("CARGO_PKG_VERSION_MINOR"));
+    let patch = version_part(env!("CARGO_PKG_VERSION_PATCH"));
+    assert!(minor < 1000 && patch < 1000, "the parts of the version keep their places");
+    major * 1_000_000 + minor * 1000 + patch
+};
+
+const fn version_part(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(part) => part,
+        Err(_) => panic!("the parts of a version are numbers"),
+    }
+}
+
 /// Why a call into the library did not succeed.
 pub(super) enum Failure {
     /// The library says so; the thread keeps code and text.
@@ -123,4 +139,10 @@ pub extern "C" fn btree_last_error_clear() {
 #[unsafe(no_mangle)]
 pub extern "C" fn btree_version() -> *const c_char {
     VERSION.as_ptr().cast()
+}
+
+/// The version of the library as a number, to be compared: 1002003 is 1.2.3.
+#[unsafe(no_mangle)]
+pub extern "C" fn btree_version_number() -> u32 {
+    VERSION_NUMBER
 }

@@ -460,6 +460,7 @@ int main(int argc, char **argv) {
     CHECK(is_key(k, kl, "key00006"));
     txn_iter_free(iter);
     txn_iter_free(NULL);
-    CHECK(strchr(btree_version(), '.') != NULL);
+    CHECK(strcmp(btree_version(), BTREE_STORE_VERSION) == 0);
+    CHECK(btree_version_number() == BTREE_STORE_VERSION_NUMBER);
     return 0;
 }

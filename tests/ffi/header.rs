@@ -23,6 +23,9 @@ const FIRST: &[&str] = &[
 /// Names of the header that are not constants of the library.
 const OTHER_DEFINES: &[&str] = &["BTREE_STORE_H", "BTREE_OPTIONS_INIT"];
 
+/// What the header says of the version begins so.
+const VERSION_DEFINES: &str = "BTREE_STORE_VERSION";
+
 #[test]
 fn functions_have_the_same_types_in_header_and_sources() {
     let (mut header, mut sources) = (header_functions(), source_functions());
@@ -36,7 +39,8 @@ fn functions_have_the_same_types_in_header_and_sources() {
 #[test]
 fn constants_have_the_same_values_in_header_and_sources() {
     let (mut header, sources) = (header_constants(), source_constants());
-    header.retain(|name, _| !OTHER_DEFINES.contains(&name.as_str()));
+    let is_other = |name: &str| OTHER_DEFINES.contains(&name) || name.starts_with(VERSION_DEFINES);
+    header.retain(|name, _| !is_other(name));
     let (short, long): (Vec<_>, Vec<_>) =
         header.into_iter().partition(|(_, value)| value.starts_with("BTREE_"));
     assert_eq!(long.into_iter().collect::<std::collections::BTreeMap<_, _>>(), sources);
@@ -48,6 +52,20 @@ fn constants_have_the_same_values_in_header_and_sources() {
         pairs
     };
     assert_eq!(short, wanted, "every code has its short name");
+}
+
+#[test]
+fn the_header_has_the_version_of_the_library() {
+    let constants = header_constants();
+    for (part, value) in [
+        ("_MAJOR", env!("CARGO_PKG_VERSION_MAJOR")),
+        ("_MINOR", env!("CARGO_PKG_VERSION_MINOR")),
+        ("_PATCH", env!("CARGO_PKG_VERSION_PATCH")),
+        ("", concat!("\"", env!("CARGO_PKG_VERSION"), "\"")),
+    ] {
+        let name = format!("{VERSION_DEFINES}{part}");
+        assert_eq!(constants.get(&name).map(String::as_str), Some(value), "{name}");
+    }
 }
 
 #[test]
