@@ -49,9 +49,10 @@ fn the_store_goes_on_behind_a_closure_that_panicked() {
     assert!(panicked.is_err());
     assert_eq!(snapshot.view("b", |txn| txn.get("k")).unwrap(), b"old");
     assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"old");
-    assert_eq!(db.buckets().unwrap(), ["b"]);
     drop(snapshot);
-    db.exec("b", |txn| txn.put("k", "new")).unwrap();
+    db.exec("b", |txn| txn.put("l", "new")).unwrap();
+    assert_eq!(db.buckets().unwrap(), ["b"], "behind a commit, too");
+    assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"old");
     let stats = db.stats().unwrap();
     assert_eq!((stats.seq, stats.pinned_states), (2, 0), "no state is left pinned");
     assert!(db.verify().unwrap().is_sound());
