@@ -208,8 +208,13 @@ fn a_name_costs_no_more_however_many_changes_are_held_up() {
             names.link(place(2, 2 * file), Node::File(file), 3);
             names.rename(place(2, 2 * file), place(2, 2 * file + 1), file, 4);
             names.fence(DirectoryId(2));
-            let found = names.node_at(&mut Seeded::new(0), place(2, 2 * file + 1));
-            assert_eq!(found, Some(Node::File(file)));
+            // The newest, the oldest that was renamed, and the one that is held up.
+            for (place, file) in
+                [(place(2, 2 * file + 1), file), (place(2, 3), 1), (place(1, 0), 0)]
+            {
+                let found = names.node_at(&mut Seeded::new(0), place);
+                assert_eq!(found, Some(Node::File(file)));
+            }
         }
         assert_eq!(names.changes.len() as u64, 2 + 2 * u64::from(files), "all are held up");
         names.looked
