@@ -340,6 +340,20 @@ pub(crate) fn of_closure<R>(closure: impl FnOnce() -> Result<R>) -> Result<R> {
     }
 }
 
+/// As [`of_closure`], of one that fails with errors of the program's own: where it raised none of
+/// the store's, no detail is left that one of them would be told with.
+#[inline]
+pub(crate) fn of_own_closure<R, E>(
+    closure: impl FnOnce() -> std::result::Result<R, E>,
+) -> std::result::Result<R, E> {
+    let before = RAISED.with(Cell::get);
+    closure().inspect_err(|_| {
+        if RAISED.with(Cell::get) == before {
+            LATEST.try_with(|latest| drop(latest.take())).unwrap_or_default();
+        }
+    })
+}
+
 /// Does what may raise errors of which nobody is told: the thread's detail stays what it was.
 pub(crate) fn unheard<R>(work: impl FnOnce() -> R) -> R {
     let kept = LATEST.try_with(RefCell::take);

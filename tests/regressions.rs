@@ -12,7 +12,7 @@ use btree_store::verify::verify_path;
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Error, Options};
 use common::watch::{Op, Watch};
-use common::{NAME, holding, on, open, put_checksum, story};
+use common::{NAME, corruption, holding, on, open, put_checksum, story};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -155,12 +155,18 @@ fn an_error_that_a_closure_makes_up_has_no_detail_of_another() {
     let db = open(&MemVfs::new()).unwrap();
     db.exec("b", |txn| txn.put("k", "v")).unwrap();
     let made_up = || Err::<(), _>(Error::Corruption);
-    let calls: [&dyn Fn() -> Result<(), Error>; 5] = [
+    let calls: [&dyn Fn() -> Result<(), Error>; 11] = [
         &|| db.exec("b", |_| made_up()),
         &|| db.exec_multi(|multi| multi.exec("b", |_| made_up())),
         &|| db.view("b", |_| made_up()),
         &|| db.snapshot().view("b", |_| made_up()),
         &|| db.transact(|_| made_up()),
+        &|| db.try_exec("b", |_| made_up()),
+        &|| db.try_exec_multi(|_| made_up()),
+        &|| db.try_exec_multi(|multi| multi.try_exec("b", |_| made_up())),
+        &|| db.try_view("b", |_| made_up()),
+        &|| db.snapshot().try_view("b", |_| made_up()),
+        &|| db.try_transact(|_| made_up()),
     ];
     for call in calls {
         damaged();
@@ -397,6 +403,33 @@ fn what_the_storage_says_behind_the_opening_names_the_file_too() {
     });
     let told = common::story(verify_path(&watch, NAME).unwrap_err());
     assert!(told.contains(&format!(": {NAME}: ")), "{told}");
+}
+
+/// A walk called the older state accepted, where an open refuses the file.
+#[test]
+fn a_walk_accepts_no_state_that_an_open_refuses() {
+    let vfs = MemVfs::new();
+    let db = on(vfs.clone()).page_size(512).open(NAME).unwrap();
+    let before = vfs.read_file(NAME).unwrap();
+    (0..3).for_each(|n: u8| db.exec("b", |txn| txn.put("k", [n; 300])).unwrap());
+    let mut lost = vfs.read_file(NAME).unwrap();
+    let txn = |bytes: &[u8], page: usize| {
+        let at = page * PAGE + HEADER_TXN;
+        u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    };
+    // The older slot is as it was made: it lists nothing, and is whole.
+    let older = usize::from(txn(&lost, 0) > txn(&lost, 1));
+    lost[older * PAGE..][..PAGE].copy_from_slice(&before[older * PAGE..][..PAGE]);
+    assert_eq!((txn(&lost, older), txn(&lost, 1 - older)), (0, 3));
+    let is_newest =
+        |&page: &usize| lost[page * PAGE + HEADER_KIND] == KIND_LEAF && txn(&lost, page) == 3;
+    let leaf = (2..lost.len() / PAGE).find(is_newest).unwrap();
+    lost[leaf * PAGE + 100] ^= 1;
+    let vfs = holding(&lost);
+    assert_eq!(on(vfs.clone()).open(NAME).map(drop), Err(Error::Corruption));
+    assert_eq!(corruption(Error::Corruption), (None, "txn-ids-increase"));
+    let report = verify_path(&vfs, NAME).unwrap();
+    assert!(!report.is_sound() && report.accepted().is_none(), "{report}");
 }
 
 /// A slot that had lost what was written to it was taken for the state before a commit that was

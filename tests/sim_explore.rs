@@ -407,6 +407,9 @@ fn a_search_that_never_uses_the_disk_is_not_verified() {
         |_| Ok(()),
         |disk, _| disk.read_file(path).map(drop).ok_or_else(|| "it is gone".into()),
     );
+    assert!(by_workload.looks == 0 && by_workload.executions > 0, "{by_workload}");
+    assert!(by_workload.to_string().ends_with("no check has looked at the disk"), "{by_workload}");
+    assert!(by_check.looks == by_check.executions && by_look.looks > 0, "{by_check} {by_look}");
     for report in [by_workload, by_check, by_look] {
         assert!(report.is_verified(), "{report}");
     }

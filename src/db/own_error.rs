@@ -53,7 +53,7 @@ impl BTree {
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&mut Txn<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        with_own_error(|keep| self.exec(bucket, |txn| keep.or_keep(closure(txn))))
+        with_own_error(|keep| self.exec(bucket, |txn| keep.or_keep(|| closure(txn))))
     }
 
     /// As [`BTree::view`], with a closure that fails with errors of the program's own.
@@ -76,7 +76,7 @@ impl BTree {
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&ReadOnlyTxn<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        with_own_error(|keep| self.view(bucket, |txn| keep.or_keep(closure(txn))))
+        with_own_error(|keep| self.view(bucket, |txn| keep.or_keep(|| closure(txn))))
     }
 
     /// As [`BTree::exec_multi`], with a closure that fails with errors of the program's own; its
@@ -100,7 +100,7 @@ impl BTree {
         &self,
         closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        with_own_error(|keep| self.exec_multi(|multi| keep.or_keep(closure(multi))))
+        with_own_error(|keep| self.exec_multi(|multi| keep.or_keep(|| closure(multi))))
     }
 
     /// As [`BTree::transact`], with a closure that fails with errors of the program's own. It runs
@@ -134,6 +134,6 @@ impl BTree {
         &self,
         mut closure: impl FnMut(&OwnedTxn) -> Result<R, E>,
     ) -> Result<R, E> {
-        with_own_error(|keep| self.transact(|txn| keep.or_keep(closure(txn))))
+        with_own_error(|keep| self.transact(|txn| keep.or_keep(|| closure(txn))))
     }
 }

@@ -182,7 +182,7 @@ impl Explorer {
     /// They end with what they opened closed. A panic in either is a failure, and so is an error,
     /// also one of a fault that the workload injected itself: there it ends with
     /// `if disk.has_fault_struck() { return Ok(()) }`. A search in which neither has used the disk
-    /// is a failure as well.
+    /// is a failure as well; [`Report::looks`] says how many checks have.
     ///
     /// Any write may fail here, once:
     ///

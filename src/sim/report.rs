@@ -57,6 +57,8 @@ pub struct Report {
     pub struck_runs: u64,
     /// Runs of the check, each after another crash.
     pub executions: u64,
+    /// Those of them that used the disk. A check that never does cannot fail, unless by the marks.
+    pub looks: u64,
     /// Crash points that left a disk which another one had left before, with the same marks:
     /// what follows was run once.
     pub repeated: u64,
@@ -76,6 +78,7 @@ impl Report {
             workload_runs: 0,
             struck_runs: 0,
             executions: 0,
+            looks: 0,
             repeated: 0,
             points: Vec::new(),
             trace: 0,
@@ -120,6 +123,9 @@ impl fmt::Display for Report {
             self.points.len(),
             self.log2_images_max(),
         )?;
+        if self.executions > 0 && self.looks == 0 {
+            write!(f, "; no check has looked at the disk")?;
+        }
         match &self.violation {
             Some(violation) => write!(f, "\n{violation}"),
             None => Ok(()),

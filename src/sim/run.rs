@@ -66,6 +66,8 @@ pub(super) struct Run<'a> {
     /// What the last run at each level asked for.
     requests: Vec<Requests>,
     failed: Option<Failed>,
+    /// Whether a workload or a check has used the disk.
+    is_used: bool,
     /// How the latest replay of what failed was unlike that, if it was.
     unlike: Option<String>,
 }
@@ -94,6 +96,7 @@ impl<'a> Run<'a> {
             seen: BTreeSet::new(),
             requests: Vec::new(),
             failed: None,
+            is_used: false,
             unlike: None,
         }
     }
@@ -116,7 +119,7 @@ impl<'a> Run<'a> {
         debug_assert_eq!(flow.is_break(), self.report.verdict != Verdict::Verified);
         // A part of a search may have no crash point, and look at nothing.
         let has_looked = self.report.executions > 0;
-        if flow.is_continue() && has_looked && !self.disk.machine().is_used {
+        if flow.is_continue() && has_looked && !self.is_used {
             self.report.verdict = Verdict::Violated;
             self.report.violation = Some(Violation {
                 message: UNUSED.to_owned(),
@@ -173,6 +176,7 @@ impl<'a> Run<'a> {
         let pool = self.pools.get_mut(level).map(std::mem::take).unwrap_or_default();
         let mut machine = self.disk.machine();
         machine.load(start, operation);
+        machine.is_used = false;
         machine.chooser = chooser;
         machine.recorder.start(keep, self.settings.at, pool);
         if level > 0 && self.settings.images == Images::Eager {
@@ -192,7 +196,12 @@ impl<'a> Run<'a> {
         } else {
             self.report.executions += 1;
         }
-        let machine = self.disk.machine();
+        let mut machine = self.disk.machine();
+        let is_used = std::mem::take(&mut machine.is_used);
+        self.is_used |= is_used;
+        if level > 0 && is_used {
+            self.report.looks += 1;
+        }
         if level == 0 && machine.plan.has_ever_struck() {
             self.report.struck_runs += 1;
         }

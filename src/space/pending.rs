@@ -27,7 +27,7 @@ struct Freed {
 
 impl Freed {
     /// The middle one of the pinned snapshots that need the pages: so they are looked at a few
-    /// times at most, in whatever order these go. `pinned` ascends.
+    /// times, whether these go from the first on or from the last, or by chance. `pinned` ascends.
     fn blocker(self, pinned: &[TxnId]) -> Option<TxnId> {
         let slip = u64::from(seeded!(PinnedBoundOffByOne));
         let born = pinned.partition_point(|&snapshot| snapshot.0 < self.birth.0 + slip);

@@ -123,7 +123,7 @@ impl MultiTxn<'_> {
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&mut Txn<'_>) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {
-        with_own_error(|keep| self.exec(bucket, |txn| keep.or_keep(closure(txn))))
+        with_own_error(|keep| self.exec(bucket, |txn| keep.or_keep(|| closure(txn))))
     }
 
     /// Whether the transaction waits until it is durable, whatever the options say. The last call

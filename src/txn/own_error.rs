@@ -3,7 +3,7 @@
 //! Owns: how such an error comes through a call whose closure returns the store's. Must not know:
 //! which call it is. Keeps: nothing of its own; the call undoes what it does on any error.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_own_closure};
 
 /// Runs a call of the store with a closure that fails with errors of its own. The call hands what
 /// the closure returns to the function that it gets, which keeps the error and fails in its place.
@@ -21,8 +21,11 @@ pub(crate) struct Keep<E>(Option<E>);
 impl<E> Keep<E> {
     /// What the call is told: an error that stands for the closure's, and that no call takes for a
     /// conflict or for a failure of the storage.
-    pub(crate) fn or_keep<R>(&mut self, result: std::result::Result<R, E>) -> Result<R> {
-        result.map_err(|error| {
+    pub(crate) fn or_keep<R>(
+        &mut self,
+        closure: impl FnOnce() -> std::result::Result<R, E>,
+    ) -> Result<R> {
+        of_own_closure(closure).map_err(|error| {
             self.0 = Some(error);
             Error::Invalid
         })

@@ -107,7 +107,7 @@ impl Snapshot {
         bucket: impl AsRef<str>,
         closure: impl FnOnce(&ReadOnlyTxn<'_>) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {
-        with_own_error(|keep| self.view(bucket, |txn| keep.or_keep(closure(txn))))
+        with_own_error(|keep| self.view(bucket, |txn| keep.or_keep(|| closure(txn))))
     }
 
     /// The names of its buckets, in ascending order.

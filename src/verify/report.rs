@@ -39,7 +39,8 @@ pub enum Standing {
     Twin,
     /// Older and whole: the state that an open would find if the accepted one were lost.
     Fallback,
-    /// What the slot lists is not whole, or the file is too short for it.
+    /// What the slot lists is not whole, or the file is too short for it; or a newer one is so, and
+    /// this is not the state before that.
     Refused,
 }
 

@@ -99,12 +99,21 @@ impl Slots {
     /// Accepts the newest state whose commit is whole, and looks at the other one.
     fn choose(&mut self, file: &dyn VfsFile) -> Result<()> {
         let mut accepted = None;
+        let newest = self.states.first().map_or(0, |(meta, _)| meta.txn());
         for (meta, standing) in &mut self.states {
             if let Some((item, flaw)) = find_broken(file, self.file_len, meta)? {
                 let page = item.map(|item| item.first);
                 let (slot, txn) = (Some(meta.slot), Some(meta.txn()));
                 self.refused.push(Violation { slot, txn, ..flaw.at(page) });
                 self.broken = item;
+                continue;
+            }
+            if accepted.is_none() && newest - meta.txn() > 1 {
+                // What is torn was made on a state that this slot has lost: an open refuses it.
+                let expected = format!("transaction {newest} or the one before");
+                let flaw = Flaw::new(Invariant::TxnIdsIncrease, expected, meta.txn());
+                let (slot, txn) = (Some(meta.slot), Some(meta.txn()));
+                self.refused.push(Violation { slot, txn, ..flaw.at(None) });
                 continue;
             }
             *standing = match accepted {

@@ -261,17 +261,23 @@ impl VfsFile for OsFile {
     }
 }
 
+/// What the system says where it does not let a process give a file away.
+#[cfg(unix)]
+const FORBIDDEN: [ErrorKind; 3] =
+    [ErrorKind::PermissionDenied, ErrorKind::InvalidInput, ErrorKind::Unsupported];
+
 /// Gives a file the group and the owner of another, as far as the system lets this process.
 #[cfg(unix)]
 fn keep_owner(file: &Path, old: &Metadata, new: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, chown};
+    use std::os::unix::fs::{MetadataExt, lchown};
     let (owner, group) = (old.uid(), old.gid());
     let group = (group != new.gid()).then_some((None, Some(group)));
     let owner = (owner != new.uid()).then_some((Some(owner), None));
     // Whoever gave the file away may not change its group.
     for (owner, group) in group.into_iter().chain(owner) {
-        match chown(file, owner, group) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+        match lchown(file, owner, group) {
+            // A number that this process's user namespace does not have is invalid to the system.
+            Err(error) if FORBIDDEN.contains(&error.kind()) => {}
             done => done?,
         }
     }
