@@ -475,6 +475,8 @@ mod catalogue {
         CursorForgetsItsError = "cursor-forgets-its-error" breaks ErrorsStick,
         /// A transaction whose closure swallowed an error of the storage returns success.
         SwallowedErrorCommits = "swallowed-error-commits" breaks ErrorsStick,
+        /// A removal of a range that meets an error tells what it has removed until then.
+        RemovalEndsAtAFailure = "removal-ends-at-a-failure" breaks ErrorsStick,
         /// Bytes of a page that are not used any more keep what they held.
         StaleMemoryInPage = "stale-memory-in-page" breaks SameCallsSameBytes,
         /// Where a page comes to lie depends on a clock, or on the order of a hash map.

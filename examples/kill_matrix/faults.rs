@@ -16,7 +16,27 @@ use std::sync::Arc;
 const WRITES_MAX: u32 = 10_000;
 
 pub fn run(budget: &mut Budget) -> Option<Kill> {
-    check_all(budget).err()
+    check_all(budget).and_then(|()| removals(budget)).err()
+}
+
+/// A removal of a range whose reads fail tells no number of entries.
+fn removals(budget: &mut Budget) -> Checked {
+    for index in 0..20 {
+        budget.spend();
+        let disk = SimDisk::new();
+        let db = options(disk.vfs()).cache_bytes(0).open(PATH)?;
+        db.exec("b", |txn| (0..40).try_for_each(|n| txn.put(key(n), value(n, 60))))?;
+        disk.inject(Fault::new(OpSet::READS, When::Once(index), Failure::Error(Errno::Eio)));
+        let mut told = None;
+        let ended = db.exec("b", |txn| {
+            told = Some(txn.delete_range::<[u8]>(..));
+            Ok(())
+        });
+        let has_struck = disk.has_fault_struck();
+        ensure(!matches!(told, Some(Ok(count)) if count != 40), || format!("it tells {told:?}"))?;
+        ensure(ended.is_err() == has_struck, || format!("read {index} fails: {ended:?}"))?;
+    }
+    Ok(())
 }
 
 /// The number and the length of a value that is written before its commit.

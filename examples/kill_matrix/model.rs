@@ -33,7 +33,7 @@ const FILLING: (KeyShape, ValueShape, u32) = (KeyShape::Mixed, ValueShape::Mixed
 /// Transactions of the campaign, of how many parts, and how many of these are run.
 const CAMPAIGN: u64 = 4_000;
 const PARTS: u64 = 10;
-const PARTS_RUN: u64 = 4;
+const PARTS_RUN: u64 = 6;
 /// Half of the stores have a cache for all pages; the others have one for few, in which nothing
 /// stays for long, and whose transactions hold no page.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -53,7 +53,7 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
     let deferred = copied.and_then(|()| (0..DEFERRING_ROUNDS).try_for_each(&mut deferring));
     let fill = |workload: &mut Workload| {
         (workload.owned, workload.rivals) = (4, 5);
-        (workload.readers, workload.bulks) = (5, 6);
+        (workload.readers, workload.bulks, workload.compactions) = (5, 6, 6);
     };
     let mut filling = |round| run_shape(budget, FILLING, fill, 2001 + round);
     let filled = deferred.and_then(|()| (0..FILLING_ROUNDS).try_for_each(&mut filling));

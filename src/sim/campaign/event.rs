@@ -5,6 +5,7 @@
 
 use super::super::oracle::{By, Op};
 use super::super::{Errno, Failure, Fault, OpSet, Seeded, SimDisk, SyncFailure, When};
+use super::kind::{Kind, one_of};
 use std::ops::AddAssign;
 
 /// The ways in which syncs fail, in the order of [`Counts::failed_syncs`].
@@ -15,6 +16,10 @@ pub const SYNC_FAILURES: [SyncFailure; 5] = [
     SyncFailure::Late,
     SyncFailure::NoSpace,
 ];
+
+/// How writing back fails. Nobody reads again what it has lost before the process ends.
+const WRITE_BACK_FAILURES: [SyncFailure; 3] =
+    [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::NoSpace];
 
 /// What a campaign did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Counts {
     pub nested: u64,
     /// Transactions for which the disk was full.
     pub full_disks: u64,
+    /// Reads that failed, and writing back that was begun and failed.
+    pub other_faults: u64,
     /// Syncs that failed, in the ways of [`SYNC_FAILURES`].
     pub failed_syncs: [u64; SYNC_FAILURES.len()],
     /// Processes that ended without a power failure.
@@ -46,6 +53,7 @@ impl AddAssign for Counts {
         self.power_failures += other.power_failures;
         self.nested += other.nested;
         self.full_disks += other.full_disks;
+        self.other_faults += other.other_faults;
         for (sum, more) in self.failed_syncs.iter_mut().zip(other.failed_syncs) {
             *sum += more;
         }
@@ -62,16 +70,14 @@ pub(super) enum Event {
     /// The power fails inside of an operation, counted from the transaction's begin.
     PowerOff(u64),
     Fault(Fault),
+    /// The same, of a read, or of writing back.
+    Other(Fault),
     /// The process ends after it.
     Kill,
 }
 
-pub(super) fn one_of<T: Copy>(random: &mut Seeded, of: &[T]) -> T {
-    of[random.below(u32::try_from(of.len()).unwrap_or(1)) as usize]
-}
-
 impl Event {
-    pub(super) fn random(random: &mut Seeded, op: &Op) -> Event {
+    pub(super) fn random(random: &mut Seeded, op: &Op, kind: Kind) -> Event {
         let text = format!("{op:?}");
         // A call that holds several commits of which one fails has more than two outcomes.
         // What was deferred before is flushed on its own where a first attempt conflicts.
@@ -82,8 +88,13 @@ impl Event {
         // One part fails as a whole; but few have anything to do with the disk before their flush.
         let mut may_fail = || matches!(op, Op::Exec(_)) && random.below(4) == 0;
         let is_single = is_single && (!text.contains("Deferred") || may_fail());
+        let is_compaction = kind.sets_aside() && matches!(op, Op::Compact(_));
         match random.below(100) {
             0..14 => Event::PowerOff(u64::from(random.below(30))),
+            14..44 if is_compaction => {
+                let when = When::Once(u64::from(random.below(24)));
+                Event::Fault(Fault::new(OpSet::WRITES, when, Failure::Error(Errno::Enospc)))
+            }
             14..22 if is_single => {
                 let when = When::From(u64::from(random.below(5)));
                 Event::Fault(Fault::new(OpSet::WRITES, when, Failure::Error(Errno::Enospc)))
@@ -94,6 +105,15 @@ impl Event {
                 Event::Fault(Fault::new(OpSet::SYNCS, when, failure))
             }
             40..44 => Event::Kill,
+            44..56 if is_single && kind.sets_aside() => {
+                let failure = Failure::Sync(one_of(random, &WRITE_BACK_FAILURES));
+                Event::Other(Fault::new(OpSet::WRITE_BACKS, When::Once(0), failure))
+            }
+            // Of several parts one that cannot read is left out, and the rest commits.
+            56..62 if is_single && kind.sets_aside() && !matches!(op, Op::Multi { .. }) => {
+                let when = When::Once(u64::from(random.below(6)));
+                Event::Other(Fault::new(OpSet::READS, when, Failure::Error(Errno::Eio)))
+            }
             _ => Event::Nothing,
         }
     }
@@ -103,9 +123,14 @@ impl Event {
             Event::PowerOff(at) => {
                 disk.inject(Fault::new(OpSet::ALL, When::Once(at), Failure::PowerOff));
             }
-            Event::Fault(fault) => disk.inject(fault),
+            Event::Fault(fault) | Event::Other(fault) => disk.inject(fault),
             Event::Nothing | Event::Kill => {}
         }
+    }
+
+    /// Whether it is a fault, behind which a process may go on.
+    pub(super) fn is_fault(self) -> bool {
+        matches!(self, Event::Fault(_) | Event::Other(_))
     }
 
     /// Whether a sync may have reported success although it failed.
@@ -129,6 +154,7 @@ impl Event {
             Event::Nothing => return,
             Event::PowerOff(_) => &mut counts.power_failures,
             Event::Kill => &mut counts.kills,
+            Event::Other(_) => &mut counts.other_faults,
             Event::Fault(_) => {
                 let is_it = |how: &SyncFailure| text.contains(&format!("Sync({how:?})"));
                 match SYNC_FAILURES.iter().position(is_it) {

@@ -5,7 +5,6 @@
 
 use super::super::Seeded;
 use super::super::oracle::{KeyShape, ValueShape, Workload};
-use super::event::one_of;
 
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
@@ -28,8 +27,8 @@ const DEFERRED: u32 = 5;
 /// Pages of a small cache, of which a transaction holds none but for a moment, and of a roomy one.
 const CACHE_PAGES: u64 = 8;
 const ROOMY_CACHE_PAGES: u64 = 1_000;
-/// Of so many removals of a roomy session one is of a range.
-const ROOMY_RANGES: u32 = 4;
+/// Of so many removals of a roomy session, or of one that fills buckets, one is of a range.
+const RANGES: u32 = 4;
 /// Operations of a roomy session until it removes more, or less, and steps of a transaction.
 const ROOMY_PHASE: u32 = 16;
 const ROOMY_STEPS: u32 = 20;
@@ -41,6 +40,8 @@ const READERS: u32 = 4;
 const BULKS: u32 = 8;
 /// Of eight owned transactions of one, during so many another commits.
 const RIVALS: u32 = 3;
+/// Of some 120 operations of one, so many are compactions.
+const COMPACTIONS: u32 = 6;
 
 /// What is particular about a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub(super) struct Kind {
     pub(super) is_filling: bool,
 }
 
+pub(super) fn one_of<T: Copy>(random: &mut Seeded, of: &[T]) -> T {
+    of[random.below(u32::try_from(of.len()).unwrap_or(1)) as usize]
+}
+
 impl Kind {
     /// Adds what is particular to the workload of a session.
     pub(super) fn tune(self, workload: &mut Workload, random: &mut Seeded) {
@@ -67,15 +72,22 @@ impl Kind {
             // Few of the longest keys are in a leaf, so that trees of two leaves are common.
             workload.keys = one_of(random, &[KeyShape::Longest, KeyShape::Mixed]);
             workload.values = one_of(random, &[ValueShape::Large, ValueShape::Mixed]);
-            (workload.ranges, workload.phase) = (ROOMY_RANGES, ROOMY_PHASE);
+            (workload.ranges, workload.phase) = (RANGES, ROOMY_PHASE);
             (workload.bucket_count, workload.steps_max) = (1, ROOMY_STEPS);
         }
         if self.is_filling {
             let shapes = [ValueShape::Mixed, ValueShape::Edge, ValueShape::Large];
             workload.values = one_of(random, &shapes);
             (workload.readers, workload.bulks, workload.rivals) = (READERS, BULKS, RIVALS);
+            (workload.ranges, workload.compactions) = (RANGES, COMPACTIONS);
         }
         workload.owned = if self.is_owning { OWNED } else { 0 };
+    }
+
+    /// Whether pages are set aside while others commit, and reads, writing back and compactions
+    /// fail meanwhile. Not where what is lost may have been deferred.
+    pub(super) fn sets_aside(self) -> bool {
+        self.is_filling && !self.is_deferring
     }
 
     /// Pages of the cache.

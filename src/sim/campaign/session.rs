@@ -6,14 +6,16 @@
 use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise;
 use super::super::oracle::{
-    By, Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write,
-    compare,
+    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
+    Write, compare,
 };
 use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
-use super::event::{Counts, Event, one_of};
-use super::kind::Kind;
+use super::aside::{Aside, give_up, go_on};
+use super::check::{Unused, check, check_pages, check_undisturbed, may_compact};
+use super::event::{Counts, Event};
+use super::kind::{Kind, one_of};
 use crate::{BTree, Barriers, Options};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,7 +71,7 @@ impl Session {
         kind.tune(&mut workload, &mut random);
         let acts = (0..len).map(|_| {
             let op = workload.op(&mut random);
-            let event = Event::random(&mut random, &op);
+            let event = Event::random(&mut random, &op, kind);
             Act { op, event, seed: random.next_u64() }
         });
         Session { kind, page_size, barriers, profile, acts: acts.collect() }
@@ -131,7 +133,13 @@ impl Session {
             store = self.step(disk, store, &mut oracle, act, counts).map_err(told)?;
             oracle.forget_before(oracle.seq());
         }
-        check(store.db(), &oracle).map_err(|what| format!("at the end: {what}"))
+        let at_end = |what: String| format!("at the end: {what}");
+        check(store.db(), &oracle).map_err(at_end)?;
+        if self.kind.is_filling {
+            store.look_back().map_err(|error| at_end(format!("a value is {error}")))?;
+            give_up(&store, self.page_size).map_err(at_end)?;
+        }
+        Ok(())
     }
 
     /// Runs one transaction, and goes on from what is left of it.
@@ -146,6 +154,8 @@ impl Session {
         counts.transactions += 1;
         let mut random = Seeded::new(act.seed);
         disk.choose_from(Seeded::new(random.next_u64()));
+        let aside = self.set_aside(&store, act, &mut random)?;
+        let unused = Unused::of(&store);
         act.event.inject(disk);
         let before = oracle.has_deferred().then(|| oracle.clone());
         let witness = self.witness(&store, &act.op);
@@ -159,36 +169,29 @@ impl Session {
         }
         counts.deferred += u64::from(oracle.has_just_deferred());
         if act.event == Event::Nothing {
-            return check_undisturbed(store.db(), oracle, &act.op).map(|()| store);
+            check_undisturbed(store.db(), oracle, &act.op)?;
+            unused.check(&store, &act.op, &found)?;
+            let done = aside.map_or(Ok(()), |aside| aside.end(store.db(), oracle, &mut random));
+            return done.map(|()| store);
         }
-        let has_struck = act.event.count(disk, counts);
-        // A store that is closed cannot say that its last flush failed.
-        let is_silent = is_struck && before.is_some() && act.op == Op::Reopen;
-        let is_done = found == wanted && found.end == Ending::Done && !is_silent;
-        let is_lying = has_struck && act.event.may_lie();
-        let low = if is_done && !is_lying { oracle.seq() } else { low };
-        let is_compacting = may_compact(&act.op);
-        let mut left = Left { disk, low, at_close: low, without: None, is_lying, is_compacting };
-        if oracle.has_deferred() {
-            // Perhaps they became durable, at the latest when the store is closed.
-            oracle.follow(oracle.seq() + 1);
-            left.at_close = if found == wanted { oracle.seq() } else { low };
-        }
-        // States of a compaction have the same contents, and higher numbers than the oracle gives.
-        if is_compacting {
-            oracle.follow(oracle.seq() + 1000);
-        }
-        if let (Some(mut before), true) = (before, found != wanted) {
-            // Perhaps they did, and what has failed did not.
-            before.follow(before.seq() + 1);
-            left.without = Some(before);
-        }
+        let mut left = Left::behind(disk, act, (&found, &wanted), oracle, (before, low), counts);
         disk.clear_faults();
         let is_on = store.is_open() && !matches!(act.event, Event::PowerOff(_));
         if is_on {
-            let what = left.find(store.db(), oracle);
-            what.map_err(|what| format!("{:?}, still open: {what}", act.event))?;
+            let of = |what: String| format!("{:?}, still open: {what}", act.event);
+            let state = left.find(store.db(), oracle).map_err(of)?;
+            if self.may_go_on(act, &left, &mut random) && store.db().sync().is_ok() {
+                *oracle = state;
+                go_on(&mut store, oracle, aside, self.page_size, &mut random).map_err(of)?;
+                if random.below(2) == 0 {
+                    return Ok(store);
+                }
+                left = Left::at(disk, oracle.seq());
+                return self.restart(store, oracle, left, act, &mut random, counts);
+            }
         }
+        // It would keep the store open.
+        drop(aside);
         if let Some(witness) = witness
             && is_on
             && found != wanted
@@ -196,6 +199,26 @@ impl Session {
             Session::hear_of_losses(&store, &witness, act, &mut left, counts)?;
         }
         self.restart(store, oracle, left, act, &mut random, counts)
+    }
+
+    /// A transaction that is open meanwhile.
+    fn set_aside(
+        &self,
+        store: &Handle,
+        act: &Act,
+        random: &mut Seeded,
+    ) -> Result<Option<Aside>, String> {
+        if !self.kind.sets_aside() || act.op == Op::Reopen || random.below(4) == 0 {
+            return Ok(None);
+        }
+        let begun = Aside::begin(store.db(), self.page_size, random);
+        begun.map(Some).map_err(|error| format!("nothing can be set aside: {error}"))
+    }
+
+    /// Whether the process goes on behind a fault, if the store does: of four times in three.
+    fn may_go_on(&self, act: &Act, left: &Left<'_>, random: &mut Seeded) -> bool {
+        let may = !self.kind.is_deferring && act.event.is_fault() && !left.is_lying;
+        may && random.below(4) > 0
     }
 
     /// Another handle, which is told of losses too. It keeps the store open, and is dropped before
@@ -399,6 +422,47 @@ struct Left<'d> {
 }
 
 impl Left<'_> {
+    /// Of a state that may be found, and all that follow.
+    fn at(disk: &SimDisk, low: u64) -> Left<'_> {
+        let (is_lying, is_compacting) = (false, false);
+        Left { disk, low, at_close: low, without: None, is_lying, is_compacting }
+    }
+
+    /// What the event of a transaction has left, by the oracle before, if that had deferred
+    /// commits, and the oldest state that may be found if the transaction came to nothing.
+    fn behind<'d>(
+        disk: &'d SimDisk,
+        act: &Act,
+        (found, wanted): (&Reply, &Reply),
+        oracle: &mut Oracle,
+        (before, low): (Option<Oracle>, u64),
+        counts: &mut Counts,
+    ) -> Left<'d> {
+        let has_struck = act.event.count(disk, counts);
+        // A store that is closed cannot say that its last flush failed.
+        let is_silent = disk.has_fault_struck() && before.is_some() && act.op == Op::Reopen;
+        let is_done = found == wanted && found.end == Ending::Done && !is_silent;
+        let is_lying = has_struck && act.event.may_lie();
+        let low = if is_done && !is_lying { oracle.seq() } else { low };
+        let is_compacting = may_compact(&act.op);
+        let mut left = Left { is_lying, is_compacting, ..Left::at(disk, low) };
+        if oracle.has_deferred() {
+            // Perhaps they became durable, at the latest when the store is closed.
+            oracle.follow(oracle.seq() + 1);
+            left.at_close = if found == wanted { oracle.seq() } else { low };
+        }
+        // States of a compaction have the same contents, and higher numbers than the oracle gives.
+        if is_compacting {
+            oracle.follow(oracle.seq() + 1000);
+        }
+        if let (Some(mut before), true) = (before, found != wanted) {
+            // Perhaps they did, and what has failed did not.
+            before.follow(before.seq() + 1);
+            left.without = Some(before);
+        }
+        left
+    }
+
     /// The state in which a store is, if it may be.
     fn find(&self, db: &BTree, oracle: &Oracle) -> Result<Oracle, String> {
         let (seq, low, high) = (db.current_seq(), self.low, oracle.seq());
@@ -431,44 +495,6 @@ impl Left<'_> {
             is_held.then_some(state)
         })
     }
-}
-
-/// An operation that nothing has disturbed leads to the oracle's state, and to its number, but for
-/// what makes states of the same contents, or makes deferred commits durable unasked.
-fn check_undisturbed(db: &BTree, oracle: &mut Oracle, op: &Op) -> Result<(), String> {
-    let (seq, wanted) = (db.current_seq(), oracle.seq());
-    let is_free = may_compact(op) || seq == wanted + 1 && oracle.has_just_deferred();
-    if seq < wanted || seq > wanted && !is_free {
-        return Err(format!("{op:?} leads to state {seq}, not {wanted}"));
-    }
-    oracle.follow(seq);
-    check(db, oracle)
-}
-
-/// The store holds what the oracle says, and every page has its owner.
-fn check(db: &BTree, oracle: &Oracle) -> Result<(), String> {
-    compare(db, &oracle.durable()).map_err(|what| format!("state {}: {what}", oracle.seq()))?;
-    check_pages(db)
-}
-
-/// Every page has its owner, and the store counts those without one as its file does.
-fn check_pages(db: &BTree) -> Result<(), String> {
-    let report = db.verify().map_err(|error| error.to_string())?;
-    if !report.is_sound() {
-        return Err(format!("state {}: {report}", db.current_seq()));
-    }
-    let stats = db.stats().map_err(|error| error.to_string())?;
-    let state = report.accepted().ok_or("no state is accepted")?;
-    let said = (stats.seq, stats.page_count, stats.free_pages + stats.pending_pages);
-    let found = (state.txn, state.page_count, state.free + state.pending);
-    if said == found { Ok(()) } else { Err(format!("the store says {said:?}, its file {found:?}")) }
-}
-
-/// Whether a compaction may run; inside of a write transaction it is refused.
-fn may_compact(op: &Op) -> bool {
-    // Nor does one in the closure of `transact`, which refuses it.
-    let writes = matches!(op, Op::Exec(_) | Op::Multi { .. } | Op::Owned { by: By::Transact, .. });
-    !writes && format!("{op:?}").contains("Compact(")
 }
 
 #[cfg(test)]
@@ -533,14 +559,6 @@ mod tests {
         same_state(Some(8), Some(7)).expect_err("another state");
     }
 
-    impl Left<'_> {
-        /// Of a new store, after which any state may be found.
-        fn of(disk: &SimDisk) -> Left<'_> {
-            let (is_lying, is_compacting) = (false, false);
-            Left { disk, low: 0, at_close: 0, without: None, is_lying, is_compacting }
-        }
-    }
-
     fn deferred(mut op: Op) -> Op {
         let Op::Exec(exec) = &mut op else { unreachable!("a put is one") };
         exec.steps.insert(0, Step::Durability(Durability::Deferred));
@@ -599,7 +617,7 @@ mod tests {
         oracle.apply(&put("value"));
         assert_eq!(store.run(&put("value")).end, Ending::Done);
         let act = Act { op: put("value"), event: Event::Kill, seed: 1 };
-        let left = Left::of(&other);
+        let left = Left::at(&other, 0);
         let (random, counts) = (&mut Seeded::new(1), &mut Counts::default());
         let restarted = session.restart(store, &mut oracle, left, &act, random, counts);
         restarted.map(drop).expect_err("readers saw a state that is gone");
@@ -614,7 +632,7 @@ mod tests {
         // The process that comes next finds the disk as it was before the put.
         let other = SimDisk::from_snapshot(&disk.snapshot());
         let opened = session.open(&disk).expect("it opens");
-        let left = Left { is_lying: true, ..Left::of(&other) };
+        let left = Left { is_lying: true, ..Left::at(&other, 0) };
         let mut oracle = Oracle::new(session.page_size);
         let heard = session.hear_late(opened, &mut oracle, &left);
         heard.map(drop).expect_err("the put is lost");

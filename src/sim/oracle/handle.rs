@@ -3,6 +3,7 @@
 //! Owns: [`Handle`]: an open store, and the cursors and snapshots that outlive calls.
 //! Must not know: what the right answer is. Keeps: a reply is made of what the store returned.
 
+mod awaited;
 mod owned;
 
 use super::op::{
@@ -11,7 +12,8 @@ use super::op::{
 };
 use crate::error::{Error, Result};
 use crate::{BTree, Iter, MultiTxn, Options, Range, ReadOnlyTxn, Snapshot, Txn, ValueReader};
-use std::collections::{BTreeMap, VecDeque};
+use awaited::{Awaited, read_later};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -31,42 +33,6 @@ struct Kept {
     cursors: BTreeMap<u8, Iter>,
     snapshots: BTreeMap<u8, Snapshot>,
     awaited: Awaited,
-}
-
-/// Values that are read piece by piece when some others were found since. Then the transaction may
-/// have come to nothing, and the cursor there may be gone.
-#[derive(Debug, Default)]
-struct Awaited(VecDeque<(ValueReader, Vec<u8>)>);
-
-impl Awaited {
-    const MOST: usize = 4;
-
-    /// Adds the value where a cursor begins. No store answers with an internal error, which this
-    /// is if an earlier value has become another.
-    fn add(&mut self, txn: &dyn Reads, from: Option<&[u8]>) -> Result<()> {
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        let mut first = txn.cursor(from)?;
-        if !first.next_ref(&mut key, &mut value) {
-            return first.error().map_or(Ok(()), Err);
-        }
-        self.0.push_back((txn.reader(&key)?, value));
-        if self.0.len() <= Awaited::MOST {
-            return Ok(());
-        }
-        self.0.pop_front().map_or(Ok(()), |(mut reader, value)| {
-            let mut found = Vec::new();
-            loop {
-                match reader.next_piece() {
-                    Ok(Some(piece)) => found.extend_from_slice(piece),
-                    Ok(None) if found == value => return Ok(()),
-                    Ok(None) => return Err(Error::Internal),
-                    // A fault of the storage has nothing to do with the present transaction.
-                    Err(Error::IoError) => return Ok(()),
-                    Err(error) => return Err(error),
-                }
-            }
-        })
-    }
 }
 
 /// What a closure panics with when it is told to.
@@ -99,6 +65,21 @@ impl Handle {
     /// The snapshots that operations keep, by their slots.
     pub(super) fn snapshots(&self) -> &BTreeMap<u8, Snapshot> {
         &self.kept.snapshots
+    }
+
+    /// How many cursors and readers were kept so far.
+    pub(in crate::sim) fn kept(&self) -> u64 {
+        self.kept.awaited.made()
+    }
+
+    /// Drops all cursors and snapshots, and reads what is to be read yet.
+    ///
+    /// # Errors
+    /// What the store says; `Internal` where it is another value.
+    pub(in crate::sim) fn look_back(&mut self) -> Result<()> {
+        self.kept.cursors.clear();
+        self.kept.snapshots.clear();
+        self.kept.awaited.read_all()
     }
 
     /// Carries an operation out. A panic that the operation asks for is caught, any other is let
@@ -181,7 +162,7 @@ impl Runner<'_> {
         for step in &exec.steps {
             steps.push(match step {
                 Step::Peek(peek) => self.peek(txn, peek),
-                Step::Write(write) => change(txn, write),
+                Step::Write(write) => self.change(txn, write),
                 Step::Durability(durability) => {
                     txn.set_durability(*durability);
                     Ok(Answer::Done)
@@ -189,6 +170,14 @@ impl Runner<'_> {
             });
         }
         finish(exec.end)
+    }
+
+    fn change(&mut self, txn: &mut Txn<'_>, write: &Write) -> Result<Answer> {
+        let answer = change(txn, write)?;
+        if let Some((key, value)) = read_later(write) {
+            self.kept.awaited.push(txn.get_reader(key.bytes())?, value.clone())?;
+        }
+        Ok(answer)
     }
 
     fn view(

@@ -45,6 +45,9 @@ pub struct Workload {
     pub bulks: u32,
     /// Of so many removals one is of a range.
     pub ranges: u32,
+    /// Of some 120 operations, how many are compactions. With more than one, none is inside of an
+    /// owned transaction, to which a very large value that was moved is another.
+    pub compactions: u32,
     /// About so many operations go by until another share of the changes removes.
     pub phase: u32,
     /// Sequential keys so far.
@@ -104,6 +107,7 @@ impl Workload {
             readers: 0,
             bulks: 24,
             ranges: 24,
+            compactions: 1,
             phase: 96,
             next: 0,
             removing: 2,
@@ -119,7 +123,7 @@ impl Workload {
         if dice.once_in(self.phase) {
             self.removing = [2, 7, 0, 4][index(dice.below(4))];
         }
-        match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, 1, 12, 2]) {
+        match dice.weighted(&[60, 20, 12, 10, 2, 2, 2, self.compactions, 12, 2]) {
             0 if self.owned > 0 && dice.below(8) >= 8_u32.saturating_sub(self.owned) => {
                 self.owned(dice, depth)
             }
@@ -138,6 +142,7 @@ impl Workload {
             5 => Op::Buckets,
             6 if self.deferred > 0 && dice.once_in(2) => Op::Sync,
             6 => Op::Commit,
+            7 if depth > 0 && self.compactions > 1 => Op::Buckets,
             7 => Op::Compact([0, 4096, 1 << 16, u64::MAX][index(dice.below(4))]),
             8 => self.snapshot(dice, depth),
             _ => Op::Reopen,

@@ -3,6 +3,7 @@
 //! Owns: what a step does to a bucket of one. Must not know: what the right answer is.
 //! Keeps: a reply is made of what the store returned.
 
+use super::awaited::read_later;
 use super::{Runner, bytes_of, caught, entry, finish, read_ends};
 use crate::TxnBucket;
 use crate::error::{Error, Result};
@@ -39,10 +40,18 @@ impl Runner<'_> {
                 }
                 Step::Peek(Peek::Nest(_)) | Step::Durability(_) => Ok(Answer::Done),
                 Step::Peek(Peek::Read(read)) => look(bucket, read),
-                Step::Write(write) => change(bucket, write),
+                Step::Write(write) => self.change_owned(bucket, write),
             });
         }
         finish(exec.end)
+    }
+
+    fn change_owned(&mut self, bucket: &mut TxnBucket<'_>, write: &Write) -> Result<Answer> {
+        let answer = change(bucket, write)?;
+        if let Some((key, value)) = read_later(write) {
+            self.kept.awaited.push(bucket.get_reader(key.bytes())?, value.clone())?;
+        }
+        Ok(answer)
     }
 }
 
