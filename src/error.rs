@@ -332,11 +332,9 @@ thread_local! {
 /// was raised before.
 #[inline]
 pub(crate) fn of_closure<R>(closure: impl FnOnce() -> Result<R>) -> Result<R> {
-    let before = RAISED.with(Cell::get);
-    let ended = closure();
-    match ended {
-        Err(error) if RAISED.with(Cell::get) == before => Err(error.bare()),
-        ended => ended,
+    match and_raised(closure) {
+        (Err(error), false) => Err(error.bare()),
+        (ended, _) => ended,
     }
 }
 
@@ -346,12 +344,19 @@ pub(crate) fn of_closure<R>(closure: impl FnOnce() -> Result<R>) -> Result<R> {
 pub(crate) fn of_own_closure<R, E>(
     closure: impl FnOnce() -> std::result::Result<R, E>,
 ) -> std::result::Result<R, E> {
+    let (ended, has_raised) = and_raised(closure);
+    if ended.is_err() && !has_raised {
+        LATEST.try_with(|latest| drop(latest.take())).unwrap_or_default();
+    }
+    ended
+}
+
+/// What a closure returns, and whether an error with a detail was raised meanwhile.
+#[inline]
+fn and_raised<T>(closure: impl FnOnce() -> T) -> (T, bool) {
     let before = RAISED.with(Cell::get);
-    closure().inspect_err(|_| {
-        if RAISED.with(Cell::get) == before {
-            LATEST.try_with(|latest| drop(latest.take())).unwrap_or_default();
-        }
-    })
+    let ended = closure();
+    (ended, RAISED.with(Cell::get) != before)
 }
 
 /// Does what may raise errors of which nobody is told: the thread's detail stays what it was.

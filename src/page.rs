@@ -273,6 +273,24 @@ impl fmt::Debug for Page {
     }
 }
 
+/// The error of a page that is whole, with a checksum that whoever points to it does not mean.
+#[cold]
+pub(crate) fn not_meant(child: ChildRef, found: u32) -> Error {
+    Error::corruption(
+        Some(child.id.0),
+        Invariant::ParentHoldsChecksum,
+        format_args!("{:#010x}", child.checksum),
+        format_args!("{found:#010x}"),
+    )
+}
+
+/// The error of a page of a later transaction than whoever points to it may have.
+#[cold]
+pub(crate) fn too_new(id: PageId, txn_max: TxnId, found: TxnId) -> Error {
+    let expected = format_args!("at most {txn_max}");
+    Error::corruption(Some(id.0), Invariant::ChildNotNewer, expected, found)
+}
+
 /// Checks the checksum and the id of a page read from `id`.
 pub(crate) fn check_bytes(bytes: &[u8], id: PageId) -> Result<()> {
     let (stored, computed) = (get_u32(bytes, HEADER_CHECKSUM), page_checksum(bytes));

@@ -5,7 +5,8 @@
 //! Must not know: transactions, handles. Reads a number of pages that does not depend on the
 //! number of keys: two slots, the items of one commit or two, and the space log.
 //! Keeps: valid-meta-whole, slots-alternate, bytes-never-panic, failed-sync-poisons (what an
-//! earlier process failed to sync is written and fenced again before anything builds on it).
+//! earlier process failed to sync is written and fenced again before anything builds on it),
+//! parent-holds-checksum and child-not-newer (along the space log).
 
 use crate::catalog::Catalog;
 use crate::commit::Start;
@@ -17,7 +18,8 @@ use crate::format::{
 use crate::invariant::Invariant;
 use crate::meta::{CatalogPart, Item, Meta, Slot, is_of_a_commit, page_size_of};
 use crate::page::{
-    ChildRef, Extent, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, run_checksum,
+    ChildRef, Extent, PageId, TxnId, check_bytes, get_u16, get_u32, get_u64, not_meant,
+    run_checksum, too_new,
 };
 use crate::pager::write_extents;
 use crate::readers::State;
@@ -376,7 +378,7 @@ fn load(file: &dyn VfsFile, meta: &Meta) -> Result<(FreeSpace, Catalog)> {
 fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
     let mut log = Vec::new();
     let mut seen = BTreeSet::new();
-    let (mut next, mut txn_max) = (meta.log_head, meta.txn.0);
+    let (mut next, mut txn_max) = (meta.log_head, meta.txn);
     for _ in 0..meta.log_pages {
         let broken = |found: &dyn Display| {
             let page = next.map(|next| next.id.0);
@@ -409,17 +411,13 @@ fn read_log(file: &dyn VfsFile, meta: &Meta) -> Result<Vec<LogPage>> {
 
 /// Whether a page of the log is the one that what points to it means. Returns its transaction,
 /// which bounds that of the page before.
-fn check_log_page(bytes: &[u8], page: ChildRef, txn_max: u64) -> Result<u64> {
-    let (checksum, txn) = (get_u32(bytes, 0), get_u64(bytes, HEADER_TXN));
-    let broken = |invariant, expected: &dyn Display, found: &dyn Display| {
-        Err(Error::corruption(Some(page.id.0), invariant, expected, found))
-    };
+fn check_log_page(bytes: &[u8], page: ChildRef, txn_max: TxnId) -> Result<TxnId> {
+    let (checksum, txn) = (get_u32(bytes, 0), TxnId(get_u64(bytes, HEADER_TXN)));
     if checksum != page.checksum && !seeded!(LogPageNotCompared) {
-        let (expected, found) = (format!("{:#010x}", page.checksum), format!("{checksum:#010x}"));
-        return broken(Invariant::ParentHoldsChecksum, &expected, &found);
+        return Err(not_meant(page, checksum));
     }
     if txn > txn_max {
-        return broken(Invariant::ChildNotNewer, &format!("at most {txn_max}"), &txn);
+        return Err(too_new(page.id, txn_max, txn));
     }
     Ok(txn)
 }

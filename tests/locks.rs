@@ -595,24 +595,30 @@ fn a_page_size_that_is_not_allowed_is_refused_before_anything_is_made() {
     }
 }
 
+/// An empty file with these permission bits.
+#[cfg(unix)]
+fn empty(mode: u32) -> (tempfile::TempDir, PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, path) = place();
+    fs::write(&path, b"").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    (dir, path)
+}
+
 #[cfg(unix)]
 #[test]
 fn an_empty_file_that_becomes_a_store_keeps_its_permissions() {
-    use std::os::unix::fs::PermissionsExt;
-    let (_dir, path) = place();
-    fs::write(&path, b"").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    let (_dir, path) = empty(0o600);
     drop(BTree::open(&path).unwrap());
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
 }
 
 #[cfg(unix)]
 #[test]
 fn an_empty_file_that_becomes_a_store_keeps_its_owner() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-    let (_dir, path) = place();
-    fs::write(&path, b"").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (_dir, path) = empty(0o640);
     if chown(&path, Some(1234), Some(1235)).is_err() {
         println!("skipped: only root gives files away");
         return;

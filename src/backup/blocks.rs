@@ -15,7 +15,7 @@ use crate::format::{
 };
 use crate::invariant::Invariant;
 use crate::page::{crc32c, get_u32, get_u64, put_u32, put_u64};
-use crate::txn::read_some;
+use crate::txn::read_whole;
 use std::fmt::Display;
 use std::io::{Read, Write};
 
@@ -251,13 +251,7 @@ fn compare(stored: u32, computed: u32, what: impl Display) -> Result<()> {
     Err(broken(expected, format!("{stored:#010x}")))
 }
 
-/// [`Read::read_exact`] does not tell an end from a reader that fails with `UnexpectedEof`.
-fn read_exact(reader: &mut dyn Read, mut buf: &mut [u8], what: impl Display) -> Result<()> {
-    while !buf.is_empty() {
-        match read_some(reader, buf, "read the backup")? {
-            0 => return Err(broken(what, "the end of the stream")),
-            read => buf = &mut buf[read..],
-        }
-    }
-    Ok(())
+fn read_exact(reader: &mut dyn Read, buf: &mut [u8], what: impl Display) -> Result<()> {
+    let is_whole = read_whole(reader, buf, "read the backup")?;
+    if is_whole { Ok(()) } else { Err(broken(what, "the end of the stream")) }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Tree`], a persistent value: a clone is a savepoint, and dropping one undoes it.
 //! Must not know: files, page ids to come, transactions.
-//! Keeps: uniform-depth and child-not-newer (on the way down), entry-count.
+//! Keeps: parent-holds-checksum, uniform-depth and child-not-newer (on the way down), entry-count.
 
 mod bulk;
 mod compare;
@@ -45,7 +45,7 @@ use crate::error::{Error, Result};
 use crate::format::{HEADER_CHECKSUM, HEADER_LEVEL, HEADER_TXN};
 use crate::invariant::Invariant;
 use crate::node::{Begun, Node, Run, Value, run_pages};
-use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, get_u64};
+use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, get_u64, not_meant, too_new};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -481,9 +481,7 @@ const LINES: usize = 14;
 pub(crate) fn check_child(bytes: &[u8], child: ChildRef, expected: Expected) -> Result<()> {
     let (id, found) = (Some(child.id.0), get_u32(bytes, HEADER_CHECKSUM));
     if found != child.checksum && !seeded!(ChildChecksumNotCompared) {
-        let invariant = Invariant::ParentHoldsChecksum;
-        let wanted = format_args!("{:#010x}", child.checksum).to_string();
-        return Err(Error::corruption(id, invariant, wanted, format_args!("{found:#010x}")));
+        return Err(not_meant(child, found));
     }
     let level = bytes[HEADER_LEVEL];
     if level != expected.level && !seeded!(LevelNotCompared | CyclicChildAccepted) {
@@ -492,8 +490,7 @@ pub(crate) fn check_child(bytes: &[u8], child: ChildRef, expected: Expected) -> 
     }
     let txn = TxnId(get_u64(bytes, HEADER_TXN));
     if txn > expected.txn_max && !seeded!(ChildTxnNotCompared) {
-        let expected = format_args!("at most {}", expected.txn_max).to_string();
-        return Err(Error::corruption(id, Invariant::ChildNotNewer, expected, txn));
+        return Err(too_new(child.id, expected.txn_max, txn));
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) use read::run_view;
 pub(crate) use snapshot::{bucket_names, contains_bucket};
 #[cfg(all(feature = "ffi", not(loom)))]
 pub(crate) use write::PushFn;
-pub(crate) use write::{read_some, run_exec};
+pub(crate) use write::{read_whole, run_exec};
 
 use crate::commit::Core;
 use crate::error::{Error, Fault, Result};

@@ -22,7 +22,7 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tree::{Condition, Cursor, Edit, NewValue, PageRead, Tree};
 use early::EARLY_BYTES_MIN;
 pub(super) use early::Taken;
-pub(crate) use early::read_some;
+pub(crate) use early::read_whole;
 pub(super) use load::Loader;
 pub(crate) use load::PushFn;
 use std::ops::RangeBounds;

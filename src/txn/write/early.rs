@@ -124,14 +124,9 @@ impl Txn<'_> {
 const READ: &str = "read a value that is put";
 
 fn fill(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match read_some(reader, &mut bytes[filled..], READ)? {
-            0 => return Err(Error::invalid("the reader ends before the length given")),
-            read => filled += read,
-        }
-    }
-    Ok(())
+    let is_whole = read_whole(reader, bytes, READ)?;
+    let short = || Error::invalid("the reader ends before the length given");
+    if is_whole { Ok(()) } else { Err(short()) }
 }
 
 fn check_end(reader: &mut dyn Read) -> Result<()> {
@@ -141,16 +136,28 @@ fn check_end(reader: &mut dyn Read) -> Result<()> {
     }
 }
 
-/// As [`Read::read`], again where that is interrupted. `read_exact` does not tell an end from a
-/// reader that fails with `UnexpectedEof`, and panics where one says that it read too much.
+/// Fills a buffer. Returns whether the reader had so much. [`Read::read_exact`] does not tell an
+/// end from a reader that fails with `UnexpectedEof`, and panics where one says that it read too
+/// much.
 ///
 /// # Errors
 /// `IoError` with what the reader says; `Invalid` for one that counts wrong.
-pub(crate) fn read_some(
+pub(crate) fn read_whole(
     reader: &mut dyn Read,
-    bytes: &mut [u8],
+    mut bytes: &mut [u8],
     operation: &'static str,
-) -> Result<usize> {
+) -> Result<bool> {
+    while !bytes.is_empty() {
+        match read_some(reader, bytes, operation)? {
+            0 => return Ok(false),
+            read => bytes = &mut bytes[read..],
+        }
+    }
+    Ok(true)
+}
+
+/// As [`Read::read`], again where that is interrupted; fails as [`read_whole`] does.
+fn read_some(reader: &mut dyn Read, bytes: &mut [u8], operation: &'static str) -> Result<usize> {
     loop {
         match reader.read(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
