@@ -361,11 +361,14 @@ fn and_raised<T>(closure: impl FnOnce() -> T) -> (T, bool) {
 
 /// Does what may raise errors of which nobody is told: the thread's detail stays what it was.
 pub(crate) fn unheard<R>(work: impl FnOnce() -> R) -> R {
+    let raised = RAISED.with(Cell::get);
     let kept = LATEST.try_with(RefCell::take);
     let done = work();
     if let Ok(kept) = kept {
         LATEST.try_with(|latest| *latest.borrow_mut() = kept).unwrap_or_default();
     }
+    // Nor does a closure that ends behind this count them as its own.
+    RAISED.with(|count| count.set(raised));
     done
 }
 

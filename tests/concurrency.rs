@@ -5,6 +5,8 @@
 
 mod common;
 
+#[path = "concurrency/calling.rs"]
+mod calling;
 #[path = "concurrency/deferred.rs"]
 mod deferred;
 #[path = "concurrency/failing.rs"]

@@ -482,3 +482,36 @@ fn a_state_that_is_not_the_one_before_a_torn_commit_is_not_fallen_back_to() {
     }
     assert_eq!(refused, 3);
 }
+
+/// What a store met that was closed in a closure, and that nobody is told, let the closure's own
+/// error be told with the story of another file's damage.
+#[test]
+fn a_store_that_is_closed_in_a_closure_lends_no_detail() {
+    let damaged = || assert_eq!(open(&holding(&[1; 100])).map(drop), Err(Error::Corruption));
+    let db = open(&MemVfs::new()).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let closing = || {
+        let (_, watch) = Watch::memory();
+        let other = on(watch.clone()).page_size(512).open(NAME).unwrap();
+        other.exec("b", |txn| txn.put("k", "v")).unwrap();
+        watch.hook(|op| if op.is_sync() { Err(io::Error::other("gone")) } else { Ok(()) });
+        other
+    };
+    for own in [false, true] {
+        let other = closing();
+        damaged();
+        let made_up = if own {
+            db.try_view("b", |_| {
+                drop(other);
+                Err::<(), _>(Error::Corruption)
+            })
+        } else {
+            db.view("b", |_| {
+                drop(other);
+                Err::<(), _>(Error::Corruption)
+            })
+        };
+        assert_eq!(made_up, Err(Error::Corruption));
+        assert_eq!(Error::Corruption.detail(), None, "own: {own}");
+    }
+}

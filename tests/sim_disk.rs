@@ -80,6 +80,72 @@ fn each_sector_stops_at_one_of_its_versions() {
     assert_eq!(found, set(&wanted));
 }
 
+/// Where the size comes with a full sync only, so do the zeros of a cut, in the sector that is cut
+/// through as behind it.
+#[test]
+fn a_cut_inside_of_a_sector_may_not_have_happened_either() {
+    let data_sync = DataSync::LosesSize;
+    let profile = Profile { sector_bytes: 4, data_sync, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"aaaabbbb");
+        let file = create(&disk);
+        file.write_at(b"A", 0).expect("written");
+        file.set_len(2).expect("cut");
+        file.sync_data().expect("synced");
+        disk
+    });
+    assert!(found.contains(&Some(b"Aaaabbbb".to_vec())), "{found:?}");
+    assert!(found.iter().flatten().all(|bytes| bytes[0] == b'A'), "{found:?}");
+}
+
+/// Old bytes are those of the file itself, too, also those that a crash cut off.
+#[test]
+fn what_was_cut_off_may_show_where_a_stale_file_grows_again() {
+    let profile = Profile { sector_bytes: 4, growth: Growth::Stale, ..Profile::default() };
+    for (cut, again) in [(0, &b"aaaabbbb"[..]), (2, b"..\0\0bbbb"), (4, b"....bbbb")] {
+        let grown = |disk: &SimDisk| {
+            let file = create(disk);
+            file.write_at(&vec![b'.'; cut], 0).expect("written");
+            file.sync_all().expect("synced");
+            file.set_len(8).expect("grown");
+        };
+        let found = survivors(|| {
+            let disk = disk_with(profile, b"aaaabbbb");
+            let file = create(&disk);
+            file.set_len(cut as u64).expect("cut");
+            file.sync_all().expect("synced");
+            grown(&disk);
+            disk
+        });
+        assert!(found.contains(&Some(again.to_vec())), "cut to {cut}: {found:?}");
+        // The cut lands with the crash, if it does.
+        let found = survivors(|| {
+            let disk = disk_with(profile, b"aaaabbbb");
+            create(&disk).set_len(cut as u64).expect("cut");
+            disk.crash();
+            if disk.file_len(PATH) == Some(cut as u64) {
+                grown(&disk);
+            }
+            disk
+        });
+        assert!(found.contains(&Some(again.to_vec())), "cut to {cut} by a crash: {found:?}");
+    }
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"aaaabbbb");
+        let file = create(&disk);
+        file.set_len(0).expect("cut");
+        file.sync_all().expect("synced");
+        file.write_at(b"AAAABBBB", 0).expect("written");
+        file.sync_all().expect("synced");
+        file.set_len(4).expect("cut");
+        file.sync_all().expect("synced");
+        file.set_len(8).expect("grown");
+        disk
+    });
+    let old = found.iter().flatten().any(|bytes| bytes.ends_with(b"bbbb"));
+    assert!(found.contains(&Some(b"AAAABBBB".to_vec())) && !old, "{found:?}");
+}
+
 #[test]
 fn what_was_synced_survives() {
     for all in [false, true] {

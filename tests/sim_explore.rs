@@ -207,6 +207,57 @@ fn what_is_done_before_its_step_is_marked_only_every_operation_sees() {
     assert_eq!(verdict(CrashPoints::EveryOperation), Verdict::Violated);
 }
 
+/// Between an operation and the mark behind it lies no other operation.
+#[test]
+fn what_is_done_right_before_its_mark_every_operation_sees() {
+    let path = Path::new("file");
+    let workload = |disk: &SimDisk| -> Checked {
+        let file = disk.open(path, OpenMode::Create)?;
+        file.write_at(&[0], 0)?;
+        file.sync_all()?;
+        disk.sync_dir(path)?;
+        file.write_at(&[1], 0)?;
+        disk.started(1);
+        file.sync_all()?;
+        disk.acknowledged(1);
+        Ok(())
+    };
+    let explorer = Explorer::new("marks").crash_points(CrashPoints::EveryOperation);
+    let report = explorer.explore(workload, |disk, crash| {
+        let found = disk.read_file(path).and_then(|bytes| bytes.first().copied());
+        if u64::from(found.unwrap_or(0)) <= crash.started() {
+            return Ok(());
+        }
+        Err("a step is found that had not begun".into())
+    });
+    let violation = report.violation.expect("the step is found before its mark");
+    assert!(violation.story.contains("\n  the power fails behind #5"), "{}", violation.story);
+}
+
+/// A check that only asks for names has looked at the disk.
+#[test]
+fn whoever_asks_for_a_name_has_looked() {
+    let path = Path::new("file");
+    let disk = SimDisk::new();
+    drop(disk.open(path, OpenMode::Create).expect("made"));
+    let mut seen = BTreeSet::new();
+    let report = Explorer::new("asks").start(&disk.snapshot()).explore(
+        |_| Ok(()),
+        |disk, _| {
+            seen.insert(disk.exists(path)?);
+            Ok(())
+        },
+    );
+    assert!(report.is_verified() && report.looks == report.executions, "{report}");
+    assert_eq!(seen.len(), 2, "its name was not durable");
+}
+
+#[test]
+#[should_panic(expected = "100000 crashes in a row")]
+fn crashes_in_a_row_have_a_limit() {
+    drop(Explorer::new("deep").nested(100_000));
+}
+
 /// What the disk is told to begin with has no number, and a power failure inside of it is a crash.
 #[test]
 fn a_power_failure_while_the_disk_is_told_to_begin_is_a_crash_point() {

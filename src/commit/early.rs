@@ -127,8 +127,8 @@ const AHEAD_BYTES: u64 = 16 << 20;
 /// A large value on its way into the file, from its beginning. Dropped, it gives its pages back.
 pub(crate) struct EarlyWriter<'a> {
     pager: &'a Pager,
-    /// The file's length, where the value's pages make it longer.
-    length: Option<&'a Length>,
+    /// The store, where the value's pages make its file longer.
+    grows: Option<&'a Core>,
     /// Pages of the value that the file is long enough for.
     roomy: u32,
     len: u32,
@@ -154,7 +154,7 @@ impl<'a> EarlyWriter<'a> {
         let end = pages.extent().end();
         let mut early = EarlyWriter::to(&core.pager, len, pages);
         if end > space.page_count() {
-            (early.length, early.roomy) = (Some(&core.length), 0);
+            (early.grows, early.roomy) = (Some(core), 0);
             early.make_room(1)?;
             if seeded!(EarlyGrowthBelieved) {
                 core.flush.lock().fenced_len = PageId(end).offset(page_size);
@@ -167,19 +167,21 @@ impl<'a> EarlyWriter<'a> {
         pager.forget_extent(pages.extent());
         let hash = RunHash::new(pages.extent().first);
         let roomy = pages.extent().pages;
-        EarlyWriter { pager, length: None, roomy, len, pages, hash, written: 0 }
+        EarlyWriter { pager, grows: None, roomy, len, pages, hash, written: 0 }
     }
 
     /// Makes the file long enough for more pages of the value.
     fn make_room(&mut self, more: u32) -> Result<()> {
         let needed = self.written.saturating_add(more);
-        let Some(length) = self.length.filter(|_| needed > self.roomy) else { return Ok(()) };
+        let Some(core) = self.grows.filter(|_| needed > self.roomy) else { return Ok(()) };
         let page_size = self.pager.page_size();
         let ahead = u32::try_from(AHEAD_BYTES / page_size as u64).expect("the quotient is small");
         let Extent { first, pages } = self.pages.extent();
         let roomy = needed.max(ahead).max(self.written.saturating_mul(2)).min(pages);
         let wanted = PageId(first.0 + roomy).offset(page_size);
-        length.grow_for_early(self.pager.file(), wanted)?;
+        // The length is locked meanwhile: a storage that commits then would wait for itself.
+        let _turn = core.as_if_writing();
+        core.length.grow_for_early(self.pager.file(), wanted)?;
         self.roomy = roomy;
         Ok(())
     }

@@ -18,6 +18,7 @@ mod durability;
 mod early;
 mod flush;
 mod guard;
+mod leader;
 mod queue;
 mod seal;
 mod writing;
@@ -28,6 +29,7 @@ pub(crate) use batch::{Batch, Bucket, Mark, View};
 pub(crate) use durability::Hearing;
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
+pub(crate) use leader::Leader;
 pub(crate) use seal::log_page;
 
 use crate::error::{Error, Fault, Result};
@@ -42,7 +44,8 @@ use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
 use flush::{Failed, flush, write_mirror};
-use queue::{Gathering, Outcome as Told, Queue, Released, Waiter, Word};
+use leader::Held;
+use queue::{Gathering, Queue, Waiter, Word};
 use seal::{Job, Surroundings, seal};
 use writing::AsIfWriting;
 
@@ -287,21 +290,34 @@ impl Core {
 
     fn lead_on(&self, leader: &mut Leader<'_>) {
         self.gather();
-        let mut writer = self.writer.lock();
+        let mut writer = Held::of(self);
+        let job = self.seal_batch(&mut writer, leader);
+        writer.done();
+        if let Some(job) = job {
+            self.flush_job(job, leader);
+        }
+    }
+
+    /// Seals the open batch and opens the next one on it; or fails it.
+    fn seal_batch(&self, writer: &mut Writer, leader: &mut Leader<'_>) -> Option<Job> {
         writer.catch_up();
         // Not where it is looked at: the lock would be held there.
         let poisoned = self.flush.lock().poisoned.clone();
         if let Some(fault) = poisoned {
-            return self.fail(&mut writer, &fault, leader);
+            self.fail(writer, &fault, leader);
+            return None;
         }
         let around = Surroundings {
             pages: &self.pager,
             pinned: self.readers.pinned(),
             barriers: self.barriers,
         };
-        let job = match seal(&mut writer, &around) {
+        let job = match seal(writer, &around) {
             Ok(job) => job,
-            Err(error) => return self.fail(&mut writer, &Fault::keep(error), leader),
+            Err(error) => {
+                self.fail(writer, &Fault::keep(error), leader);
+                return None;
+            }
         };
         writer.in_flight = true;
         writer.packing = None;
@@ -309,8 +325,7 @@ impl Core {
         writer.batch = Batch::new(Arc::clone(&job.state), number + 1, number);
         self.pager.set_page_count(job.state.page_count);
         self.pager.begin_flight(&job.pages, &job.runs);
-        drop(writer);
-        self.flush_job(job, leader);
+        Some(job)
     }
 
     /// Lets those join whom the flush before has just released: they often commit again at once,
@@ -345,7 +360,7 @@ impl Core {
             Err(Failed::Before(error, len_before)) => {
                 let fault = Fault::keep(error);
                 drop(flush);
-                let mut writer = self.writer.lock();
+                let mut writer = Held::of(self);
                 writer.in_flight = false;
                 writer.is_cramped = true;
                 writer.space.undo();
@@ -362,15 +377,17 @@ impl Core {
                 }
                 self.pager.drop_flight();
                 self.fail_from(&mut writer, job.number, &fault, leader);
+                writer.done();
             }
             Err(Failed::Unknown(error)) => {
                 let fault = Fault::keep(error);
                 flush.poisoned = Some(fault.clone());
                 self.is_poisoned.store(true, Ordering::Release);
                 drop(flush);
-                let mut writer = self.writer.lock();
+                let mut writer = Held::of(self);
                 writer.in_flight = false;
                 self.fail_from(&mut writer, job.number, &fault, leader);
+                writer.done();
             }
         }
     }
@@ -442,55 +459,5 @@ impl Core {
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("pages", &self.pager.page_count()).finish_non_exhaustive()
-    }
-}
-
-/// Gives the lead up, also when the leader panics at work; then nobody knows what is durable.
-pub(crate) struct Leader<'a> {
-    core: &'a Core,
-    /// Whom to tell what, once the lead is given up.
-    answers: Vec<(Released, Told)>,
-    /// It may be writing. That its thread panics does not tell: a destructor may commit while its
-    /// thread unwinds.
-    is_at_work: bool,
-    /// A storage that calls the store is refused what would wait for this thread.
-    _turn: AsIfWriting,
-}
-
-impl<'a> Leader<'a> {
-    fn of(core: &'a Core) -> Leader<'a> {
-        Leader { core, answers: Vec::new(), is_at_work: false, _turn: core.as_if_writing() }
-    }
-
-    /// Does what may write. If it does not return, nobody knows what is durable.
-    fn at_work<R>(&mut self, work: impl FnOnce(&mut Leader<'a>) -> R) -> R {
-        self.is_at_work = true;
-        let done = work(self);
-        self.is_at_work = false;
-        done
-    }
-}
-
-impl Drop for Leader<'_> {
-    fn drop(&mut self) {
-        let mut flush = self.core.flush.lock();
-        if self.is_at_work {
-            let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
-            let all = flush.queue.take_until(u64::MAX);
-            self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));
-            let first = flush.durable + 1;
-            flush.losses.note(first, &fault);
-            flush.poisoned = Some(fault);
-            self.core.is_poisoned.store(true, Ordering::Release);
-        }
-        let released = self.answers.iter().map(|(round, _)| round.waiters).sum();
-        let next = flush.queue.hand_over(released);
-        drop(flush);
-        if let Some(next) = next {
-            next.offer_lead();
-        }
-        for (released, outcome) in self.answers.drain(..) {
-            released.round.tell(outcome);
-        }
     }
 }

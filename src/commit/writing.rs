@@ -70,7 +70,10 @@ pub(super) fn leave(store: usize) {
             return writing.first.set(0);
         }
         let mut others = writing.others.borrow_mut();
-        others.retain(|&other| other != store);
+        // One of them: a thread may count more than once as one that writes.
+        if let Some(at) = others.iter().rposition(|&other| other == store) {
+            others.swap_remove(at);
+        }
         if others.is_empty() {
             // Nobody else gives its memory back.
             *others = Vec::new();

@@ -27,7 +27,11 @@ impl Crash {
         self.levels.len()
     }
 
-    /// The number of the operation before which the power failed the last time.
+    /// The number of the operation before which the power failed the last time; of the one behind
+    /// which it failed where that is before a mark.
+    ///
+    /// For messages: of crashes that left the same disk after the same marks only the first is
+    /// looked at, so that a check that depends on more than these two misses the others.
     pub fn operation(&self) -> u64 {
         self.levels.last().map_or(0, |level| level.operation)
     }

@@ -254,8 +254,9 @@ impl SimDisk {
             Ok(file) => file,
             Err(error) => panic!("{}: {error}", path.as_ref().display()),
         };
+        let growth = machine.profile.growth;
         machine.with_file(file, |file, scope| {
-            *file = FileState::new();
+            *file = FileState::new(growth);
             file.write(scope, bytes, 0);
             file.fence(Fence::All);
         });

@@ -126,8 +126,11 @@ impl Explorer {
     /// );
     /// assert!(report.is_verified(), "{report}");
     /// ```
+    /// # Panics
+    /// For more than 64 crashes in a row.
     #[must_use]
     pub fn nested(mut self, crashes: u32) -> Explorer {
+        assert!(crashes <= 64, "{crashes} crashes in a row, of which 64 are the most");
         self.settings.nested = crashes;
         self
     }
@@ -178,6 +181,9 @@ impl Explorer {
     /// first operation that differs, what it was and what it is, and so does the story of a failure
     /// that does not come back. The orders in which threads get their turn are not explored, and
     /// are no part of a token: let one thread use the disk, or the threads one after another.
+    ///
+    /// Of crashes that leave the same disk after the same marks only the first is looked at: a
+    /// check goes by the disk and the marks, and by nothing else that the workload did.
     ///
     /// They end with what they opened closed. A panic in either is a failure, and so is an error,
     /// also one of a fault that the workload injected itself: there it ends with

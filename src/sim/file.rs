@@ -8,11 +8,13 @@
 
 mod evict;
 mod fence;
+mod stale;
 
 use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
+use super::profile::Growth;
 use super::{count, index};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an operation on a file works with.
 pub(super) struct Scope<'a> {
@@ -92,6 +94,10 @@ pub(super) struct FileState {
     size: Size,
     /// Sectors beyond the size on the medium whose data is fenced.
     landed: BTreeSet<u32>,
+    /// What the medium held where the file was cut, and still holds there.
+    former: BTreeMap<u32, Candidates>,
+    /// Whether old bytes may show where the file grows.
+    stale: bool,
     /// The next sync reports a failure that an earlier one met.
     pub(super) fails_late: bool,
 }
@@ -106,9 +112,9 @@ pub(super) enum Fence {
 }
 
 impl FileState {
-    pub(super) fn new() -> FileState {
+    pub(super) fn new(growth: Growth) -> FileState {
         let size = Size { durable: vec![0], pending: Vec::new(), now: Some(0) };
-        FileState { size, ..FileState::default() }
+        FileState { size, stale: growth == Growth::Stale, ..FileState::default() }
     }
 
     pub(super) fn copy_from(&mut self, other: &FileState) {
@@ -119,6 +125,8 @@ impl FileState {
         self.size.pending.clone_from(&other.size.pending);
         self.size.now = other.size.now;
         self.landed.clone_from(&other.landed);
+        self.former.clone_from(&other.former);
+        self.stale = other.stale;
         self.fails_late = other.fails_late;
     }
 
@@ -158,6 +166,9 @@ impl FileState {
     fn cut_medium(&mut self, arena: &mut Arena, size: u64) {
         let sector_bytes = arena.sector_bytes();
         let (whole, rest) = (sector_of(size, sector_bytes), within(size, sector_bytes));
+        for sector in whole..self.durable.len() {
+            self.remember(sector);
+        }
         self.durable.truncate(whole + usize::from(rest > 0));
         if rest > 0
             && let Some(last) = self.durable.get(whole).copied()
@@ -279,7 +290,11 @@ impl FileState {
         let (mut sector, at) = (sector_of(len, sector_bytes), within(len, sector_bytes));
         if at > 0 {
             let zeros = vec![0; sector_bytes - at];
+            let before = self.pending.len();
             self.write_sector(scope, sector, at, &zeros);
+            if let Some(cut) = self.pending.get_mut(before) {
+                cut.is_cut = true;
+            }
             sector += 1;
         }
         for sector in sector..self.durable.len().max(self.cached.len()) {
@@ -304,11 +319,11 @@ impl FileState {
 
     /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
     /// The size goes by the file system's journal: a later sync can still fence it.
-    pub(super) fn lose(&mut self, arena: &mut Arena, stale: bool) {
-        if stale {
+    pub(super) fn lose(&mut self, arena: &mut Arena) {
+        if self.stale {
             self.keep_growth_in_cache(arena);
         }
-        self.land_anywhere(arena, stale);
+        self.land_anywhere(arena);
         for cached in &mut self.cached {
             if let Cached::Dirty(content) = *cached {
                 *cached = Cached::Lost(content);
@@ -316,39 +331,16 @@ impl FileState {
         }
     }
 
-    /// Where the file grew and a write changed nothing, the cache holds zeros, whatever the
-    /// medium shows: what was not written is not read from it.
-    fn keep_growth_in_cache(&mut self, arena: &Arena) {
-        let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
-        let largest = self.size.pending.iter().copied().max().unwrap_or(0);
-        if largest <= smallest {
-            return;
-        }
-        let sector_bytes = arena.sector_bytes();
-        let (first, last) =
-            (sector_of(smallest, sector_bytes), sector_of(largest - 1, sector_bytes));
-        if self.cached.len() <= last {
-            self.cached.resize(last + 1, Cached::Not);
-        }
-        for sector in first..=last {
-            if self.cached[sector] == Cached::Not
-                && let Some(content) = self.known_content(sector)
-            {
-                self.cached[sector] = Cached::Lost(content);
-            }
-        }
-    }
-
     /// A sync that fails and drops what it could not write: reads see the medium at once.
-    pub(super) fn revert(&mut self, arena: &mut Arena, stale: bool) {
-        self.land_anywhere(arena, stale);
+    pub(super) fn revert(&mut self, arena: &mut Arena) {
+        self.land_anywhere(arena);
         self.resize_anywhere();
         self.forget_cache(arena);
     }
 
     /// A power failure: each sector stops at one of its versions, the size at one of its values.
-    pub(super) fn crash(&mut self, arena: &mut Arena, stale: bool) {
-        self.land_anywhere(arena, stale);
+    pub(super) fn crash(&mut self, arena: &mut Arena) {
+        self.land_anywhere(arena);
         self.resize_anywhere();
         self.forget_cache(arena);
         self.fails_late = false;
@@ -363,10 +355,10 @@ impl FileState {
     }
 
     /// Opens the medium to every version since the last fence.
-    fn land_anywhere(&mut self, arena: &mut Arena, stale: bool) {
+    fn land_anywhere(&mut self, arena: &mut Arena) {
         let smallest = self.size.durable.iter().copied().min().unwrap_or(0);
         let largest = self.size.pending.iter().copied().max().unwrap_or(0);
-        if stale && largest > smallest {
+        if self.stale && largest > smallest {
             self.expose_stale(arena, smallest, largest);
         }
         self.pending.sort_by_key(|version| version.sector);
@@ -391,24 +383,6 @@ impl FileState {
             if !self.size.durable.contains(&size) {
                 self.size.durable.push(size);
             }
-        }
-    }
-
-    /// Between the size that is certain and a larger one that may survive, the medium may show
-    /// what it held before, but where data was fenced.
-    fn expose_stale(&mut self, arena: &mut Arena, from: u64, to: u64) {
-        let sector_bytes = arena.sector_bytes();
-        let (first, last) = (sector_of(from, sector_bytes), sector_of(to - 1, sector_bytes));
-        if self.durable.len() <= last {
-            self.durable.resize(last + 1, Candidates::ZERO);
-        }
-        for sector in (first..=last).filter(|sector| !self.landed.contains(&count(*sector))) {
-            let keep = if sector == first { within(from, sector_bytes) } else { 0 };
-            let mut open: Vec<Content> = arena.contents(self.durable[sector]).collect();
-            for held in 0..open.len() {
-                open.push(arena.join(open[held], keep, Content::STALE));
-            }
-            self.durable[sector] = arena.set_of(open.into_iter());
         }
     }
 
@@ -442,6 +416,8 @@ impl FileState {
         let hash = written.fold(0, |hash, (at, held)| mix(mix(hash, at as u64), held));
         // A size of 0 among others counts, too.
         let hash = mix(hash, !(self.size.durable.len() as u64));
+        let former = self.former.iter().map(|(sector, held)| (*sector, arena.hash(*held)));
+        let hash = former.fold(hash, |hash, (at, held)| mix(mix(hash, u64::from(at)), held));
         self.size.durable.iter().fold(hash, |hash, size| mix(hash, *size))
     }
 
@@ -454,6 +430,9 @@ impl FileState {
 
     pub(super) fn move_contents(&mut self, mover: &mut Mover) {
         for held in &mut self.durable {
+            *held = mover.candidates(*held);
+        }
+        for held in self.former.values_mut() {
             *held = mover.candidates(*held);
         }
         for cached in &mut self.cached {

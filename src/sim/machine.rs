@@ -14,7 +14,7 @@ use super::looks::Looks;
 use super::monitor::Monitor;
 use super::paths::{PathId, Paths};
 use super::points::{Mark, Moment, Recorder};
-use super::profile::{Growth, Profile};
+use super::profile::Profile;
 use super::requests::{Request, Requests};
 use super::state::{DiskState, Snapshot};
 use super::trace::{Op, OpKind, Outcome, Trace};
@@ -181,8 +181,7 @@ impl Machine {
 
     /// Loses power and starts again.
     pub(super) fn crash(&mut self) {
-        let stale = self.profile.growth == Growth::Stale;
-        self.state.crash(&mut self.arena, stale);
+        self.state.crash(&mut self.arena);
         self.boot();
         self.plan.clear();
     }
@@ -272,6 +271,9 @@ impl Machine {
     /// Leaves a mark. Without power nobody is there to leave one.
     pub(super) fn mark(&mut self, mark: Mark) {
         if self.powered {
+            if self.recorder.records_marks() {
+                self.record(None);
+            }
             self.marks.push(mark);
             if self.trace.is_some() {
                 self.marked_behind.push(self.operation);

@@ -139,7 +139,7 @@ impl Machine {
     /// Makes an empty file with a name that is not fenced yet.
     fn create(&mut self, place: Place) -> u32 {
         let file = count(self.state.files.len());
-        self.state.files.push(FileState::new());
+        self.state.files.push(FileState::new(self.profile.growth));
         self.state.names.link(place, Node::File(file), self.operation);
         file
     }
@@ -200,6 +200,7 @@ impl Machine {
         if !self.powered {
             return Err(power_is_off());
         }
+        self.is_used = true;
         Ok(self.find(path)?.is_some())
     }
 

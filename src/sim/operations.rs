@@ -10,7 +10,7 @@ use super::file::{Fence, FileState};
 use super::index;
 use super::machine::{CLEAR_UP_BYTES, Handle, Lock, Machine, file_op};
 use super::monitor::WriteEvent;
-use super::profile::{DataSync, Flush, Growth};
+use super::profile::{DataSync, Flush};
 use super::requests::Request;
 use super::trace::{Op, OpKind};
 use crate::vfs::LockMode;
@@ -165,7 +165,6 @@ impl Machine {
     }
 
     fn sync_file(&mut self, number: u32, kind: OpKind, failure: Option<Failure>) -> io::Result<()> {
-        let stale = self.profile.growth == Growth::Stale;
         let (file, arena) = (&mut self.state.files[index(number)], &mut self.arena);
         let is_owed = file.fails_late;
         let tells = is_owed && kind != OpKind::BeginWriteBack;
@@ -178,11 +177,11 @@ impl Machine {
         match how {
             Some(SyncFailure::Keep) => Err(Errno::Eio.error()),
             Some(SyncFailure::Revert) => {
-                file.revert(arena, stale);
+                file.revert(arena);
                 Err(Errno::Eio.error())
             }
             Some(how) => {
-                file.lose(arena, stale);
+                file.lose(arena);
                 match how {
                     SyncFailure::Late if !tells => Ok(()),
                     SyncFailure::NoSpace => Err(Errno::Enospc.error()),

@@ -55,8 +55,8 @@ pub enum CrashPoints {
     /// of it; what it does earlier is seen with [`CrashPoints::EveryOperation`] only.
     #[default]
     Fences,
-    /// Before each operation that has a number, and at the end. There is no image more, but each
-    /// is looked at with the marks of each moment that has it.
+    /// Before each operation that has a number and that may fail, before each mark, and at the end.
+    /// There is no image more, but each is looked at with the marks of each moment that has it.
     EveryOperation,
 }
 
@@ -76,7 +76,8 @@ pub enum Images {
 pub(super) struct Point {
     /// Its place among all of the run, those not kept included.
     pub(super) number: u32,
-    /// The operation before which the power fails, and its number; at the end, the last number.
+    /// The operation before which the power fails, and its number; before a mark and at the end,
+    /// the last number.
     pub(super) before: Option<OpKind>,
     pub(super) operation: u64,
     /// Marks left until then.
@@ -145,6 +146,11 @@ impl Recorder {
                 matches!(kind, OpKind::SyncData | OpKind::SyncAll | OpKind::SyncDir)
             }
         }
+    }
+
+    /// Whether a crash point lies before each mark.
+    pub(super) fn records_marks(&self) -> bool {
+        self.keep != Keep::Nothing && self.at == CrashPoints::EveryOperation
     }
 
     /// Keeps the present moment if it is wanted.

@@ -7,7 +7,8 @@
 pub enum Growth {
     /// Zeros.
     Zeros,
-    /// Zeros or what the disk held there before, a pattern that is neither text nor zeros.
+    /// Zeros or what the disk held there before: what was cut off from the file there, or, as
+    /// another file's, a pattern that is neither text nor zeros.
     Stale,
 }
 

@@ -23,9 +23,10 @@ pub enum Verdict {
 pub struct PointReport {
     /// Its number among the crash points of its run, from 0.
     pub number: u32,
-    /// The operation before which power failed, by number.
+    /// The operation before which power failed, by number; the last one, before a mark and at the
+    /// end of the workload.
     pub operation: u64,
-    /// That operation's kind; `None` at the end of the workload.
+    /// That operation's kind; `None` before a mark and at the end of the workload.
     pub before: Option<OpKind>,
     /// The checks run, those after nested crashes included.
     pub executions: u64,

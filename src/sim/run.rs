@@ -12,7 +12,7 @@ use super::crash::{Checked, Crash, Level};
 use super::disk::SimDisk;
 use super::paths::Paths;
 use super::points::{CrashPoints, Images, Keep, Mark, Point};
-use super::profile::{Growth, Profile};
+use super::profile::Profile;
 use super::report::{PointReport, Report, Verdict, Violation};
 use super::requests::{Asked, Requests};
 use super::state::{DiskState, Snapshot};
@@ -394,8 +394,7 @@ impl<'a> Run<'a> {
         let mut machine = self.disk.machine();
         let floor = machine.arena_mark();
         let mut crashed = point.state.clone();
-        let stale = machine.profile.growth == Growth::Stale;
-        crashed.crash(&mut machine.arena, stale);
+        crashed.crash(&mut machine.arena);
         (crashed, floor)
     }
 

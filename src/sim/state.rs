@@ -41,9 +41,9 @@ impl DiskState {
     }
 
     /// A power failure. What survives stays open until it is looked at.
-    pub(super) fn crash(&mut self, arena: &mut Arena, stale: bool) {
+    pub(super) fn crash(&mut self, arena: &mut Arena) {
         for file in &mut self.files {
-            file.crash(arena, stale);
+            file.crash(arena);
         }
         self.names.crash();
     }

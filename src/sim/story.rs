@@ -77,9 +77,8 @@ impl Story {
             (None, Some(point)) => {
                 let happened = |op: &&Op| match point.before {
                     // What has no number among the operations comes behind the last one.
-                    Some(OpKind::BeginWriteBack) => op.number <= point.operation,
+                    None | Some(OpKind::BeginWriteBack) => op.number <= point.operation,
                     Some(_) => op.number < point.operation,
-                    None => true,
                 };
                 let end = ops.iter().take_while(happened).count();
                 self.add_ops(machine, &ops[..end], point.marks);
@@ -123,7 +122,8 @@ impl Story {
 /// Before what the power failed, which is `next` if that has a number.
 fn end_text(machine: &Machine, point: &Point, next: Option<&Op>) -> String {
     match (point.before, next) {
-        (None, _) => "the power fails at its end".to_owned(),
+        (None, None) => "the power fails at its end".to_owned(),
+        (None, Some(_)) => format!("the power fails behind #{}", point.operation),
         (Some(kind), Some(op)) if op.number == point.operation && op.kind == kind => {
             let file = op.file.map_or_else(String::new, |file| format!(" file {file}"));
             let name = name_text(machine, op);

@@ -5,8 +5,10 @@
 use super::anatomy::dissect;
 use super::halves::{rebalance, split_leaf};
 use super::keys::inline_len_max;
-use super::twin::{Content, Twin, cost};
+use super::twin::{Content, Twin, agree, cost};
 use crate::format::{HEADER_LEN, PAGE_SIZE_MAX, PAGE_SIZE_MIN, VALUE_OVERFLOW, key_len_max};
+use crate::node::build::Halving;
+use crate::node::parts::{self, Key, Parts, Shape, Slot};
 use crate::node::{
     Encoded, Insertion, Node, NodeMut, Run, Value, merge, run_pages, single_branch, single_leaf,
 };
@@ -262,4 +264,67 @@ fn a_branch_whose_prefix_is_too_short_gets_the_whole_and_stays_what_it_is() {
     let whole = page.clone();
     NodeMut::new(&mut page).lengthen_prefix();
     assert_eq!(page, whole);
+}
+
+/// More slots are halved more often before the last few are compared.
+#[test]
+fn a_key_is_found_among_as_many_as_the_largest_page_holds() {
+    let size = PAGE_SIZE_MAX as usize;
+    let key = |i: u32| (2 * i + 1).to_be_bytes();
+    let empty = Encoded::new(Value::Inline(b""));
+    let mut leaf = single_leaf(size, &key(0), empty.payload());
+    let mut count = 1;
+    while NodeMut::new(&mut leaf).insert_leaf(count as usize, &key(count), empty.payload()) {
+        count += 1;
+    }
+    let child = |i: u32| ChildRef { id: PageId(10 + i), checksum: i };
+    let mut branch = single_branch(size, 1, [child(0), child(1)], &key(0));
+    let mut separators = 1;
+    while NodeMut::new(&mut branch).insert_branch(
+        separators as usize,
+        &key(separators),
+        child(separators + 1),
+    ) {
+        separators += 1;
+    }
+    for (page, count) in [(&leaf, count), (&branch, separators)] {
+        assert!(count > 64 * 24, "{count} slots");
+        for i in 0..=2 * count {
+            agree(Node::new(page), &i.to_be_bytes());
+        }
+    }
+}
+
+/// Where no cut near the middle fits, the nearest that does is taken, as if each had been tried.
+#[test]
+fn a_key_that_leaves_a_long_prefix_cuts_its_page_where_it_first_fits() {
+    let mut far = 0;
+    for (page_size, prefix_len) in [(512, 60), (512, 120), (4096, 300), (4096, 1000)] {
+        let long = |i: u32| [&vec![b'p'; prefix_len][..], &i.to_be_bytes()].concat();
+        let empty = Encoded::new(Value::Inline(b""));
+        let mut page = single_leaf(page_size, &long(0), empty.payload());
+        let mut count = 1;
+        while NodeMut::new(&mut page).insert_leaf(count as usize, &long(count), empty.payload()) {
+            count += 1;
+        }
+        let middle = [&long(count / 3)[..], b"and more"].concat();
+        let apart = [&vec![b'p'; prefix_len / 2][..], b"q"].concat();
+        for odd in [&b"pa"[..], b"pz", b"q", &middle, &apart] {
+            let node = Node::new(&page);
+            let at = node.search(odd).expect_err("it is new");
+            let slot =
+                Slot { key: Key::whole(odd), content: parts::Content::Leaf(empty.payload()) };
+            let parts = Parts::with(node, at, slot);
+            let halving = Halving { parts: &parts, shape: Shape::of(node), page_size };
+            let mut order = halving.distances();
+            order.sort_unstable();
+            let fits: Vec<bool> =
+                order.iter().map(|(_, at)| halving.cut_at(*at).is_some()).collect();
+            let first = fits.iter().position(|fits| *fits).expect("it can be split");
+            far = far.max(first);
+            let cut = halving.cut(&[]).expect("it can be split").at;
+            assert_eq!(cut, order[first].1, "{odd:?} at {at} of {count} in {page_size} bytes");
+        }
+    }
+    assert!(far > 10, "the nearest cut that fits was the {far}th");
 }

@@ -6,7 +6,8 @@
 //!
 //! The family: four initial states, and from each all sequences of one to three transactions of an
 //! alphabet of twelve: 7,536 workloads. Each is crashed before every sync and at its end, in every
-//! way in which sectors, sizes and names can survive, and its recovery is crashed again; a
+//! way in which sectors and the size can survive (the file and its name are durable; tests look at
+//! how a store is made), and its recovery is crashed again; a
 //! workload of one transaction once more. What happens before the last transaction is left to the
 //! workload that ends there, which a part that is a sample mostly leaves out. Then each operation
 //! of the last transaction fails, and each of the next open; the process starts again without a

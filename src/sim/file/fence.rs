@@ -18,6 +18,11 @@ impl FileState {
             if version.is_cut && fence == Fence::Data {
                 cuts.push(version);
             } else {
+                if version.is_cut {
+                    self.remember(sector);
+                } else {
+                    self.former.remove(&version.sector);
+                }
                 self.hold(sector, version.content.into());
                 self.cached[sector] = Cached::Not;
                 if fence == Fence::Data {

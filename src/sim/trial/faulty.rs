@@ -10,7 +10,7 @@ use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
 use crate::sim::dump::{Dump, probe};
 use crate::sim::fault::{Failure, Fault, SyncFailure, is_of_storage};
-use crate::sim::process::Process;
+use crate::sim::process::{Process, Settling};
 use crate::sim::promise::{LAST_PROBE, PROBES, Promise, State, probe_acknowledged, probe_started};
 use crate::sim::workloads::{Step, commit};
 use crate::{BTree, Error, Result};
@@ -29,7 +29,10 @@ impl Trial {
         let result = self.step(disk, &mut process, last);
         Trial::forget_what_others_have(disk);
         match result {
-            Ok(()) => self.note_what_is_durable(disk, process.durable),
+            Ok(()) => {
+                self.note_what_is_durable(disk, process.durable);
+                Trial::look_behind_a_fault(disk, &mut process)?;
+            }
             Err(error) => {
                 explained(error, disk.has_fault_struck())?;
                 if disk.choose(2) == 0 {
@@ -41,6 +44,21 @@ impl Trial {
         }
         self.close(disk, process);
         self.restart(disk, &Crash::default(), Next::Probe)
+    }
+
+    /// Where a fault struck and the step got over it, readers see what they saw. Or the fault goes
+    /// on until the process ends.
+    fn look_behind_a_fault(disk: &SimDisk, process: &mut Process) -> Checked {
+        if !disk.has_fault_struck() || process.readers.is_empty() || disk.choose(2) > 0 {
+            return Ok(());
+        }
+        // With the fault out of mind, a close would be taken for one that nothing has kept from
+        // making durable what was deferred.
+        if process.settling == Settling::Close {
+            process.settling = Settling::Sync;
+        }
+        disk.clear_faults();
+        process.check_readers()
     }
 
     /// Runs the workload, ends the process before it closes the store, and lets a fault strike

@@ -25,6 +25,19 @@ fn what_was_durable_before_the_disk_lied_is_not_given_up() {
     assert_eq!(trial.left(&disk, &Crash::default()), [State::of_step(1)]);
 }
 
+/// Also behind a fault that the transaction got over, such as a short write.
+#[test]
+fn a_reader_is_looked_at_behind_a_fault_that_the_step_gets_over() {
+    let mut trial = Trial::new(Initial::OneLeaf, &[Step::UnderReader], 512, Barriers::Two);
+    let short = Fault::new(OpSet::of(&[OpKind::Write]), When::Once(0), Failure::Short(200));
+    trial.run_faulted(&disk_of_one_leaf(), short).expect("nothing is wrong");
+    // The model is wrong of what the reader sees: whoever looks at it tells.
+    trial.dumps[0][0].forward ^= 1;
+    let told =
+        trial.run_faulted(&disk_of_one_leaf(), short).expect_err("the reader is not looked at");
+    assert!(told.to_string().contains("an old reader found"), "{told}");
+}
+
 /// A disk whose files are opened in another way.
 struct Other {
     disk: SimDisk,

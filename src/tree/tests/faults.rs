@@ -13,7 +13,7 @@ use crate::invariant::Invariant;
 use crate::node::tests::keys::Rng;
 use crate::node::{Node, NodeMut, Run, check_node};
 use crate::page::{ChildRef, Page, PageId, TxnId};
-use crate::tree::{Cursor, Edit, Expected, PageRead, Root, Tree, check_child};
+use crate::tree::{Cursor, Edit, Expected, Move, PageRead, Repack, Root, Tree, check_child};
 
 const SIZE: usize = PAGE_SIZE_MIN as usize;
 
@@ -51,6 +51,15 @@ const WORKS: &[(&str, Work)] = &[
         while cursor.previous(edit.pages, &mut key, &mut value)? {}
         Ok(())
     }),
+    ("del of a run", |tree, edit| tree.del_run(edit, &number(0), None).map(drop)),
+    ("puts together", |tree, edit| {
+        let key = number(0);
+        tree.put_all(edit, [(key.as_slice(), b"new".as_slice())].into_iter())
+    }),
+    ("repack", |tree, edit| {
+        tree.repack(edit, &mut Repack::new(Vec::new(), u32::MAX, u32::MAX)).map(drop)
+    }),
+    ("relocate", |tree, edit| tree.relocate(edit, &mut Move::new(PageId(0), u32::MAX, u32::MAX))),
     ("seek", |tree, edit| Cursor::new(tree.clone()).seek(edit.pages, &number(0))),
 ];
 
