@@ -32,6 +32,8 @@ const RANDOM_VALUE_LEN: usize = 150;
 const ZIPF_EXPONENT: f64 = 0.99;
 /// Values are cut from this many bytes, so that ten million of them need no room of their own.
 const POOL_BYTES: usize = 1 << 20;
+/// By which the generator steps: odd, so that it meets each number once.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A small generator (splitmix64): the same numbers everywhere, for nothing.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl Chance {
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
@@ -55,6 +57,13 @@ impl Chance {
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
+}
+
+/// A seed of its own for each piece of each row, so that no two share their draws.
+pub fn seed(row: &str, piece: &[usize]) -> u64 {
+    let name = row.bytes().map(u64::from);
+    let numbers = piece.iter().map(|number| *number as u64);
+    name.chain(numbers).fold(0, |seed, number| mix((seed ^ number).wrapping_add(STEP)))
 }
 
 fn mix(mut x: u64) -> u64 {
@@ -191,6 +200,7 @@ impl Zipf {
 
 /// Keys to look for, one behind the other, so that reading them costs each engine the same.
 pub struct Queries {
+    pairs: Vec<u32>,
     keys: Vec<u8>,
     key_len: usize,
 }
@@ -198,20 +208,28 @@ pub struct Queries {
 impl Queries {
     pub fn new(data: &Data, spread: Spread, count: usize, seed: u64) -> Queries {
         let mut chance = Chance::new(seed);
-        let mut keys = Vec::with_capacity(count * data.key_len);
-        for _ in 0..count {
-            keys.extend_from_slice(data.key(draw(data, spread, &mut chance)));
-        }
-        Queries { keys, key_len: data.key_len }
+        Queries::of(data, (0..count).map(|_| draw(data, spread, &mut chance) as u32).collect())
     }
 
     /// Every key once.
     pub fn in_order(data: &Data) -> Queries {
-        Queries { keys: data.keys.clone(), key_len: data.key_len }
+        Queries::of(data, data.in_order())
+    }
+
+    /// The keys of these pairs.
+    pub fn of(data: &Data, pairs: Vec<u32>) -> Queries {
+        let mut keys = Vec::with_capacity(pairs.len() * data.key_len);
+        pairs.iter().for_each(|pair| keys.extend_from_slice(data.key(*pair as usize)));
+        Queries { pairs, keys, key_len: data.key_len }
+    }
+
+    /// The numbers of the pairs that are looked for.
+    pub fn pairs(&self) -> &[u32] {
+        &self.pairs
     }
 
     pub fn len(&self) -> usize {
-        self.keys.len() / self.key_len
+        self.pairs.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {

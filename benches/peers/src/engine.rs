@@ -74,7 +74,8 @@ impl<'d> Batch<'d> {
     }
 }
 
-/// What a read has seen: compared between engines, so that all have done the work.
+/// What a read has seen: compared between engines and with the pairs themselves, so that all have
+/// done the work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub entries: u64,
@@ -83,6 +84,13 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What gets of these keys see in a store that was loaded and not changed.
+    pub fn expected(data: &Data, queries: &Queries) -> Seen {
+        let mut seen = Seen::default();
+        queries.pairs().iter().for_each(|pair| seen.value(data.value(*pair as usize, 0)));
+        seen
+    }
+
     #[inline]
     pub fn value(&mut self, value: &[u8]) {
         self.entries += 1;

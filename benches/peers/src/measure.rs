@@ -1,9 +1,9 @@
 //! One timed piece, and a row of them in turn.
 //!
 //! A machine that others use too changes from second to second. So nothing is compared across
-//! rounds: in each round every contender runs once, in rotated order, and a ratio is one of two
-//! pieces of the same round. A short piece runs at a priority above the neighbours', and is
-//! followed by a pause.
+//! rounds: in each round every contender runs once, in another order each time, and a ratio is one
+//! of two pieces of the same round. A short piece runs at a priority above the neighbours', and is
+//! followed by a pause. No piece begins while an engine still works on an earlier one.
 
 use crate::engine::{Result, Seen};
 use crate::engines::OURS;
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 /// Pauses are this many times as long as the bursts before them.
 const PAUSE_FACTOR: u32 = 2;
+/// A process that is at rest takes no more than one part in so many of a processor.
+const BUSY_PART: u32 = 20;
+/// And what this thread's own sleep takes.
+const SLEEP_COST: Duration = Duration::from_micros(100);
 
 const REST_STEP: Duration = Duration::from_millis(20);
 const REST_STEPS_MAX: usize = 250;
@@ -65,9 +69,18 @@ pub fn rest() {
     for _ in 0..REST_STEPS_MAX {
         let cpu = system::process_cpu();
         std::thread::sleep(REST_STEP);
-        if system::process_cpu().saturating_sub(cpu) < REST_STEP / 20 {
+        if system::process_cpu().saturating_sub(cpu) < REST_STEP / BUSY_PART {
             return;
         }
+    }
+}
+
+/// Lets neighbours run after a burst, and waits longer if an engine still works behind it.
+pub fn pause(burst: Duration) {
+    let (cpu, length) = (system::process_cpu(), burst * PAUSE_FACTOR);
+    std::thread::sleep(length);
+    if system::process_cpu().saturating_sub(cpu) > length / BUSY_PART + SLEEP_COST {
+        rest();
     }
 }
 
@@ -88,21 +101,27 @@ pub fn time(operations: usize, piece: impl FnOnce() -> Result<Option<Seen>>) -> 
     })
 }
 
-/// Times a piece of some milliseconds above the neighbours.
+/// Times a piece of some milliseconds above the neighbours, and pauses.
 pub fn burst(
     settings: &Settings,
     operations: usize,
     piece: impl FnOnce() -> Result<Option<Seen>>,
 ) -> Result<Sample> {
-    if !settings.burst {
-        return time(operations, piece);
-    }
-    let urgent = system::Urgent::begin();
+    let urgent = settings.burst.then(system::Urgent::begin);
     let sample = time(operations, piece);
     drop(urgent);
     let sample = sample?;
-    std::thread::sleep(sample.wall * PAUSE_FACTOR);
+    pause(sample.wall);
     Ok(sample)
+}
+
+/// The order of a round's contenders: from one on to both sides by turns, and each round from the
+/// next one on. So each takes every place once in as many rounds, and none always runs behind the
+/// same other, whose marks on caches and memory would be its alone (the squares of E. J. Williams).
+pub fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    let side =
+        move |step: usize| if step.is_multiple_of(2) { step / 2 } else { count - step.div_ceil(2) };
+    (0..count).map(move |step| (round + side(step)) % count)
 }
 
 type Run<'a> = Box<dyn FnMut(usize) -> Result<Option<Sample>> + 'a>;
@@ -169,18 +188,19 @@ impl Row {
         };
         let mut series: Vec<Series> = contenders.iter().map(empty).collect();
         for round in 0..rounds {
-            let mut seen: Option<(String, Seen)> = None;
-            for step in 0..contenders.len() {
-                let at = (round + step) % contenders.len();
+            // Forms ask for keys of their own; so sums agree within a form.
+            let mut seen: Vec<(usize, Seen)> = Vec::new();
+            for at in turns(round, contenders.len()) {
                 let failed = |error| format!("{name}: {}: {error}", series[at].name());
                 let Some(sample) = (contenders[at].run)(round).map_err(failed)? else { continue };
-                if let (Some(now), Some((other, then))) = (sample.seen, &seen)
+                let known = seen.iter().find(|(other, _)| series[*other].form == series[at].form);
+                if let (Some(now), Some((other, then))) = (sample.seen, known)
                     && now != *then
                 {
-                    let who = series[at].name();
+                    let (who, other) = (series[at].name(), series[*other].name());
                     return Err(format!("{name}: {who} saw {now:?}, {other} {then:?}").into());
                 }
-                seen = sample.seen.map(|now| (series[at].name(), now)).or(seen);
+                seen.extend(sample.seen.map(|now| (at, now)));
                 series[at].samples.push(sample);
             }
         }

@@ -2,11 +2,12 @@
 
 use crate::data::{Data, Kind, Order, Queries, Spread};
 use crate::engine::{Direction, Form, Scope, Seen};
-use crate::measure::{Clock, Contender, Row, Sample, time};
+use crate::measure::{Clock, Contender, Row, Sample, time, turns};
 use crate::report::Report;
 use crate::rig::{Rig, peers};
 use crate::settings::Settings;
 use crate::{goals, workloads};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Syncs are counted for the whole process; so tests that sync run one at a time.
@@ -71,6 +72,41 @@ fn rows_run_and_are_judged_and_written() {
         assert!(std::fs::read_to_string(&path).unwrap().len() > 500);
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn each_contender_takes_every_place_and_follows_many_others() {
+    for count in 1..=12 {
+        let rounds: Vec<Vec<usize>> =
+            (0..count).map(|round| turns(round, count).collect()).collect();
+        for place in 0..count {
+            let takers: BTreeSet<usize> = rounds.iter().map(|order| order[place]).collect();
+            assert_eq!(takers.len(), count, "place {place} of {count}");
+        }
+        for order in &rounds {
+            assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), count, "{order:?}");
+        }
+        // With an even number each other is the one before once; else each other but one twice.
+        let pairs = rounds.iter().flat_map(|order| order.windows(2).map(|two| (two[0], two[1])));
+        let pairs: BTreeSet<(usize, usize)> = pairs.collect();
+        let most = count * (count - 1);
+        let least = if count % 2 == 0 { most } else { most / 2 };
+        assert!((least..=most).contains(&pairs.len()), "{} pairs of {count}", pairs.len());
+    }
+}
+
+#[test]
+fn engines_must_agree_within_a_form() {
+    let row = |forms: [&str; 2]| {
+        let contender = |(entries, form): (usize, &str)| {
+            let seen = Some(Seen { entries: entries as u64, sum: 0 });
+            Contender::new("one", form, move |_| Ok(Some(Sample { seen, ..Sample::default() })))
+        };
+        let contenders = forms.into_iter().enumerate().map(contender).collect();
+        Row::run("get/x".to_owned(), "ns/get", Clock::Wall, 2, contenders)
+    };
+    assert!(row(["borrowed", "copied"]).is_ok());
+    assert!(row(["copied", "copied"]).is_err());
 }
 
 #[test]

@@ -14,7 +14,8 @@ use std::time::Duration;
 pub const PEER: Peer =
     Peer { name: "sqlite", open, lends: true, bulk_most: usize::MAX, is_durable: true };
 
-/// How long a writer waits for another.
+/// How long one waits for a lock of the file, which is another's only by chance: writers wait for
+/// each other before.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection serves one thread at a time; those that rest wait here.
@@ -22,11 +23,14 @@ struct Sqlite {
     path: PathBuf,
     cache_bytes: u64,
     idle: Mutex<Vec<Connection>>,
+    /// Held by whoever writes. Without it a writer would find the file locked, and sleep for longer
+    /// and longer before it looks again; in one process none would wait so.
+    writer: Mutex<()>,
 }
 
 fn open(directory: &Path, cache_bytes: u64) -> Result<Box<dyn Engine>> {
     let path = directory.join("data.sqlite");
-    let db = Sqlite { path, cache_bytes, idle: Mutex::default() };
+    let db = Sqlite { path, cache_bytes, idle: Mutex::default(), writer: Mutex::default() };
     db.with(|connection| {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         Ok(connection.execute_batch(&create(BUCKET))?)
@@ -89,14 +93,20 @@ impl Sqlite {
         Ok(connection)
     }
 
+    /// Work that writes, one at a time.
+    fn write_with<R>(&self, work: impl FnOnce(&mut Connection) -> Result<R>) -> Result<R> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with(work)
+    }
+
     fn execute(&self, statement: &str) -> Result<()> {
-        self.with(|connection| Ok(connection.execute_batch(statement)?))
+        self.write_with(|connection| Ok(connection.execute_batch(statement)?))
     }
 }
 
 impl Engine for Sqlite {
     fn write(&self, batch: &Batch<'_>) -> Result<()> {
-        self.with(|connection| {
+        self.write_with(|connection| {
             let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let (mut put, mut remove) = (put(&txn)?, remove(&txn)?);
@@ -170,7 +180,7 @@ impl Engine for Sqlite {
     }
 
     fn mixed(&self, queries: &Queries) -> Answer<()> {
-        self.with(|connection| {
+        self.write_with(|connection| {
             let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut seen = Seen::default();

@@ -1,12 +1,13 @@
 //! Data larger than the cache, and what memory that takes.
 
 use crate::child;
-use crate::data::{Data, Kind, Order, Queries, Spread};
+use crate::data::{Data, Kind, Order, Spread};
 use crate::engine::{Direction, Form, Result, Scope};
-use crate::measure::{Clock, Contender, Row, Sample, burst};
+use crate::measure::{Clock, Contender, Row, Sample, burst, rest};
 use crate::report::Report;
 use crate::rig::{Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
+use crate::workloads::read::WarmAndTimed;
 
 /// The cache's bytes, in hundredths of the data's.
 const PERCENTS: [u64; 3] = [10, 25, 50];
@@ -55,6 +56,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
             let reopened: Result<Vec<Rig>> =
                 rigs.into_iter().map(|rig| rig.reopen(cache_bytes)).collect();
             rigs = reopened?;
+            rest();
             let row = match question {
                 Question::Get(spread) => row(settings, name, &data, &rigs, Some(spread)),
                 Question::Scan => row(settings, name, &data, &rigs, None),
@@ -88,6 +90,7 @@ fn row(
     rigs: &[Rig],
     spread: Option<Spread>,
 ) -> Result<Row> {
+    let row = &name;
     let mut contenders = Vec::new();
     for rig in rigs {
         let run = move |round| {
@@ -95,16 +98,14 @@ fn row(
                 let scan = || rig.engine.scan(Direction::Forwards);
                 return burst(settings, data.count, scan).map(Some);
             };
-            let queries = |seed| Queries::new(data, spread, settings.queries, seed);
-            rig.engine.get(&queries(1_000 + round as u64), Scope::PerGet, Form::Copied)?;
-            let queries = queries(round as u64);
-            let get = || rig.engine.get(&queries, Scope::PerGet, Form::Copied);
-            burst(settings, queries.len(), get).map(Some)
+            let queries = WarmAndTimed::new(data, spread, settings.queries, row, &[round]);
+            let get = |keys: &_| rig.engine.get(keys, Scope::PerGet, Form::Copied);
+            queries.look_up(settings, data, get)
         };
         contenders.push(Contender::new(rig.peer.name, "", run));
     }
     let unit = if spread.is_some() { "ns/get" } else { "ns/entry" };
-    Row::run(name, unit, Clock::Wall, settings.rounds, contenders)
+    Row::run(name.clone(), unit, Clock::Wall, settings.rounds, contenders)
 }
 
 /// The greatest memory of a process of its own that reads and scans, less what it had before it

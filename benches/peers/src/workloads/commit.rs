@@ -1,9 +1,9 @@
 //! Durable transactions of one key, alone and by several threads at once.
 
-use crate::data::{Chance, Data, Kind, Order};
+use crate::data::{Chance, Data, Kind, Order, seed};
 use crate::engine::{Batch, Change, Result};
 use crate::limit::{self, Limit};
-use crate::measure::{Clock, Contender, Row, Sample, time};
+use crate::measure::{Clock, Contender, Row, Sample, rest, time};
 use crate::report::Report;
 use crate::rig::{Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Transactions of a timed piece.
 const PIECE: usize = 100;
+/// Transactions before it, on other keys.
+const WARM_UP: usize = 20;
 /// Keys of the store into which they write.
 const COUNT: usize = 100_000;
 const COMMITTERS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -59,10 +61,10 @@ fn stores(settings: &Settings, data: &Data, parent: &Path) -> Result<Vec<Rig>> {
 }
 
 /// Overwrites one random key in a transaction of its own, some times.
-fn overwrite(rig: &Rig, data: &Data, count: usize, seed: usize) -> Result<()> {
+fn overwrite(rig: &Rig, data: &Data, count: usize, seed: u64) -> Result<()> {
     // Each write has a version of its own: one that changed nothing would not have to be synced.
     static VERSION: AtomicUsize = AtomicUsize::new(1);
-    let mut chance = Chance::new(seed as u64);
+    let mut chance = Chance::new(seed);
     for _ in 0..count {
         let pairs = [chance.below(data.count) as u32];
         let change = Change::Put(VERSION.fetch_add(1, Ordering::Relaxed));
@@ -78,11 +80,13 @@ fn one_key(
     data: &Data,
     rigs: &[Rig],
 ) -> Result<Row> {
+    let row = &name;
     let mut contenders = Vec::new();
     for rig in rigs {
         let run = move |round| {
-            overwrite(rig, data, PIECE / 5, 1_000 + round)?;
-            let piece = || overwrite(rig, data, PIECE, round);
+            rig.settle(data)?;
+            overwrite(rig, data, WARM_UP, seed(row, &[round, 0]))?;
+            let piece = || overwrite(rig, data, PIECE, seed(row, &[round, 1]));
             time(PIECE, || piece().map(|()| None)).map(Some)
         };
         contenders.push(Contender::new(rig.peer.name, "", run));
@@ -90,7 +94,7 @@ fn one_key(
     if clock == Clock::Wall && settings.has_peer(limit::NAME) {
         contenders.extend(limits(&settings.disk)?);
     }
-    Row::run(name, "ns/commit", clock, settings.rounds, contenders)
+    Row::run(name.clone(), "ns/commit", clock, settings.rounds, contenders)
 }
 
 /// What the disk asks for, with no store above it.
@@ -98,8 +102,12 @@ fn limits<'a>(parent: &Path) -> Result<[Contender<'a>; 2]> {
     let (mut page, mut run) = (Limit::new(parent)?, Limit::new(parent)?);
     let mut by_page = move || (0..PIECE).try_for_each(|_| page.page());
     let mut by_run = move || (0..PIECE).try_for_each(|_| run.run());
-    let page = move |_| time(PIECE, || by_page().map(|()| None)).map(Some);
-    let run = move |_| time(PIECE, || by_run().map(|()| None)).map(Some);
+    let piece = |write: &mut dyn FnMut() -> Result<()>| {
+        rest();
+        time(PIECE, || write().map(|()| None)).map(Some)
+    };
+    let page = move |_| piece(&mut by_page);
+    let run = move |_| piece(&mut by_run);
     Ok([
         Contender::new(limit::NAME, "4 KiB in place", page),
         Contender::new(limit::NAME, "16 KiB behind the last", run),
@@ -107,24 +115,28 @@ fn limits<'a>(parent: &Path) -> Result<[Contender<'a>; 2]> {
 }
 
 fn committers(settings: &Settings, name: String, data: &Data, rigs: &[Rig]) -> Result<Row> {
+    let row = &name;
     let mut contenders = Vec::new();
     for rig in rigs {
         for threads in COMMITTERS {
-            let run = move |round| together(rig, data, threads, round).map(Some);
+            let run = move |round| together(rig, data, threads, row, round).map(Some);
             contenders.push(Contender::new(rig.peer.name, format!("{threads} threads"), run));
         }
     }
-    Row::run(name, "ns/commit", Clock::Wall, settings.rounds.div_ceil(2), contenders)
+    Row::run(name.clone(), "ns/commit", Clock::Wall, settings.rounds.div_ceil(2), contenders)
 }
 
 /// Several threads commit one key at a time, until each has done its share.
-fn together(rig: &Rig, data: &Data, threads: usize, round: usize) -> Result<Sample> {
+fn together(rig: &Rig, data: &Data, threads: usize, row: &str, round: usize) -> Result<Sample> {
+    let seed = |thread: usize| seed(row, &[threads, round, thread]);
+    rig.settle(data)?;
+    overwrite(rig, data, WARM_UP, seed(threads))?;
     let share = (2 * PIECE / threads).max(PIECE / 4);
     let barrier = Barrier::new(threads + 1);
     std::thread::scope(|scope| {
         let work = |thread: usize| {
             barrier.wait();
-            overwrite(rig, data, share, round * threads + thread)
+            overwrite(rig, data, share, seed(thread))
         };
         let running: Vec<_> = (0..threads).map(|t| scope.spawn(move || work(t))).collect();
         // The clock runs before the threads do: this one may be woken long after them.

@@ -1,12 +1,12 @@
 //! Large values: written one a transaction, and read.
 
-use crate::data::{Data, Order, Queries, Spread};
+use crate::data::{Data, Order, Queries, seed, shuffle};
 use crate::engine::{Batch, Form, Result, Scope};
-use crate::measure::{Clock, Contender, Row, burst, time};
+use crate::measure::{Clock, Contender, Row, rest, time};
 use crate::report::Report;
 use crate::rig::{Place, Rig, ample_cache, peers};
 use crate::settings::Settings;
-use crate::workloads::read::form_name;
+use crate::workloads::read::{WarmAndTimed, form_name};
 
 /// Bytes of a value, how many there are, and the name of that.
 const SIZES: [(usize, usize, &str); 3] =
@@ -22,7 +22,9 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         }
         let name = format!("large-values/{size}/get");
         if report.wants(&name) {
-            report.add(gets(settings, name, &Data::random(count, bytes))?)?;
+            let data = Data::random(count, bytes);
+            let rigs = stores(settings, &data)?;
+            report.add(gets(settings, name, &data, &rigs)?)?;
         }
     }
     Ok(())
@@ -52,26 +54,44 @@ fn puts(settings: &Settings, name: String, data: &Data, place: Place) -> Result<
     Row::run(name, "ns/put", clock, settings.rounds.div_ceil(2), contenders)
 }
 
-fn gets(settings: &Settings, name: String, data: &Data) -> Result<Row> {
+/// Stores that hold all values, each of which was read once, in the order of the keys.
+fn stores(settings: &Settings, data: &Data) -> Result<Vec<Rig>> {
+    let sorted = Queries::of(data, data.order(Order::Sorted));
     let mut rigs = Vec::new();
     for peer in peers(settings) {
         let rig = Rig::new(peer, &settings.memory, ample_cache(data))?;
         rig.load(data, &data.order(Order::Random))?;
+        rig.engine.get(&sorted, Scope::PerGet, Form::Copied)?;
         rigs.push(rig);
     }
+    rest();
+    Ok(rigs)
+}
+
+/// Each form has a third of the values of its own in each round, and warms up with the last third.
+pub fn gets(settings: &Settings, name: String, data: &Data, rigs: &[Rig]) -> Result<Row> {
+    let queries = |form: Form, round| {
+        let mut pairs = data.in_order();
+        shuffle(&mut pairs, seed(&name, &[round]));
+        let third = |part: usize| {
+            let len = data.count / 3;
+            Queries::of(data, pairs[part * len..][..len].to_vec())
+        };
+        WarmAndTimed { warm: third(2), timed: third(form as usize) }
+    };
+    let queries = &queries;
     let mut contenders = Vec::new();
-    for rig in &rigs {
+    for rig in rigs {
         for form in [Form::Borrowed, Form::Copied] {
             if form == Form::Borrowed && !rig.peer.lends {
                 continue;
             }
             let run = move |round| {
-                let queries = Queries::new(data, Spread::Uniform, data.count / 2, round as u64);
-                let get = || rig.engine.get(&queries, Scope::PerGet, form);
-                burst(settings, queries.len(), get).map(Some)
+                let get = |keys: &Queries| rig.engine.get(keys, Scope::PerGet, form);
+                queries(form, round).look_up(settings, data, get)
             };
             contenders.push(Contender::new(rig.peer.name, form_name(form), run));
         }
     }
-    Row::run(name, "ns/get", Clock::Wall, settings.rounds, contenders)
+    Row::run(name.clone(), "ns/get", Clock::Wall, settings.rounds, contenders)
 }

@@ -8,6 +8,8 @@ mod open;
 mod read;
 mod size;
 mod task;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use crate::engine::Result;

@@ -1,8 +1,8 @@
 //! Point reads, scans and seeks, with every page in memory.
 
-use crate::data::{Data, Kind, Order, Queries, Spread};
+use crate::data::{Data, Kind, Order, Queries, Spread, seed};
 use crate::engine::{Answer, Direction, Form, Result, Scope, Seen};
-use crate::measure::{Clock, Contender, Row, Sample, burst};
+use crate::measure::{Clock, Contender, Row, Sample, burst, pause, rest};
 use crate::report::Report;
 use crate::rig::{Rig, ample_cache, peers};
 use crate::settings::{Settings, short};
@@ -14,6 +14,8 @@ use std::time::Instant;
 const LARGE: usize = 5_000_000;
 /// Keys that are looked up together.
 const GROUP: usize = 16;
+/// Threads that read at once, at most.
+const THREADS_MAX: usize = 4;
 /// Entries of a timed piece of seeks, about.
 const SEEK_ENTRIES: usize = 50_000;
 
@@ -47,7 +49,7 @@ fn questions() -> Vec<Question> {
     let mut list = Vec::new();
     for spread in [Spread::Uniform, Spread::Zipf] {
         for scope in [Scope::PerGet, Scope::Long] {
-            list.extend([1, 2, 4].map(|threads| Question::Get(spread, scope, threads)));
+            list.extend([1, 2, THREADS_MAX].map(|threads| Question::Get(spread, scope, threads)));
         }
     }
     list.push(Question::GetMany);
@@ -87,15 +89,13 @@ fn run_on(
         rigs.push(rig);
         report.note(&format!("{} has {count} pairs after {:.1?}", peer.name, start.elapsed()));
     }
-    for rig in &rigs {
-        rig.engine.scan(Direction::Forwards)?;
-    }
+    rigs.iter().try_for_each(|rig| read_all(rig, count))?;
+    rest();
     for question in wanted {
         let name = question.name(kind, count);
         let row = match *question {
             Question::Get(spread, scope, threads) => {
-                let gets = Gets { settings, data: &data, spread, scope, threads };
-                gets.row(name, &rigs)
+                Gets { settings, data: &data, name, spread, scope, threads }.row(&rigs)
             }
             Question::GetMany => get_many(settings, &data, name, &rigs),
             Question::Scan(direction) => scan(settings, &data, name, &rigs, direction),
@@ -106,17 +106,29 @@ fn run_on(
     Ok(())
 }
 
+/// Brings every page into memory. An engine may hold a cache for each thread; so as many threads as
+/// will read later do so, where there is memory for that.
+fn read_all(rig: &Rig, count: usize) -> Result<()> {
+    let threads = if count < LARGE { THREADS_MAX } else { 1 };
+    std::thread::scope(|scope| {
+        let scan = || rig.engine.scan(Direction::Forwards).map(|_| ());
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(scan)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+    })
+}
+
 /// Which gets are timed.
-struct Gets<'a> {
-    settings: &'a Settings,
-    data: &'a Data,
-    spread: Spread,
-    scope: Scope,
-    threads: usize,
+pub struct Gets<'a> {
+    pub settings: &'a Settings,
+    pub data: &'a Data,
+    pub name: String,
+    pub spread: Spread,
+    pub scope: Scope,
+    pub threads: usize,
 }
 
 impl Gets<'_> {
-    fn row(&self, name: String, rigs: &[Rig]) -> Result<Row> {
+    pub fn row(&self, rigs: &[Rig]) -> Result<Row> {
         let mut contenders = Vec::new();
         for rig in rigs {
             for form in [Form::Borrowed, Form::Copied] {
@@ -126,42 +138,41 @@ impl Gets<'_> {
                 }
             }
         }
-        Row::run(name, "ns/get", Clock::Wall, self.settings.rounds, contenders)
-    }
-
-    fn queries(&self, round: usize, thread: usize) -> Queries {
-        let seed = ((round + 1) * 64 + thread) as u64;
-        Queries::new(self.data, self.spread, self.settings.queries, seed)
+        Row::run(self.name.clone(), "ns/get", Clock::Wall, self.settings.rounds, contenders)
     }
 
     fn piece(&self, rig: &Rig, form: Form, round: usize) -> Result<Option<Sample>> {
-        // Other keys than those of the timed piece; the same number, so that caches are as in a
-        // longer run.
-        let warm_up = self.queries(round, 63);
-        if rig.engine.get(&warm_up, self.scope, form)?.is_none() {
-            return Ok(None);
-        }
-        let queries: Vec<Queries> = (0..self.threads).map(|t| self.queries(round, t)).collect();
+        let count = self.settings.queries;
+        let queries = |thread| {
+            let piece = [form as usize, round, thread];
+            WarmAndTimed::new(self.data, self.spread, count, &self.name, &piece)
+        };
+        let queries: Vec<WarmAndTimed> = (0..self.threads).map(queries).collect();
         if let [queries] = queries.as_slice() {
-            let get = || rig.engine.get(queries, self.scope, form);
-            return burst(self.settings, queries.len(), get).map(Some);
+            let get = |queries: &Queries| rig.engine.get(queries, self.scope, form);
+            return queries.look_up(self.settings, self.data, get);
         }
         self.by_threads(rig, form, &queries).map(Some)
     }
 
-    /// All threads at once, each bound to a processor.
-    fn by_threads(&self, rig: &Rig, form: Form, queries: &[Queries]) -> Result<Sample> {
+    /// All threads at once, each bound to a processor and warmed up there.
+    fn by_threads(&self, rig: &Rig, form: Form, queries: &[WarmAndTimed]) -> Result<Sample> {
         let barrier = Barrier::new(queries.len());
-        let work = |thread: usize, queries: &Queries| -> Result<(Instant, Instant, Option<Seen>)> {
+        let now = || (Instant::now(), system::process_cpu());
+        let work = |thread: usize, queries: &WarmAndTimed| -> Result<_> {
             system::pin(thread);
+            // A thread that fails here must not leave the others at the barrier.
+            let warm = rig.engine.get(&queries.warm, self.scope, form);
             // Before the barrier, so that all are woken at once.
             let _urgent = self.settings.burst.then(system::Urgent::begin);
             barrier.wait();
-            let start = Instant::now();
-            let seen = rig.engine.get(queries, self.scope, form)?;
-            Ok((start, Instant::now(), seen))
+            warm?;
+            let start = now();
+            let seen = rig.engine.get(&queries.timed, self.scope, form)?;
+            let end = now();
+            queries.check(self.data, seen)?;
+            Ok((start, end))
         };
-        let cpu = system::process_cpu();
         let done: Result<Vec<_>> = std::thread::scope(|scope| {
             let threads: Vec<_> = queries
                 .iter()
@@ -170,20 +181,16 @@ impl Gets<'_> {
                 .collect();
             threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
         });
-        let cpu = system::process_cpu().saturating_sub(cpu);
-        let done = done?;
-        let start = done.iter().map(|(start, ..)| *start).min();
-        let end = done.iter().map(|(_, end, _)| *end).max();
-        let wall = end.zip(start).map_or_else(Default::default, |(end, start)| end - start);
-        let mut sum = Seen::default();
-        for (.., seen) in done {
-            let seen = seen.unwrap_or_default();
-            sum.entries += seen.entries;
-            sum.sum += seen.sum;
-        }
-        std::thread::sleep(if self.settings.burst { wall * 2 } else { Default::default() });
-        let operations = queries.iter().map(Queries::len).sum::<usize>() as u64;
-        Ok(Sample { operations, wall, cpu, seen: Some(sum), ..Sample::default() })
+        // From when the first begins to when the last ends. Both clocks only go forwards, and are
+        // read together.
+        let (starts, ends): (Vec<_>, Vec<_>) = done?.into_iter().unzip();
+        let (Some(start), Some(end)) = (starts.iter().min(), ends.iter().max()) else {
+            return Err("there is no thread".into());
+        };
+        let (wall, cpu) = (end.0 - start.0, end.1.saturating_sub(start.1));
+        pause(wall);
+        let operations = queries.iter().map(|queries| queries.timed.len()).sum::<usize>() as u64;
+        Ok(Sample { operations, wall, cpu, ..Sample::default() })
     }
 }
 
@@ -191,39 +198,78 @@ pub fn form_name(form: Form) -> &'static str {
     if form == Form::Borrowed { "borrowed" } else { "copied" }
 }
 
-/// Warms up with one set of queries and times another.
-fn warm_and_time(
-    settings: &Settings,
-    data: &Data,
-    count: usize,
-    round: usize,
-    work: impl Fn(&Queries) -> Answer<Seen>,
-) -> Result<Option<Sample>> {
-    let queries = |seed| Queries::new(data, Spread::Uniform, count, seed);
-    if work(&queries(1_000 + round as u64))?.is_none() {
-        return Ok(None);
-    }
-    let queries = queries(round as u64);
-    burst(settings, queries.len(), || work(&queries)).map(Some)
+/// The keys of a piece, and others to warm up with: as many, so that caches are as in a longer run.
+pub struct WarmAndTimed {
+    pub warm: Queries,
+    pub timed: Queries,
 }
 
-fn get_many(settings: &Settings, data: &Data, name: String, rigs: &[Rig]) -> Result<Row> {
+impl WarmAndTimed {
+    /// Keys of this piece of a row; another asks for the same ones only by chance.
+    pub fn new(
+        data: &Data,
+        spread: Spread,
+        count: usize,
+        row: &str,
+        piece: &[usize],
+    ) -> WarmAndTimed {
+        let list = |part| Queries::new(data, spread, count, seed(row, &[piece, &[part]].concat()));
+        WarmAndTimed { warm: list(0), timed: list(1) }
+    }
+
+    /// Warms up and times.
+    fn run(
+        &self,
+        settings: &Settings,
+        work: impl Fn(&Queries) -> Answer<Seen>,
+    ) -> Result<Option<Sample>> {
+        if work(&self.warm)?.is_none() {
+            return Ok(None);
+        }
+        burst(settings, self.timed.len(), || work(&self.timed)).map(Some)
+    }
+
+    /// Warms up and times gets, which have to see what was stored.
+    pub fn look_up(
+        &self,
+        settings: &Settings,
+        data: &Data,
+        get: impl Fn(&Queries) -> Answer<Seen>,
+    ) -> Result<Option<Sample>> {
+        let Some(sample) = self.run(settings, get)? else { return Ok(None) };
+        self.check(data, sample.seen)?;
+        Ok(Some(sample))
+    }
+
+    fn check(&self, data: &Data, seen: Option<Seen>) -> Result<()> {
+        let expected = Some(Seen::expected(data, &self.timed));
+        if seen == expected { Ok(()) } else { Err(format!("{seen:?}, not {expected:?}").into()) }
+    }
+}
+
+/// The forms ask for keys of their own: those of one would be in the processor's caches for the
+/// other. Each has to see what was stored.
+pub fn get_many(settings: &Settings, data: &Data, name: String, rigs: &[Rig]) -> Result<Row> {
+    let queries = |form: usize, round| {
+        WarmAndTimed::new(data, Spread::Uniform, settings.queries, &name, &[form, round])
+    };
+    let queries = &queries;
     let mut contenders = Vec::new();
     for rig in rigs {
         let many = move |round| {
-            let work = |queries: &Queries| rig.engine.get_many(queries, GROUP);
-            warm_and_time(settings, data, settings.queries, round, work)
+            let get = |keys: &Queries| rig.engine.get_many(keys, GROUP);
+            queries(0, round).look_up(settings, data, get)
         };
         let single = move |round| {
-            let work = |queries: &Queries| rig.engine.get(queries, Scope::Long, Form::Borrowed);
-            warm_and_time(settings, data, settings.queries, round, work)
+            let get = |keys: &Queries| rig.engine.get(keys, Scope::Long, Form::Borrowed);
+            queries(1, round).look_up(settings, data, get)
         };
         contenders.push(Contender::new(rig.peer.name, "many", many));
         if rig.peer.lends {
             contenders.push(Contender::new(rig.peer.name, "one by one", single));
         }
     }
-    Row::run(name, "ns/get", Clock::Wall, settings.rounds, contenders)
+    Row::run(name.clone(), "ns/get", Clock::Wall, settings.rounds, contenders)
 }
 
 fn scan(
@@ -252,13 +298,14 @@ fn seek(
     entries: usize,
 ) -> Result<Row> {
     let count = (SEEK_ENTRIES / entries).max(100);
+    let row = &name;
     let mut contenders = Vec::new();
     for rig in rigs {
         let run = move |round| {
-            let work = |queries: &Queries| rig.engine.seek(queries, entries);
-            warm_and_time(settings, data, count, round, work)
+            let queries = WarmAndTimed::new(data, Spread::Uniform, count, row, &[round]);
+            queries.run(settings, |keys| rig.engine.seek(keys, entries))
         };
         contenders.push(Contender::new(rig.peer.name, "", run));
     }
-    Row::run(name, "ns/seek", Clock::Wall, settings.rounds, contenders)
+    Row::run(name.clone(), "ns/seek", Clock::Wall, settings.rounds, contenders)
 }
