@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --features sim --example campaign                # 100,000 transactions
 //! cargo run --release --features sim --example campaign 5000 77        # how many, first seed
+//! cargo run --release --features sim --example campaign 5000 77 1000   # in sessions of so many
 //! cargo run --release --features sim --example campaign replay 77      # one session again
 //! cargo run --release --features sim --example campaign replay 77+deferred+roomy
 //! ```
@@ -10,7 +11,7 @@
 //! `btree_store::sim::campaign` says what is done and what is checked. The command `btree-store
 //! torture` does the same in parts, and writes reports.
 
-use btree_store::sim::campaign::{Campaign, SYNC_FAILURES, replay};
+use btree_store::sim::campaign::{Campaign, PER_SESSION, SYNC_FAILURES, replay};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,10 +19,10 @@ const TRANSACTIONS: u64 = 100_000;
 /// Failures that are told.
 const TOLD_MAX: usize = 3;
 
-fn campaign(transactions: u64, first: u64) -> ExitCode {
+fn campaign(transactions: u64, first: u64, per_session: u64) -> ExitCode {
     let begin = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let campaign = Campaign::new(transactions, first);
+    let campaign = Campaign::new(transactions, first).per_session(per_session);
     let found = campaign.run(threads, |_| {});
     for failed in found.failed.iter().take(TOLD_MAX) {
         println!("{}: {}\n{}", failed.token, failed.what, failed.story);
@@ -68,12 +69,15 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |text: &String| text.parse::<u64>().ok();
     match args.as_slice() {
-        [] => campaign(TRANSACTIONS, 1),
+        [] => campaign(TRANSACTIONS, 1, PER_SESSION),
         [word, seed] if word == "replay" => again(seed),
-        [transactions, rest @ ..] if rest.len() < 2 => {
+        [transactions, rest @ ..] if rest.len() < 3 => {
             let seed = rest.first().map_or(Some(1), number);
-            match (number(transactions), seed) {
-                (Some(transactions @ 1..), Some(seed)) => campaign(transactions, seed),
+            let each = rest.get(1).map_or(Some(PER_SESSION), number);
+            match (number(transactions), seed, each) {
+                (Some(transactions @ 1..), Some(seed), Some(each @ 1..)) => {
+                    campaign(transactions, seed, each)
+                }
                 _ => usage(),
             }
         }
@@ -82,6 +86,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("campaign [TRANSACTIONS [SEED]], or campaign replay SEED");
+    eprintln!("campaign [TRANSACTIONS [SEED [PER_SESSION]]], or campaign replay SEED");
     ExitCode::FAILURE
 }

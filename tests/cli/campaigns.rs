@@ -14,6 +14,8 @@ fn a_campaign_gives_the_same_report_on_any_threads_and_in_shards() {
     assert_eq!((whole.number("sessions"), whole.number("transactions")), (5, 200));
     assert!(whole.number("power_failures") > 0 && whole.list("failures").is_empty());
     assert_eq!(torture("torture --transactions 161 --seed 3 --json --threads 3"), whole);
+    let long = torture("torture --transactions 200 --session 100 --seed 3 --json");
+    assert_eq!(long.number("sessions"), 2);
     let shards = [1, 2].map(|shard| {
         torture(&format!("torture --transactions 200 --seed 3 --json --shard {shard}/2"))
     });

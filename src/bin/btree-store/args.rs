@@ -4,6 +4,7 @@
 //! them. Must not know: what a command does.
 
 use super::outcome::Failure;
+use btree_store::sim::campaign::PER_SESSION;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, value_parser};
 use std::ffi::OsString;
@@ -322,11 +323,12 @@ pub struct Pages {
 
 /// Run random transactions on a simulated disk that fails in every way.
 ///
-/// A session is forty transactions beside a model. The power fails inside of them and inside of
-/// the recoveries, up to three times in a row; the disk is full; syncs fail in five ways; processes
-/// end. After each, the store is compared with the model, and every page is accounted for. No file
-/// of the system is touched. A session that fails is made smaller and told with a token for
-/// `replay`; then this ends with 3. The same seeds give the same report, on any number of threads.
+/// A session is some transactions beside a model, on a disk of its own. The power fails inside of
+/// them and inside of the recoveries, up to three times in a row; the disk is full; syncs fail in
+/// five ways; processes end. After each, the store is compared with the model, and every page is
+/// accounted for. No file of the system is touched. A session that fails is made smaller and told
+/// with a token for `replay`; then this ends with 3. The same seeds give the same report, on any
+/// number of threads.
 ///
 /// To share a campaign of one seed among four machines, run it on each with another of --shard 1/4
 /// to 4/4.
@@ -336,6 +338,10 @@ pub struct Torture {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000,
         value_parser = value_parser!(u64).range(1..))]
     pub transactions: u64,
+    /// Transactions of a session; thousands give stores with a history
+    #[arg(long, value_name = "COUNT", default_value_t = PER_SESSION,
+        value_parser = value_parser!(u64).range(1..))]
+    pub session: u64,
     /// The seed of the first session; the others have those that follow
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

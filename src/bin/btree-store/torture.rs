@@ -29,7 +29,8 @@ pub fn torture(args: &Torture, out: &mut Output) -> Done {
     let of_machine = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = args.threads.map_or_else(of_machine, usize::from);
     let shard = args.shard;
-    let campaign = Campaign::new(args.transactions, args.seed).shard(shard.part - 1, shard.parts);
+    let campaign = Campaign::new(args.transactions, args.seed).per_session(args.session);
+    let campaign = campaign.shard(shard.part - 1, shard.parts);
     let bar = bar(campaign.sessions());
     // A panic of the store is a finding, and told as one.
     std::panic::set_hook(Box::new(|_| {}));
@@ -224,7 +225,8 @@ mod tests {
 
     fn failing() -> Torture {
         let shard = Shard { part: 2, parts: 3 };
-        Torture { transactions: 40, seed: 7, shard, threads: None, html: None, json_file: None }
+        let (threads, html, json_file) = (None, None, None);
+        Torture { transactions: 40, session: 40, seed: 7, shard, threads, html, json_file }
     }
 
     #[test]

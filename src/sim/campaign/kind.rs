@@ -5,6 +5,7 @@
 
 use super::super::Seeded;
 use super::super::oracle::{KeyShape, ValueShape, Workload};
+use super::PER_SESSION;
 
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
@@ -42,6 +43,9 @@ const BULKS: u32 = 8;
 const RIVALS: u32 = 3;
 /// Of some 120 operations of one, so many are compactions.
 const COMPACTIONS: u32 = 6;
+
+/// What stands between a session's seed and how many transactions it has, if these are not forty.
+const TRANSACTIONS: char = '*';
 
 /// What is particular about a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,17 +117,21 @@ pub(super) fn kind_of(seed: u64) -> Kind {
     }
 }
 
-/// What repeats the session of a seed.
-pub(super) fn token_of(seed: u64, kind: Kind) -> String {
+/// What repeats the session of a seed that has so many transactions.
+pub(super) fn token_of(seed: u64, kind: Kind, transactions: u64) -> String {
     let deferring = if kind.is_deferring { DEFERRING } else { "" };
     let roomy = if kind.is_roomy { ROOMY } else { "" };
     let owning = if kind.is_owning { OWNING } else { "" };
     let filling = if kind.is_filling { FILLING } else { "" };
-    format!("{TOKEN}{seed}{deferring}{roomy}{owning}{filling}")
+    let mut begin = format!("{TOKEN}{seed}");
+    if transactions != PER_SESSION {
+        begin = format!("{begin}{TRANSACTIONS}{transactions}");
+    }
+    format!("{begin}{deferring}{roomy}{owning}{filling}")
 }
 
-/// The session that a token repeats.
-pub(super) fn session_of(token: &str) -> Option<(u64, Kind)> {
+/// The session that a token repeats, and how many transactions it has.
+pub(super) fn session_of(token: &str) -> Option<(u64, Kind, u64)> {
     let rest = token.trim().strip_prefix(TOKEN)?;
     let without = |text, end| match str::strip_suffix(text, end) {
         Some(rest) => (rest, true),
@@ -132,8 +140,13 @@ pub(super) fn session_of(token: &str) -> Option<(u64, Kind)> {
     let (rest, is_filling) = without(rest, FILLING);
     let (rest, is_owning) = without(rest, OWNING);
     let (rest, is_roomy) = without(rest, ROOMY);
-    let (seed, is_deferring) = without(rest, DEFERRING);
-    Some((seed.parse().ok()?, Kind { is_deferring, is_roomy, is_owning, is_filling }))
+    let (rest, is_deferring) = without(rest, DEFERRING);
+    let (seed, transactions) = match rest.split_once(TRANSACTIONS) {
+        Some((seed, transactions)) => (seed, transactions.parse().ok().filter(|&n| n > 0)?),
+        None => (rest, PER_SESSION),
+    };
+    let kind = Kind { is_deferring, is_roomy, is_owning, is_filling };
+    Some((seed.parse().ok()?, kind, transactions))
 }
 
 #[cfg(test)]
@@ -144,9 +157,21 @@ mod tests {
     fn a_token_names_its_session() {
         for seed in 0..40 {
             let kind = kind_of(seed);
-            assert_eq!(session_of(&token_of(seed, kind)), Some((seed, kind)));
+            for transactions in [PER_SESSION, 1, 2_000] {
+                let token = token_of(seed, kind, transactions);
+                assert_eq!(session_of(&token), Some((seed, kind, transactions)), "{token}");
+            }
         }
-        for bad in ["7", "campaign:", "campaign:7+", "campaign:7+owned+roomy", "campaign:+roomy"] {
+        assert_eq!(token_of(7, Kind::default(), PER_SESSION), "campaign:7");
+        assert_eq!(token_of(7, Kind::default(), 2_000), "campaign:7*2000");
+        let bad = ["campaign:7*", "campaign:7*0", "campaign:*9", "campaign:7*+owned"];
+        for bad in bad.into_iter().chain([
+            "7",
+            "campaign:",
+            "campaign:7+",
+            "campaign:7+owned+roomy",
+            "campaign:+roomy",
+        ]) {
             assert_eq!(session_of(bad), None, "{bad}");
         }
     }

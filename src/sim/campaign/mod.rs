@@ -4,14 +4,13 @@
 //! Must not know: what a session does.
 //! Keeps: the same seeds give the same findings, on any number of threads.
 //!
-//! A session is forty transactions on one disk: of 512 or 4,096 bytes a page, of one barrier or
-//! two, of any kind of disk that keeps its promises. The power fails inside of them, and inside of
-//! the recoveries, up to three times in a row, or the disk fails there; the disk is full; syncs
-//! fail in the five ways; the process ends without a power failure, with its cache kept or any
-//! part of it evicted. After each, the store
-//! holds a state between the last that was acknowledged and the last that had begun, as the model
-//! has it; every page has its owner; and it goes on. A session that fails is made smaller before
-//! it is told.
+//! A session is forty transactions, or as many as are wanted, on one disk: of 512 or 4,096 bytes a
+//! page, of one barrier or two, of any kind of disk that keeps its promises. The power fails inside
+//! of them, and inside of the recoveries, up to three times in a row, or the disk fails there; the
+//! disk is full; syncs fail in the five ways; the process ends without a power failure, with its
+//! cache kept or any part of it evicted. After each, the store holds a state between the last that
+//! was acknowledged and the last that had begun, as the model has it; every page has its owner; and
+//! it goes on. A session that fails is made smaller before it is told.
 //!
 //! Of four sessions one defers most of its commits. A power failure may take those that no sync, no
 //! durable commit and no close has made durable, all of them or none. A fault may too, and then the
@@ -47,7 +46,7 @@ use crate::sync::{AtomicU64, Ordering};
 use kind::{Kind, kind_of, session_of, token_of};
 use session::Session;
 
-/// Transactions of a session.
+/// Transactions of a session, if nothing else is said.
 pub const PER_SESSION: u64 = 40;
 /// Threads of a campaign at most.
 pub const THREADS_MAX: usize = 1_024;
@@ -62,7 +61,8 @@ pub const THREADS_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Campaign {
     first: u64,
-    sessions: u64,
+    transactions: u64,
+    per_session: u64,
     part: u64,
     parts: u64,
 }
@@ -97,9 +97,24 @@ impl Campaign {
     /// If it has no transactions: a campaign of nothing would pass.
     pub fn new(transactions: u64, seed: u64) -> Campaign {
         assert!(transactions > 0, "a campaign has transactions");
-        let seeds = (u64::MAX - seed).saturating_add(1);
-        let sessions = transactions.div_ceil(PER_SESSION).min(seeds);
-        Campaign { first: seed, sessions, part: 0, parts: 1 }
+        Campaign { first: seed, transactions, per_session: PER_SESSION, part: 0, parts: 1 }
+    }
+
+    /// Lets each session have so many transactions: fewer, and longer, ones, whose stores have a
+    /// history. A session that fails is made smaller in as many more runs.
+    ///
+    /// ```
+    /// use btree_store::sim::campaign::Campaign;
+    /// let campaign = Campaign::new(1_000, 7).per_session(500);
+    /// assert_eq!(campaign.sessions(), 2);
+    /// ```
+    ///
+    /// # Panics
+    /// If it is none: a campaign of nothing would pass.
+    #[must_use]
+    pub fn per_session(self, transactions: u64) -> Campaign {
+        assert!(transactions > 0, "a session has transactions");
+        Campaign { per_session: transactions, ..self }
     }
 
     /// Takes only the sessions whose number, from 0, leaves the rest `part` when divided by
@@ -116,13 +131,19 @@ impl Campaign {
 
     /// How many sessions it has.
     pub fn sessions(&self) -> u64 {
-        self.sessions.saturating_sub(self.part).div_ceil(self.parts)
+        self.all_sessions().saturating_sub(self.part).div_ceil(self.parts)
+    }
+
+    /// How many it has with all its parts.
+    fn all_sessions(&self) -> u64 {
+        let seeds = (u64::MAX - self.first).saturating_add(1);
+        self.transactions.div_ceil(self.per_session).min(seeds)
     }
 
     /// The seed of its session with this number, from 0.
     fn seed(&self, number: u64) -> Option<u64> {
         let place = number.checked_mul(self.parts)?.checked_add(self.part)?;
-        (place < self.sessions).then(|| self.first + place)
+        (place < self.all_sessions()).then(|| self.first + place)
     }
 
     /// Runs its sessions on so many threads, and tells `each` of every one that is over. There are
@@ -138,7 +159,7 @@ impl Campaign {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(seed) = self.seed(number) else { return found };
-                let (counts, failed) = run_session(seed, kind_of(seed));
+                let (counts, failed) = run_session(seed, kind_of(seed), self.per_session);
                 found.counts += counts;
                 found.failed.extend(failed);
                 each(counts);
@@ -156,13 +177,13 @@ impl Campaign {
 }
 
 /// Runs a session; if it fails, makes it smaller and tells of it.
-fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
-    let session = Session::new(seed, kind, PER_SESSION);
+fn run_session(seed: u64, kind: Kind, transactions: u64) -> (Counts, Option<Failed>) {
+    let session = Session::new(seed, kind, transactions);
     let mut counts = Counts { sessions: 1, ..Counts::default() };
     let Err(what) = session.run(&mut counts) else { return (counts, None) };
     let smallest = session.smallest();
     let what = smallest.run(&mut Counts::default()).err().unwrap_or(what);
-    let (story, token) = (smallest.story(), token_of(seed, kind));
+    let (story, token) = (smallest.story(), token_of(seed, kind, transactions));
     (counts, Some(Failed { seed, what, story, token }))
 }
 
@@ -178,14 +199,16 @@ fn run_session(seed: u64, kind: Kind) -> (Counts, Option<Failed>) {
 /// let (story, failed) = replay("campaign:7+deferred").expect("it is one, too");
 /// assert!(failed.is_none() && story.contains("Deferred"));
 /// assert!(replay("campaign:7+roomy+owned+filled").is_some_and(|(_, failed)| failed.is_none()));
+/// // One of a hundred transactions.
+/// assert!(replay("campaign:7*100").is_some_and(|(_, failed)| failed.is_none()));
 /// assert!(replay("7").is_none());
 /// ```
 pub fn replay(token: &str) -> Option<(String, Option<Failed>)> {
-    let (seed, kind) = session_of(token)?;
-    let (_, failed) = run_session(seed, kind);
+    let (seed, kind, transactions) = session_of(token)?;
+    let (_, failed) = run_session(seed, kind, transactions);
     let story = match &failed {
         Some(failed) => failed.story.clone(),
-        None => Session::new(seed, kind, PER_SESSION).story(),
+        None => Session::new(seed, kind, transactions).story(),
     };
     Some((story, failed))
 }
@@ -262,12 +285,12 @@ mod tests {
         let mut counts = Counts::default();
         for seed in deferring.take(24) {
             let kind = Kind { is_deferring: true, ..Kind::default() };
-            let (more, failed) = run_session(seed, kind);
+            let (more, failed) = run_session(seed, kind, PER_SESSION);
             assert_eq!(failed, None);
             counts += more;
         }
         assert!(counts.deferred > 150 && counts.losses > 4, "{counts:?}");
-        let (durable, _) = run_session(1, Kind::default());
+        let (durable, _) = run_session(1, Kind::default(), PER_SESSION);
         assert_eq!((durable.deferred, durable.losses), (0, 0));
     }
 
@@ -302,7 +325,7 @@ mod tests {
             assert!(stories.contains(call), "no {call}");
         }
         let kind = Kind { is_filling: true, ..Kind::default() };
-        let other_faults = (1..12).map(|seed| run_session(seed, kind).0.other_faults);
+        let other_faults = (1..12).map(|seed| run_session(seed, kind, PER_SESSION).0.other_faults);
         assert!(other_faults.sum::<u64>() > 10, "reads and writing back seldom fail");
     }
 }
