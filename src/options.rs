@@ -8,7 +8,7 @@
 mod memory;
 mod new_store;
 
-pub(crate) use new_store::{NewImage, NewStore};
+pub(crate) use new_store::{NewImage, NewStore, NewStream};
 
 use crate::commit::{Barriers, Core, Durability, Keeper, Usage};
 use crate::db::BTree;

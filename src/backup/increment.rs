@@ -19,7 +19,7 @@ use super::{BackupStats, Totals};
 use crate::db::BTree;
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::options::{NewImage, Options};
+use crate::options::{NewImage, NewStream, Options};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 use crate::tree::PageRead;
@@ -74,6 +74,39 @@ impl Snapshot {
     /// this store's: what is made of it is refused when it is put on that store's state.
     pub fn backup_since(&self, since: u64, writer: &mut impl Write) -> Result<BackupStats> {
         write_pages(writer, self, since)
+    }
+
+    /// Writes the stream of [`Snapshot::backup_since`] into a new file, which is made where
+    /// [`Snapshot::backup`] makes its own, and gets its name as that does: durably, when the stream
+    /// is whole. A crash or an error leaves nothing at `path`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let name = |name: &str| dir.path().join(name);
+    /// use btree_store::{BTree, Error, Options};
+    /// let db = BTree::open(name("data.db"))?;
+    /// db.exec("users", |txn| txn.put("id:100", "Alice"))?;
+    /// let full = db.snapshot().backup_since_file(0, name("full.pages"))?;
+    /// db.exec("users", |txn| txn.put("id:101", "Bob"))?;
+    /// db.snapshot().backup_since_file(full.seq, name("next.pages"))?;
+    /// let again = db.snapshot().backup_since_file(full.seq, name("next.pages"));
+    /// assert_eq!(again, Err(Error::Duplicate));
+    ///
+    /// let open = |part| std::fs::File::open(name(part)).unwrap();
+    /// let chain = ["full.pages", "next.pages"].map(open);
+    /// Options::new().restore_chain(chain, name("restored.db"))?;
+    /// assert_eq!(BTree::open(name("restored.db"))?.current_seq(), db.current_seq());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::backup_since`]; [`Error::Duplicate`], [`Error::Busy`] and
+    /// [`Error::Invalid`] as for [`Snapshot::backup`].
+    pub fn backup_since_file(&self, since: u64, path: impl AsRef<Path>) -> Result<BackupStats> {
+        let mut new = NewStream::begin(&self.core().copies, path.as_ref())?;
+        let stats = self.backup_since(since, &mut new)?;
+        new.finish()?;
+        Ok(stats)
     }
 
     /// Makes a store file of this state and an increment: of what [`Snapshot::backup_since`] wrote
@@ -156,6 +189,15 @@ impl BTree {
     /// Those of [`Snapshot::backup_since`].
     pub fn backup_since(&self, since: u64, writer: &mut impl Write) -> Result<BackupStats> {
         self.snapshot().backup_since(since, writer)
+    }
+
+    /// Writes that stream into a new file: [`Snapshot::backup_since_file`] of a snapshot that lives
+    /// as long as this call.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::backup_since_file`].
+    pub fn backup_since_file(&self, since: u64, path: impl AsRef<Path>) -> Result<BackupStats> {
+        self.snapshot().backup_since_file(since, path)
     }
 }
 

@@ -1,6 +1,7 @@
-//! Stores that are made under a temporary name (part of options, layer L7).
+//! Files that are made under a temporary name (part of options, layer L7).
 //!
-//! Owns: [`NewStore`] and [`NewImage`], which get their name when they hold all that they should.
+//! Owns: [`NewStore`], [`NewImage`] and [`NewStream`], which get their name when they hold all that
+//! they should.
 //! Must not know: what they hold.
 //! Keeps: durable-before-ok (a name is given durably, or its mark stays).
 
@@ -12,8 +13,8 @@ use crate::pager::Pager;
 use crate::recover::{Access, recover};
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::vfs::{Vfs, VfsFile};
-use std::io::ErrorKind;
+use crate::vfs::{Vfs, VfsFile, write_all_at};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes of pages that are kept in memory of a store that is being made: its right edges.
@@ -153,5 +154,52 @@ impl NewImage {
     /// Those of [`NewStore::finish`].
     pub(crate) fn finish(mut self) -> Result<()> {
         self.name.give()
+    }
+}
+
+/// A file of bytes behind each other, under a temporary name. Dropped earlier, it is removed.
+pub(crate) struct NewStream {
+    // Dropped in this order, as a new store is.
+    name: NewName,
+    file: Box<dyn VfsFile>,
+    /// Where the next bytes go.
+    at: u64,
+}
+
+impl NewStream {
+    /// Begins with an empty file, and fails as [`NewStore::begin`] does.
+    pub(crate) fn begin(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<NewStream> {
+        let (name, file) = NewName::begin(vfs, path)?;
+        // A process that died may have left something there.
+        let emptied = file.set_len(0).map_err(|error| Error::io("empty the new file", &error));
+        emptied.map_err(|error| error.of_file(path))?;
+        Ok(NewStream { name, file, at: 0 })
+    }
+
+    /// Makes the bytes durable and gives the file its name, durably. On an error there is no file
+    /// of that name.
+    ///
+    /// # Errors
+    /// Those of [`NewStore::finish`].
+    pub(crate) fn finish(mut self) -> Result<()> {
+        // A device may tell one sync late that a sync failed.
+        for _ in 0..2 {
+            let synced = self.file.sync_all();
+            synced
+                .map_err(|error| Error::io("sync the new file", &error).of_file(&self.name.path))?;
+        }
+        self.name.give()
+    }
+}
+
+impl Write for NewStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write_all_at(&*self.file, bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use btree_store::sim::{
     SimDisk, SyncFailure, When,
 };
 use btree_store::verify::verify_path;
-use btree_store::vfs::Vfs;
+use btree_store::vfs::{OpenMode, Vfs, read_exact_at};
 use btree_store::{BTree, Error, Options};
 use std::path::Path;
 
@@ -195,6 +195,66 @@ fn after_a_crash_what_an_increment_makes_is_absent_or_whole() {
         }
         Ok(())
     });
+}
+
+/// The bytes of the stream that is the copy, if it is there.
+fn stream_at_copy(disk: &SimDisk) -> std::io::Result<Option<Vec<u8>>> {
+    if !copy_is_there(disk)? {
+        return Ok(None);
+    }
+    let file = disk.open(Path::new(COPY), OpenMode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.size()?).expect("it is short")];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+#[test]
+fn after_a_crash_the_file_of_a_stream_is_absent_or_whole() {
+    let mut wanted = Vec::new();
+    source(&SimDisk::new()).unwrap().backup_since(0, &mut wanted).unwrap();
+    let work = |disk: &SimDisk| {
+        let db = source(disk)?;
+        disk.started(1);
+        db.backup_since_file(0, COPY)?;
+        disk.acknowledged(1);
+        Ok(())
+    };
+    explore("the file of a stream", (8, 100), work, |disk, crash| {
+        match stream_at_copy(disk)? {
+            Some(bytes) if bytes != wanted => return Err("the file is torn".into()),
+            None if crash.acknowledged() == 1 => return Err("the file is gone".into()),
+            None if crash.started() == 1 => open(disk, NAME)?.backup_since_file(0, COPY)?,
+            _ => return Ok(()),
+        };
+        let is_whole = stream_at_copy(disk)? == Some(wanted.clone());
+        if is_whole { Ok(()) } else { Err("another file is not the stream".into()) }
+    });
+}
+
+#[test]
+fn a_sync_that_fails_late_tears_no_file_of_a_stream() {
+    let mut wanted = Vec::new();
+    source(&SimDisk::new()).unwrap().backup_since(0, &mut wanted).unwrap();
+    let work = |disk: &SimDisk| {
+        let db = source(disk)?;
+        let late = Failure::Sync(SyncFailure::Late);
+        disk.inject(Fault::new(OpSet::SYNCS, When::Chosen(1), late));
+        match db.backup_since_file(0, COPY) {
+            Ok(_) => disk.acknowledged(1),
+            Err(Error::IoError) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    };
+    let report =
+        Explorer::new("a late failure").explore(work, |disk, crash| match stream_at_copy(disk)? {
+            Some(bytes) if bytes != wanted => Err("the file is torn".into()),
+            None if crash.acknowledged() == 1 => Err("the file is gone".into()),
+            _ => Ok(()),
+        });
+    assert!(report.is_verified(), "{report}");
+    println!("{report}");
+    assert!(report.executions > 10, "{report}");
 }
 
 /// One sync of a maker reports success, and has failed: the next one says so.

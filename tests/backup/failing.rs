@@ -1,5 +1,6 @@
 //! Storage and writers that fail.
 
+use super::twin::Contents;
 use super::{
     COPY, FILLING, NAME, PIECE, contents, contents_of, fill_round, is_left, options, stream_of,
 };
@@ -25,12 +26,24 @@ enum Failing {
     AllFrom,
 }
 
-/// Lets each operation of `make` fail, one after the other, until there are no more.
+/// Lets each operation of `make`, which makes a store, fail, one after the other, until there are
+/// no more.
 fn fail_each(
     failing: Failing,
     kind: ErrorKind,
     syncs_min: usize,
+    make: impl FnMut(&BTree, &Watch) -> btree_store::Result<()>,
+) {
+    fail_each_and(failing, kind, syncs_min, make, |memory| contents_of(memory, COPY));
+}
+
+/// The same of a file in which something else finds the contents.
+fn fail_each_and(
+    failing: Failing,
+    kind: ErrorKind,
+    syncs_min: usize,
     mut make: impl FnMut(&BTree, &Watch) -> btree_store::Result<()>,
+    read: impl Fn(&MemVfs) -> Contents,
 ) {
     let (memory, watch, db) = watched();
     let wanted = contents(&db.snapshot()).unwrap();
@@ -49,7 +62,7 @@ fn fail_each(
         watch.unhook();
         let (is_there, is_left) = (memory.read_file(COPY).is_some(), is_left(&memory));
         let Err(error) = made else {
-            assert!(contents_of(&memory, COPY) == wanted);
+            assert!(read(&memory) == wanted);
             if let Some(op) = ops.get(at) {
                 // The last one: an empty file stays that kept others from making the same.
                 assert_eq!((op, memory.read_file(FILLING)), (&Op::Remove, None));
@@ -67,7 +80,7 @@ fn fail_each(
             assert_eq!((is_there, is_left), (false, false), "{at}: {op:?}");
         } else if is_there {
             // Nothing could be removed any more; it is whole.
-            assert!(contents_of(&memory, COPY) == wanted, "{at}: {op:?}");
+            assert!(read(&memory) == wanted, "{at}: {op:?}");
             memory.remove(COPY.as_ref()).unwrap();
         }
         db.exec("c", |txn| txn.put("k", at.to_le_bytes())).unwrap();
@@ -104,6 +117,19 @@ fn whatever_fails_leaves_nothing_of_an_increment_and_a_healthy_base() {
             snapshot.backup_since(snapshot.seq(), &mut stream)?;
             snapshot.apply_backup(&mut stream.as_slice(), COPY).map(drop)
         });
+    }
+}
+
+#[test]
+fn whatever_fails_leaves_no_file_of_a_stream() {
+    let restored = |memory: &MemVfs| {
+        let vfs = MemVfs::new();
+        super::restore(&vfs, &memory.read_file(COPY).unwrap()).unwrap();
+        contents_of(&vfs, COPY)
+    };
+    for failing in [Failing::One, Failing::AllFrom] {
+        let make = |db: &BTree, _: &Watch| db.backup_since_file(0, COPY).map(drop);
+        fail_each_and(failing, ErrorKind::Other, 2, make, restored);
     }
 }
 

@@ -95,7 +95,7 @@ fn a_file_cut_anywhere_is_damage() {
 }
 
 /// Changes a bit of the last leaf of `data.db`. Returns its page.
-fn damage_a_leaf(place: &Place) -> usize {
+pub fn damage_a_leaf(place: &Place) -> usize {
     let report = place.store("data.db").verify().unwrap();
     let is_leaf = |owner: &btree_store::verify::Owner| *owner == btree_store::verify::Owner::Leaf;
     let page = report.owners().iter().rposition(is_leaf).unwrap();

@@ -93,6 +93,31 @@ fn a_chain_of_increments_is_restored_at_once_or_one_by_one() {
     assert!(!place.path("both.db").exists() && names() == before, "{} names", names());
 }
 
+/// Its target had a piece of the stream.
+#[cfg(unix)]
+#[test]
+fn a_part_that_ends_too_early_leaves_no_target() {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGXFSZ: i32 = 25;
+    let place = Place::with_store();
+    let names = || std::fs::read_dir(place.dir.path()).unwrap().count();
+    // The system kills a process that makes a file longer than this.
+    let line = "ulimit -c 0; ulimit -f 4; exec \"$0\" backup data.db part --since 0";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_btree-store")]).current_dir(place.dir.path());
+    let ended = shell.output().unwrap();
+    assert_eq!(ended.status.signal(), Some(SIGXFSZ), "{ended:?}");
+    assert!(!place.path("part").exists() && names() > 1, "it was killed before it wrote");
+    // What is left of it is in nobody's way.
+    part(&place, "part", 0);
+    assert_eq!(names(), 2);
+    place.run("restore @restored.db @part").done();
+    let page = super::codes::damage_a_leaf(&place);
+    let damaged = place.run("backup @data.db @other --since 0");
+    damaged.refused(3, &["other: ", &format!("page {page}: ")]);
+    assert_eq!(names(), 3, "something of it is left");
+}
+
 /// Writes what is newer than a state to a file. Returns the state that it leads to.
 fn part(place: &Place, name: &str, since: u64) -> u64 {
     let line = format!("backup @data.db @{name} --since {since} --json");

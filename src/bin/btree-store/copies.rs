@@ -3,7 +3,7 @@
 //! Owns: `backup` and `restore`. Must not know: how a copy is made, or what is in it.
 
 use super::args::{Backup, Restore};
-use super::files::{Chain, ends_here, open_stream, open_to_read, write_new};
+use super::files::{Chain, ends_here, open_stream, open_to_read};
 use super::outcome::{Code, Done, Failure};
 use super::output::{Output, note};
 use btree_store::{BTree, BackupStats, Error, ErrorDetail, Options};
@@ -32,10 +32,10 @@ pub fn backup(args: &Backup, out: &mut Output) -> Done {
     };
     let name = target.to_string_lossy();
     let done = match args.since {
-        None => db.backup(target).map_err(why),
-        Some(since) => write_new(target, |file| Ok(db.backup_since(since, file)?)),
+        None => db.backup(target),
+        Some(since) => db.backup_since_file(since, target),
     };
-    let done = done.map_err(|failure| failure.about(&name))?;
+    let done = done.map_err(|error| why(error).about(&name))?;
     if args.since.is_some() && !out.is_json() {
         out.text(&format!("state {}: ", done.seq))?;
     }

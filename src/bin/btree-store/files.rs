@@ -4,7 +4,6 @@
 //! which stores are opened. Must not know: what is read or written.
 
 use super::outcome::{Code, Done, Failure};
-use btree_store::vfs::{OsVfs, Vfs};
 use btree_store::{BTree, Options};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -150,26 +149,6 @@ impl Read for Link {
             None => Err(io::Error::other("the chain is broken")),
         }
     }
-}
-
-/// Has a new file written, which is removed when that fails, and makes it durable.
-pub fn write_new<T>(path: &Path, write: impl FnOnce(&mut File) -> Done<T>) -> Done<T> {
-    let mut file = File::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(Code::Failed, "the file exists already"),
-        _ => Failure::io("create", &error),
-    })?;
-    let written = write(&mut file);
-    let synced = file.sync_all().map_err(|error| Failure::io("sync", &error));
-    let done = written.and_then(|value| {
-        synced?;
-        OsVfs.sync_dir(path).map_err(|error| Failure::io("sync the directory", &error))?;
-        Ok(value)
-    });
-    if done.is_err() {
-        // What is left there is no whole stream, and a restore says so.
-        std::fs::remove_file(path).unwrap_or_default();
-    }
-    done
 }
 
 /// Writes a file as a whole, in place of one that is there.
