@@ -1,7 +1,8 @@
 //! The C ABI as C programs meet it: the header against the sources, and programs that are compiled
 //! by a C compiler, linked both ways, run, and run under valgrind.
 //!
-//! Needs gcc, g++, nm, readelf and valgrind: without one of them the tests fail and say so.
+//! Needs gcc, g++, nm, readelf and valgrind: without one of them the tests fail and say so. Without
+//! pkg-config one test is skipped, and a line on standard error says so.
 //!
 //! Attacks: bytes-never-panic, commit-atomic, errors-stick.
 #![cfg(feature = "ffi")]

@@ -2,6 +2,7 @@
 
 use super::build::{SYSTEM_LIBRARIES, libraries, root, run};
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -49,10 +50,21 @@ fn told(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Without pkg-config, the template was compared as a text, and that is all.
+/// Whether there is a pkg-config. A missing one is told where it is seen: what a test prints in the
+/// usual way is shown only when it fails.
+fn has_pkg_config() -> bool {
+    let found = Command::new("pkg-config").arg("--version").output();
+    let is_missing = found.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if is_missing {
+        let text = "skipped: no pkg-config here; its template was compared as a text, no more";
+        writeln!(io::stderr(), "{text}").expect("the standard error takes a line");
+    }
+    !is_missing
+}
+
 #[test]
 fn a_program_is_built_as_pkg_config_says() {
-    if Command::new("pkg-config").arg("--version").output().is_err() {
+    if !has_pkg_config() {
         return;
     }
     for (library, flags) in [
