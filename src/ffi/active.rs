@@ -14,46 +14,110 @@ use super::{MultiTxnHandle, TxnHandle};
 use crate::error::{Error, Fault, Result};
 use crate::txn::{MultiTxn, ReadOnlyTxn, Txn};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 use std::ptr::without_provenance_mut;
 use std::rc::Rc;
 
-/// What a handle stands for. The lifetimes are not true: an entry is taken out of the table
-/// before what it points to ends.
-#[derive(Clone)]
+/// A transaction. The lifetimes are not true: it is taken out of the table before what this points
+/// to ends.
+#[derive(Clone, Copy)]
 enum Target {
     Write(*mut Txn<'static>),
     Read(*const ReadOnlyTxn<'static>),
     Multi(*mut MultiTxn<'static>),
-    /// A bucket of the multi-bucket transaction that is the entry's root.
-    Bucket(Rc<str>),
 }
 
-struct Entry {
+struct Running {
     id: usize,
-    /// The transaction that ends this entry: itself, or a bucket's transaction.
-    root: usize,
     target: Target,
-    /// Why the transaction cannot commit any more.
+    /// Why it cannot commit any more.
     failed: Option<Fault>,
-    /// Why no other call gets the transaction: a call on it runs a callback.
+    /// Why no other call gets it: a call on it runs a callback.
     waits: Option<&'static str>,
+    /// The handle of each bucket that has one.
+    handles: BTreeMap<Rc<str>, usize>,
+}
+
+struct Active {
+    /// One begins inside the callback of another and ends before it: mostly there is one, and the
+    /// last is the one that is looked for.
+    txns: Vec<Running>,
+    /// The transaction and the name of each bucket that has a handle.
+    buckets: BTreeMap<usize, (usize, Rc<str>)>,
 }
 
 thread_local! {
     /// Never dropped: what runs when a thread or the process ends may still use transactions.
-    static ACTIVE: ManuallyDrop<RefCell<Vec<Entry>>> =
-        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    static ACTIVE: ManuallyDrop<RefCell<Active>> =
+        const { ManuallyDrop::new(RefCell::new(Active::EMPTY)) };
 }
 
-fn active<R>(work: impl FnOnce(&mut Vec<Entry>) -> R) -> R {
-    ACTIVE.with(|entries| work(&mut entries.borrow_mut()))
+fn active<R>(work: impl FnOnce(&mut Active) -> R) -> R {
+    ACTIVE.with(|active| work(&mut active.borrow_mut()))
+}
+
+impl Active {
+    const EMPTY: Active = Active { txns: Vec::new(), buckets: BTreeMap::new() };
+
+    fn txn(&mut self, id: usize) -> Option<&mut Running> {
+        self.txns.iter_mut().rev().find(|txn| txn.id == id)
+    }
+
+    fn has(&self, id: usize) -> bool {
+        self.txns.iter().rev().any(|txn| txn.id == id) || self.buckets.contains_key(&id)
+    }
+
+    /// A number that is not in use here: where they come round, it may be that of a transaction
+    /// that still runs.
+    fn fresh(&self) -> usize {
+        loop {
+            let id = next_id();
+            if !self.has(id) {
+                return id;
+            }
+        }
+    }
+
+    fn add(&mut self, target: Target) -> usize {
+        let id = self.fresh();
+        let handles = BTreeMap::new();
+        self.txns.push(Running { id, target, failed: None, waits: None, handles });
+        id
+    }
+
+    /// Takes a transaction out, and the handles of its buckets.
+    fn end(&mut self, id: usize) -> Option<Running> {
+        let at = self.txns.iter().rposition(|txn| txn.id == id)?;
+        let ended = self.txns.remove(at);
+        for handle in ended.handles.values() {
+            self.buckets.remove(handle);
+        }
+        if self.txns.is_empty() {
+            // Nobody else gives their memory back: an empty map may keep some, too.
+            *self = Active::EMPTY;
+        }
+        Some(ended)
+    }
+
+    fn bucket(&mut self, root: usize, name: &str) -> Result<usize> {
+        let txn = self.txn(root).ok_or_else(ended)?;
+        if let Some(&known) = txn.handles.get(name) {
+            return Ok(known);
+        }
+        let (id, name) = (self.fresh(), Rc::<str>::from(name));
+        self.buckets.insert(id, (root, Rc::clone(&name)));
+        if let Some(txn) = self.txn(root) {
+            txn.handles.insert(name, id);
+        }
+        Ok(id)
+    }
 }
 
 /// Whether a transaction, or a bucket of one, that runs on this thread has this handle.
 fn is_here(id: usize) -> bool {
-    active(|entries| entries.iter().any(|entry| entry.id == id))
+    active(|active| active.has(id))
 }
 
 /// Runs a callback that has a handle of a write transaction. See [`run`].
@@ -90,20 +154,14 @@ fn run(target: Target, callback: impl FnOnce(usize) -> c_int) -> Result<c_int> {
     struct Scope(usize);
     impl Drop for Scope {
         fn drop(&mut self) {
-            active(|entries| {
-                entries.retain(|entry| entry.root != self.0);
-                if entries.is_empty() {
-                    // Nobody else gives its memory back.
-                    *entries = Vec::new();
-                }
-            });
+            active(|active| active.end(self.0));
         }
     }
-    let id = next_id();
-    add(Entry { id, root: id, target, failed: None, waits: None });
+    let id = active(|active| active.add(target));
     let _scope = Scope(id);
     let code = callback(id);
-    match with_entry(id, |entry| entry.failed.clone())? {
+    let failed = active(|active| active.txn(id).map(|txn| txn.failed.clone()));
+    match failed.ok_or_else(ended)? {
         Some(fault) if code == 0 => Err(fault.raise()),
         _ => Ok(code),
     }
@@ -120,29 +178,29 @@ pub(super) fn with_txn<R>(
     {
         return with_open(root, |txn| operation(Access::Owned(&mut txn.bucket(&name)?, root)));
     }
-    let (target, root) = find(id)?;
+    let Found { target, root, bucket } = find(id)?;
     let armed = Armed { root };
-    let result = match target {
-        Target::Write(txn) => {
-            // SAFETY: `run_write` keeps the entry only while it holds the transaction mutably and
-            // runs the callback. An operation that runs a callback in turn lends the transaction,
-            // and `find` does not find it then: this is the only reference.
+    let result = match (target, bucket) {
+        (Target::Write(txn), _) => {
+            // SAFETY: `run_write` keeps it in the table only while it holds the transaction mutably
+            // and runs the callback. An operation that runs a callback in turn lends the
+            // transaction, and `find` does not find it then: this is the only reference.
             let txn = unsafe { &mut *txn };
             operation(Access::Write(txn))
         }
-        Target::Read(txn) => {
-            // SAFETY: `run_read` keeps the entry only while it holds the transaction.
+        (Target::Read(txn), _) => {
+            // SAFETY: `run_read` keeps it in the table only while it holds the transaction.
             let txn = unsafe { &*txn };
             operation(Access::Read(txn))
         }
-        Target::Bucket(name) => {
+        (Target::Multi(_), Some(name)) => {
             let exec =
                 |multi: &mut MultiTxn<'_>| multi.exec(&*name, |txn| operation(Access::Write(txn)));
             let result = with_multi(without_provenance_mut(root), exec);
             note(root, &result);
             result
         }
-        Target::Multi(_) => Err(Error::invalid("this is a MultiTxn, not a Txn")),
+        (Target::Multi(_), None) => Err(Error::invalid("this is a MultiTxn, not a Txn")),
     };
     armed.disarm();
     result
@@ -153,14 +211,13 @@ pub(super) fn with_multi<R>(
     handle: *mut MultiTxnHandle,
     operation: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
-    let (target, root) = find(handle.addr())?;
-    let Target::Multi(multi) = target else {
+    let Found { target: Target::Multi(multi), root, bucket: None } = find(handle.addr())? else {
         return Err(Error::invalid("this is a Txn, not a MultiTxn"));
     };
     let armed = Armed { root };
-    // SAFETY: `run_multi` keeps the entry only while it holds the transaction mutably and runs the
-    // callback. An operation that runs a callback in turn lends the transaction, and `find` does
-    // not find it then: this is the only reference.
+    // SAFETY: `run_multi` keeps it in the table only while it holds the transaction mutably and
+    // runs the callback. An operation that runs a callback in turn lends the transaction, and
+    // `find` does not find it then: this is the only reference.
     let multi = unsafe { &mut *multi };
     let result = operation(multi);
     armed.disarm();
@@ -210,25 +267,17 @@ pub(super) fn lend_txn<R>(
 }
 
 /// A handle of a bucket of a multi-bucket transaction: the same one for the same name.
-pub(super) fn bucket(multi: *mut MultiTxnHandle, name: &str) -> *mut TxnHandle {
-    let root = multi.addr();
-    let known = active(|entries| {
-        entries.iter().find(|entry| entry.root == root && is_bucket(entry, name)).map(|e| e.id)
-    });
-    let id = known.unwrap_or_else(|| {
-        let id = next_id();
-        let target = Target::Bucket(Rc::from(name));
-        add(Entry { id, root, target, failed: None, waits: None });
-        id
-    });
-    without_provenance_mut(id)
+pub(super) fn bucket(multi: *mut MultiTxnHandle, name: &str) -> Result<*mut TxnHandle> {
+    active(|active| active.bucket(multi.addr(), name)).map(without_provenance_mut)
 }
 
 /// Ends the handle of a bucket.
 pub(super) fn end_bucket(multi: *mut MultiTxnHandle, name: &str) {
-    let root = multi.addr();
-    active(|entries| {
-        entries.retain(|entry| entry.root != root || !is_bucket(entry, name));
+    active(|active| {
+        let txn = active.txn(multi.addr());
+        if let Some(id) = txn.and_then(|txn| txn.handles.remove(name)) {
+            active.buckets.remove(&id);
+        }
     });
 }
 
@@ -236,9 +285,9 @@ pub(super) fn end_bucket(multi: *mut MultiTxnHandle, name: &str) {
 pub(super) fn root_of(handle: *mut TxnHandle) -> Result<usize> {
     let id = handle.addr();
     if is_here(id) {
-        return find(id).map(|(_, root)| root);
+        return find(id).map(|found| found.root);
     }
-    bucket_of(id).map_or_else(|| find(id).map(|(_, root)| root), |(root, _)| Ok(root))
+    bucket_of(id).map_or_else(|| find(id).map(|found| found.root), |(root, _)| Ok(root))
 }
 
 /// Makes a failure of the storage stick to a transaction, if it still runs on this thread. A bad
@@ -274,48 +323,47 @@ impl Drop for Armed {
     }
 }
 
-fn is_bucket(entry: &Entry, name: &str) -> bool {
-    matches!(&entry.target, Target::Bucket(other) if **other == *name)
-}
-
 fn fail(root: usize, fault: &Fault) {
-    active(|entries| {
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == root) {
-            entry.failed.get_or_insert_with(|| fault.clone());
+    active(|active| {
+        if let Some(txn) = active.txn(root) {
+            txn.failed.get_or_insert_with(|| fault.clone());
         }
     });
 }
 
-fn add(entry: Entry) {
-    active(|entries| entries.push(entry));
-}
-
-fn set_waits(id: usize, why: Option<&'static str>) {
-    active(|entries| {
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == id) {
-            entry.waits = why;
+fn set_waits(root: usize, why: Option<&'static str>) {
+    active(|active| {
+        if let Some(txn) = active.txn(root) {
+            txn.waits = why;
         }
     });
 }
 
-fn with_entry<R>(id: usize, read: impl FnOnce(&Entry) -> R) -> Result<R> {
-    active(|entries| {
-        let entry = entries.iter().rev().find(|entry| entry.id == id);
-        entry.map(read).ok_or_else(|| {
-            Error::invalid("no transaction of this thread has this handle, or it has ended")
-        })
-    })
+fn ended() -> Error {
+    Error::invalid("no transaction of this thread has this handle, or it has ended")
 }
 
-/// What a handle stands for, and its transaction, unless that has failed or is lent.
-fn find(id: usize) -> Result<(Target, usize)> {
-    let (target, root) = with_entry(id, |entry| (entry.target.clone(), entry.root))?;
-    let (failed, waits) = with_entry(root, |entry| (entry.failed.clone(), entry.waits))?;
+/// What a handle stands for: a transaction, or a bucket of it.
+struct Found {
+    target: Target,
+    root: usize,
+    bucket: Option<Rc<str>>,
+}
+
+/// What a handle stands for, unless the transaction has failed or is lent.
+fn find(id: usize) -> Result<Found> {
+    let found = active(|active| {
+        let bucket = active.buckets.get(&id).cloned();
+        let (root, bucket) = bucket.map_or((id, None), |(root, name)| (root, Some(name)));
+        let txn = active.txn(root)?;
+        Some((Found { target: txn.target, root, bucket }, txn.failed.clone(), txn.waits))
+    });
+    let (found, failed, waits) = found.ok_or_else(ended)?;
     if let Some(fault) = failed {
         return Err(fault.raise());
     }
     if let Some(why) = waits {
         return Err(Error::invalid(why));
     }
-    Ok((target, root))
+    Ok(found)
 }

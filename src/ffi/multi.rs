@@ -32,7 +32,7 @@ pub unsafe extern "C" fn mtxn_bucket(
         let touched = active::with_multi(mtxn, |multi| multi.exec(bucket, |_| Ok(())));
         active::note(mtxn.addr(), &touched);
         touched?;
-        out.set(active::bucket(mtxn, bucket));
+        out.set(active::bucket(mtxn, bucket)?);
         Ok(())
     })
 }
