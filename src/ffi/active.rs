@@ -32,8 +32,8 @@ enum Target {
 struct Running {
     id: usize,
     target: Target,
-    /// Why it cannot commit any more.
-    failed: Option<Fault>,
+    /// Why it cannot commit any more; large, and mostly not there.
+    failed: Option<Box<Fault>>,
     /// Why no other call gets it: a call on it runs a callback.
     waits: Option<&'static str>,
     /// The handle of each bucket that has one.
@@ -326,7 +326,7 @@ impl Drop for Armed {
 fn fail(root: usize, fault: &Fault) {
     active(|active| {
         if let Some(txn) = active.txn(root) {
-            txn.failed.get_or_insert_with(|| fault.clone());
+            txn.failed.get_or_insert_with(|| Box::new(fault.clone()));
         }
     });
 }
