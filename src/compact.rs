@@ -56,7 +56,7 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     let filled = fill_up(core, target_pages)?;
     let mut moving = Moving::new(core, before, target_pages, filled);
     moving.run()?;
-    let is_cramped = moving.remaining > 0 && is_loose(core);
+    let is_cramped = moving.remaining > 0 && is_loose(core)?;
     let runs = if is_cramped { overflow_pages(core)? } else { 0 };
     if runs > 0 {
         // The free pages lie one by one between others. Those are moved together, and the runs
@@ -71,10 +71,10 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
 }
 
 /// Whether much of the file is unused.
-fn is_loose(core: &Arc<Core>) -> bool {
-    let counts = core.space_counts();
+fn is_loose(core: &Arc<Core>) -> Result<bool> {
+    let counts = core.space_counts()?;
     let unused = counts.free_pages + counts.pending_pages;
-    unused > u64::from(core.pager.page_count() / LOOSE_PART)
+    Ok(unused > u64::from(core.pager.page_count() / LOOSE_PART))
 }
 
 /// Pages of the overflow runs of all buckets.

@@ -383,12 +383,14 @@ impl BTree {
     /// wait for who asks; and is not to be called inside one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] inside a write transaction of the same thread.
+    /// [`Error::Invalid`] inside a write transaction of the same thread; [`Error::Corruption`] and
+    /// [`Error::IoError`] where the store was opened for reading and its free space is not known,
+    /// since the pages that tell it are damaged or cannot be read.
     pub fn stats(&self) -> Result<Stats> {
         if self.core.is_writing() {
             return Err(Error::invalid("statistics wait for the running transaction to end"));
         }
-        let space = self.core.space_counts();
+        let space = self.core.space_counts()?;
         let state = self.core.readers.newest();
         let mut pinned = self.core.readers.pinned();
         pinned.retain(|&txn| txn < state.txn);

@@ -56,7 +56,7 @@ pub enum Error {
     /// The call is not allowed here: an empty key, a write to a read-only store, a write
     /// transaction inside another of the same thread; [`ErrorDetail::Message`] says which.
     Invalid,
-    /// The key, or the file of a backup or of
+    /// The key, the bucket, or the file of a backup or of
     /// [`Options::create_new`](crate::Options::create_new), exists already, where the call wants
     /// it absent.
     Duplicate,
@@ -194,7 +194,7 @@ impl fmt::Display for Error {
             Error::NoSpace => "no space left",
             Error::IoError => "I/O error",
             Error::Invalid => "the call is not allowed here",
-            Error::Duplicate => "the key, or the file, exists already",
+            Error::Duplicate => "the key, bucket or file exists already",
             Error::Conflict => "another transaction committed first",
             Error::Busy => "the file is in use",
             Error::Poisoned => "an earlier sync failed; reopen the store",
@@ -245,14 +245,38 @@ impl fmt::Display for DetailedError {
 
 impl std::error::Error for DetailedError {}
 
-/// The error of a reader: of the kind `InvalidData` for `Corruption`, and `Other` else.
+/// The error of a reader: of the kind `InvalidData` for `Corruption`, and `Other` else. It holds a
+/// [`DetailedError`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match error {
             Error::Corruption => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };
-        io::Error::new(kind, error)
+        io::Error::new(kind, DetailedError::from(error))
+    }
+}
+
+/// The error of a closure that has met one of files or streams of its own: `NoSpace` where a disk
+/// is full, and `IoError` else, with [`ErrorDetail::Io`]. One that was made of an [`Error`] is that
+/// again.
+///
+/// ```
+/// use btree_store::{Error, Options};
+/// let db = Options::new().open_in_memory()?;
+/// let done = db.exec("b", |txn| txn.put("k", std::fs::read("no/such/file")?));
+/// assert_eq!(done, Err(Error::IoError));
+/// let text = Error::IoError.detail().map(|detail| detail.to_string());
+/// assert!(text.is_some_and(|text| text.starts_with("outside of the store: ")));
+/// # Ok::<(), Error>(())
+/// ```
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<DetailedError>()) {
+            Some(DetailedError { error, detail: Some(detail) }) => error.with(detail.clone()),
+            Some(own) => own.error.bare(),
+            None => Error::io("outside of the store", &error),
+        }
     }
 }
 

@@ -142,6 +142,9 @@ pub use db::{BTree, Stats};
 pub use error::{Corruption, DetailedError, Error, ErrorDetail, Result};
 pub use invariant::Invariant;
 pub use options::Options;
+/// The name of [`Iter`] in version 0.1 of the crate whose interface this began with.
+pub type TreeIterator = Iter;
+
 pub use txn::{
     Iter, MultiTxn, OwnedTxn, Range, ReadBucket, ReadOnlyTxn, ReadRange, Snapshot, Txn, TxnBucket,
     TxnRange, ValueReader, ValueRef,

@@ -140,7 +140,7 @@ impl Meta {
     /// # Errors
     /// Corruption, for whatever is not what [`Meta::encode`] makes.
     pub(crate) fn decode(bytes: &[u8], slot: Slot) -> Result<Meta> {
-        let page_size = page_size_of(bytes)?;
+        let page_size = page_size_of(bytes, slot)?;
         let broken = |expected: &str, found: u32| {
             Error::corruption(Some(slot.page().0), Invariant::ValidMetaWhole, expected, found)
         };
@@ -243,13 +243,13 @@ pub(crate) fn is_of_a_commit(bytes: &[u8]) -> bool {
     bytes[META_MAGIC..META_MAGIC + MAGIC.len()] == MAGIC && !is_new
 }
 
-/// The page size that a meta page states, read before anything of it is trusted.
+/// The page size that the meta page of a slot states, read before anything of it is trusted.
 ///
 /// # Errors
 /// Corruption when the bytes are no meta page of a format that this crate reads.
-pub(crate) fn page_size_of(bytes: &[u8]) -> Result<usize> {
+pub(crate) fn page_size_of(bytes: &[u8], slot: Slot) -> Result<usize> {
     let broken = |expected: &str, found: &dyn std::fmt::Display| {
-        Error::corruption(None, Invariant::ValidMetaWhole, expected, found)
+        Error::corruption(Some(slot.page().0), Invariant::ValidMetaWhole, expected, found)
     };
     if bytes.len() < META_BODY {
         return Err(broken("a meta page", &format_args!("{} bytes", bytes.len())));

@@ -174,6 +174,8 @@ impl Options {
     /// Nothing is written, not even by recovery; several processes may read at once. Where this
     /// process has the file open to write it, the handle is one of that store, and refuses writes
     /// with [`Error::Invalid`].
+    ///
+    /// A store whose free space alone is damaged opens this way only, to be read and copied.
     pub fn read_only(mut self) -> Options {
         self.access = Access::ReadOnly;
         self

@@ -113,7 +113,13 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let may_write = access == Access::ReadWrite || seeded!(RecoveryWritesReadOnly);
     let mends = may_write && !is_clean;
     // Before anything is written: a store that is refused is left as it is.
-    let (space, catalog) = load(file, &accepted.meta)?;
+    let catalog = read_catalog(&accepted.meta)?;
+    let (space, space_fault) = match read_space(file, &accepted.meta) {
+        Ok(space) => (space, None),
+        // Who reads needs no free pages, and may save what is there.
+        Err(error) if !may_write => (FreeSpace::new(META_SLOTS), Some(Fault::keep(error))),
+        Err(error) => return Err(error),
+    };
     if mends {
         // Before the older commit is read, which the disk need not wait for.
         write_whole(file, file_len, accepted, &written)?;
@@ -145,7 +151,7 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     // Whatever lies behind, an earlier process may have added without making it durable.
     let fenced_len = meta.file_len();
     let is_fenced = may_write || is_clean;
-    Ok(Start { meta, state, space, next_slot, is_mirrored, is_fenced, fenced_len })
+    Ok(Start { meta, state, space, space_fault, next_slot, is_mirrored, is_fenced, fenced_len })
 }
 
 /// Reads the slots that hold a meta page; at least one does.
@@ -180,7 +186,7 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
 
 /// Reads slot 0, which states the page size; `stated` is what it states, whatever else is wrong.
 fn read_first_slot(file: &dyn VfsFile, file_len: u64, stated: &mut Option<usize>) -> Result<Found> {
-    let size = page_size_of(&read_bytes(file, file_len, 0, META_BODY)?)?;
+    let size = page_size_of(&read_bytes(file, file_len, 0, META_BODY)?, Slot::Zero)?;
     *stated = Some(size);
     read_slot(file, file_len, Slot::Zero, size)
 }
@@ -196,7 +202,8 @@ fn read_bytes(file: &dyn VfsFile, file_len: u64, offset: u64, len: usize) -> Res
     let mut bytes = vec![0; len];
     if offset + len as u64 > file_len {
         let expected = format!("{} bytes", offset + len as u64);
-        return Err(Error::corruption(None, Invariant::ValidMetaWhole, expected, file_len));
+        let page = Some(u32::from(offset > 0));
+        return Err(Error::corruption(page, Invariant::ValidMetaWhole, expected, file_len));
     }
     read_exact_at(file, &mut bytes, offset)
         .map_err(|error| Error::io("read a meta page", &error))?;
@@ -366,12 +373,13 @@ fn sync(file: &dyn VfsFile) -> Result<()> {
     file.sync_all().map_err(|error| Error::io("sync while recovering", &error))
 }
 
-/// Reads what a state keeps in memory: its free space and its catalog.
-fn load(file: &dyn VfsFile, meta: &Meta) -> Result<(FreeSpace, Catalog)> {
+fn read_catalog(meta: &Meta) -> Result<Catalog> {
+    Catalog::from_part(&meta.catalog, meta.buckets, meta.txn)
+}
+
+fn read_space(file: &dyn VfsFile, meta: &Meta) -> Result<FreeSpace> {
     let log = read_log(file, meta)?;
-    let space = FreeSpace::replay(meta.txn, meta.page_count, &log, &meta.tail)?;
-    let catalog = Catalog::from_part(&meta.catalog, meta.buckets, meta.txn)?;
-    Ok((space, catalog))
+    FreeSpace::replay(meta.txn, meta.page_count, &log, &meta.tail)
 }
 
 /// Reads the space log, oldest page first.

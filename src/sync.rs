@@ -2,7 +2,8 @@
 //!
 //! Owns: the one place that names a lock, so that the models drive the real types under loom.
 //! Must not know: what the locks protect.
-//! Keeps: nothing; whoever uses a lock writes down its order.
+//! Keeps: same-calls-same-bytes (a clock weighs waits of threads for each other, and nothing else);
+//! whoever uses a lock writes down its order.
 
 #[cfg(not(loom))]
 mod imp {
@@ -169,6 +170,31 @@ mod imp {
         pub fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
             self.0.write().expect(SOUND)
         }
+    }
+}
+
+/// Time that passes, to weigh one wait against another. What is written does not depend on it, but
+/// for which transactions of several threads share a flush. A model has no time.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    #[cfg(not(loom))]
+    begun: std::time::Instant,
+}
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch {
+            #[cfg(not(loom))]
+            begun: std::time::Instant::now(),
+        }
+    }
+
+    /// Nanoseconds since its start.
+    pub fn nanos(&self) -> u64 {
+        #[cfg(not(loom))]
+        return u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        #[cfg(loom)]
+        0
     }
 }
 

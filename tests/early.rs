@@ -666,3 +666,28 @@ fn a_commit_that_gives_its_growth_back_leaves_what_was_put_there_meanwhile() {
         assert!(read == value);
     });
 }
+
+/// Each value took pages behind those of the one before, which was dropped when the next was there.
+#[test]
+fn a_value_that_is_put_again_and_again_takes_two_places() {
+    let vfs = MemVfs::new();
+    let db = tiny(vfs.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let (len, before) = (300_000, file_len(&vfs));
+    let value = |n: u64| bytes(n, len);
+    db.exec("b", |txn| (0..40).try_for_each(|n| txn.put("k", value(n)))).unwrap();
+    assert_holds(&db, "k", &value(39));
+    assert_sound(&db);
+    let added = file_len(&vfs) - before;
+    assert!(added < 4 * len as u64, "{added} bytes for a value of {len}");
+    // Of others that grow, the places are used again as well.
+    db.exec("b", |txn| {
+        (0..40).try_for_each(|n| txn.put("grows", vec![7; len + 1_000 * n]))?;
+        txn.put("k", value(40))
+    })
+    .unwrap();
+    assert_holds(&db, "k", &value(40));
+    assert_sound(&db);
+    let added = file_len(&vfs) - before;
+    assert!(added < 12 * len as u64, "{added} bytes for two values of {len}");
+}

@@ -515,3 +515,44 @@ fn a_store_that_is_closed_in_a_closure_lends_no_detail() {
         assert_eq!(Error::Corruption.detail(), None, "own: {own}");
     }
 }
+
+/// Nobody could read a store of which only the log of the free space is damaged, which readers do
+/// not need.
+#[test]
+fn a_store_whose_log_is_damaged_can_be_read_and_copied() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/space-log.btree");
+    let whole = std::fs::read(golden).unwrap();
+    let all = |db: &BTree| {
+        let names = db.buckets().unwrap();
+        let read = |name: &String| db.view(name, |txn| txn.range::<[u8]>(..).collect());
+        names.iter().map(|name| read(name).unwrap()).collect::<Vec<Vec<(Vec<u8>, Vec<u8>)>>>()
+    };
+    let wanted = all(&open(&holding(&whole)).unwrap());
+    assert!(wanted.iter().map(Vec::len).sum::<usize>() > 100);
+    let mut damaged = whole;
+    damaged[133 * PAGE + 60] ^= 1;
+    let vfs = holding(&damaged);
+    assert_eq!(open(&vfs).map(drop), Err(Error::Corruption));
+    let (_, invariant) = corruption(Error::Corruption);
+    assert_eq!(invariant, "checksum-covers-page");
+    let db = on(vfs.clone()).read_only().open(NAME).unwrap();
+    assert_eq!(all(&db), wanted);
+    for _ in 0..2 {
+        assert_eq!(db.stats().map(drop), Err(Error::Corruption));
+        assert_eq!(corruption(Error::Corruption).0, Some(133));
+    }
+    db.backup("copy").unwrap();
+    let copy = on(vfs.clone()).open("copy").unwrap();
+    assert_eq!(all(&copy), wanted);
+    assert!(copy.stats().is_ok() && copy.verify().unwrap().is_sound());
+    // What cannot be read is passed over, too.
+    let watch = Watch::new(vfs);
+    watch.hook(|op| match op {
+        Op::Read { offset, .. } if *offset == 133 * PAGE as u64 => Err(io::Error::other("gone")),
+        _ => Ok(()),
+    });
+    drop((db, copy));
+    let db = on(watch.clone()).read_only().open(NAME).unwrap();
+    assert_eq!(all(&db), wanted);
+    assert_eq!(db.stats().map(drop), Err(Error::IoError));
+}

@@ -8,7 +8,7 @@
 mod common;
 
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error, Options, Result, ValueReader};
+use btree_store::{BTree, DetailedError, Error, Options, Result, ValueReader};
 use common::random::Random;
 use common::watch::{Op, Watch};
 use common::{NAME, corruption, holding, on};
@@ -124,8 +124,11 @@ fn a_damaged_value_is_never_read_to_its_end() {
             assert_eq!(reader.next_piece(), Err(Error::Corruption), "the error sticks");
             let again = reader.read(&mut [0; 8]).unwrap_err();
             assert_eq!(again.kind(), ErrorKind::InvalidData);
-            let inner = again.get_ref().unwrap().downcast_ref::<Error>();
-            assert_eq!(inner, Some(&Error::Corruption));
+            let inner = again.get_ref().unwrap().downcast_ref::<DetailedError>().unwrap();
+            assert_eq!(inner.error, Error::Corruption);
+            assert!(inner.to_string().contains("parent-holds-checksum"), "{inner}");
+            assert_eq!(Error::from(again), Error::Corruption);
+            assert_eq!(corruption(Error::Corruption).1, "parent-holds-checksum");
             Ok(())
         });
         assert_eq!(told, Err(Error::Corruption), "the transaction tells it too");

@@ -39,7 +39,7 @@ use crate::pager::Pager;
 use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Stopwatch, yield_now};
 use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
@@ -125,6 +125,8 @@ pub(crate) struct Start {
     pub(crate) meta: Meta,
     pub(crate) state: State,
     pub(crate) space: FreeSpace,
+    /// Why there is no free space: of a store that is opened for reading only.
+    pub(crate) space_fault: Option<Fault>,
     pub(crate) next_slot: Slot,
     pub(crate) is_mirrored: bool,
     /// The state is durable for sure.
@@ -145,6 +147,8 @@ pub(crate) struct Core {
     /// What deferred commits may take in before one of them waits for a flush.
     waiting_bytes_max: u64,
     pub(crate) is_read_only: bool,
+    /// Why nobody knows the free space.
+    space_fault: Option<Fault>,
     /// What readers see is durable for sure: it is not where a store whose writer died was opened
     /// for reading only.
     pub(crate) is_fenced: bool,
@@ -201,6 +205,7 @@ impl Core {
             is_poisoned: AtomicBool::new(false),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
+            space_fault: start.space_fault,
             is_fenced: start.is_fenced,
             copies: usage.copies,
             running: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -344,8 +349,11 @@ impl Core {
         if seeded!(PublishedBeforeSync) {
             self.readers.publish(Arc::clone(&job.state));
         }
+        let watch = Stopwatch::start();
         let outcome = flush(&self.pager, &self.length, &job, fenced_len);
+        let nanos = watch.nanos();
         let mut flush = self.flush.lock();
+        flush.queue.note_flush(nanos);
         match outcome {
             Ok(()) => {
                 flush.fenced_len = fenced_len.max(job.meta.file_len());
@@ -420,14 +428,20 @@ impl Core {
     }
 
     /// Counts of the free space, for statistics.
-    pub(crate) fn space_counts(&self) -> SpaceCounts {
+    ///
+    /// # Errors
+    /// What the log of the free space met, where the store was opened for reading all the same.
+    pub(crate) fn space_counts(&self) -> Result<SpaceCounts> {
+        if let Some(fault) = &self.space_fault {
+            return Err(fault.raise());
+        }
         let mut writer = self.writer.lock();
         writer.space.take_dropped();
-        SpaceCounts {
+        Ok(SpaceCounts {
             free_pages: writer.space.free_pages(),
             free_extents: writer.space.free_extents(),
             pending_pages: writer.space.pending_pages() + writer.space.pages_aside(),
-        }
+        })
     }
 
     /// Waits for the flush under way, and keeps others from beginning one.

@@ -11,7 +11,7 @@
 
 use crate::error::Fault;
 use crate::seeded::seeded;
-use crate::sync::{Arc, Bell};
+use crate::sync::{Arc, Bell, Stopwatch};
 use std::collections::VecDeque;
 
 /// What became of a transaction.
@@ -130,9 +130,58 @@ impl Default for Patience {
     }
 }
 
+/// Whether it is worth while to let others run. Where other programs want the processor, one turn
+/// may cost a slice of milliseconds, and where a sync costs little, flushing for each is cheaper.
+struct Worth {
+    /// What a flush takes, about: few take less.
+    flush_nanos: u64,
+    /// Flushes for which nobody is waited, and after the next wait that was not worth it.
+    rests: u32,
+    rests_next: u32,
+}
+
+impl Worth {
+    const RESTS_MIN: u32 = 16;
+    const RESTS_MAX: u32 = 4096;
+
+    fn note_flush(&mut self, nanos: u64) {
+        let longer = self.flush_nanos.saturating_add(self.flush_nanos / 8);
+        self.flush_nanos = nanos.min(longer);
+    }
+
+    /// Whether a wait took longer than a flush, which it was to spare; then there are none for a
+    /// while.
+    fn is_exceeded(&mut self, waited_nanos: u64) -> bool {
+        let is_exceeded = waited_nanos > self.flush_nanos;
+        if is_exceeded {
+            self.rests = self.rests_next;
+            self.rests_next = (2 * self.rests_next).min(Worth::RESTS_MAX);
+        }
+        is_exceeded
+    }
+
+    fn is_resting(&mut self) -> bool {
+        let is_resting = self.rests > 0;
+        self.rests -= u32::from(is_resting);
+        is_resting
+    }
+
+    fn paid_off(&mut self) {
+        self.rests_next = (self.rests_next / 2).max(Worth::RESTS_MIN);
+    }
+}
+
+impl Default for Worth {
+    fn default() -> Worth {
+        Worth { flush_nanos: u64::MAX, rests: 0, rests_next: Worth::RESTS_MIN }
+    }
+}
+
 /// A leader's wait for those who were here before.
 #[derive(Default)]
 pub(super) struct Gathering {
+    /// Since it let others run for the first time.
+    watch: Option<Stopwatch>,
     /// How many were here when the leader looked last.
     here: usize,
     /// How often it has let others run, in all and since the last one joined.
@@ -152,6 +201,7 @@ pub(super) struct Queue {
     /// may be here again soon.
     expected: usize,
     patience: Patience,
+    worth: Worth,
 }
 
 impl Queue {
@@ -206,10 +256,17 @@ impl Queue {
     /// when the lead passed on are not back, and one came back not long ago.
     pub(super) fn is_awaiting(&mut self, gathering: &mut Gathering) -> bool {
         let here = self.here;
+        if gathering.watch.is_some_and(|watch| self.worth.is_exceeded(watch.nanos())) {
+            return false;
+        }
         if here >= self.expected {
             if gathering.yields > 0 {
                 self.patience.grow();
+                self.worth.paid_off();
             }
+            return false;
+        }
+        if gathering.yields == 0 && self.worth.is_resting() {
             return false;
         }
         if here > std::mem::replace(&mut gathering.here, here) {
@@ -219,9 +276,15 @@ impl Queue {
             self.patience.shrink();
             return false;
         }
+        gathering.watch.get_or_insert_with(Stopwatch::start);
         gathering.yields += 1;
         gathering.yields_in_vain += 1;
         true
+    }
+
+    /// A flush took so long.
+    pub(super) fn note_flush(&mut self, nanos: u64) {
+        self.worth.note_flush(nanos);
     }
 
     /// The lead passes to one of the first in the queue, to whom it is to be offered; to nobody if
@@ -240,3 +303,6 @@ impl Queue {
         Some(round)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -116,7 +116,8 @@ impl FreeSpace {
         if seeded!(EarlyRunInPendingPages) {
             self.pending.mature(self.txn.next(), &[], |extent| self.free.insert(extent));
         }
-        let found = self.free.find(pages, Placement::BestFit).or_else(|| {
+        let found = self.free.find(pages, Placement::BestFit);
+        let found = found.or_else(|| self.gap_behind_the_file(pages)).or_else(|| {
             let is_blind = seeded!(SecondEarlyRunOverlapsTheFirst);
             let edge = if is_blind { self.page_count } else { self.edge() };
             let first = edge - self.tail_free();
@@ -126,6 +127,14 @@ impl FreeSpace {
             self.free.remove(inside);
         }
         Some(self.reserved.add(found))
+    }
+
+    /// Pages behind the end of the file, in front of others that are set aside there: where a value
+    /// is put again and again, one goes when the next is there, and only the end would move on.
+    fn gap_behind_the_file(&self, pages: u32) -> Option<Extent> {
+        let gaps = self.reserved.gaps(self.page_count, self.edge());
+        let gap = gaps.into_iter().find(|gap| gap.pages >= pages);
+        gap.map(|gap| Extent { pages, ..gap })
     }
 
     /// Sets pages aside that lie side by side in front of a limit, all of them free.

@@ -56,7 +56,8 @@ fn a_file_of_terabytes_of_holes_takes_little_memory() {
     for (has_log, wanted) in [(true, Ok(())), (false, Err(Error::Corruption))] {
         holes(&path, u32::MAX, has_log);
         let read = || options().read_only().open(&path).and_then(|db| db.buckets());
-        assert_eq!(within(MEMORY_MAX, "read", read).map(drop), wanted);
+        // Who reads does not need the log.
+        assert_eq!(within(MEMORY_MAX, "read", read).map(drop), Ok(()));
         for (name, work) in WORKS {
             holes(&path, u32::MAX, has_log);
             let run = || options().open(&path).and_then(|db| work(&db));

@@ -596,3 +596,26 @@ fn a_range_whose_step_panicked_is_not_at_its_end() {
     assert_eq!(txn.bucket("c").err(), Some(Error::Internal), "it sticks");
     assert_eq!(txn.commit(), Err(Error::Internal));
 }
+
+/// A bucket that a transaction made, and dropped again, was made by somebody else meanwhile: that
+/// is there still when the transaction commits, which has dropped it.
+#[test]
+fn a_bucket_that_is_made_and_dropped_conflicts_with_one_that_others_make() {
+    type Makes = fn(&OwnedTxn) -> Result<()>;
+    let makes: [Makes; 2] = [|txn| txn.bucket("b")?.put("k", "mine"), |txn| txn.create_bucket("b")];
+    for make in makes {
+        let db = on(MemVfs::new()).open(NAME).unwrap();
+        let txn = db.begin();
+        make(&txn).unwrap();
+        txn.del_bucket("b").unwrap();
+        db.exec("b", |txn| txn.put("k", "theirs")).unwrap();
+        assert_eq!(txn.commit(), Err(Error::Conflict));
+        db.del_bucket("b").unwrap();
+        // With nobody ahead it leaves all as it was.
+        let (txn, seq) = (db.begin(), db.current_seq());
+        make(&txn).unwrap();
+        txn.del_bucket("b").unwrap();
+        assert_eq!(txn.commit(), Ok(()));
+        assert_eq!((db.buckets().unwrap().len(), db.current_seq()), (0, seq));
+    }
+}

@@ -146,7 +146,7 @@ struct Seen {
     asked: BTreeSet<&'static str>,
     is_listed: bool,
     written: BTreeSet<&'static str>,
-    cleared: BTreeSet<&'static str>,
+    dropped: BTreeSet<&'static str>,
 }
 
 fn in_span(state: &State, name: &str, from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> Vec<Entry> {
@@ -199,8 +199,6 @@ const DONE: Result<(), Error> = Ok(());
 /// A model of a transaction: what it has made of a state, and what it has seen.
 struct Model<'m> {
     state: &'m mut State,
-    /// What the transaction began with.
-    then: &'m State,
     seen: &'m mut Seen,
 }
 
@@ -357,9 +355,7 @@ impl Model<'_> {
             }
             Call::DropBucket if is_there => {
                 self.state.remove(name);
-                if self.then.contains_key(name) {
-                    self.seen.cleared.insert(name);
-                }
+                self.seen.dropped.insert(name);
                 self.seen.spans.push((name, Bound::Unbounded, Bound::Unbounded));
                 show(DONE)
             }
@@ -390,8 +386,8 @@ impl Open {
 
     fn run(&mut self, op: Op) {
         let answer = ask(&self.txn, &op);
-        let Open { now: state, then, seen, .. } = self;
-        let wanted = Model { state, then, seen }.answer(&op);
+        let Open { now: state, seen, .. } = self;
+        let wanted = Model { state, seen }.answer(&op);
         assert_eq!(answer, wanted, "{op:?}");
         self.done.push((op, answer));
     }
@@ -401,7 +397,7 @@ impl Open {
             let is_new = !self.then.contains_key(name);
             self.now.contains_key(name) && (is_new || self.seen.written.contains(name))
         };
-        !self.seen.cleared.is_empty() || NAMES.iter().any(|name| is_changed(name))
+        !self.seen.dropped.is_empty() || NAMES.iter().any(|name| is_changed(name))
     }
 
     /// Commits; `newest` goes on to what is then the newest state. Returns why it did not.
@@ -417,9 +413,8 @@ impl Open {
         assert_eq!(result, Ok(()), "{told}\n{:?}", Error::Conflict.detail());
         if has_changes {
             // As if it had run now.
-            let then = newest.clone();
             let (state, seen) = (newest, &mut Seen::default());
-            let mut model = Model { state, then: &then, seen };
+            let mut model = Model { state, seen };
             for (op, answer) in &self.done {
                 let now = model.answer(op);
                 assert_eq!(now, *answer, "{op:?}\n{told}");

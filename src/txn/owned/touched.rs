@@ -40,6 +40,8 @@ pub(super) struct Touched {
     next_handle: u32,
     /// It was dropped, with all that it held then.
     is_cleared: bool,
+    /// It was dropped, whether it was there then or was made since.
+    is_dropped: bool,
     /// Somebody was told whether it is there.
     is_asked_for: bool,
     /// Somebody was told how many entries it has.
@@ -92,6 +94,7 @@ impl Touched {
             base: view.base.txn,
             next_handle: view.next_handle,
             is_cleared: false,
+            is_dropped: false,
             is_asked_for: false,
             is_counted: false,
             keys: BTreeMap::new(),
@@ -315,6 +318,7 @@ impl Touched {
         self.pass_over(Bounds::default());
         self.changes += 1;
         self.is_cleared |= self.then.is_some();
+        self.is_dropped = true;
         self.now = None;
         true
     }
@@ -330,10 +334,11 @@ impl Touched {
         Ok(())
     }
 
-    /// Whether the transaction changes it.
+    /// Whether the transaction has changed it, also where it ends as it began: that it does has to
+    /// be so when the transaction commits.
     pub(super) fn has_changes(&self) -> bool {
         let is_written = || self.keys.values().any(|used| *used == Use::Written);
-        self.is_cleared || (self.is_there() && (self.then.is_none() || is_written()))
+        self.is_dropped || (self.is_there() && (self.then.is_none() || is_written()))
     }
 
     /// What the transaction has seen or changed of it and somebody else has changed meanwhile;
