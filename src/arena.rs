@@ -309,6 +309,9 @@ impl Arena {
     /// Empties the retired frames that nobody can read any more. Returns how many others will be
     /// free soon, when those end who look at frames; who holds one may keep it for long.
     pub(crate) fn reclaim(&self, retired: &mut Vec<Retired>, empties: &mut Empties) -> u32 {
+        if retired.is_empty() {
+            return 0;
+        }
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         if !self.slots.fence() {
             // Any of them may be read; what finds no frame is read past the cache.
@@ -316,13 +319,16 @@ impl Arena {
         }
         let mut soon = 0;
         let oldest = self.slots.oldest_epoch();
+        // Once for all frames. Whoever begins to hold one later saw its tag in an epoch that still
+        // lasts: the frame is seen.
+        let lent = self.slots.held_frames();
         retired.retain_mut(|retired| {
             let since = *retired.since.get_or_insert(epoch);
             let frame = retired.frame;
             let is_seen = oldest < since && !seeded!(FrameEmptiedWhileLookedAt);
             let is_held = self.header(frame).pins.load(Ordering::Acquire) != 0
                 && !seeded!(FrameEmptiedWhileHeld);
-            let is_lent = self.slots.hold_frame(frame) && !seeded!(FrameEmptiedWhileLent);
+            let is_lent = lent.binary_search(&frame).is_ok() && !seeded!(FrameEmptiedWhileLent);
             if is_seen || is_held || is_lent {
                 soon += u32::from(is_seen);
                 return true;

@@ -132,11 +132,14 @@ impl Slots {
         epochs.filter(|&epoch| epoch != 0).min().unwrap_or(u64::MAX)
     }
 
-    /// Whether a reader holds this frame. The caller has seen all epochs pass in which somebody
-    /// may have begun to.
-    pub(crate) fn hold_frame(&self, frame: u32) -> bool {
-        let mut held = self.in_use().iter().flat_map(|slot| &slot.frames);
-        held.any(|held| held.load(Ordering::Acquire) == frame + 1)
+    /// The frames that readers hold, ascending. A frame of which the caller had seen all epochs
+    /// pass in which somebody may have begun to is among them as long as it is held.
+    pub(crate) fn held_frames(&self) -> Vec<u32> {
+        let places = self.in_use().iter().flat_map(|slot| &slot.frames);
+        let held = places.filter_map(|place| place.load(Ordering::Acquire).checked_sub(1));
+        let mut held: Vec<u32> = held.collect();
+        held.sort_unstable();
+        held
     }
 }
 
