@@ -56,11 +56,21 @@ mod imp {
     loom::lazy_static! {
         static ref FENCES: AtomicUsize = AtomicUsize::new(0);
         static ref MEETINGS: AtomicUsize = AtomicUsize::new(0);
+        static ref ARE_MEETINGS_DENIED: AtomicBool = AtomicBool::new(false);
     }
 
     /// Orders those who pass here among each other, and nobody who passes a [`fence`] only.
     pub fn meet() {
         MEETINGS.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// From here on, until the interleaving ends, who asks is told that they are denied.
+    pub fn deny_meetings() {
+        ARE_MEETINGS_DENIED.store(true, Ordering::Relaxed);
+    }
+
+    pub fn are_meetings_denied() -> bool {
+        ARE_MEETINGS_DENIED.load(Ordering::Relaxed)
     }
 
     /// Fences are ordered among all threads, but loom switches threads only before an access, and
