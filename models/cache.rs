@@ -7,6 +7,7 @@ use crate::buffer::Buffer;
 use crate::cache::Cache;
 use crate::page::{Page, PageId, TxnId};
 use crate::slots::{Hold, Published, Slots};
+use crate::sync::deny_meetings;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use std::slice::from_ref;
@@ -14,12 +15,14 @@ use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = models![
     a_page_that_is_looked_at_stays,
+    a_fence_that_is_denied_empties_nothing,
     a_page_that_is_lent_stays,
     a_page_that_is_lent_to_another_thread_stays,
     a_page_that_is_held_stays,
     a_page_that_is_kept_stays,
     a_page_is_filled_before_it_is_found,
     a_miss_meets_the_reuse_of_an_id,
+    the_locator_meets_the_reuse_of_an_id,
 ];
 
 const SIZE: usize = 64;
@@ -42,8 +45,13 @@ fn page(id: u32, txn: u64) -> Page {
 impl World {
     /// A cache of one frame, which holds `page`.
     fn with(page: &Page) -> Arc<World> {
+        World::of(1, page)
+    }
+
+    /// A cache of so many frames, of which one holds `page`.
+    fn of(frames: u64, page: &Page) -> Arc<World> {
         let slots = Arc::new(Slots::new());
-        let cache = Cache::new(Cache::bytes_for(1, SIZE), SIZE, &slots);
+        let cache = Cache::new(Cache::bytes_for(frames, SIZE), SIZE, &slots);
         cache.insert(from_ref(page));
         assert!(cache.get(page.child_ref()).is_some());
         let published = Published::new(Arc::new(()), slots);
@@ -128,6 +136,12 @@ fn against_eviction(use_page: fn(&World, &Page)) {
 }
 
 fn a_page_that_is_looked_at_stays() {
+    against_eviction(World::look);
+}
+
+/// Whoever takes a slot, or has left it, is seen without a heavy fence; who looks from one is not.
+fn a_fence_that_is_denied_empties_nothing() {
+    deny_meetings();
     against_eviction(World::look);
 }
 
@@ -225,5 +239,33 @@ fn a_miss_meets_the_reuse_of_an_id() {
     reader.join().expect("the reader ends");
     world.cache.remove(new.id());
     assert!(world.cache.get(new.child_ref()).is_none());
+    assert!(world.cache.get(old.child_ref()).is_none());
+}
+
+/// Page 4 finds its home taken, by page 2; so the locator is made, and says where it is, while a
+/// reader looks. Its id stands for another content then: each is found under its own checksum, or
+/// not at all.
+fn the_locator_meets_the_reuse_of_an_id() {
+    let (neighbour, old, new) = (page(2, 1), page(4, 1), page(4, 2));
+    let world = World::of(2, &neighbour);
+    let reader = {
+        let (world, old, new) = (Arc::clone(&world), old.clone(), new.clone());
+        thread::spawn(move || {
+            let hold = world.published.hold().expect("there are slots enough");
+            world.look_in(&hold, &old);
+            world.look_in(&hold, &new);
+        })
+    };
+    world.insert(&old);
+    world.cache.remove(old.id());
+    world.insert(&new);
+    reader.join().expect("the reader ends");
+    if world.cache.get(new.child_ref()).is_none() {
+        world.cache.insert(from_ref(&new));
+    }
+    for page in [&neighbour, &new] {
+        let found = world.cache.get(page.child_ref()).expect("nothing put it out");
+        assert_eq!(found.bytes(), page.bytes());
+    }
     assert!(world.cache.get(old.child_ref()).is_none());
 }

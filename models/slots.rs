@@ -3,10 +3,14 @@
 //! Attacks: snapshot-stable, no-reuse-while-reachable, publish-after-durable.
 
 use super::{Model, models};
-use crate::slots::{Published, Slots};
+use crate::catalog::{Catalog, Names};
+use crate::page::TxnId;
+use crate::readers::{self, Readers};
+use crate::slots::{Published, Seat, Slots};
 use crate::sync::Watched;
 use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use loom::thread;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = models![
@@ -14,6 +18,8 @@ pub(super) const MODELS: &[Model] = models![
     a_state_comes_where_another_was,
     states_never_go_backwards,
     readers_share_the_slots,
+    a_pin_moves_from_a_slot_to_the_table,
+    a_reader_without_a_slot_pins_in_the_table,
 ];
 
 /// A state and the page on which it lies.
@@ -141,4 +147,75 @@ fn readers_share_the_slots() {
     readers.into_iter().for_each(|reader| reader.join().expect("a reader ends"));
     writer.join().expect("the writer ends");
     assert!(store.write(4));
+}
+
+/// States 1 and 2 of a store, as its readers pin them, and a page that only the first one has.
+struct Pins {
+    slots: Arc<Slots>,
+    readers: Readers,
+    page: Watched,
+}
+
+impl Pins {
+    fn state(txn: u64) -> Arc<readers::State> {
+        let catalog = Catalog { buckets: 0, names: Names::Inline(Arc::new(BTreeMap::new())) };
+        Arc::new(readers::State::new(TxnId(txn), 2, catalog))
+    }
+
+    fn new() -> Arc<Pins> {
+        let slots = Arc::new(Slots::new());
+        let readers = Readers::new(Pins::state(1), Arc::clone(&slots));
+        Arc::new(Pins { slots, readers, page: Watched::new() })
+    }
+
+    /// Reads in a state that is pinned.
+    fn read(&self, state: TxnId) {
+        if state == TxnId(1) {
+            self.page.read();
+        }
+    }
+
+    /// Commits state 2, and writes the page of the first one if nobody reads that.
+    fn write(&self) {
+        self.readers.publish(Pins::state(2));
+        if !self.readers.pinned().contains(&TxnId(1)) {
+            self.page.write();
+        }
+    }
+}
+
+/// A cursor outlives its transaction: first a slot says that the state is read, then the table.
+fn a_pin_moves_from_a_slot_to_the_table() {
+    let pins = Pins::new();
+    let reader = {
+        let pins = Arc::clone(&pins);
+        thread::spawn(move || {
+            let held = pins.readers.pin_newest();
+            let state = held.txn;
+            pins.readers.pin(state);
+            drop(held);
+            pins.read(state);
+            pins.readers.unpin(state);
+        })
+    };
+    pins.write();
+    reader.join().expect("the reader ends");
+    assert_eq!(pins.readers.pinned(), [TxnId(2)]);
+}
+
+/// All slots are taken, or one is given back just then: the state counts as read either way.
+fn a_reader_without_a_slot_pins_in_the_table() {
+    let pins = Pins::new();
+    let mut others: Vec<Seat<'_>> = std::iter::from_fn(|| pins.slots.visit()).collect();
+    let reader = {
+        let pins = Arc::clone(&pins);
+        thread::spawn(move || {
+            let state = pins.readers.pin_newest();
+            pins.read(state.txn);
+        })
+    };
+    others.pop();
+    pins.write();
+    reader.join().expect("the reader ends");
+    assert_eq!(pins.readers.pinned(), [TxnId(2)]);
 }

@@ -119,6 +119,11 @@ impl Readers {
     /// Pins the newest durable state until [`Readers::unpin`].
     #[cold]
     pub(crate) fn keep_newest(&self) -> Arc<State> {
+        if seeded!(ReaderRegistersAfterRootRead) {
+            let state = self.newest();
+            self.pin(state.txn);
+            return state;
+        }
         let mut table = self.table.lock();
         let state = Arc::clone(&table.newest);
         *table.pins.entry(state.txn).or_insert(0) += 1;
@@ -162,6 +167,10 @@ impl Readers {
     pub(crate) fn pinned(&self) -> Vec<TxnId> {
         let table = self.table.lock();
         let mut pinned: Vec<TxnId> = table.pins.keys().copied().collect();
+        // Locked across both looks: who leaves a slot for the table is in one of them.
+        if seeded!(PinsReadBeforeSlots) {
+            drop(table);
+        }
         self.published.for_each_held(|state| pinned.push(state.txn));
         pinned.sort_unstable();
         pinned.dedup();

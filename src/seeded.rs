@@ -224,6 +224,9 @@ mod catalogue {
         AdoptedPagesAreYoung = "adopted-pages-are-young" breaks NoReuseWhileReachable,
         /// The oldest of the readers is not counted.
         OldestReaderForgotten = "oldest-reader-forgotten" breaks NoReuseWhileReachable,
+        /// Slots are looked at when the table of pins is not locked any more: a reader that goes
+        /// from its slot to the table meanwhile is seen in neither.
+        PinsReadBeforeSlots = "pins-read-before-slots" breaks NoReuseWhileReachable,
         /// A reader looks its state up first and registers later (reader tables, in changelogs).
         ReaderRegistersAfterRootRead = "reader-registers-after-root-read"
             breaks NoReuseWhileReachable,
@@ -415,6 +418,8 @@ mod catalogue {
         NextLoanHidesTheLast = "next-loan-hides-the-last" breaks CacheCoherent,
         /// Whoever empties frames passes no fence that the readers' light ones are made for.
         HeavyFenceLeftOut = "heavy-fence-left-out" breaks CacheCoherent,
+        /// Whoever empties frames goes on as if the system had not denied the fence.
+        DeniedFenceBelieved = "denied-fence-believed" breaks CacheCoherent,
         /// A frame is emptied though a reader looks at it.
         FrameEmptiedWhileLookedAt = "frame-emptied-while-looked-at" breaks CacheCoherent,
         /// A frame is emptied though a reader was lent a value in it.
