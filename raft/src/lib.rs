@@ -46,7 +46,8 @@
 //! - State, last applied log id and membership change together, in one durable transaction for all
 //!   entries that are applied together. An entry is applied once.
 //! - The log is purged only where the state is: up to an entry that is durably applied, or is in a
-//!   snapshot that was installed.
+//!   snapshot that was installed. While a large one is installed, openraft 0.9 keeps back the
+//!   node's answers to votes and appends, and waits for the purge.
 //! - A snapshot shows one state. One that is installed replaces the state as a whole or not at
 //!   all, after its checksum was compared. It takes a few MiB of memory, and the largest entry.
 //! - What is damaged is a typed error ([`Error`], as a `StorageError` for openraft), and no panic.

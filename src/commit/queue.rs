@@ -132,48 +132,40 @@ impl Default for Patience {
 
 /// Whether it is worth while to let others run. Where other programs want the processor, one turn
 /// may cost a slice of milliseconds, and where a sync costs little, flushing for each is cheaper.
+#[derive(Default)]
 struct Worth {
-    /// What a flush takes, about: few take less.
+    /// What a flush takes, on average; none was made where it is 0.
     flush_nanos: u64,
-    /// Flushes for which nobody is waited, and after the next wait that was not worth it.
-    rests: u32,
-    rests_next: u32,
+    /// Flushes for which nobody is waited.
+    rests: u64,
 }
 
 impl Worth {
-    const RESTS_MIN: u32 = 16;
-    const RESTS_MAX: u32 = 4096;
+    /// A wait may take so many flushes: on a slow disk on a machine with other work, who wakes up
+    /// for a flush of its own waits for the processor as well.
+    const FLUSHES: u64 = 4;
+    /// The rests after a wait that was too long take so many times what it took.
+    const RESTS: u64 = 16;
 
     fn note_flush(&mut self, nanos: u64) {
-        let longer = self.flush_nanos.saturating_add(self.flush_nanos / 8);
-        self.flush_nanos = nanos.min(longer);
+        let old = if self.flush_nanos == 0 { nanos } else { self.flush_nanos };
+        self.flush_nanos = (old - old / 8).saturating_add(nanos / 8).max(1);
     }
 
-    /// Whether a wait took longer than a flush, which it was to spare; then there are none for a
-    /// while.
+    /// Whether a wait took longer than it can be worth.
     fn is_exceeded(&mut self, waited_nanos: u64) -> bool {
-        let is_exceeded = waited_nanos > self.flush_nanos;
+        let longest = self.flush_nanos.saturating_mul(Worth::FLUSHES);
+        let is_exceeded = self.flush_nanos > 0 && waited_nanos > longest;
         if is_exceeded {
-            self.rests = self.rests_next;
-            self.rests_next = (2 * self.rests_next).min(Worth::RESTS_MAX);
+            self.rests = waited_nanos.saturating_mul(Worth::RESTS) / self.flush_nanos;
         }
         is_exceeded
     }
 
     fn is_resting(&mut self) -> bool {
         let is_resting = self.rests > 0;
-        self.rests -= u32::from(is_resting);
+        self.rests -= u64::from(is_resting);
         is_resting
-    }
-
-    fn paid_off(&mut self) {
-        self.rests_next = (self.rests_next / 2).max(Worth::RESTS_MIN);
-    }
-}
-
-impl Default for Worth {
-    fn default() -> Worth {
-        Worth { flush_nanos: u64::MAX, rests: 0, rests_next: Worth::RESTS_MIN }
     }
 }
 
@@ -262,7 +254,6 @@ impl Queue {
         if here >= self.expected {
             if gathering.yields > 0 {
                 self.patience.grow();
-                self.worth.paid_off();
             }
             return false;
         }
