@@ -231,7 +231,7 @@ fn what_is_done_right_before_its_mark_every_operation_sees() {
         Err("a step is found that had not begun".into())
     });
     let violation = report.violation.expect("the step is found before its mark");
-    assert!(violation.story.contains("\n  the power fails behind #5"), "{}", violation.story);
+    assert!(violation.story.contains("\nthe power fails behind #5"), "{}", violation.story);
 }
 
 /// A check that only asks for names has looked at the disk.
