@@ -11,7 +11,7 @@
 //! `btree_store::sim::campaign` says what is done and what is checked. The command `btree-store
 //! torture` does the same in parts, and writes reports.
 
-use btree_store::sim::campaign::{Campaign, PER_SESSION, SYNC_FAILURES, replay};
+use btree_store::sim::campaign::{Campaign, PER_SESSION, SESSION_MAX, SYNC_FAILURES, replay};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
             let seed = rest.first().map_or(Some(1), number);
             let each = rest.get(1).map_or(Some(PER_SESSION), number);
             match (number(transactions), seed, each) {
-                (Some(transactions @ 1..), Some(seed), Some(each @ 1..)) => {
+                (Some(transactions @ 1..), Some(seed), Some(each @ 1..=SESSION_MAX)) => {
                     campaign(transactions, seed, each)
                 }
                 _ => usage(),

@@ -584,7 +584,9 @@ typedef struct BTreeStats {
  * Figures of the store now. Free and pending pages are those that the next commit would find; the
  * other figures of the file are those of the newest durable state. Waits for the write transaction
  * that runs.
- * Fails: INVALID (also inside a write transaction of the same thread).
+ * Fails: INVALID (also inside a write transaction of the same thread); CORRUPTION, IO where the store
+ * was opened with BTREE_READ_ONLY and its free space is not known, since the pages that tell it are
+ * damaged or cannot be read: what it holds can be read all the same.
  */
 int btree_stats(BTree *db, BTreeStats *stats);
 

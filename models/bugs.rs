@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Which bug which model must find. A model that can find none is worth nothing; so each is here.
 const FOUND_BY: &[(Bug, &str)] = &[
     (Bug::ReaderRegistersAfterRootRead, "a_held_state_keeps_its_page"),
-    (Bug::ReaderRegistersAfterRootRead, "a_reader_without_a_slot_pins_in_the_table"),
+    (Bug::ReaderListedAfterRootRead, "a_reader_without_a_slot_pins_in_the_table"),
     (Bug::HeldVersionsNotAsked, "a_held_state_keeps_its_page"),
     (Bug::HeldVersionsNotAsked, "a_state_comes_where_another_was"),
     (Bug::VersionGivenUpUnordered, "a_held_state_keeps_its_page"),

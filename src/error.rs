@@ -272,6 +272,9 @@ impl From<Error> for io::Error {
 /// ```
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
+        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            return own.bare();
+        }
         match error.get_ref().and_then(|inner| inner.downcast_ref::<DetailedError>()) {
             Some(DetailedError { error, detail: Some(detail) }) => error.with(detail.clone()),
             Some(own) => own.error.bare(),

@@ -119,7 +119,7 @@ impl Readers {
     /// Pins the newest durable state until [`Readers::unpin`].
     #[cold]
     pub(crate) fn keep_newest(&self) -> Arc<State> {
-        if seeded!(ReaderRegistersAfterRootRead) {
+        if seeded!(ReaderListedAfterRootRead) {
             let state = self.newest();
             self.pin(state.txn);
             return state;

@@ -230,6 +230,8 @@ mod catalogue {
         /// A reader looks its state up first and registers later (reader tables, in changelogs).
         ReaderRegistersAfterRootRead = "reader-registers-after-root-read"
             breaks NoReuseWhileReachable,
+        /// A reader that got no slot looks its state up first and is listed later.
+        ReaderListedAfterRootRead = "reader-listed-after-root-read" breaks NoReuseWhileReachable,
         /// A commit for a compaction does not ask who reads.
         CompactionIgnoresPins = "compaction-ignores-pins" breaks NoReuseWhileReachable,
         /// In a store that was restored page by page, the pages of large values count as free.

@@ -128,6 +128,7 @@ fn a_damaged_value_is_never_read_to_its_end() {
             assert_eq!(inner.error, Error::Corruption);
             assert!(inner.to_string().contains("parent-holds-checksum"), "{inner}");
             assert_eq!(Error::from(again), Error::Corruption);
+            assert_eq!(Error::from(std::io::Error::other(Error::Busy)), Error::Busy);
             assert_eq!(corruption(Error::Corruption).1, "parent-holds-checksum");
             Ok(())
         });

@@ -146,6 +146,7 @@ impl Worth {
     const FLUSHES: u64 = 4;
     /// The rests after a wait that was too long take so many times what it took.
     const RESTS: u64 = 16;
+    const RESTS_MAX: u64 = 1 << 16;
 
     fn note_flush(&mut self, nanos: u64) {
         let old = if self.flush_nanos == 0 { nanos } else { self.flush_nanos };
@@ -157,7 +158,8 @@ impl Worth {
         let longest = self.flush_nanos.saturating_mul(Worth::FLUSHES);
         let is_exceeded = self.flush_nanos > 0 && waited_nanos > longest;
         if is_exceeded {
-            self.rests = waited_nanos.saturating_mul(Worth::RESTS) / self.flush_nanos;
+            let rests = waited_nanos.saturating_mul(Worth::RESTS) / self.flush_nanos;
+            self.rests = rests.min(Worth::RESTS_MAX);
         }
         is_exceeded
     }

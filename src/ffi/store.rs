@@ -322,7 +322,8 @@ pub unsafe extern "C" fn btree_pending_pages(
 
 /// Figures of the store now. Waits for the write transaction that runs.
 ///
-/// Fails with `INVALID` inside a write transaction of the same thread.
+/// Fails with `INVALID` inside a write transaction of the same thread, and as
+/// [`BTree::stats`](crate::BTree::stats) of a store whose free space is not known.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed; `stats` is `NULL` or writable.

@@ -34,3 +34,36 @@ pub fn minimise<S: Clone>(steps: &[S], mut fails: impl FnMut(&[S]) -> bool) -> V
     }
     held
 }
+
+/// The same, in runs of so many steps together: a long workload of which nothing can be left out is
+/// not run a hundred thousand times.
+pub(super) fn minimise_within<S: Clone>(
+    steps_max: usize,
+    steps: &[S],
+    mut fails: impl FnMut(&[S]) -> bool,
+) -> Vec<S> {
+    let mut left = steps_max;
+    minimise(steps, |tried| {
+        let Some(rest) = left.checked_sub(tried.len()) else { return false };
+        left = rest;
+        fails(tried)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_has_a_bound_and_what_is_left_fails() {
+        let steps: Vec<u32> = (0..1_000).collect();
+        let mut run = 0;
+        let small = minimise_within(10_000, &steps, |tried| {
+            run += tried.len();
+            tried.contains(&17) && tried.len() > 900
+        });
+        assert!(run <= 10_000 && small.contains(&17) && small.len() > 900, "{run}: {small:?}");
+        let small = minimise_within(100_000, &steps, |tried| tried.contains(&17));
+        assert_eq!(small, [17]);
+    }
+}

@@ -186,7 +186,7 @@ impl ValueReader {
 }
 
 /// Fails as [`ValueReader::next_piece`] does: with an error of the kind `InvalidData` for a value
-/// that is damaged, and `Other` else, around an [`Error`](crate::Error).
+/// that is damaged, and `Other` else, around a [`DetailedError`](crate::DetailedError).
 impl io::Read for ValueReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if buf.is_empty() {

@@ -4,7 +4,7 @@
 //! them. Must not know: what a command does.
 
 use super::outcome::Failure;
-use btree_store::sim::campaign::PER_SESSION;
+use btree_store::sim::campaign::{PER_SESSION, SESSION_MAX};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, value_parser};
 use std::ffi::OsString;
@@ -340,7 +340,7 @@ pub struct Torture {
     pub transactions: u64,
     /// Transactions of a session; thousands give stores with a history
     #[arg(long, value_name = "COUNT", default_value_t = PER_SESSION,
-        value_parser = value_parser!(u64).range(1..))]
+        value_parser = value_parser!(u64).range(1..=SESSION_MAX))]
     pub session: u64,
     /// The seed of the first session; the others have those that follow
     #[arg(long, default_value_t = 1)]

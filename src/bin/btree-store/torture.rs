@@ -3,7 +3,7 @@
 //! Owns: `torture` with its reports, and `replay`. Must not know: what a session does, and how it
 //! is judged.
 
-use super::args::{Replay, Torture};
+use super::args::{Replay, Shard, Torture};
 use super::files;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
@@ -93,6 +93,7 @@ impl Run<'_> {
         json.number("seed", self.args.seed);
         json.number("shard", self.args.shard.part);
         json.number("shards", self.args.shard.parts);
+        json.number("session", self.args.session);
         for (name, _, count) in figures(&self.found.counts) {
             json.number(name, count);
         }
@@ -109,8 +110,8 @@ impl Run<'_> {
     }
 
     fn title(&self) -> String {
-        let (seed, shard) = (self.args.seed, self.args.shard);
-        format!("seeds from {seed} on, shard {} of {}", shard.part, shard.parts)
+        let Torture { seed, shard: Shard { part, parts }, session, .. } = self.args;
+        format!("seeds from {seed} on, shard {part} of {parts}, {session} transactions a session")
     }
 
     fn verdict(&self) -> String {

@@ -5,7 +5,7 @@
 
 use super::super::Seeded;
 use super::super::oracle::{KeyShape, ValueShape, Workload};
-use super::PER_SESSION;
+use super::{PER_SESSION, SESSION_MAX};
 
 /// What begins the token of a session.
 const TOKEN: &str = "campaign:";
@@ -142,7 +142,10 @@ pub(super) fn session_of(token: &str) -> Option<(u64, Kind, u64)> {
     let (rest, is_roomy) = without(rest, ROOMY);
     let (rest, is_deferring) = without(rest, DEFERRING);
     let (seed, transactions) = match rest.split_once(TRANSACTIONS) {
-        Some((seed, transactions)) => (seed, transactions.parse().ok().filter(|&n| n > 0)?),
+        Some((seed, transactions)) => {
+            let is_possible = |transactions: &u64| (1..=SESSION_MAX).contains(transactions);
+            (seed, transactions.parse().ok().filter(is_possible)?)
+        }
         None => (rest, PER_SESSION),
     };
     let kind = Kind { is_deferring, is_roomy, is_owning, is_filling };

@@ -48,6 +48,8 @@ use session::Session;
 
 /// Transactions of a session, if nothing else is said.
 pub const PER_SESSION: u64 = 40;
+/// Transactions of a session at most: all of them are in memory.
+pub const SESSION_MAX: u64 = 100_000;
 /// Threads of a campaign at most.
 pub const THREADS_MAX: usize = 1_024;
 
@@ -101,7 +103,7 @@ impl Campaign {
     }
 
     /// Lets each session have so many transactions: fewer, and longer, ones, whose stores have a
-    /// history. A session that fails is made smaller in as many more runs.
+    /// history. A session that fails is made smaller in runs of a hundred times as many at most.
     ///
     /// ```
     /// use btree_store::sim::campaign::Campaign;
@@ -110,10 +112,11 @@ impl Campaign {
     /// ```
     ///
     /// # Panics
-    /// If it is none: a campaign of nothing would pass.
+    /// If it is none, which would pass, or more than [`SESSION_MAX`].
     #[must_use]
     pub fn per_session(self, transactions: u64) -> Campaign {
-        assert!(transactions > 0, "a session has transactions");
+        let is_possible = (1..=SESSION_MAX).contains(&transactions);
+        assert!(is_possible, "a session has 1 to {SESSION_MAX} transactions");
         Campaign { per_session: transactions, ..self }
     }
 
@@ -233,6 +236,13 @@ mod tests {
         assert_eq!(seeds, (5..12).collect::<Vec<u64>>());
         let last = Campaign::new(u64::MAX, 0).shard(u64::MAX - 1, u64::MAX);
         assert_eq!((last.sessions(), last.seed(0), last.seed(u64::MAX)), (0, None, None));
+    }
+
+    #[test]
+    fn a_token_of_more_transactions_than_a_session_may_have_is_none() {
+        for many in ["18446744073709551615", "100001", "0"] {
+            assert!(replay(&format!("campaign:7*{many}")).is_none(), "{many}");
+        }
     }
 
     /// Between two commits of one operation a compaction made a state, and failed then.

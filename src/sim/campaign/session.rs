@@ -4,7 +4,7 @@
 //! Must not know: how many sessions there are.
 
 use super::super::fault::{is_of_storage, tells_of_loss};
-use super::super::minimise;
+use super::super::minimise::minimise_within;
 use super::super::oracle::{
     Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
     Write, compare,
@@ -100,7 +100,7 @@ impl Session {
     pub(super) fn smallest(&self) -> Session {
         let with = |acts: &[Act]| Session { acts: acts.to_vec(), ..self.clone() };
         let fails = |acts: &[Act]| with(acts).run(&mut Counts::default()).is_err();
-        with(&minimise(&self.acts, fails))
+        with(&minimise_within(100 * self.acts.len().max(100), &self.acts, fails))
     }
 
     /// Its transactions, and what happens to each.
