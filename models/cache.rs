@@ -58,6 +58,15 @@ impl World {
         Arc::new(World { cache, published, put: AtomicU64::new(0) })
     }
 
+    /// A thread that looks at one page and then, without leaving, at another.
+    fn reader_of(self: &Arc<World>, pages: [&Page; 2]) -> thread::JoinHandle<()> {
+        let (world, pages) = (Arc::clone(self), pages.map(Page::clone));
+        thread::spawn(move || {
+            let hold = world.published.hold().expect("there are slots enough");
+            pages.iter().for_each(|page| world.look_in(&hold, page));
+        })
+    }
+
     fn let_others_run(&self) {
         self.put.load(Ordering::Relaxed);
     }
@@ -202,14 +211,7 @@ fn a_page_that_is_kept_stays() {
 fn a_page_is_filled_before_it_is_found() {
     let (old, new, newer) = (page(2, 1), page(3, 2), page(4, 3));
     let world = World::with(&old);
-    let reader = {
-        let (world, old, new) = (Arc::clone(&world), old.clone(), new.clone());
-        thread::spawn(move || {
-            let hold = world.published.hold().expect("there are slots enough");
-            world.look_in(&hold, &old);
-            world.look_in(&hold, &new);
-        })
-    };
+    let reader = world.reader_of([&old, &new]);
     world.insert(&new);
     world.insert(&newer);
     reader.join().expect("the reader ends");
@@ -248,14 +250,7 @@ fn a_miss_meets_the_reuse_of_an_id() {
 fn the_locator_meets_the_reuse_of_an_id() {
     let (neighbour, old, new) = (page(2, 1), page(4, 1), page(4, 2));
     let world = World::of(2, &neighbour);
-    let reader = {
-        let (world, old, new) = (Arc::clone(&world), old.clone(), new.clone());
-        thread::spawn(move || {
-            let hold = world.published.hold().expect("there are slots enough");
-            world.look_in(&hold, &old);
-            world.look_in(&hold, &new);
-        })
-    };
+    let reader = world.reader_of([&old, &new]);
     world.insert(&old);
     world.cache.remove(old.id());
     world.insert(&new);

@@ -276,8 +276,7 @@ impl From<io::Error> for Error {
             return own.bare();
         }
         match error.get_ref().and_then(|inner| inner.downcast_ref::<DetailedError>()) {
-            Some(DetailedError { error, detail: Some(detail) }) => error.with(detail.clone()),
-            Some(own) => own.error.bare(),
+            Some(own) => Fault { error: own.error, detail: own.detail.clone() }.raise(),
             None => Error::io("outside of the store", &error),
         }
     }

@@ -8,6 +8,7 @@
 mod memory;
 mod new_store;
 
+use new_store::sync_new;
 pub(crate) use new_store::{NewImage, NewStore, NewStream};
 
 use crate::commit::{Barriers, Core, Durability, Keeper, Usage};
@@ -354,9 +355,7 @@ impl Options {
         if seeded!(FileNotSyncedOnCreate) {
             return Ok(());
         }
-        // A device may tell one sync late that a sync failed, and no commit follows for sure.
-        let mut synced = (0..2).map(|_| file.sync_all());
-        synced.try_for_each(|synced| synced.map_err(|error| Error::io("sync the new file", &error)))
+        sync_new(file)
     }
 }
 

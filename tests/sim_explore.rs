@@ -177,39 +177,8 @@ fn states_that_differ_in_little_are_all_looked_at() {
     assert_eq!(seen(|file| file.set_len(1024)), 2);
 }
 
-/// A moment between two syncs has no image of its own, but the marks of its own.
-#[test]
-fn what_is_done_before_its_step_is_marked_only_every_operation_sees() {
-    let path = Path::new("file");
-    let verdict = |at| {
-        let workload = |disk: &SimDisk| -> Checked {
-            let file = disk.open(path, OpenMode::Create)?;
-            file.write_at(&[0], 0)?;
-            file.sync_all()?;
-            disk.sync_dir(path)?;
-            file.write_at(&[1], 0)?;
-            file.size()?;
-            disk.started(1);
-            file.sync_all()?;
-            disk.acknowledged(1);
-            Ok(())
-        };
-        let report = Explorer::new("marks").crash_points(at).explore(workload, |disk, crash| {
-            let found = disk.read_file(path).and_then(|bytes| bytes.first().copied());
-            if u64::from(found.unwrap_or(0)) <= crash.started() {
-                return Ok(());
-            }
-            Err("a step is found that had not begun".into())
-        });
-        report.verdict
-    };
-    assert_eq!(verdict(CrashPoints::Fences), Verdict::Verified);
-    assert_eq!(verdict(CrashPoints::EveryOperation), Verdict::Violated);
-}
-
-/// Between an operation and the mark behind it lies no other operation.
-#[test]
-fn what_is_done_right_before_its_mark_every_operation_sees() {
+/// Explores a workload that marks its step behind the write, or behind a look that comes after it.
+fn marks_late(at: CrashPoints, looks_between: bool) -> Report {
     let path = Path::new("file");
     let workload = |disk: &SimDisk| -> Checked {
         let file = disk.open(path, OpenMode::Create)?;
@@ -217,19 +186,35 @@ fn what_is_done_right_before_its_mark_every_operation_sees() {
         file.sync_all()?;
         disk.sync_dir(path)?;
         file.write_at(&[1], 0)?;
+        if looks_between {
+            file.size()?;
+        }
         disk.started(1);
         file.sync_all()?;
         disk.acknowledged(1);
         Ok(())
     };
-    let explorer = Explorer::new("marks").crash_points(CrashPoints::EveryOperation);
-    let report = explorer.explore(workload, |disk, crash| {
+    Explorer::new("marks").crash_points(at).explore(workload, |disk, crash| {
         let found = disk.read_file(path).and_then(|bytes| bytes.first().copied());
         if u64::from(found.unwrap_or(0)) <= crash.started() {
             return Ok(());
         }
         Err("a step is found that had not begun".into())
-    });
+    })
+}
+
+/// A moment between two syncs has no image of its own, but the marks of its own.
+#[test]
+fn what_is_done_before_its_step_is_marked_only_every_operation_sees() {
+    let verdict = |at| marks_late(at, true).verdict;
+    assert_eq!(verdict(CrashPoints::Fences), Verdict::Verified);
+    assert_eq!(verdict(CrashPoints::EveryOperation), Verdict::Violated);
+}
+
+/// Between an operation and the mark behind it lies no other operation.
+#[test]
+fn what_is_done_right_before_its_mark_every_operation_sees() {
+    let report = marks_late(CrashPoints::EveryOperation, false);
     let violation = report.violation.expect("the step is found before its mark");
     assert!(violation.story.contains("\nthe power fails behind #5"), "{}", violation.story);
 }

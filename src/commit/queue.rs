@@ -178,8 +178,7 @@ pub(super) struct Gathering {
     watch: Option<Stopwatch>,
     /// How many were here when the leader looked last.
     here: usize,
-    /// How often it has let others run, in all and since the last one joined.
-    yields: u32,
+    /// How often it has let others run since the last one joined.
     yields_in_vain: u32,
 }
 
@@ -254,12 +253,12 @@ impl Queue {
             return false;
         }
         if here >= self.expected {
-            if gathering.yields > 0 {
+            if gathering.watch.is_some() {
                 self.patience.grow();
             }
             return false;
         }
-        if gathering.yields == 0 && self.worth.is_resting() {
+        if gathering.watch.is_none() && self.worth.is_resting() {
             return false;
         }
         if here > std::mem::replace(&mut gathering.here, here) {
@@ -270,7 +269,6 @@ impl Queue {
             return false;
         }
         gathering.watch.get_or_insert_with(Stopwatch::start);
-        gathering.yields += 1;
         gathering.yields_in_vain += 1;
         true
     }

@@ -157,6 +157,16 @@ impl NewImage {
     }
 }
 
+/// Makes a new file durable. A device may tell one sync late that a sync failed, and no commit
+/// follows for sure.
+///
+/// # Errors
+/// What the storage says.
+pub(super) fn sync_new(file: &dyn VfsFile) -> Result<()> {
+    let mut synced = (0..2).map(|_| file.sync_all());
+    synced.try_for_each(|synced| synced.map_err(|error| Error::io("sync the new file", &error)))
+}
+
 /// A file of bytes behind each other, under a temporary name. Dropped earlier, it is removed.
 pub(crate) struct NewStream {
     // Dropped in this order, as a new store is.
@@ -182,12 +192,7 @@ impl NewStream {
     /// # Errors
     /// Those of [`NewStore::finish`].
     pub(crate) fn finish(mut self) -> Result<()> {
-        // A device may tell one sync late that a sync failed.
-        for _ in 0..2 {
-            let synced = self.file.sync_all();
-            synced
-                .map_err(|error| Error::io("sync the new file", &error).of_file(&self.name.path))?;
-        }
+        sync_new(&*self.file).map_err(|error| error.of_file(&self.name.path))?;
         self.name.give()
     }
 }
