@@ -57,6 +57,19 @@ impl Part {
     }
 }
 
+/// Where the marks of a range lie that has one word, as most have: chunk, word and bits.
+#[inline]
+fn within_word(range: Extent, limit: u32) -> Option<(usize, usize, u64)> {
+    let (from, pages) = (range.first.0, range.pages);
+    let bit = from % WORD_PAGES;
+    let is_within = pages > 0 && pages <= WORD_PAGES - bit && from.checked_add(pages)? <= limit;
+    is_within.then(|| {
+        let word = from % CHUNK_PAGES / WORD_PAGES;
+        let bits = u64::MAX >> (WORD_PAGES - pages) << bit;
+        ((from / CHUNK_PAGES) as usize, word as usize, bits)
+    })
+}
+
 /// A range, as far as `limit`, chunk by chunk.
 fn parts(range: Extent, limit: u32) -> impl Iterator<Item = Part> {
     let (mut from, end) = (range.first.0, range.end().min(limit));
@@ -96,6 +109,12 @@ impl Marks {
 
     /// Marks pages, those marked already included.
     pub fn set(&mut self, range: Extent) {
+        if let Some((chunk, word, bits)) = within_word(range, self.end)
+            && let Some(Chunk::Some(words)) = self.chunks.get_mut(chunk)
+        {
+            words[word] |= bits;
+            return;
+        }
         for part in parts(range, self.end) {
             if self.chunks.len() <= part.chunk {
                 self.chunks.resize(part.chunk + 1, Chunk::None);
@@ -113,6 +132,13 @@ impl Marks {
 
     /// Takes the marks off these pages, whether they had one or not.
     pub fn clear(&mut self, range: Extent) {
+        if let Some((chunk, word, bits)) = within_word(range, self.end)
+            && let Some(Chunk::Some(words)) = self.chunks.get_mut(chunk)
+            && words[word] & !bits != 0
+        {
+            words[word] &= !bits;
+            return;
+        }
         for part in parts(range, self.end) {
             match self.chunks.get_mut(part.chunk) {
                 None | Some(Chunk::None) => {}
@@ -129,6 +155,36 @@ impl Marks {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether a page of a range is marked.
+    pub fn has_any(&self, range: Extent) -> bool {
+        match within_word(range, self.end) {
+            Some((chunk, word, bits)) => self.bits_of(chunk, word) & bits != 0,
+            None => self.count(range) > 0,
+        }
+    }
+
+    /// Whether as many pages of a range are marked here as there.
+    pub fn is_alike(&self, other: &Marks, range: Extent) -> bool {
+        let (here, there) = (within_word(range, self.end), within_word(range, other.end));
+        match here {
+            Some((chunk, word, bits)) if here == there => {
+                let (here, there) = (self.bits_of(chunk, word), other.bits_of(chunk, word));
+                // Sets that are the same are as large, which most are.
+                here & bits == there & bits
+                    || (here & bits).count_ones() == (there & bits).count_ones()
+            }
+            _ => self.count(range) == other.count(range),
+        }
+    }
+
+    fn bits_of(&self, chunk: usize, word: usize) -> u64 {
+        match self.chunks.get(chunk) {
+            None | Some(Chunk::None) => 0,
+            Some(Chunk::All) => u64::MAX,
+            Some(Chunk::Some(words)) => words[word],
         }
     }
 
@@ -217,6 +273,10 @@ mod tests {
             prop_assert!(pages.iter().eq(twin.iter()));
             let wanted = twin.range(asked.first.0..asked.end()).count() as u64;
             prop_assert_eq!(marks.count(asked), wanted);
+            prop_assert_eq!(marks.has_any(asked), wanted > 0);
+            let none = Marks::below(u32::MAX);
+            prop_assert_eq!(marks.is_alike(&none, asked), wanted == 0);
+            prop_assert!(marks.is_alike(&marks.clone(), asked));
             let touching = marks.extents().windows(2).any(|two| two[0].end() == two[1].first.0);
             prop_assert!(!touching);
             prop_assert!(marks.has_no_zeros());

@@ -71,6 +71,8 @@ struct Commit {
     allocated: ExtentSet,
     /// Of what is allocated: what had been set aside, and under which number.
     adopted: BTreeMap<Extent, u64>,
+    /// Of what is adopted: what was dropped since, and is free if the commit is undone.
+    dropped: Vec<(Extent, u64)>,
     freed: ExtentSet,
     /// All log pages are dropped if a checkpoint fits the tail; else those from here on are to be
     /// dropped soon.
@@ -98,7 +100,7 @@ impl FreeSpace {
             free: FreeSet::default(),
             pending: Pending::default(),
             young: Young::default(),
-            reserved: Reserved::new(),
+            reserved: Reserved::new(page_count),
             chain: Chain::new(writer.into_tail()),
             commit: None,
         }
@@ -164,6 +166,7 @@ impl FreeSpace {
             count_highest: self.page_count,
             allocated: ExtentSet::default(),
             adopted: BTreeMap::new(),
+            dropped: Vec::new(),
             freed: ExtentSet::default(),
             checkpoint_from: None,
             change: None,
@@ -208,7 +211,7 @@ impl FreeSpace {
         for new in gaps {
             self.free.insert(new);
         }
-        self.page_count = page_count;
+        self.set_page_count(page_count);
         let commit = self.open_commit();
         commit.count_highest = commit.count_highest.max(page_count);
     }
@@ -225,7 +228,7 @@ impl FreeSpace {
             self.tail_free()
         );
         self.free.remove(span(page_count, self.page_count));
-        self.page_count = page_count;
+        self.set_page_count(page_count);
         self.open_commit();
     }
 
@@ -380,17 +383,14 @@ impl FreeSpace {
             self.free.insert(extent);
         }
         let adopted = commit.adopted.into_iter().filter(|_| !seeded!(UndoFreesWhatWasSetAside));
-        for (extent, number) in adopted {
-            self.free.remove(extent);
-            self.reserved.put(extent, number);
-        }
+        self.give_up(adopted, commit.dropped);
         let (now, before) = (self.page_count, commit.count_before);
         if now > before && seeded!(UndoForgetsGrowth) {
             return;
         }
         if now < before && seeded!(UndoneCutFreesWhatIsSetAside) {
             self.free.insert(span(now, before));
-            self.page_count = before;
+            self.set_page_count(before);
             return;
         }
         // What was set aside meanwhile, behind the end that the commit gave the file, stays so.
@@ -401,7 +401,7 @@ impl FreeSpace {
                 self.free.insert(part);
             }
         }
-        self.page_count = before;
+        self.set_page_count(before);
     }
 
     /// The commit under way.

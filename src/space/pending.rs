@@ -168,8 +168,13 @@ impl Pending {
 
     /// Hands out every extent that `txn` may use. `pinned` ascends.
     pub fn mature(&mut self, txn: TxnId, pinned: &[TxnId], mut reuse: impl FnMut(Extent)) {
-        let gone = |snapshot: &TxnId| pinned.binary_search(snapshot).is_err();
-        let gone: Vec<TxnId> = self.blockers.keys().copied().filter(gone).collect();
+        // Both ascend: one walk along the two.
+        let mut rest = pinned.iter().copied().peekable();
+        let mut is_gone = |&snapshot: &TxnId| {
+            while rest.next_if(|&other| other < snapshot).is_some() {}
+            rest.peek() != Some(&snapshot)
+        };
+        let gone: Vec<TxnId> = self.blockers.keys().copied().filter(|s| is_gone(s)).collect();
         // And whether they were blocked.
         let mut ready: Vec<(Freed, bool)> = Vec::new();
         for first in gone.iter().filter_map(|gone| self.blockers.remove(gone)).flatten() {

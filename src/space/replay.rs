@@ -64,14 +64,13 @@ impl FreeSpace {
         let birth = TxnId(0);
         for (&LogPage { id, checksum, .. }, start) in pages.iter().zip(starts) {
             let is_inside = id.0 >= META_SLOTS && id.0 < page_count;
-            let is_owned =
-                is_inside && ![&free, &freed].iter().any(|s| s.count(Extent::one(id)) > 0);
+            let is_owned = is_inside && ![&free, &freed].iter().any(|s| s.has_any(Extent::one(id)));
             if !chain.push(ChainPage { id, checksum, start, birth }) || !is_owned {
                 return Err(broken(Some(id.0), "a log page in use, once", "another"));
             }
         }
         let free = FreeSet::from_set(ExtentSet::from_extents(free.extents()));
-        let reserved = Reserved::new();
+        let reserved = Reserved::new(page_count);
         let young = Young::default();
         Ok(FreeSpace { txn, page_count, free, pending, young, reserved, chain, commit: None })
     }
@@ -153,7 +152,7 @@ impl Replay {
     fn allocate(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
         for extent in extents.iter() {
             self.check_inside(from, extent)?;
-            if self.known.count(extent) != self.unused.count(extent) {
+            if !self.known.is_alike(&self.unused, extent) {
                 return Err(from.broken("unused pages allocated", format_args!("{extent:?}")));
             }
             self.unused.clear(extent);
@@ -165,7 +164,7 @@ impl Replay {
     fn free(&mut self, from: &Records<'_>, extents: Extents<'_>) -> Result<()> {
         for extent in extents.iter() {
             self.check_inside(from, extent)?;
-            if self.unused.count(extent) > 0 {
+            if self.unused.has_any(extent) {
                 return Err(from.broken("owned pages freed", format_args!("{extent:?}")));
             }
             self.unused.set(extent);

@@ -10,7 +10,7 @@
 //! reservation was dropped, whoever held it last.
 
 use super::FreeSpace;
-use super::extents::{ExtentSet, Placement, span};
+use super::extents::{ExtentSet, FreeSet, Placement, span};
 use crate::format::PAGE_COUNT_MAX;
 use crate::invariant::invariant;
 use crate::page::{Extent, PageId};
@@ -49,14 +49,58 @@ pub(super) struct Reserved {
     numbers: BTreeMap<Extent, u64>,
     set: ExtentSet,
     next: u64,
+    /// The pages of the file: from here on nothing else is known to be free.
+    page_count: u32,
+    /// What is not set aside behind the file, in front of others that are.
+    gaps: FreeSet,
     /// Reservations that were dropped, and were not looked at since.
     dropped: Arc<Mutex<Vec<(Extent, u64)>>>,
 }
 
 impl Reserved {
-    pub fn new() -> Reserved {
-        let dropped = Arc::new(Mutex::new(Vec::new()));
-        Reserved { numbers: BTreeMap::new(), set: ExtentSet::default(), next: 0, dropped }
+    pub fn new(page_count: u32) -> Reserved {
+        let (dropped, gaps) = (Arc::new(Mutex::new(Vec::new())), FreeSet::default());
+        let (numbers, set) = (BTreeMap::new(), ExtentSet::default());
+        Reserved { numbers, set, next: 0, page_count, gaps, dropped }
+    }
+
+    /// The file has another number of pages.
+    pub fn set_page_count(&mut self, page_count: u32) {
+        let before = std::mem::replace(&mut self.page_count, page_count);
+        let (from, to) = (before.min(page_count), before.max(page_count).min(self.end()));
+        let gaps = if from < to { self.gaps(from, to) } else { Vec::new() };
+        for gap in gaps {
+            if page_count < before {
+                self.gaps.insert(gap);
+            } else {
+                self.gaps.remove(gap);
+            }
+        }
+    }
+
+    /// The page behind the last one of the file, or behind the last that is set aside.
+    fn edge(&self) -> u32 {
+        self.page_count.max(self.end())
+    }
+
+    /// The page behind the last that is set aside.
+    fn end(&self) -> u32 {
+        self.set.last().map_or(0, Extent::end)
+    }
+
+    /// How many ends were told, and not looked at.
+    #[cfg(test)]
+    pub fn dropped(&self) -> usize {
+        self.dropped.lock().len()
+    }
+
+    /// What is set aside behind the file and what is not are known twice, and agree.
+    #[cfg(test)]
+    pub fn agree(&self) -> bool {
+        let edge = self.edge();
+        let gaps =
+            if edge > self.page_count { self.gaps(self.page_count, edge) } else { Vec::new() };
+        gaps.into_iter().eq(self.gaps.set().iter())
     }
 
     fn add(&mut self, extent: Extent) -> Reservation {
@@ -68,6 +112,13 @@ impl Reserved {
 
     /// Sets pages aside under a number.
     pub fn put(&mut self, extent: Extent, number: u64) {
+        let edge = self.edge();
+        if let Some(gap) = within(edge, extent.first.0) {
+            self.gaps.insert(gap);
+        }
+        if let Some(inside) = within(extent.first.0.max(self.page_count), extent.end().min(edge)) {
+            self.gaps.remove(inside);
+        }
         self.set.insert(extent);
         self.numbers.insert(extent, number);
     }
@@ -75,16 +126,18 @@ impl Reserved {
     fn take(&mut self, extent: Extent) -> Option<u64> {
         let number = self.numbers.remove(&extent)?;
         self.set.remove(extent);
+        let edge = self.edge();
+        if let Some(gap) = within(extent.first.0.max(self.page_count), extent.end().min(edge)) {
+            self.gaps.insert(gap);
+        }
+        if let Some(last) = self.gaps.set().last().filter(|last| last.end() > edge) {
+            self.gaps.remove(last);
+        }
         Some(number)
     }
 
     pub fn overlaps(&self, range: Extent) -> bool {
         self.set.overlaps(range)
-    }
-
-    /// The page behind the last that is set aside.
-    pub fn end(&self) -> u32 {
-        self.set.last().map_or(0, Extent::end)
     }
 
     /// The parts of `from..to` that are set aside, by address.
@@ -108,7 +161,31 @@ impl Reserved {
     }
 }
 
+/// The pages from one to another, if there are any.
+fn within(from: u32, to: u32) -> Option<Extent> {
+    (from < to).then(|| span(from, to))
+}
+
 impl FreeSpace {
+    /// The file has another number of pages.
+    pub(super) fn set_page_count(&mut self, page_count: u32) {
+        self.page_count = page_count;
+        self.reserved.set_page_count(page_count);
+    }
+
+    /// What an undone commit had adopted is set aside again, and free if nobody wants it any more.
+    pub(super) fn give_up(
+        &mut self,
+        adopted: impl Iterator<Item = (Extent, u64)>,
+        dropped: Vec<(Extent, u64)>,
+    ) {
+        for (extent, number) in adopted {
+            self.free.remove(extent);
+            self.reserved.put(extent, number);
+        }
+        self.reserved.dropped.lock().extend(dropped);
+    }
+
     /// Sets pages aside that lie side by side: free ones, or such that the file does not have yet.
     /// `None` where ids run out.
     pub fn reserve(&mut self, pages: u32) -> Option<Reservation> {
@@ -132,9 +209,7 @@ impl FreeSpace {
     /// Pages behind the end of the file, in front of others that are set aside there: where a value
     /// is put again and again, one goes when the next is there, and only the end would move on.
     fn gap_behind_the_file(&self, pages: u32) -> Option<Extent> {
-        let gaps = self.reserved.gaps(self.page_count, self.edge());
-        let gap = gaps.into_iter().find(|gap| gap.pages >= pages);
-        gap.map(|gap| Extent { pages, ..gap })
+        self.reserved.gaps.find(pages, Placement::Below(PageId(u32::MAX)))
     }
 
     /// Sets pages aside that lie side by side in front of a limit, all of them free.
@@ -149,10 +224,11 @@ impl FreeSpace {
     pub fn take_dropped(&mut self) {
         let dropped = std::mem::take(&mut *self.reserved.dropped.lock());
         for (extent, number) in dropped {
-            let adopted = self.commit.as_ref().and_then(|commit| commit.adopted.get(&extent));
-            if adopted == Some(&number) {
+            if let Some(commit) = &mut self.commit
+                && commit.adopted.get(&extent) == Some(&number)
+            {
                 // The commit may still be undone.
-                self.reserved.dropped.lock().push((extent, number));
+                commit.dropped.push((extent, number));
             } else if self.reserved.numbers.get(&extent) == Some(&number) {
                 self.reserved.take(extent);
                 if let Some(inside) = self.inside(extent) {
@@ -184,7 +260,7 @@ impl FreeSpace {
 
     /// The page behind the last one of the file, or behind the last that is set aside.
     pub fn edge(&self) -> u32 {
-        self.page_count.max(self.reserved.end())
+        self.reserved.edge()
     }
 
     /// The part of an extent that lies in the file.

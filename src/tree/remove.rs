@@ -6,7 +6,7 @@
 
 use super::insert::{Change, SplitUp, add_child, share_values, unbounded};
 use super::way::{Below, Condition, Spot};
-use super::{Beside, Dirty, Edit, Expected, Held, Root, Tree};
+use super::{Beside, Cursor, Dirty, Edit, Expected, Held, PageRead, Root, Tree};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::invariant::{Invariant, invariant};
@@ -93,6 +93,53 @@ impl Tree {
         };
         self.note_removed(page_size, removed)?;
         Ok(true)
+    }
+
+    /// Removes all entries whose keys are not below `from`, and below `to` where there is one, leaf
+    /// by leaf. Returns how many there were; where there were none, nothing has changed.
+    ///
+    /// # Errors
+    /// What reading pages says, and then the tree is to be thrown away.
+    pub(crate) fn del_within(
+        &mut self,
+        edit: &mut Edit<'_>,
+        mut from: Vec<u8>,
+        to: Option<&[u8]>,
+    ) -> Result<u64> {
+        let mut removed = 0;
+        loop {
+            let first = self.first_within(edit.pages, &from, to);
+            if seeded!(RemovalEndsAtAFailure, first.is_err()) {
+                return Ok(removed);
+            }
+            let Some(key) = first? else { return Ok(removed) };
+            if removed > 0 && key <= from {
+                // A page that the tree has many times would be met once for each way to it.
+                let bounds = Invariant::SeparatorsBoundChildren;
+                let met = "a leaf above those on its left";
+                return Err(Error::corruption(None, bounds, met, "none"));
+            }
+            from = key;
+            removed += self.del_run(edit, &from, to)?;
+            if seeded!(DeletingSkipsTheNext) {
+                from.push(0);
+                let next = self.first_within(edit.pages, &from, to)?.unwrap_or_default();
+                from = [next.as_slice(), &[0]].concat();
+            }
+        }
+    }
+
+    /// The first key within bounds. The cursor is gone before the tree changes: what it holds would
+    /// be copied.
+    fn first_within(
+        &self,
+        pages: &dyn PageRead,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<Option<Vec<u8>>> {
+        let to = to.map(<[u8]>::to_vec);
+        let mut cursor = Cursor::bounded(self.clone(), from.to_vec(), to);
+        Ok(cursor.next_key(pages)?.map(<[u8]>::to_vec))
     }
 
     /// Removes the entries of one leaf whose keys are not below `from`, which the tree holds, and

@@ -1,10 +1,11 @@
-//! How much memory a large value takes: its own, and one copy.
+//! How much memory a large value takes: its own, and one copy. And a range that is removed: none.
 
 use crate::common::memory::{MIB, measure, peak, role, tell};
 use btree_store::Options;
 use std::io::Read;
 
 const VALUE: usize = 96 * MIB;
+const KEYS: u64 = 300_000;
 
 /// Plays its role in a process of its own, where nothing else takes memory.
 #[test]
@@ -30,6 +31,17 @@ fn measures_itself() {
         "compact" => {
             let done = db.compact(0).unwrap();
             assert!(done.moved_pages >= VALUE / 4096, "{done:?}");
+        }
+        "fill" => {
+            let mut keys = (0..KEYS).map(|key| format!("key_{key:06}"));
+            db.exec("b", |txn| keys.try_for_each(|key| txn.put(key, "value"))).unwrap();
+        }
+        "clear" => {
+            let txn = db.begin();
+            let removed = txn.bucket("b").unwrap().delete_range::<[u8]>(..).unwrap();
+            assert_eq!(removed, KEYS);
+            txn.commit().unwrap();
+            assert_eq!(db.view("b", |txn| Ok(txn.len())), Ok(0));
         }
         other => panic!("there is no role {other}"),
     }
@@ -64,4 +76,19 @@ fn a_large_value_is_put_from_a_reader_and_moved_in_pieces() {
         println!("{role} of {} MiB takes {} MiB", VALUE / MIB, took / MIB);
         assert!(took < VALUE / 6, "{role} takes {} MiB", took / MIB);
     }
+}
+
+/// The keys alone take 3 MB, each in a place of its own five times that.
+#[test]
+fn an_owned_transaction_removes_a_range_without_a_copy_of_its_keys() {
+    if peak().is_none() {
+        println!("skipped: this system does not tell");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    measure("fill", &path);
+    let took = measure("clear", &path);
+    println!("to clear {KEYS} keys takes {} KiB", took / 1024);
+    assert!(took < 3 * MIB, "{} KiB", took / 1024);
 }

@@ -159,6 +159,7 @@ impl Twin {
         let all = unused.iter().chain(&aside).chain(owned).filter(|&&page| page < count);
         assert_eq!(all.count(), (count - META_SLOTS) as usize);
         assert!(owned.iter().chain(&unused).all(|&page| page < count));
+        assert!(self.space.reserved.agree(), "gaps behind the file");
     }
 }
 
@@ -173,4 +174,25 @@ proptest! {
             twin.compare();
         }
     }
+}
+
+/// Each that is set aside behind a commit looks at what was dropped since the last, and not at all
+/// that the commit has adopted: the ends of these are told once.
+#[test]
+fn what_a_commit_adopted_is_looked_at_once() {
+    let mut space = FreeSpace::new(META_SLOTS);
+    let adopted: Vec<Reservation> = (0..100).map(|_| space.reserve(2).expect("room")).collect();
+    space.begin(TxnId(1), &[TxnId(0)]);
+    space.adopt(adopted.iter().map(Reservation::extent));
+    space.finish(TAIL, PAGE, &[]);
+    drop(adopted);
+    assert_eq!(space.reserved.dropped(), 100);
+    let next = space.reserve(2).expect("room");
+    assert_eq!(space.reserved.dropped(), 0, "they wait with the commit");
+    space.undo();
+    assert_eq!(space.reserved.dropped(), 100);
+    drop(next);
+    space.take_dropped();
+    assert_eq!(space.page_count(), META_SLOTS);
+    assert_eq!(space.edge(), META_SLOTS);
 }

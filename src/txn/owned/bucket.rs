@@ -277,9 +277,8 @@ impl<'t> TxnBucket<'t> {
     }
 
     /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
-    /// range that ends before it begins. The range counts as walked to its end, and each key takes
-    /// its place in memory until the transaction commits. Bounds need not be keys, as in
-    /// [`TxnBucket::range`].
+    /// range that ends before it begins. The range counts as walked to its end. Bounds need not be
+    /// keys, as in [`TxnBucket::range`].
     ///
     /// # Errors
     /// [`Error::Corruption`] and [`Error::IoError`], which stick.

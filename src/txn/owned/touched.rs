@@ -17,7 +17,7 @@ use crate::page::{ChildRef, Page, TxnId};
 use crate::pager::Pager;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
-use crate::tree::{Condition, Cursor, Edit, Expected, Large, NewValue, PageRead, Stored, Tree};
+use crate::tree::{Condition, Edit, Expected, Large, NewValue, PageRead, Stored, Tree};
 use crate::txn::MultiTxn;
 use crate::txn::range::Bounds;
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub(super) struct Touched {
     /// Somebody was told how many entries it has.
     is_counted: bool,
     keys: BTreeMap<Vec<u8>, Use>,
+    /// Ranges of which all entries were removed. What was put into them since is among the keys.
+    removed: Vec<Bounds>,
     walks: Vec<Arc<Mutex<Walk>>>,
     /// How often it was changed.
     changes: u64,
@@ -98,6 +100,7 @@ impl Touched {
             is_asked_for: false,
             is_counted: false,
             keys: BTreeMap::new(),
+            removed: Vec::new(),
             walks: Vec::new(),
             changes: 0,
             is_broken: false,
@@ -212,6 +215,18 @@ impl Touched {
         key: &[u8],
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
     ) -> Result<bool> {
+        let done = self.edit(core, change);
+        let is_written = done == Ok(true);
+        self.note(key, if is_written { Use::Written } else { Use::Read });
+        done
+    }
+
+    /// Changes the tree, or finds nothing to change. Who says what was seen calls this.
+    fn edit(
+        &mut self,
+        core: &Core,
+        change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<bool>,
+    ) -> Result<bool> {
         self.check()?;
         let was_there = self.is_there();
         let mut tree = self.now.take().unwrap_or_else(|| self.no_entries());
@@ -230,7 +245,6 @@ impl Touched {
         if was_there || done == Ok(true) {
             self.now = Some(tree);
         }
-        self.note(key, if done == Ok(true) { Use::Written } else { Use::Read });
         done
     }
 
@@ -241,17 +255,16 @@ impl Touched {
     pub(super) fn delete_range(&mut self, core: &Core, bounds: Bounds) -> Result<u64> {
         self.check()?;
         self.pass_over(bounds.clone());
-        let mut keys = Vec::new();
-        // The cursor is gone before the tree changes: what it holds would be copied.
-        let mut cursor = Cursor::bounded(self.tree(), bounds.from, bounds.to);
-        while let Some(key) = cursor.next_key(&core.pager)? {
-            keys.push(key.to_vec());
+        let mut removed = 0;
+        let Bounds { from, to } = bounds.clone();
+        let has_changed = self.edit(core, |tree, edit| {
+            removed = tree.del_within(edit, from, to.as_deref())?;
+            Ok(removed > 0)
+        })?;
+        if has_changed {
+            self.removed.push(bounds);
         }
-        drop(cursor);
-        for key in &keys {
-            self.del_if(core, key, Condition::Present)?;
-        }
-        Ok(keys.len() as u64)
+        Ok(removed)
     }
 
     /// Makes the bucket. Returns whether it was not there.
@@ -337,7 +350,8 @@ impl Touched {
     /// Whether the transaction has changed it, also where it ends as it began: that it does has to
     /// be so when the transaction commits.
     pub(super) fn has_changes(&self) -> bool {
-        let is_written = || self.keys.values().any(|used| *used == Use::Written);
+        let is_put = || self.keys.values().any(|used| *used == Use::Written);
+        let is_written = || !self.removed.is_empty() || is_put();
         self.is_dropped || (self.is_there() && (self.then.is_none() || is_written()))
     }
 
@@ -390,6 +404,9 @@ impl Touched {
         let Some(now) = self.now.as_ref().filter(|_| self.has_changes()) else { return Ok(()) };
         let written = self.keys.iter().filter(|(_, used)| **used == Use::Written);
         multi.exec(name, |txn| {
+            for Bounds { from, to } in united(self.removed.clone()) {
+                txn.remove_within(from, to)?;
+            }
             for (key, _) in written {
                 match now.stored(&core.pager, key) {
                     Ok(Stored::Inline(value) | Stored::Large(Large::Here(value))) => {

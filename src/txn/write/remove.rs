@@ -5,9 +5,7 @@
 
 use super::Txn;
 use crate::error::{Error, Result};
-use crate::invariant::Invariant;
-use crate::seeded::seeded;
-use crate::tree::{Condition, Cursor};
+use crate::tree::Condition;
 use crate::txn::range::Bounds;
 use std::ops::RangeBounds;
 
@@ -68,38 +66,20 @@ impl Txn<'_> {
         range: impl RangeBounds<&'k K>,
     ) -> Result<u64> {
         self.sticky.check()?;
-        let Bounds { mut from, to } = Bounds::of(&range);
+        let Bounds { from, to } = Bounds::of(&range);
+        self.remove_within(from, to)
+    }
+
+    pub(in crate::txn) fn remove_within(
+        &mut self,
+        from: Vec<u8>,
+        to: Option<Vec<u8>>,
+    ) -> Result<u64> {
         let mut removed = 0;
-        loop {
-            // The cursor is gone before the tree changes: what it holds would be copied.
-            let tree = self.work_mut()?.tree.clone();
-            let mut cursor = Cursor::bounded(tree, from.clone(), to.clone());
-            let first = self.sticky.note(cursor.next_key(&self.core.pager));
-            if seeded!(RemovalEndsAtAFailure, first.is_err()) {
-                return Ok(removed);
-            }
-            let Some(key) = first? else { return Ok(removed) };
-            if removed > 0 && key <= from.as_slice() {
-                // A page that the tree has many times would be met once for each way to it.
-                let bounds = Invariant::SeparatorsBoundChildren;
-                let met = Error::corruption(None, bounds, "a leaf above those on its left", "none");
-                return self.sticky.note(Err(met));
-            }
-            from = key.to_vec();
-            drop(cursor);
-            let mut count = 0;
-            self.change(|tree, edit| {
-                count = tree.del_run(edit, &from, to.as_deref())?;
-                Ok(true)
-            })?;
-            removed += count;
-            if seeded!(DeletingSkipsTheNext) {
-                from.push(0);
-                let tree = self.work_mut()?.tree.clone();
-                let mut cursor = Cursor::bounded(tree, from, to.clone());
-                cursor.next_key(&self.core.pager)?;
-                from = [cursor.key(), &[0]].concat();
-            }
-        }
+        self.change(|tree, edit| {
+            removed = tree.del_within(edit, from, to.as_deref())?;
+            Ok(removed > 0)
+        })?;
+        Ok(removed)
     }
 }
