@@ -34,7 +34,8 @@ mod imp {
             let works =
                 membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier(PRIVATE_EXPEDITED) == 0;
             let kind = if works { ASYMMETRIC } else { FULL };
-            KIND.fetch_max(kind, Ordering::AcqRel);
+            // Who came first has decided: another thread may have been told otherwise.
+            let _ = KIND.compare_exchange(UNKNOWN, kind, Ordering::AcqRel, Ordering::Acquire);
         }
     }
 

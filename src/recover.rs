@@ -150,7 +150,9 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
     let state = State::new(meta.txn, meta.page_count, catalog);
     // Whatever lies behind, an earlier process may have added without making it durable.
     let fenced_len = meta.file_len();
-    let is_fenced = may_write || is_clean;
+    // A copy is written when what it copies is durable: of two copies, one is.
+    let is_fenced =
+        may_write || twin.is_some_and(|twin| twin.meta.is_mirror || accepted.meta.is_mirror);
     Ok(Start { meta, state, space, space_fault, next_slot, is_mirrored, is_fenced, fenced_len })
 }
 

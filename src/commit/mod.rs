@@ -392,6 +392,8 @@ impl Core {
                 flush.poisoned = Some(fault.clone());
                 self.is_poisoned.store(true, Ordering::Release);
                 drop(flush);
+                // What was written before it was sealed may be gone from the file.
+                job.state.lose(&fault);
                 let mut writer = Held::of(self);
                 writer.in_flight = false;
                 self.fail_from(&mut writer, job.number, &fault, leader);

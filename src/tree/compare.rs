@@ -6,7 +6,7 @@
 use super::large::run_equals;
 use super::{Cursor, Dirty, Held, Large, PageRead, Root, Tree};
 use crate::error::{Error, Result};
-use crate::node::{Run, Value};
+use crate::node::{Node, Run, Value};
 use crate::page::TxnId;
 
 /// Longer values in runs of pages are compared by where they lie: reading both would take the
@@ -76,13 +76,26 @@ impl Held {
         Tree { root, txn, ..Tree::empty() }
     }
 
-    /// Whether the children of two branches have the same bounds.
-    fn divides_as(&self, other: &Held) -> bool {
+    /// The children of two branches that may have keys within bounds, if there are as many in both
+    /// and the same separators between them: so what is compared is what the bounds leave of each.
+    /// What lies outside may be divided otherwise.
+    fn pairs_within(
+        &self,
+        other: &Held,
+        (from, to): (&[u8], Option<&[u8]>),
+    ) -> Option<impl Iterator<Item = (usize, usize)> + use<>> {
         let (one, other) = (self.node(), other.node());
-        let is_like = !one.is_leaf() && one.level() == other.level();
-        is_like
-            && one.count() == other.count()
-            && (0..one.count()).all(|at| one.key(at) == other.key(at))
+        if one.is_leaf() || one.level() != other.level() {
+            return None;
+        }
+        let children = |node: Node<'_>| {
+            let first = if from.is_empty() { 0 } else { node.child_for(from) };
+            first..to.map_or(node.count(), |to| node.child_for(to))
+        };
+        let (here, there) = (children(one), children(other));
+        let is_like = here.len() == there.len()
+            && here.clone().zip(there.clone()).all(|(at, beside)| one.key(at) == other.key(beside));
+        is_like.then(|| (here.start..=here.end).zip(there.start..=there.end))
     }
 }
 
@@ -130,15 +143,12 @@ impl Tree {
         let (Some(one), Some(two)) = held else {
             return self.has_entries_of(pages, other, (from, to));
         };
-        if !one.divides_as(&two) {
+        let Some(pairs) = one.pairs_within(&two, (from, to)) else {
             return self.has_entries_of(pages, other, (from, to));
-        }
-        let node = one.node();
-        let first = if from.is_empty() { 0 } else { node.child_for(from) };
-        let last = to.map_or(node.count(), |to| node.child_for(to));
-        for at in first..=last {
+        };
+        for (at, there) in pairs {
             // One level less each time: a child is read at the level that its parent says.
-            let (one, two) = (one.subtree(at, self.txn), two.subtree(at, other.txn));
+            let (one, two) = (one.subtree(at, self.txn), two.subtree(there, other.txn));
             if !one.agrees_within(pages, &two, (from, to))? {
                 return Ok(false);
             }

@@ -497,3 +497,21 @@ fn a_chain_begins_on_a_durable_state() {
     let reader = options(&cached, 512).read_only().open(NAME).unwrap();
     chain(&cached, &[&part(&reader.snapshot(), 0)], COPY).unwrap();
 }
+
+/// Recovery copies the copy of a state whose original is damaged. One of two copies is durable.
+#[test]
+fn a_chain_goes_on_from_two_copies_of_a_state() {
+    let vfs = MemVfs::new();
+    let db = options(&vfs, 512).open(NAME).unwrap();
+    db.exec("a", |txn| txn.put("k", "v")).unwrap();
+    drop(db);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    bytes[512 + 200] ^= 1;
+    vfs.write_file(NAME, &bytes);
+    // Nothing is committed: the two copies stay.
+    drop(options(&vfs, 512).open(NAME).unwrap());
+    let reader = options(&vfs, 512).read_only().open(NAME).unwrap();
+    let whole = part(&reader.snapshot(), 0);
+    chain(&vfs, &[&whole], COPY).unwrap();
+    check(&vfs, COPY, &whole);
+}

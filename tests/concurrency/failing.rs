@@ -372,6 +372,37 @@ fn what_outlives_a_batch_that_failed_says_why_it_cannot_be_read() {
 }
 
 #[test]
+fn what_outlives_a_batch_whose_sync_failed_does_not_blame_the_file() {
+    let (_, watch, db) = watched(Barriers::One);
+    in_time(move || {
+        let (at_sync, release) = fail_when_released(&watch, Op::is_sync, ErrorKind::Other);
+        let mut iter = std::thread::scope(|scope| {
+            let leader =
+                scope.spawn(|| db.exec("b", |txn| txn.put("large", vec![1; 1 << 19])).map(drop));
+            at_sync.recv().unwrap();
+            let mut kept = None;
+            let follower = db.exec("b", |txn| {
+                kept = Some(txn.iter());
+                release.send(()).unwrap();
+                txn.put("k", "v")
+            });
+            assert_eq!(leader.join().unwrap(), Err(Error::IoError));
+            follower.unwrap_err();
+            kept.unwrap()
+        });
+        // What the system had not written yet is as it was before: the value is another.
+        watch.hook(|op| match op {
+            Op::Read { len, .. } if *len > 4096 => Err(io::Error::other("another value")),
+            _ => Ok(()),
+        });
+        let last = iter.by_ref().last();
+        assert_eq!(last, Some(Err(Error::IoError)));
+        let told = story(Error::IoError);
+        assert!(told.contains("sync") && !told.contains("another value"), "{told}");
+    });
+}
+
+#[test]
 fn a_storage_that_panics_when_a_transaction_ends_rolls_it_back() {
     let (_, watch) = Watch::memory();
     let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();

@@ -111,3 +111,28 @@ fn what_both_states_have_as_the_same_page_is_not_read() {
     assert_eq!(agree, Ok(true));
     assert!(reads <= leaves, "{reads} pages are read, of {leaves} leaves twice");
 }
+
+/// Behind a branch that was divided anew elsewhere, and for one key of a wide branch.
+#[test]
+fn how_a_branch_is_divided_outside_of_a_range_does_not_count() {
+    let mut rng = Rng(2);
+    let mut world = World::new(4096);
+    for number in 0..9_000 {
+        world.put(&key(number), b"some value");
+    }
+    let leaves = world.seal(&mut rng).leaves as u64;
+    world.snapshot();
+    let then = world.tree.clone();
+    for number in 0..100 {
+        world.put(&[&key(8_000), [number].as_slice()].concat(), b"leaves split");
+    }
+    assert!(world.seal(&mut rng).leaves as u64 > leaves);
+    for (from, to) in [(10, 7_000), (10, 11), (8_500, 8_900)] {
+        let before = world.store.reads.get();
+        let bounds = (key(from), key(to));
+        let agree = then.agrees_within(&world.store, &world.tree, (&bounds.0, Some(&bounds.1)));
+        let reads = world.store.reads.get() - before;
+        assert_eq!(agree, Ok(true));
+        assert!(reads <= 6, "{reads} pages are read from {from} to {to}, of {leaves} leaves");
+    }
+}
