@@ -113,6 +113,10 @@ impl BTree {
     /// changed. A closure that fails with errors of the program's own is for [`BTree::try_exec`]:
     /// an `Ok(Err(..))` commits.
     ///
+    /// Other writers wait meanwhile, and so may a commit whose closure has ended: it may share a
+    /// flush with the transaction behind it, and then waits for that closure too. So a closure must
+    /// not wait for a thread whose commit of this store has not returned.
+    ///
     /// # Errors
     /// What the closure returns; [`Error::Invalid`] inside another write transaction of the same
     /// thread, on a read-only store and for an empty name; [`Error::TooLarge`] for a name beyond
