@@ -34,8 +34,9 @@ mod imp {
             let works =
                 membarrier(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier(PRIVATE_EXPEDITED) == 0;
             let kind = if works { ASYMMETRIC } else { FULL };
-            // Who came first has decided: another thread may have been told otherwise.
-            let _ = KIND.compare_exchange(UNKNOWN, kind, Ordering::AcqRel, Ordering::Acquire);
+            // Who came first has decided, whatever this thread was told.
+            let before = KIND.compare_exchange(UNKNOWN, kind, Ordering::AcqRel, Ordering::Acquire);
+            debug_assert_ne!(before, Err(UNKNOWN));
         }
     }
 

@@ -360,6 +360,8 @@ mod catalogue {
         PanicKeepsHalf = "panic-keeps-half" breaks CommitAtomic,
         /// What an inner closure did stays when it fails and the outer one goes on.
         InnerErrorKeptInMulti = "inner-error-kept-in-multi" breaks CommitAtomic,
+        /// Puts that wait at the end of an inner closure stay when it fails.
+        WaitingOutlivesFailedPart = "waiting-outlives-failed-part" breaks CommitAtomic,
         /// An inner failure that the outer closure swallows destroys the bucket for good.
         InnerErrorDestroysBucket = "inner-error-destroys-bucket" breaks CommitAtomic,
         /// A later call that changes nothing brings back the bucket's old root (a changelog).

@@ -596,14 +596,16 @@ fn an_error_of_the_disk_fails_the_transaction_that_ignores_it() {
             free(iter);
         },
     ];
-    for ignore in ignore {
+    // A put of the first value waits for whoever looks at the bucket, here a get.
+    let all: [&[u8]; 3] = [b"1", &[1; 2_000], &[1; 2_000]];
+    for (value, ignore) in all.into_iter().zip(ignore) {
         let mut body = |txn| {
-            assert_eq!(put(txn, b"lost", b"1"), BTREE_OK);
+            assert_eq!(put(txn, b"lost", value), BTREE_OK);
             disk.set(Mood::ReadFails);
             ignore(txn);
             fails_with(BTREE_ERR_IO, "the disk cannot read");
             disk.set(Mood::Good);
-            assert_eq!(put(txn, b"lost", b"1"), BTREE_ERR_IO, "the error sticks");
+            assert_eq!(put(txn, b"lost", value), BTREE_ERR_IO, "the error sticks");
             BTREE_OK
         };
         assert_eq!(store.exec(&mut body), BTREE_ERR_IO);

@@ -3,7 +3,8 @@
 //! Owns: [`MultiTxn`]. Must not know: when its changes reach the disk.
 //! Keeps: commit-atomic: an inner closure that fails is undone alone, the outer one as a whole.
 
-use super::write::{Txn, run_in_bucket};
+use super::work::Waiting;
+use super::write::{Txn, Within, run_in_bucket};
 use super::{Sticky, check_name, with_own_error};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
@@ -11,6 +12,10 @@ use crate::error::{Error, Result, of_closure};
 use crate::space::FreeSpace;
 use crate::sync::Arc;
 use crate::tree::Edit;
+use std::collections::BTreeMap;
+
+/// Of so many buckets puts may wait.
+const WAITING_MAX: usize = 64;
 
 /// A write transaction over several buckets, with one sync for all of them.
 pub struct MultiTxn<'t> {
@@ -18,6 +23,8 @@ pub struct MultiTxn<'t> {
     writer: &'t mut Writer,
     outcome: Outcome,
     durability: Durability,
+    /// Of some buckets: what parts have put, and nobody has looked at since.
+    waiting: BTreeMap<Vec<u8>, Waiting>,
     /// What cursors met that outlived the closure that made them, and what the transaction met
     /// outside of closures.
     sticky: Sticky,
@@ -31,9 +38,11 @@ pub(crate) fn run_multi<R>(
 ) -> Result<R> {
     let mut guard = core.begin_for(hearing)?;
     let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), hearing.durability);
-    let mut multi = MultiTxn { core, writer: guard.writer(), outcome, durability, sticky };
+    let (writer, waiting) = (guard.writer(), BTreeMap::new());
+    let mut multi = MultiTxn { core, writer, outcome, durability, waiting, sticky };
     let value = of_closure(|| closure(&mut multi))?;
     multi.sticky.check()?;
+    multi.make_all()?;
     let MultiTxn { outcome, durability, .. } = multi;
     guard.finish_for(hearing, outcome, durability)?;
     Ok(value)
@@ -60,7 +69,8 @@ impl MultiTxn<'_> {
     ///
     /// When the closure fails, its own changes are undone; what came before stays, and the
     /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
-    /// error: what was read with it would be short; and when [`MultiTxn::del_bucket`] does.
+    /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when a
+    /// put that a closure ended with does, which may be told by what comes behind it.
     ///
     /// ```
     /// # use btree_store::Error;
@@ -89,14 +99,29 @@ impl MultiTxn<'_> {
         closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
     ) -> Result<R> {
         self.sticky.check()?;
-        let (bucket, whole) = (bucket.as_ref(), &self.sticky);
+        let bucket = bucket.as_ref();
         check_name(self.core, bucket)?;
-        let (value, ended) = run_in_bucket(self.core, self.writer, whole, bucket, closure)?;
+        let name = bucket.as_bytes();
+        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(name) {
+            self.make_all()?;
+        }
+        let waiting = self.waiting.entry(name.to_vec()).or_default();
+        let within = Within { writer: self.writer, whole: &self.sticky, waiting };
+        let (value, ended) = run_in_bucket(self.core, within, bucket, Some(name), closure)?;
         if ended.outcome == Outcome::Changed {
             self.outcome = Outcome::Changed;
         }
         self.durability = ended.durability.unwrap_or(self.durability);
         Ok(value)
+    }
+
+    /// Makes all puts that wait.
+    fn make_all(&mut self) -> Result<()> {
+        for (bucket, waiting) in &mut self.waiting {
+            self.sticky.note(waiting.make_kept(self.core, self.writer, bucket))?;
+        }
+        self.waiting.clear();
+        Ok(())
     }
 
     /// As [`MultiTxn::exec`], with a closure that fails with errors of the program's own: then its
@@ -212,6 +237,9 @@ impl MultiTxn<'_> {
 
     fn drop_bucket(&mut self, name: &str) -> Result<()> {
         let pages = &self.core.pager;
+        if let Some(waiting) = self.waiting.get_mut(name.as_bytes()) {
+            waiting.make_kept(self.core, self.writer, name.as_bytes())?;
+        }
         let batch = &mut self.writer.batch;
         let found = batch.bucket(pages, name.as_bytes())?;
         let Some(mut tree) = found else { return Err(Error::NotFound) };
@@ -230,3 +258,6 @@ impl std::fmt::Debug for MultiTxn<'_> {
         f.debug_struct("MultiTxn").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

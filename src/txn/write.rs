@@ -9,7 +9,7 @@ mod remove;
 
 use super::iter::{Base, Hold, Shared};
 use super::range::Bounds;
-use super::work::Work;
+use super::work::{Waiting, Work};
 use super::{
     Iter, Range, Sticky, ValueReader, check_key, check_name, check_value, edge_entry,
     none_if_absent,
@@ -54,8 +54,9 @@ pub(crate) fn run_exec<R>(
 ) -> Result<R> {
     check_name(core, bucket)?;
     let mut guard = core.begin_for(hearing)?;
-    let whole = Sticky::new();
-    let (value, ended) = run_in_bucket(core, guard.writer(), &whole, bucket, closure)?;
+    let (whole, mut waiting) = (Sticky::new(), Waiting::default());
+    let within = Within { writer: guard.writer(), whole: &whole, waiting: &mut waiting };
+    let (value, ended) = run_in_bucket(core, within, bucket, None, closure)?;
     let outcome = if seeded!(NoOpMovesSequence) { Outcome::Changed } else { ended.outcome };
     guard.finish_for(hearing, outcome, ended.durability.unwrap_or(hearing.durability))?;
     Ok(value)
@@ -68,22 +69,30 @@ pub(super) struct Ended {
     pub(super) durability: Option<Durability>,
 }
 
+/// Where a closure on a bucket runs.
+pub(super) struct Within<'t> {
+    pub(super) writer: &'t mut Writer,
+    pub(super) whole: &'t Sticky,
+    pub(super) waiting: &'t mut Waiting,
+}
+
 /// Runs a closure on a bucket of the running transaction. When it fails, only its own changes
-/// are undone.
+/// are undone. What it has put may wait if it is `part_of` a transaction, which names the bucket.
 pub(super) fn run_in_bucket<R>(
     core: &Arc<Core>,
-    writer: &mut Writer,
-    whole: &Sticky,
+    within: Within<'_>,
     bucket: &str,
+    part_of: Option<&[u8]>,
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
 ) -> Result<(R, Ended)> {
+    let Within { writer, whole, waiting } = within;
     let found = writer.batch.bucket(&core.pager, bucket.as_bytes())?;
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
     let base = Arc::clone(&writer.batch.base);
     let tree = found.unwrap_or_else(|| Tree { txn: base.txn, ..Tree::empty() });
-    let work = Mutex::new(Work::new(writer, tree, outcome));
+    let work = Mutex::new(Work::new(writer, tree, outcome, waiting, part_of));
     let (hold, sticky) = (Shared::new(), Sticky::new());
     let mut txn =
         Txn { core, base, work, is_settled: false, durability: None, hold, sticky, whole };
@@ -95,7 +104,8 @@ pub(super) fn run_in_bucket<R>(
         txn.is_settled = true;
     }
     let value = result?;
-    let work = txn.work_mut()?;
+    txn.end()?;
+    let work = txn.work.get_mut();
     let outcome = work.outcome;
     if seeded!(NoOpLosesEarlierRoot) && outcome == Outcome::Same {
         let base = Arc::clone(&work.writer.batch.base);
@@ -135,9 +145,14 @@ impl<'t> Txn<'t> {
 
     fn work_mut(&mut self) -> Result<&mut Work<'t>> {
         self.sticky.check()?;
-        let work = self.work.get_mut();
-        self.sticky.note(work.end_run(self.core))?;
-        Ok(work)
+        drop(self.work()?);
+        Ok(self.work.get_mut())
+    }
+
+    /// Ends the transaction on the bucket.
+    fn end(&mut self) -> Result<()> {
+        self.sticky.check()?;
+        self.sticky.note(self.work.get_mut().end(self.core))
     }
 
     /// The bucket as it is now; half changed where something failed, which sticks.
@@ -208,7 +223,22 @@ impl<'t> Txn<'t> {
             let is_met = self.contains(key)? == matches!(condition, Condition::Present);
             return if is_met { self.put(key, value).map(|()| true) } else { Ok(false) };
         }
+        if !matches!(condition, Condition::Holds(_))
+            && let Some(is_met) =
+                self.gather_if((key, Some(value)), matches!(condition, Condition::Present))?
+        {
+            return Ok(is_met);
+        }
         self.change(|tree, edit| tree.put_if(edit, (key, NewValue::Bytes(value)), condition))
+    }
+
+    /// Gathers a change that can wait, or removes a key, if the key is there as wanted.
+    fn gather_if(
+        &mut self,
+        entry: (&[u8], Option<&[u8]>),
+        is_wanted: bool,
+    ) -> Result<Option<bool>> {
+        self.sticky.note(self.work.get_mut().gather_if(self.core, entry, is_wanted))
     }
 
     /// Inserts an entry whose key is absent.
@@ -415,7 +445,13 @@ impl Drop for Txn<'_> {
         self.sticky.end_within(self.whole);
         if !self.is_settled {
             let work = self.work.get_mut();
-            work.writer.batch.give_up(work.mark);
+            work.give_up();
+            if work.has_broken_all()
+                && let Err(error) = self.sticky.check()
+            {
+                // What failed was not this part's.
+                self.whole.share().keep(error);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Calls inside calls, and panics inside closures.
 
-use super::{BTree, Error, MemVfs, NAME, Result, Watch, add_one, counter, get, in_time, on};
+use super::{BTree, Error, MemVfs, NAME, Op, Result, Watch, add_one, counter, get, in_time, on};
 use btree_store::Options;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -274,4 +274,42 @@ fn a_storage_that_calls_the_store_that_writes_to_it_is_refused() {
         watch.unhook();
         assert_eq!(db.exec("b", |txn| txn.put("k", "3")), Ok(()));
     });
+}
+
+/// Puts that a part ended with wait. Where they cannot be made, the part that finds it out is not
+/// to blame, and all of the transaction fails, whatever the closure makes of it.
+#[test]
+fn what_a_part_put_and_cannot_be_made_fails_the_transaction() {
+    for panics in [false, true] {
+        let (_, watch) = Watch::memory();
+        let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+        let key = |n: u32| n.to_be_bytes();
+        db.exec("b", |txn| (0..4000).try_for_each(|n| txn.put(key(n), [7; 30]))).unwrap();
+        let wanted = if panics { Error::Internal } else { Error::IoError };
+        let ended = db.exec_multi(|multi| {
+            multi.exec("b", |txn| txn.put(key(2_000), "new"))?;
+            watch.hook(move |op| match op {
+                Op::Read { .. } if panics => quiet_panic(),
+                Op::Read { .. } => Err(std::io::Error::other("a page is gone")),
+                _ => Ok(()),
+            });
+            let part = multi.exec("b", |txn| {
+                let found = catch_unwind(AssertUnwindSafe(|| txn.get(key(1))));
+                assert_eq!(found.is_err(), panics);
+                Ok(())
+            });
+            watch.unhook();
+            assert_eq!(part, Err(wanted), "panics: {panics}");
+            if panics {
+                assert_eq!(multi.exec("b", |txn| txn.put(key(1), "new")), Err(wanted));
+            }
+            let _ = multi.exec("other", |txn| txn.put("k", "v"));
+            Ok(())
+        });
+        assert_eq!(ended, Err(wanted), "panics: {panics}");
+        assert_eq!(db.buckets().unwrap(), ["b"]);
+        let left = db.view("b", |txn| Ok((txn.len(), txn.get(key(2_000))?))).unwrap();
+        assert_eq!(left, (4_000, vec![7; 30]));
+        assert!(db.verify().unwrap().is_sound());
+    }
 }

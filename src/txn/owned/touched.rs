@@ -405,7 +405,7 @@ impl Touched {
         let written = self.keys.iter().filter(|(_, used)| **used == Use::Written);
         multi.exec(name, |txn| {
             for Bounds { from, to } in united(self.removed.clone()) {
-                txn.remove_within(from, to)?;
+                txn.remove_within(from, to.as_deref())?;
             }
             for (key, _) in written {
                 match now.stored(&core.pager, key) {

@@ -38,7 +38,10 @@ impl Txn<'_> {
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.check(key)?;
-        self.change(|tree, edit| tree.del_if(edit, key, Condition::Present))
+        match self.gather_if((key, None), true)? {
+            Some(was_there) => Ok(was_there),
+            None => self.change(|tree, edit| tree.del_if(edit, key, Condition::Present)),
+        }
     }
 
     /// Removes all entries whose keys lie in a range. Returns how many there were; none in a
@@ -67,17 +70,17 @@ impl Txn<'_> {
     ) -> Result<u64> {
         self.sticky.check()?;
         let Bounds { from, to } = Bounds::of(&range);
-        self.remove_within(from, to)
+        self.remove_within(from, to.as_deref())
     }
 
     pub(in crate::txn) fn remove_within(
         &mut self,
         from: Vec<u8>,
-        to: Option<Vec<u8>>,
+        to: Option<&[u8]>,
     ) -> Result<u64> {
         let mut removed = 0;
         self.change(|tree, edit| {
-            removed = tree.del_within(edit, from, to.as_deref())?;
+            removed = tree.del_within(edit, from, to)?;
             Ok(removed > 0)
         })?;
         Ok(removed)
