@@ -11,7 +11,6 @@ use crate::seeded::seeded;
 use crate::slots::{Hold, Published, Seat, Slots};
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::tree::sparse::SparseIndex;
-use std::collections::BTreeMap;
 
 /// A committed state. It never changes.
 #[derive(Debug)]
@@ -49,8 +48,27 @@ pub(crate) struct Readers {
 
 struct Table {
     newest: Arc<State>,
-    /// Pins that outlive a transaction, or found no slot.
-    pins: BTreeMap<TxnId, u64>,
+    /// Pins that outlive a transaction, or found no slot: of each state how many, ascending. Each
+    /// commit looks at all of them, and most come and go at the end.
+    pins: Vec<(TxnId, u64)>,
+}
+
+impl Table {
+    fn pin(&mut self, txn: TxnId) {
+        match self.pins.binary_search_by_key(&txn, |&(pinned, _)| pinned) {
+            Ok(at) => self.pins[at].1 += 1,
+            Err(at) => self.pins.insert(at, (txn, 1)),
+        }
+    }
+
+    fn unpin(&mut self, txn: TxnId) {
+        let found = self.pins.binary_search_by_key(&txn, |&(pinned, _)| pinned);
+        let Ok(at) = found else { return };
+        self.pins[at].1 -= 1;
+        if self.pins[at].1 == 0 {
+            self.pins.remove(at);
+        }
+    }
 }
 
 /// A state that is pinned as long as this lives.
@@ -99,7 +117,7 @@ impl Drop for Pinned<'_> {
 impl Readers {
     pub(crate) fn new(state: Arc<State>, slots: Arc<Slots>) -> Readers {
         let published = Published::new(Arc::clone(&state), slots);
-        Readers { published, table: Mutex::new(Table { newest: state, pins: BTreeMap::new() }) }
+        Readers { published, table: Mutex::new(Table { newest: state, pins: Vec::new() }) }
     }
 
     /// The newest durable state, not pinned.
@@ -126,7 +144,7 @@ impl Readers {
         }
         let mut table = self.table.lock();
         let state = Arc::clone(&table.newest);
-        *table.pins.entry(state.txn).or_insert(0) += 1;
+        table.pin(state.txn);
         state
     }
 
@@ -137,18 +155,12 @@ impl Readers {
 
     /// Pins a state that cannot go away meanwhile: it is pinned already, or the writer's base.
     pub(crate) fn pin(&self, txn: TxnId) {
-        *self.table.lock().pins.entry(txn).or_insert(0) += 1;
+        self.table.lock().pin(txn);
     }
 
     /// Takes one pin back.
     pub(crate) fn unpin(&self, txn: TxnId) {
-        let mut table = self.table.lock();
-        if let Some(count) = table.pins.get_mut(&txn) {
-            *count -= 1;
-            if *count == 0 {
-                table.pins.remove(&txn);
-            }
-        }
+        self.table.lock().unpin(txn);
     }
 
     /// Makes a durable state the newest.
@@ -166,7 +178,7 @@ impl Readers {
     /// at any moment.
     pub(crate) fn pinned(&self) -> Vec<TxnId> {
         let table = self.table.lock();
-        let mut pinned: Vec<TxnId> = table.pins.keys().copied().collect();
+        let mut pinned: Vec<TxnId> = table.pins.iter().map(|&(txn, _)| txn).collect();
         // Locked across both looks: who leaves a slot for the table is in one of them.
         if seeded!(PinsReadBeforeSlots) {
             drop(table);

@@ -71,6 +71,8 @@ pub(super) struct Pending {
     blocked_set: ExtentSet,
     /// First pages of blocked extents, by a snapshot that needs them.
     blockers: BTreeMap<TxnId, Vec<u32>>,
+    /// The snapshots that were pinned when it was looked last, ascending.
+    pinned: Vec<TxnId>,
 }
 
 impl Pending {
@@ -168,13 +170,14 @@ impl Pending {
 
     /// Hands out every extent that `txn` may use. `pinned` ascends.
     pub fn mature(&mut self, txn: TxnId, pinned: &[TxnId], mut reuse: impl FnMut(Extent)) {
-        // Both ascend: one walk along the two.
+        // Nobody else can block: one walk along both, which ascend.
         let mut rest = pinned.iter().copied().peekable();
         let mut is_gone = |&snapshot: &TxnId| {
             while rest.next_if(|&other| other < snapshot).is_some() {}
             rest.peek() != Some(&snapshot)
         };
-        let gone: Vec<TxnId> = self.blockers.keys().copied().filter(|s| is_gone(s)).collect();
+        let mut gone = std::mem::replace(&mut self.pinned, pinned.to_vec());
+        gone.retain(|snapshot| is_gone(snapshot));
         // And whether they were blocked.
         let mut ready: Vec<(Freed, bool)> = Vec::new();
         for first in gone.iter().filter_map(|gone| self.blockers.remove(gone)).flatten() {
