@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// A group's name is empty, or has a slash.
     GroupName,
-    /// Another state machine of the group was opened since: this one changes nothing more.
+    /// Another state machine or log of the group was opened since: this one changes nothing more.
     Replaced,
     /// The work did not come to its end: the application panicked, the runtime shuts down, or the
     /// state machine ended for which a purge waited.
@@ -102,7 +102,7 @@ impl fmt::Display for Error {
             Error::Order { before, found } => write!(f, "index {found} does not follow {before}"),
             Error::Spool { operation, message, .. } => write!(f, "{operation}: {message}"),
             Error::GroupName => f.write_str("a group's name is empty or has a slash"),
-            Error::Replaced => f.write_str("another state machine of the group was opened"),
+            Error::Replaced => f.write_str("another state machine or log of the group was opened"),
             Error::Interrupted { why } => write!(f, "not done: {why}"),
         }
     }

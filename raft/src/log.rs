@@ -4,11 +4,14 @@
 //! the state machine, but for how far it is.
 //!
 //! One bucket holds the entries, each under its index, big-endian, so that the tree's order is the
-//! log's. The other one holds the vote, the last purged log id, and the last committed one.
+//! log's. The other one holds the vote, the last purged log id, the last committed one, and whose
+//! the log is: a job of a log that was dropped and opened again would else put an older vote back,
+//! or its entries in the place of acknowledged ones.
 
 use crate::codec::{decode, encode};
 use crate::error::{Error, Result};
 use crate::group::{Group, Lane, put, record};
+use crate::owner::Owner;
 use crate::progress::Progress;
 use btree_store::MultiTxn;
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -51,6 +54,7 @@ type StoreResult<T, C> = std::result::Result<T, StorageError<<C as RaftTypeConfi
 /// Use it on a tokio runtime: what blocks is done on its threads for that.
 pub struct LogStore<C: RaftTypeConfig> {
     lane: Lane,
+    owner: Owner,
     /// What the log must stay in reach of.
     progress: Progress<C>,
     /// What was committed last, if it is not written yet.
@@ -86,23 +90,26 @@ impl<C> Clone for LogReader<C> {
 
 impl<C: RaftTypeConfig> LogStore<C> {
     /// The log of a group, which is made when it is missing, with the progress of the state machine
-    /// that openraft gets beside it. One at a time: two would not know of each other's order.
-    /// Blocks, like all that opens files.
+    /// that openraft gets beside it. One at a time: one that was opened before fails from now on,
+    /// with [`Error::Replaced`], and changes nothing more, also where it was asked before. So a
+    /// node may be started again although the old one was dropped at its work. Blocks, like all
+    /// that opens files.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Damaged`] when the group's buckets are in another format.
     pub fn open(group: &Group, progress: Progress<C>) -> Result<LogStore<C>> {
         group.prepare(META, &[LOG])?;
+        let owner = Owner::next(group, META)?;
         if let Some(applied) = progress.now() {
             // A log that ends below the state was replaced by a snapshot, and not purged before the
             // power failed. openraft purges it, unless it is of a later term: it compares terms
             // first, and would have the next entries put behind a hole.
             let last = log_state::<C>(group)?.last_log_id;
             if last.is_some_and(|last| last.index < applied.index && last > applied) {
-                Change { group, committed: None }.purge::<C>(&applied)?;
+                Change { owner: &owner, committed: None }.purge::<C>(&applied)?;
             }
         }
-        Ok(LogStore { lane: Lane::new(group.clone()), progress, unsaved: None })
+        Ok(LogStore { lane: Lane::new(group.clone()), owner, progress, unsaved: None })
     }
 
     /// Changes the log, in order.
@@ -112,7 +119,8 @@ impl<C: RaftTypeConfig> LogStore<C> {
     ) -> Result<()> {
         let unsaved = self.unsaved.as_ref();
         let committed = unsaved.map(|committed| encode(COMMITTED, &committed.0)).transpose()?;
-        self.lane.write(move |group| change(&Change { group, committed })).await?;
+        let owner = self.owner.clone();
+        self.lane.write(move |_| change(&Change { owner: &owner, committed })).await?;
         self.unsaved = None;
         Ok(())
     }
@@ -126,8 +134,8 @@ impl<C: RaftTypeConfig> LogStore<C> {
 }
 
 /// A change of the log, made on a thread that may block.
-struct Change<'g> {
-    group: &'g Group,
+struct Change<'o> {
+    owner: &'o Owner,
     /// The record of the committed log id, if it is not written yet.
     committed: Option<Vec<u8>>,
 }
@@ -138,18 +146,21 @@ impl Change<'_> {
         &self,
         change: impl FnOnce(&mut MultiTxn<'_>) -> btree_store::Result<()>,
     ) -> Result<()> {
-        self.group.exec_multi(|multi| {
+        self.owner.exec_multi(|multi| {
             change(multi)?;
             match &self.committed {
-                Some(record) => put(multi, &self.group.bucket(META), COMMITTED, record),
+                Some(record) => put(multi, &self.group().bucket(META), COMMITTED, record),
                 None => Ok(()),
             }
-        })?;
-        Ok(())
+        })
+    }
+
+    fn group(&self) -> &Group {
+        self.owner.group()
     }
 
     fn save(&self, what: &str, record: &[u8]) -> Result<()> {
-        self.commit(|multi| put(multi, &self.group.bucket(META), what, record))
+        self.commit(|multi| put(multi, &self.group().bucket(META), what, record))
     }
 
     fn append<C: RaftTypeConfig>(&self, entries: &[C::Entry]) -> Result<()> {
@@ -158,7 +169,7 @@ impl Change<'_> {
         };
         let entries = encoded::<C>(entries)?;
         self.commit(|multi| {
-            multi.exec(self.group.bucket(LOG), |txn| {
+            multi.exec(self.group().bucket(LOG), |txn| {
                 // Whatever stands there was left over when a snapshot replaced the log.
                 txn.delete_range::<[u8]>(first.to_be_bytes().as_slice()..)?;
                 entries.iter().try_for_each(|(key, entry)| txn.put(key, entry))
@@ -168,14 +179,14 @@ impl Change<'_> {
 
     fn truncate(&self, since: u64) -> Result<()> {
         self.commit(|multi| {
-            multi.exec(self.group.bucket(LOG), |txn| {
+            multi.exec(self.group().bucket(LOG), |txn| {
                 txn.delete_range::<[u8]>(since.to_be_bytes().as_slice()..).map(drop)
             })
         })
     }
 
     fn purge<C: RaftTypeConfig>(&self, upto: &LogId<C::NodeId>) -> Result<()> {
-        let state = log_state::<C>(self.group)?;
+        let state = log_state::<C>(self.group())?;
         if state.last_purged_log_id.as_ref() >= Some(upto) {
             return self.commit(|_| Ok(()));
         }
@@ -184,12 +195,12 @@ impl Change<'_> {
         let is_replaced = state.last_log_id.is_some_and(|last| last < *upto);
         let record = encode(PURGED, upto)?;
         self.commit(|multi| {
-            multi.exec(self.group.bucket(LOG), |txn| {
+            multi.exec(self.group().bucket(LOG), |txn| {
                 let upto = upto.index.to_be_bytes();
                 let to = if is_replaced { Bound::Unbounded } else { Bound::Included(&upto[..]) };
                 txn.delete_range::<[u8]>((Bound::Unbounded, to))
             })?;
-            put(multi, &self.group.bucket(META), PURGED, &record)
+            put(multi, &self.group().bucket(META), PURGED, &record)
         })
     }
 }

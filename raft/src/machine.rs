@@ -181,7 +181,7 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
         snapshots: impl Into<PathBuf>,
     ) -> Result<StateMachine<C, A>> {
         group.prepare(MACHINE, &[])?;
-        let owner = Owner::next(group)?;
+        let owner = Owner::next(group, MACHINE)?;
         let applied = Applied::<C>::of(&group.snapshot(), group)?;
         remove_other_generations(&owner, applied.generation)?;
         let spool = Spool::open(snapshots.into())?;

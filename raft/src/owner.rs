@@ -1,32 +1,35 @@
-//! Whose the state is.
+//! Whose the state is, and whose the log.
 //!
-//! Owns: [`Owner`], the hold that one state machine has on a group's state. Must not know: what is
-//! done with it.
+//! Owns: [`Owner`], the hold that one state machine has on a group's state, or one log store on its
+//! log. Must not know: what is done with it.
 //!
-//! openraft's shutdown does not wait for the state machine: what is queued for it is done later,
-//! while the program may have opened another one already. Each takes the next number when it is
-//! opened, and looks inside of every transaction whether that is still the newest.
+//! openraft's shutdown does not wait for the state machine, nor who drops a node for anything:
+//! what is queued is done later, while the program may have opened another one already. Each takes
+//! the next number when it is opened, and looks inside of every transaction whether that is still
+//! the newest.
 
 use crate::error::{Error, Result};
 use crate::group::Group;
-use crate::reader::MACHINE;
 use btree_store::MultiTxn;
 
-/// The key of the number of the state machine that was opened last.
+/// The key of the number of who was opened last, in a bucket of what is owned.
 const OWNER: &str = "owner";
 
-/// A state machine's hold on its group, which ends when another one is opened.
+/// A hold on a part of a group, which ends when the next one takes it over.
 #[derive(Clone)]
 pub(crate) struct Owner {
     group: Group,
+    /// The bucket that has the number.
+    bucket: String,
     number: [u8; 8],
 }
 
 impl Owner {
-    /// Takes the group over. All that owners before have committed is durable then.
-    pub(crate) fn next(group: &Group) -> Result<Owner> {
+    /// Takes a part of the group over. All that owners before have committed is durable then.
+    pub(crate) fn next(group: &Group, part: &str) -> Result<Owner> {
+        let bucket = group.bucket(part);
         let number = group.exec_multi(|multi| {
-            multi.exec(group.bucket(MACHINE), |txn| {
+            multi.exec(&bucket, |txn| {
                 let last = match txn.get(OWNER) {
                     Ok(last) => last,
                     Err(btree_store::Error::NotFound) => vec![0; 8],
@@ -39,7 +42,7 @@ impl Owner {
             })
         })?;
         let number = number.ok_or_else(|| Error::damaged("owner", "it has not 8 bytes"))?;
-        Ok(Owner { group: group.clone(), number })
+        Ok(Owner { group: group.clone(), bucket, number })
     }
 
     pub(crate) fn group(&self) -> &Group {
@@ -49,14 +52,14 @@ impl Owner {
     /// Runs a durable transaction.
     ///
     /// # Errors
-    /// [`Error::Replaced`], with nothing changed, when another state machine was opened since.
+    /// [`Error::Replaced`], with nothing changed, when another one took over since.
     pub(crate) fn exec_multi<R>(
         &self,
         closure: impl FnOnce(&mut MultiTxn<'_>) -> btree_store::Result<R>,
     ) -> Result<R> {
         let mut is_replaced = false;
         let ended = self.group.exec_multi(|multi| {
-            let newest = multi.exec(self.group.bucket(MACHINE), |txn| txn.get(OWNER))?;
+            let newest = multi.exec(&self.bucket, |txn| txn.get(OWNER))?;
             is_replaced = newest != self.number;
             if is_replaced {
                 return Err(btree_store::Error::Conflict);

@@ -164,6 +164,9 @@ fn an_owner_that_is_no_number_is_refused_at_open() {
     put_record(&db, ("g/machine", b"owner"), &[0; 7]);
     let refused = Machine::open(&group(&db), KeyValue, dir.path()).map(drop);
     assert!(matches!(refused, Err(Error::Damaged { what: "owner", .. })), "{refused:?}");
+    put_record(&db, ("g/log-meta", b"owner"), &[0; 9]);
+    let refused = Log::open(&group(&db), Progress::unknown()).map(drop);
+    assert!(matches!(refused, Err(Error::Damaged { what: "owner", .. })), "{refused:?}");
 }
 
 /// Opens what is in a file, and reads all of it.

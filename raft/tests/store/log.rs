@@ -11,7 +11,8 @@ use btree_store_raft::{LogStore, Progress};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log_id;
 use openraft::{
-    BasicNode, Entry, EntryPayload, LogId, LogState, RaftLogReader, TokioRuntime, Vote,
+    BasicNode, Entry, EntryPayload, LogId, LogState, RaftLogReader, StorageError, TokioRuntime,
+    Vote,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -407,5 +408,97 @@ fn groups_share_a_store_and_nothing_else() {
         two.blocking_append([blank(7, 0)]).await.expect("appended");
         one.truncate(log_id(1, 0, 0)).await.expect("cut");
         assert_eq!(two.try_get_log_entries(..).await.expect("read"), [blank(7, 0)]);
+    });
+}
+
+/// A change that a log was asked for.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Append,
+    AppendNothing,
+    Vote,
+    Truncate,
+    Purge,
+    PurgeAgain,
+}
+
+impl Late {
+    async fn ask(self, mut log: Log) -> Result<(), StorageError<u64>> {
+        match self {
+            Late::Append => log.blocking_append([blank(1, 3), blank(1, 4)]).await,
+            Late::AppendNothing => {
+                // It would take this along.
+                log.save_committed(Some(log_id(1, 0, 2))).await?;
+                log.blocking_append([]).await
+            }
+            Late::Vote => log.save_vote(&Vote::new(1, 7)).await,
+            Late::Truncate => log.truncate(log_id(1, 0, 1)).await,
+            Late::Purge => log.purge(log_id(1, 0, 2)).await,
+            Late::PurgeAgain => log.purge(log_id(1, 0, 0)).await,
+        }
+    }
+}
+
+/// A program may drop a node without waiting for it, and start it again.
+#[test]
+fn what_a_log_that_was_replaced_was_asked_for_changes_nothing() {
+    let kinds = [
+        Late::Append,
+        Late::AppendNothing,
+        Late::Vote,
+        Late::Truncate,
+        Late::Purge,
+        Late::PurgeAgain,
+    ];
+    for late in kinds {
+        let db = in_memory();
+        // One thread for what blocks, and it is taken.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+        let runtime = runtime.expect("a runtime can be built");
+        let mut old = log_on(&db);
+        runtime.block_on(async {
+            old.save_vote(&Vote::new(1, 0)).await.expect("saved");
+            old.blocking_append((0..3).map(|index| blank(1, index))).await.expect("appended");
+            old.purge(log_id(1, 0, 0)).await.expect("purged");
+        });
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        drop(runtime.spawn_blocking(move || wait.recv()));
+        let asked = runtime.spawn(late.ask(old));
+        runtime.block_on(async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut new = log_on(&db);
+        let (vote, entries) = (Vote::new(2, 1), [blank(1, 1), blank(1, 2), blank(2, 3)]);
+        run(async {
+            new.save_vote(&vote).await.expect("saved");
+            new.blocking_append(entries[2..].to_vec()).await.expect("appended");
+        });
+        let seq = db.current_seq();
+        go_on.send(()).expect("it waits");
+        let done = runtime.block_on(asked).expect("it does not panic");
+        run(async {
+            assert_eq!(new.try_get_log_entries(..).await.expect("read"), entries, "{late:?}");
+            assert_eq!(new.read_vote().await.expect("read"), Some(vote), "{late:?}");
+            assert_eq!(new.read_committed().await.expect("read"), None, "{late:?}");
+        });
+        assert_eq!(db.current_seq(), seq, "{late:?} has changed something");
+        let error = done.expect_err("it was replaced");
+        assert!(error.to_string().contains("log of the group was opened"), "{late:?}: {error}");
+    }
+}
+
+/// Stores of earlier versions have none.
+#[test]
+fn a_log_without_an_owner_is_opened() {
+    let db = in_memory();
+    run(log_on(&db).blocking_append([blank(1, 0)])).expect("appended");
+    db.exec("g/log-meta", |txn| txn.remove("owner").map(drop)).expect("it is removed");
+    let mut log = log_on(&db);
+    run(async {
+        log.blocking_append([blank(1, 1)]).await.expect("appended");
+        let found = log.try_get_log_entries(..).await.expect("read");
+        assert_eq!(found, [blank(1, 0), blank(1, 1)]);
     });
 }
