@@ -554,7 +554,10 @@ int btree_compact(BTree *db, uint64_t target_bytes, BTreeCompactStats *stats);
 int btree_backup(BTree *db, const char *path);
 
 /*
- * The number of the newest durable state: it grows with every commit that changed something.
+ * The number of the newest durable state: it grows with every commit that changed something, and with
+ * those of a compaction, which leave the contents as they are. Commits that share a flush share a
+ * number, so that deferred ones have that of the commit that makes them durable. A transaction that
+ * leaves its buckets empty or missing, as they were, has changed nothing.
  * Fails: INVALID.
  */
 int btree_current_seq(BTree *db, uint64_t *seq);

@@ -277,7 +277,10 @@ pub unsafe extern "C" fn btree_backup(db: *mut BTree, path: *const c_char) -> c_
     })
 }
 
-/// The number of the newest durable state: it grows with every commit that changed something.
+/// The number of the newest durable state: it grows with every commit that changed something, and
+/// with those of a compaction, which leave the contents as they are. Commits that share a flush
+/// share a number, so that deferred ones have that of the commit that makes them durable. A
+/// transaction that leaves its buckets empty or missing, as they were, has changed nothing.
 ///
 /// # Safety
 /// `db` is `NULL`, or opened and not closed; `seq` is `NULL` or writable.
