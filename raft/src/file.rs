@@ -77,6 +77,10 @@ impl AsyncSeek for SnapshotFile {
     }
 }
 
+fn unprepared() -> impl Fn(io::Error) -> Error {
+    Error::spool("prepare the directory for snapshots")
+}
+
 /// A directory for snapshots.
 #[derive(Clone, Debug)]
 pub(crate) struct Spool {
@@ -84,22 +88,38 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// A directory, which is made when it is missing. What a process left there that was killed is
-    /// removed.
+    /// A directory, which is made when it is missing, and in which a file can be made. What others
+    /// have left there stays, since it may be in use.
     pub(crate) fn open(directory: PathBuf) -> Result<Spool> {
-        let failed = Error::spool("prepare the directory for snapshots");
-        std::fs::create_dir_all(&directory).map_err(&failed)?;
-        for entry in std::fs::read_dir(&directory).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            if path.to_string_lossy().ends_with(SUFFIX) {
-                match std::fs::remove_file(path) {
-                    // A state machine that is replaced removes its own meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => removed.map_err(&failed)?,
-                }
+        std::fs::create_dir_all(&directory).map_err(unprepared())?;
+        let spool = Spool { directory };
+        spool.left()?;
+        spool.create()?;
+        Ok(spool)
+    }
+
+    /// Removes what a process left that was killed, or a state machine that is replaced.
+    pub(crate) fn clear(&self) -> Result<()> {
+        for path in self.left()? {
+            match std::fs::remove_file(path) {
+                // A state machine that is replaced removes its own meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(unprepared())?,
             }
         }
-        Ok(Spool { directory })
+        Ok(())
+    }
+
+    /// The snapshots in the directory.
+    fn left(&self) -> Result<Vec<PathBuf>> {
+        let mut left = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(unprepared())? {
+            let path = entry.map_err(unprepared())?.path();
+            if path.to_string_lossy().ends_with(SUFFIX) {
+                left.push(path);
+            }
+        }
+        Ok(left)
     }
 
     /// A new file.

@@ -68,6 +68,17 @@ impl Group {
         })
     }
 
+    /// As [`Group::exec_multi`], with errors of this crate.
+    pub(crate) fn try_exec_multi<R>(
+        &self,
+        closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.db.try_exec_multi(|multi| {
+            multi.set_durability(Durability::Durable);
+            closure(multi)
+        })
+    }
+
     /// The newest durable state.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.db.snapshot()

@@ -99,7 +99,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
     /// [`Error::Store`]; [`Error::Damaged`] when the group's buckets are in another format.
     pub fn open(group: &Group, progress: Progress<C>) -> Result<LogStore<C>> {
         group.prepare(META, &[LOG])?;
-        let owner = Owner::next(group, META)?;
+        let (owner, ()) = Owner::next(group, META, |_| Ok(()))?;
         if let Some(applied) = progress.now() {
             // A log that ends below the state was replaced by a snapshot, and not purged before the
             // power failed. openraft purges it, unless it is of a later term: it compares terms

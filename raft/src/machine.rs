@@ -166,7 +166,9 @@ impl<C: RaftTypeConfig, A> Debug for StateMachine<C, A> {
 impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
     /// The state machine of a group, which is made when it is missing. One at a time: one that was
     /// opened before fails from now on, with [`Error::Replaced`], and changes nothing more. So a
-    /// node may be started again although openraft's shutdown does not wait for the old one's.
+    /// node may be started again although openraft's shutdown does not wait for the old one's. If
+    /// this fails, the one before goes on; only where snapshots that were left cannot be removed,
+    /// it does not.
     ///
     /// The directory is for its snapshots alone, and is made when it is missing; files in it that
     /// end with `.snapshot` are removed. There must be room for three times the state: for the
@@ -181,10 +183,17 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
         snapshots: impl Into<PathBuf>,
     ) -> Result<StateMachine<C, A>> {
         group.prepare(MACHINE, &[])?;
-        let owner = Owner::next(group, MACHINE)?;
-        let applied = Applied::<C>::of(&group.snapshot(), group)?;
-        remove_other_generations(&owner, applied.generation)?;
+        // What fails fails before it has the group, so that the one before goes on.
         let spool = Spool::open(snapshots.into())?;
+        let (owner, applied) = Owner::next(group, MACHINE, |multi| {
+            let record = multi.exec(group.bucket(MACHINE), |txn| txn.find(APPLIED))?;
+            let applied = Applied::<C>::read(record)?;
+            // An installation that was interrupted has left them, or is by whom this one replaces.
+            let others = other_generations(group, applied.generation, multi.buckets()?);
+            others.iter().try_for_each(|name| multi.del_bucket(name))?;
+            Ok(applied)
+        })?;
+        spool.clear()?;
         let shared = Shared { application, spool, current: Mutex::new(None) };
         let applying = Applying::new(applied.log_id);
         let (lane, shared) = (Lane::new(group.clone()), Arc::new(shared));
@@ -202,21 +211,21 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
     }
 }
 
-/// Removes the buckets that an interrupted installation has left.
+/// Removes the buckets that an installation has left that failed.
 fn remove_other_generations(owner: &Owner, generation: u64) -> Result<()> {
-    let others = other_generations(owner.group(), generation)?;
+    let group = owner.group();
+    let others = other_generations(group, generation, group.snapshot().buckets()?);
     if !others.is_empty() {
         owner.exec_multi(|multi| others.iter().try_for_each(|name| multi.del_bucket(name)))?;
     }
     Ok(())
 }
 
-/// The application's buckets that are not of this generation.
-fn other_generations(group: &Group, generation: u64) -> Result<Vec<String>> {
-    let mut names = group.snapshot().buckets()?;
+/// The application's buckets, of all, that are not of this generation.
+fn other_generations(group: &Group, generation: u64, mut names: Vec<String>) -> Vec<String> {
     let (data, own) = (group.bucket("data/"), generation_prefix(group, generation));
     names.retain(|name| name.starts_with(&data) && !name.starts_with(&own));
-    Ok(names)
+    names
 }
 
 /// Applies entries, in one transaction.
@@ -277,7 +286,7 @@ fn install<C: RaftTypeConfig>(owner: &Owner, meta: &Meta<C>, path: &TempPath) ->
         generation,
     };
     let record = encode("record of what is applied", &applied)?;
-    let old = other_generations(group, generation)?;
+    let old = other_generations(group, generation, group.snapshot().buckets()?);
     owner.exec_multi(|multi| {
         put(multi, &group.bucket(MACHINE), APPLIED, &record)?;
         old.iter().try_for_each(|name| multi.del_bucket(name))

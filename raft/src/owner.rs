@@ -9,7 +9,7 @@
 //! the newest.
 
 use crate::error::{Error, Result};
-use crate::group::Group;
+use crate::group::{Group, put};
 use btree_store::MultiTxn;
 
 /// The key of the number of who was opened last, in a bucket of what is owned.
@@ -25,24 +25,23 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Takes a part of the group over. All that owners before have committed is durable then.
-    pub(crate) fn next(group: &Group, part: &str) -> Result<Owner> {
+    /// Takes a part of the group over, in one transaction with what the closure changes. All that
+    /// owners before have committed is durable then. If it fails, they go on.
+    pub(crate) fn next<R>(
+        group: &Group,
+        part: &str,
+        begin: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
+    ) -> Result<(Owner, R)> {
         let bucket = group.bucket(part);
-        let number = group.exec_multi(|multi| {
-            multi.exec(&bucket, |txn| {
-                let last = match txn.get(OWNER) {
-                    Ok(last) => last,
-                    Err(btree_store::Error::NotFound) => vec![0; 8],
-                    Err(error) => return Err(error),
-                };
-                let Ok(last) = <[u8; 8]>::try_from(last.as_slice()) else { return Ok(None) };
-                let number = u64::from_be_bytes(last).wrapping_add(1).to_be_bytes();
-                txn.put(OWNER, number)?;
-                Ok(Some(number))
-            })
+        let (number, begun) = group.try_exec_multi(|multi| {
+            let last = multi.exec(&bucket, |txn| txn.find(OWNER))?.unwrap_or_else(|| vec![0; 8]);
+            let last = <[u8; 8]>::try_from(last.as_slice());
+            let last = last.map_err(|_| Error::damaged("owner", "it has not 8 bytes"))?;
+            let number = u64::from_be_bytes(last).wrapping_add(1).to_be_bytes();
+            put(multi, &bucket, OWNER, &number)?;
+            Ok((number, begin(multi)?))
         })?;
-        let number = number.ok_or_else(|| Error::damaged("owner", "it has not 8 bytes"))?;
-        Ok(Owner { group: group.clone(), bucket, number })
+        Ok((Owner { group: group.clone(), bucket, number }, begun))
     }
 
     pub(crate) fn group(&self) -> &Group {

@@ -26,7 +26,11 @@ pub(crate) struct Applied<C: RaftTypeConfig> {
 
 impl<C: RaftTypeConfig> Applied<C> {
     pub(crate) fn of(state: &Snapshot, group: &Group) -> Result<Applied<C>> {
-        let found = record(state, &group.bucket(MACHINE), APPLIED)?;
+        Applied::read(record(state, &group.bucket(MACHINE), APPLIED)?)
+    }
+
+    /// Of its record, if there is one.
+    pub(crate) fn read(found: Option<Vec<u8>>) -> Result<Applied<C>> {
         found.map_or_else(
             || Ok(Applied { log_id: None, membership: StoredMembership::default(), generation: 0 }),
             |found| decode("record of what is applied", &found),

@@ -4,10 +4,11 @@ use crate::common::{
     FILE, LogEntry, Machine, blank, group, in_memory, machine_on, members, open_file, put, request,
     run,
 };
+use btree_store::sim::{Errno, Failure, Fault, OpSet, SimDisk, When};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Durability, Options};
 use btree_store_raft::kv::{KeyValue, KeyValueConfig, Request, Response};
-use btree_store_raft::{Application, Buckets, SnapshotFile, StateMachine, StateReader};
+use btree_store_raft::{Application, Buckets, Error, SnapshotFile, StateMachine, StateReader};
 use openraft::storage::RaftStateMachine;
 use openraft::testing::log_id;
 use openraft::{RaftSnapshotBuilder, Snapshot};
@@ -443,6 +444,31 @@ fn a_state_machine_that_was_replaced_changes_nothing_more() {
         assert_eq!(db.current_seq(), seq, "it has changed something");
         new.apply([put(2, "a", "3")]).await.expect("it is applied");
         assert_eq!(get(&new.reader(), "a").as_deref(), Some(b"3".as_slice()));
+    });
+}
+
+#[test]
+fn a_state_machine_goes_on_when_the_one_that_is_to_replace_it_does_not_open() {
+    run(async {
+        let (dir, disk) = (directory(), SimDisk::new());
+        let db = open_file(disk.vfs()).expect("it opens");
+        let mut machine = machine_on(&db, dir.path());
+        machine.apply([put(1, "a", "1")]).await.expect("it is applied");
+        let current = snapshot_of(&mut machine).await;
+        let no_directory = dir.path().join("file");
+        std::fs::write(&no_directory, "").expect("it is written");
+        let refused = Machine::open(&group(&db), KeyValue, &no_directory).map(drop);
+        assert!(matches!(refused, Err(Error::Spool { .. })), "{refused:?}");
+        machine.apply([put(2, "b", "1")]).await.expect("it goes on");
+
+        // The disk is full while it opens.
+        disk.inject(Fault::new(OpSet::WRITES, When::Once(0), Failure::Error(Errno::Enospc)));
+        let refused = Machine::open(&group(&db), KeyValue, dir.path()).map(drop);
+        assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
+        machine.apply([put(3, "c", "1")]).await.expect("it goes on");
+        let again = machine.get_current_snapshot().await.expect("read").expect("it is there");
+        assert_eq!(again.meta, current.meta);
+        assert_eq!(bytes_of(again).await, bytes_of(current).await);
     });
 }
 
