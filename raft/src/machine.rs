@@ -172,7 +172,8 @@ impl<C: RaftTypeConfig, A: Application<C>> StateMachine<C, A> {
     ///
     /// The directory is for its snapshots alone, and is made when it is missing; files in it that
     /// end with `.snapshot` are removed. There must be room for three times the state: for the
-    /// current snapshot, the next one, and one that arrives. Blocks, like all that opens files.
+    /// current snapshot, the next one, and one that arrives; and for each older one that is still
+    /// being sent to a follower. Blocks, like all that opens files.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Damaged`] when the group's buckets are in another format;
