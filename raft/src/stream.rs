@@ -58,9 +58,10 @@ pub(crate) fn write<C: RaftTypeConfig>(view: &StateView<C>, to: impl Write) -> R
         };
         begin(&mut to).map_err(&failed)?;
         let written = view.view(&bucket, |txn| {
-            for entry in txn.range::<[u8]>(..) {
-                let (key, value) = entry?;
-                if let Err(error) = to.put_entry(&key, &value) {
+            let mut range = txn.range::<[u8]>(..);
+            // Lent: a large value is in memory once.
+            while let Some((key, value)) = range.next_entry()? {
+                if let Err(error) = to.put_entry(key, value) {
                     return Ok(Err(error));
                 }
                 entries += 1;
