@@ -22,6 +22,8 @@
  *   argument is needed is BTREE_ERR_INVALID.
  * - Panics in the library do not leave it: BTREE_ERR_INTERNAL, with the message as the text.
  *   A callback must not leave by longjmp; a C++ exception that leaves a callback ends the process.
+ *   With glibc so does a thread that ends inside of a call, by pthread_exit or pthread_cancel; with a C
+ *   library that does not unwind it is as longjmp.
  */
 #ifndef BTREE_STORE_H
 #define BTREE_STORE_H

@@ -139,6 +139,26 @@ fn an_exception_that_leaves_a_callback_ends_the_process() {
     }
 }
 
+/// glibc unwinds a thread that ends, and lets nobody stop that.
+#[cfg(target_env = "gnu")]
+#[test]
+fn a_thread_that_ends_inside_of_a_call_ends_the_process() {
+    for link in [Link::Shared, Link::Static] {
+        let directory = tempfile::tempdir().unwrap();
+        let program = compile("tests/ffi/leave.c", link, directory.path());
+        for (how, signal) in [
+            ("not", None),
+            ("exit", Some(SIGABRT)),
+            ("cancel", Some(SIGABRT)),
+            ("cancel outside", Some(SIGABRT)),
+        ] {
+            let output = finish(Command::new(&program).arg(directory.path()).arg(how));
+            assert_eq!(output.status.signal(), signal, "{link:?}, {how}: {output:?}");
+            assert_eq!(output.status.success(), signal.is_none(), "{link:?}, {how}: {output:?}");
+        }
+    }
+}
+
 #[test]
 fn the_shared_library_exports_what_the_header_declares() {
     let library = libraries().join("libbtree_store.so");
