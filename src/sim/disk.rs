@@ -165,6 +165,11 @@ impl SimDisk {
         self.machine().plan.has_struck()
     }
 
+    /// Whether one of them explains that a store meets an error.
+    pub(super) fn has_failed(&self) -> bool {
+        self.machine().plan.has_failed()
+    }
+
     /// Ends all faults.
     pub fn clear_faults(&self) {
         self.machine().plan.clear();

@@ -161,6 +161,12 @@ impl Fault {
         self.ops.contains(kind)
     }
 
+    /// Whether a store that tries again what was interrupted, and goes on where a transfer ended,
+    /// meets no error by it.
+    const fn is_got_over(&self) -> bool {
+        matches!(self.failure, Failure::Error(Errno::Eintr) | Failure::Short(1..))
+    }
+
     /// Which operations fail, in words.
     pub(super) fn place(&self) -> String {
         let kinds = OpKind::ALL.iter().filter(|kind| self.ops.contains(**kind));
@@ -208,7 +214,9 @@ impl Fault {
 pub(super) struct Plan {
     faults: Vec<Fault>,
     has_struck: bool,
-    /// The same of all plans that the disk has followed since its state was loaded.
+    /// Whether one has that a store need not get over.
+    has_failed: bool,
+    /// Whether one has struck, of all plans that the disk has followed since its state was loaded.
     has_ever_struck: bool,
 }
 
@@ -220,6 +228,7 @@ impl Plan {
     pub(super) fn clear(&mut self) {
         self.faults.clear();
         self.has_struck = false;
+        self.has_failed = false;
     }
 
     /// Begins anew.
@@ -238,6 +247,12 @@ impl Plan {
         self.has_struck
     }
 
+    /// Whether one has that explains an error: a store tries again what was interrupted, and goes
+    /// on where a transfer ended.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
@@ -251,6 +266,7 @@ impl Plan {
         let mut first = None;
         for fault in &mut self.faults {
             let failure = fault.strike(kind, operation, choose);
+            self.has_failed |= failure.is_some() && first.is_none() && !fault.is_got_over();
             first = first.or(failure);
         }
         self.has_struck |= first.is_some();

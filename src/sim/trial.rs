@@ -138,7 +138,7 @@ impl Trial {
     fn close(&self, disk: &SimDisk, process: Process) {
         let (settling, is_done) = (process.settling, process.committed == self.steps.len());
         drop(process);
-        if settling == Settling::Close && is_done && !disk.has_fault_struck() {
+        if settling == Settling::Close && is_done && !disk.has_failed() {
             disk.acknowledged(self.steps.len() as u64);
         }
     }

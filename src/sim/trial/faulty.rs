@@ -34,7 +34,7 @@ impl Trial {
                 Trial::look_behind_a_fault(disk, &mut process)?;
             }
             Err(error) => {
-                explained(error, disk.has_fault_struck())?;
+                explained(error, disk.has_failed())?;
                 if disk.choose(2) == 0 {
                     disk.clear_faults();
                     self.check_after_error(disk, &mut process, error)?;
@@ -79,7 +79,7 @@ impl Trial {
         }
         if let Some(db) = self.look_under_faults(disk, &self.left(disk, &Crash::default()))? {
             self.probe_under_faults(disk, &db)
-                .or_else(|error| explained(error, disk.has_fault_struck()))?;
+                .or_else(|error| explained(error, disk.has_failed()))?;
         }
         if fault.is_some() {
             Trial::forget_what_others_have(disk);
@@ -110,11 +110,11 @@ impl Trial {
     ) -> std::result::Result<Option<BTree>, Box<dyn std::error::Error>> {
         let db = match self.open(disk) {
             Ok(db) => db,
-            Err(error) => return explained(error, disk.has_fault_struck()).map(|()| None),
+            Err(error) => return explained(error, disk.has_failed()).map(|()| None),
         };
         match Dump::of_store(&db) {
             Ok(found) => drop(self.find(found, possible)?),
-            Err(error) => explained(error, disk.has_fault_struck())?,
+            Err(error) => explained(error, disk.has_failed())?,
         }
         Ok(Some(db))
     }
@@ -149,7 +149,7 @@ impl Trial {
                 return Ok(());
             }
             self.probe_under_faults(disk, &db)
-                .or_else(|error| explained(error, disk.has_fault_struck()))?;
+                .or_else(|error| explained(error, disk.has_failed()))?;
         }
         // Until its first sync the next recovery leaves all that a crash could leave by now.
         disk.forget_crash_points();
@@ -212,7 +212,8 @@ impl Trial {
     }
 }
 
-/// An error of the storage is fine where the storage has failed; any other is told.
-fn explained(error: Error, has_failed: bool) -> Checked {
+/// An error of the storage is fine where the storage has failed; any other is told, also where a
+/// call was interrupted or a transfer was short.
+pub(super) fn explained(error: Error, has_failed: bool) -> Checked {
     if is_of_storage(error) && has_failed { Ok(()) } else { Err(error.into()) }
 }

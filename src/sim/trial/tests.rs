@@ -1,5 +1,6 @@
 //! Does a trial tell what is wrong, and nothing else?
 
+use super::faulty::explained;
 use super::*;
 use crate::sim::certify::Certifier;
 use crate::sim::fault::{Errno, Failure, Fault, OpSet, When};
@@ -124,5 +125,29 @@ fn a_store_goes_on_where_nothing_of_a_page_was_taken() {
         let moved = file.write_at(&[1; 512], page * 512);
         assert_eq!(moved.is_err(), failure == refused, "{failure:?}");
         assert_eq!(trial().must_go_on(&disk), must_go_on, "{failure:?} of page {page}");
+    }
+}
+
+/// A store tries again what was interrupted, and goes on where a transfer ended.
+#[test]
+fn what_a_store_has_to_get_over_explains_no_error() {
+    for (failure, is_explained) in [
+        (Failure::Error(Errno::Eio), true),
+        (Failure::Error(Errno::Enospc), true),
+        (Failure::Short(0), true),
+        (Failure::Error(Errno::Eintr), false),
+        (Failure::Short(1), false),
+        (Failure::Short(200), false),
+    ] {
+        let disk = disk_of_one_leaf();
+        let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).expect("the file is there");
+        disk.inject(Fault::new(OpSet::WRITES, When::Once(0), failure));
+        let moved = file.write_at(&[1; 512], 1024);
+        assert_ne!(moved.ok(), Some(512), "{failure:?}");
+        assert!(disk.has_fault_struck());
+        for error in [Error::IoError, Error::NoSpace, Error::Poisoned] {
+            let checked = explained(error, disk.has_failed());
+            assert_eq!(checked.is_ok(), is_explained, "{error:?} after {failure:?}");
+        }
     }
 }
