@@ -36,6 +36,14 @@ pub(super) struct Lock {
     pub(super) mode: LockMode,
 }
 
+/// An operation that a fault has struck; where it began, if it was a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Struck {
+    pub(super) kind: OpKind,
+    pub(super) offset: u64,
+    pub(super) failure: Failure,
+}
+
 /// An open file, as its handle knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handle {
@@ -83,9 +91,8 @@ pub(super) struct Machine {
     pub(super) clears_up: bool,
     pub(super) clear_up_at: usize,
     pub(super) locks: Vec<Lock>,
-    /// Where the first change of a file was refused since the state was loaded; the end, if it was
-    /// one of the length.
-    pub(super) refused: Option<u64>,
+    /// What faults have struck since the state was loaded.
+    pub(super) struck: Vec<Struck>,
     pub(super) handles: u64,
 }
 
@@ -118,7 +125,7 @@ impl Machine {
             clears_up: true,
             clear_up_at: CLEAR_UP_BYTES,
             locks: Vec::new(),
-            refused: None,
+            struck: Vec::new(),
             handles: 0,
         }
     }
@@ -135,7 +142,7 @@ impl Machine {
         self.marked_behind.clear();
         self.monitor = None;
         self.violation = None;
-        self.refused = None;
+        self.struck.clear();
         self.counts = [0; OpKind::COUNT];
         if let Some(trace) = &mut self.trace {
             trace.clear();
@@ -233,7 +240,11 @@ impl Machine {
         if self.plan.is_empty() {
             return Ok(None);
         }
-        match self.plan.strike(kind, self.operation, &mut self.chooser) {
+        let failure = self.plan.strike(kind, self.operation, &mut self.chooser);
+        if let Some(failure) = failure {
+            self.struck.push(Struck { kind, offset: self.request.offset, failure });
+        }
+        match failure {
             Some(Failure::Error(errno)) => Err(errno.error()),
             Some(Failure::PowerOff) => {
                 self.power_off(Some(kind));

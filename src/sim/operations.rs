@@ -58,10 +58,6 @@ impl Machine {
             self.with_file(handle.file, |file, scope| file.write(scope, &bytes[..limit], offset));
             Ok(limit)
         });
-        // One that moves nothing is refused too: whoever writes on gets an error.
-        if result.as_ref().map_or(true, |moved| *moved == 0 && !bytes.is_empty()) {
-            self.refused.get_or_insert(offset);
-        }
         if self.trace.is_some() {
             let op = file_op(OpKind::Write, Some(handle.file), offset, bytes.len() as u64);
             self.end(Op { checksum, ..op }, &result, |written| *written as u64);
@@ -116,9 +112,6 @@ impl Machine {
             self.with_file(handle.file, |file, scope| file.set_len(scope, len));
             Ok(())
         });
-        if result.is_err() {
-            self.refused.get_or_insert(u64::MAX);
-        }
         self.end(file_op(OpKind::SetLen, Some(handle.file), 0, len), &result, |()| 0);
         result
     }

@@ -10,8 +10,10 @@ use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
 use crate::sim::dump::{Dump, probe};
 use crate::sim::fault::{Failure, Fault, SyncFailure, is_of_storage};
+use crate::sim::machine::Struck;
 use crate::sim::process::{Process, Settling};
 use crate::sim::promise::{LAST_PROBE, PROBES, Promise, State, probe_acknowledged, probe_started};
+use crate::sim::trace::OpKind;
 use crate::sim::workloads::{Step, commit};
 use crate::{BTree, Error, Result};
 
@@ -205,10 +207,17 @@ impl Trial {
         Ok(())
     }
 
-    /// Where pages or a length were refused, and no slot, nothing is in doubt.
+    /// Where no sync has failed, and no write of a slot, nothing is in doubt.
     pub(super) fn must_go_on(&self, disk: &SimDisk) -> bool {
         let slots_end = 2 * u64::from(self.page_size);
-        disk.machine().refused.is_some_and(|at| at >= slots_end)
+        let is_in_doubt = |struck: &Struck| match struck.kind {
+            OpKind::SyncData | OpKind::SyncAll => true,
+            OpKind::Write => struck.offset < slots_end,
+            // The sync behind it tells.
+            OpKind::BeginWriteBack => struck.failure == Failure::Sync(SyncFailure::Late),
+            _ => false,
+        };
+        !disk.machine().struck.iter().any(is_in_doubt)
     }
 }
 

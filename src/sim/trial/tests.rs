@@ -3,8 +3,8 @@
 use super::faulty::explained;
 use super::*;
 use crate::sim::certify::Certifier;
-use crate::sim::fault::{Errno, Failure, Fault, OpSet, When};
-use crate::vfs::{FileId, OpenMode, VfsFile};
+use crate::sim::fault::{Errno, Failure, Fault, OpSet, SyncFailure, When};
+use crate::vfs::{FileId, LockMode, OpenMode, VfsFile};
 use std::io;
 
 fn disk_of_one_leaf() -> SimDisk {
@@ -108,23 +108,45 @@ fn a_read_only_open_that_makes_a_file_is_told() {
     trial.check_read_only(&disk, &possible).expect_err("a file is made");
 }
 
-/// Of a page of which nothing was taken, or which was refused, nobody knows less than before.
+/// Whatever fails but a sync and the write of a slot, nobody knows less of what is durable.
 #[test]
-fn a_store_goes_on_where_nothing_of_a_page_was_taken() {
-    let refused = Failure::Error(Errno::Enospc);
-    for (failure, page, must_go_on) in [
-        (refused, 2, true),
-        (refused, 1, false),
-        (Failure::Short(0), 2, true),
-        (Failure::Short(0), 1, false),
-        (Failure::Short(1), 2, false),
+fn a_store_goes_on_where_neither_a_sync_failed_nor_a_slot() {
+    type Act = fn(&dyn VfsFile) -> io::Result<usize>;
+    let write_page: Act = |file| file.write_at(&[1; 512], 1024);
+    let write_slot: Act = |file| file.write_at(&[1; 512], 512);
+    let acts: [(Act, bool); 9] = [
+        (write_page, true),
+        (write_slot, false),
+        (|file| file.read_at(&mut [0; 512], 0), true),
+        (|file| file.size().map(|_| 0), true),
+        (|file| file.set_len(4096).map(|()| 0), true),
+        (|file| file.id().map(|_| 0), true),
+        (|file| file.try_lock(LockMode::Shared).map(usize::from), true),
+        (|file| file.sync_data().map(|()| 0), false),
+        (|file| file.sync_all().map(|()| 0), false),
+    ];
+    for (place, (act, must_go_on)) in acts.into_iter().enumerate() {
+        let disk = disk_of_one_leaf();
+        let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).expect("the file is there");
+        disk.inject(Fault::new(OpSet::ALL, When::Once(0), Failure::Error(Errno::Eio)));
+        act(&*file).expect_err("a fault strikes");
+        assert_eq!(trial().must_go_on(&disk), must_go_on, "act {place}");
+    }
+    // Of a page nothing is taken; and the disk fails, now or late, at what it is told to begin.
+    let late = Failure::Sync(SyncFailure::Late);
+    let begin: Act = |file| file.begin_write_back(1024..1536).map(|()| 0);
+    for (ops, failure, act, must_go_on) in [
+        (OpSet::WRITES, Failure::Short(0), write_page, true),
+        (OpSet::WRITES, Failure::Short(0), write_slot, false),
+        (OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop), begin, true),
+        (OpSet::WRITE_BACKS, late, begin, false),
     ] {
         let disk = disk_of_one_leaf();
         let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).expect("the file is there");
-        disk.inject(Fault::new(OpSet::WRITES, When::Once(0), failure));
-        let moved = file.write_at(&[1; 512], page * 512);
-        assert_eq!(moved.is_err(), failure == refused, "{failure:?}");
-        assert_eq!(trial().must_go_on(&disk), must_go_on, "{failure:?} of page {page}");
+        disk.inject(Fault::new(ops, When::Once(0), failure));
+        drop(act(&*file));
+        assert!(disk.has_fault_struck());
+        assert_eq!(trial().must_go_on(&disk), must_go_on, "{failure:?}");
     }
 }
 
