@@ -6,6 +6,7 @@
 //! Keeps: what was acknowledged, or found once, stays; what had not begun is not found.
 
 use super::points::Mark;
+use std::ops::Range;
 
 /// What holds on the disk of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub(super) enum Promise {
     Durable,
     /// One sync may lie, behind the last step: that step may be lost, as a whole.
     LastMayBeLost,
-    /// The same, and what was built on the step may have replaced the state before: an older one
-    /// is found as a whole, or the damage is noticed.
+    /// The same, and what was built on the step may have replaced the state before: the one that
+    /// the step's slot held until then is found as a whole, or the damage is noticed.
     LastMayBreak,
     /// All syncs lie: what is found is some state as a whole, or the damage is noticed.
     Whole,
@@ -75,27 +76,29 @@ pub(super) fn probe_acknowledged(bit: u64) -> Mark {
     Mark::Note(PROBE_ACKNOWLEDGED | bit)
 }
 
-/// What may be found of a workload of so many steps, after these marks.
+/// What may be found, after these marks, of a workload whose last step ends the range; its first is
+/// the oldest that a slot can hold when the last step begins.
 pub(super) fn possible(
     promise: Promise,
-    steps: u64,
+    steps: Range<u64>,
     marks: impl Iterator<Item = Mark>,
 ) -> Vec<State> {
+    let last = steps.end;
     if promise == Promise::Whole {
         let states =
-            (0..=steps).flat_map(|step| (0..1 << PROBES).map(move |probes| State { step, probes }));
+            (0..=last).flat_map(|step| (0..1 << PROBES).map(move |probes| State { step, probes }));
         return states.collect();
     }
     let mut possible = vec![State::of_step(0)];
     if promise == Promise::LastMayBreak {
-        possible = (0..steps).map(State::of_step).collect();
+        possible = steps.map(State::of_step).collect();
     }
     for mark in marks {
         match mark {
             Mark::Started(step) => possible.push(State::of_step(step)),
             // The sync behind the last step lied.
             Mark::Acknowledged(_) if promise == Promise::LastMayBreak => {}
-            Mark::Acknowledged(step) if step == steps && promise == Promise::LastMayBeLost => {}
+            Mark::Acknowledged(step) if step == last && promise == Promise::LastMayBeLost => {}
             Mark::Acknowledged(step) => possible = vec![State::of_step(step)],
             Mark::Note(note) => follow_note(&mut possible, note),
         }

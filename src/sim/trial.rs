@@ -333,7 +333,21 @@ impl Trial {
 
     /// What may be found, after these marks.
     fn possible(&self, marks: impl Iterator<Item = Mark>) -> Vec<State> {
-        possible(self.promise, self.steps.len() as u64, marks)
+        possible(self.promise, self.oldest()..self.steps.len() as u64, marks)
+    }
+
+    /// The oldest state that a slot can hold when the last step begins, of those that commits of
+    /// the workload have written, or found: each slot has one of the two newest.
+    fn oldest(&self) -> u64 {
+        if self.durability == Durability::Deferred {
+            return 0;
+        }
+        let is_commit = |number: &usize| {
+            let [before, after] = [number - 1, *number].map(|number| self.dumps[number][0]);
+            is_change(before, after, &self.steps[number - 1].1)
+        };
+        let before = (1..=self.steps.len()).rev().filter(is_commit).nth(1);
+        before.map_or(0, |number| number as u64 - 1)
     }
 }
 

@@ -26,6 +26,26 @@ fn what_was_durable_before_the_disk_lied_is_not_given_up() {
     assert_eq!(trial.left(&disk, &Crash::default()), [State::of_step(1)]);
 }
 
+/// Where the last step's slot was, and no older: each commit goes over the older of two.
+#[test]
+fn what_neither_slot_holds_any_more_is_not_found_again() {
+    let put = Step::PutNew;
+    for (steps, durability, possible) in [
+        ([put, put, put], Durability::Durable, &[1, 2][..]),
+        // Nothing is written for it: the slots hold what they held.
+        ([put, put, Step::DeleteMiss], Durability::Durable, &[0, 1, 2]),
+        ([put, Step::DeleteMiss, put], Durability::Durable, &[0, 1, 2]),
+        // Deferred, all steps are one commit.
+        ([put, put, put], Durability::Deferred, &[0, 1, 2]),
+    ] {
+        let trial = Trial::new(Initial::OneLeaf, &steps, 512, Barriers::One)
+            .with_durability(durability)
+            .with_promise(Promise::LastMayBreak);
+        let states: Vec<State> = possible.iter().copied().map(State::of_step).collect();
+        assert_eq!(trial.left(&disk_of_one_leaf(), &Crash::default()), states, "{steps:?}");
+    }
+}
+
 /// Also behind a fault that the transaction got over, such as a short write.
 #[test]
 fn a_reader_is_looked_at_behind_a_fault_that_the_step_gets_over() {
