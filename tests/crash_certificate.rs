@@ -41,7 +41,9 @@ fn samples_begin_with_every_transaction() {
             .count();
         let mut strides = vec![1];
         if certifier.faults == Faults::Each {
-            strides.extend([certifier.all_faults_every, certifier.recoveries_every]);
+            let Certifier { all_faults_every, recoveries_every, behind_faults_every, .. } =
+                certifier;
+            strides.extend([all_faults_every, recoveries_every, behind_faults_every]);
         }
         for stride in strides {
             let numbers = certifier.numbers().into_iter().filter(|number| number % stride == 0);
@@ -105,6 +107,19 @@ fn recoveries_that_fail_are_followed_by_ones_that_do_not() {
             [&part, &fewer].map(|part| part.rows[part.rows.len() - 1].fault_executions);
         assert!(all > fewer + 100, "{all} after {fewer}");
     }
+}
+
+/// Behind a fault the recovery is crashed only in a sample.
+#[test]
+fn recoveries_behind_faults_are_crashed_where_the_certificate_says() {
+    let fault_executions = |behind_faults_every| {
+        let certifier = Certifier { behind_faults_every, ..Certifier::new(512) };
+        let part = certifier.run_some(&[1], 2).expect("the initial states can be made");
+        assert_eq!(part.failures().count(), 0, "{:?}", part.rows[0].violation);
+        part.rows[0].fault_executions
+    };
+    let (crashed, others) = (fault_executions(1), fault_executions(2));
+    assert!(crashed > 2 * others, "{crashed}, {others} without");
 }
 
 #[test]

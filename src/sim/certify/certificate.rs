@@ -137,6 +137,7 @@ impl Part {
         field("faults", (certifier.faults == Faults::Each).to_string());
         field("all_faults_every", certifier.all_faults_every.to_string());
         field("recoveries_every", certifier.recoveries_every.to_string());
+        field("behind_faults_every", certifier.behind_faults_every.to_string());
         field("every", certifier.every.to_string());
         let without: Vec<&str> = certifier.without.iter().map(|step| step.name()).collect();
         field("without", format!("\"{}\"", without.join(",")));
@@ -190,11 +191,16 @@ impl Certificate {
         };
         let text_of_opening = |fault: &Option<Fault>| fault.as_ref().map_or("none".into(), text);
         format!(
-            "{{\n  \"format\": 4,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
+            "{{\n  \"format\": 5,\n  \"verdict\": \"{verdict}\",\n  \"family\": {FAMILY},\n  \
              \"initial_states\": {},\n  \"transactions\": {},\n  \"faults\": {},\n  \
              \"faults_of_the_open\": {},\n  \"faults_of_the_recovery\": {},\n  \
              \"crash_points\": \"before every sync, and at the end\",\n  \
-             \"nested_crashes\": \"1, after a single transaction 2\",\n  \
+             \"nested_crashes\": {{\n    \
+             \"without faults\": \"1, after a single transaction 2\",\n    \
+             \"behind a fault of the transaction or of the open\": \"1 in every \
+             behind_faults_every-th workload, none in the others\",\n    \
+             \"behind a fault of the recovery\": \"1, and none inside of the recovery behind \
+             it\",\n    \"where nested_max is 0\": \"none\"\n  }},\n  \
              \"row\": [\"digit of the initial state, letters of the transactions\", \
              \"verdict\", \"crash points\", \"executions\", \"runs with a fault\", \
              \"executions after them\", \"log2 of the raw images\", \"trace hash\"],\n  \

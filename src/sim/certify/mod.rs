@@ -12,7 +12,8 @@
 //! workload that ends there, which a part that is a sample mostly leaves out. Then each operation
 //! of the last transaction fails, and each of the next open; the process starts again without a
 //! reboot, with any part of what a failed sync left in the cache evicted; and the power fails
-//! before every sync behind the fault, and at the end. Last, the power fails first, each change
+//! before every sync behind the fault, and at the end; in a sample of the workloads once more
+//! inside of the recovery behind that. Last, the power fails first, each change
 //! that the recovery makes to the file fails, the process starts again in the same way, and the
 //! power fails once more.
 //!
@@ -78,6 +79,9 @@ pub struct Certifier {
     pub all_faults_every: usize,
     /// Of which workloads the recoveries fail too. Every so many, by number.
     pub recoveries_every: usize,
+    /// Of which workloads the power fails inside of the recoveries that follow on a run with a
+    /// fault. Every so many, by number.
+    pub behind_faults_every: usize,
 }
 
 /// Whether operations fail too.
@@ -111,6 +115,7 @@ impl Certifier {
             faults: Faults::Each,
             all_faults_every: 5,
             recoveries_every: 17,
+            behind_faults_every: 115,
         }
     }
 
@@ -119,13 +124,14 @@ impl Certifier {
     /// samples have strides that share no factor with that.
     pub fn all() -> Vec<Certifier> {
         let small = Certifier::new(512);
-        let sample = |profile| Certifier { profile, every: 11, ..small.clone() };
+        let sample =
+            |profile| Certifier { profile, every: 11, behind_faults_every: 35, ..small.clone() };
         let plain = small.profile;
         let torn = |sector_bytes| Profile { sector_bytes, ..plain };
         vec![
             small.clone(),
             Certifier { barriers: Barriers::Two, every: 5, ..small.clone() },
-            Certifier { every: 11, ..Certifier::new(4096) },
+            Certifier { every: 11, behind_faults_every: 35, ..Certifier::new(4096) },
             sample(Profile { growth: Growth::Stale, ..plain }),
             sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
             Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },
@@ -149,6 +155,7 @@ impl Certifier {
                 durability: Durability::Deferred,
                 every: 53,
                 recoveries_every: 7,
+                behind_faults_every: 5,
                 ..small.clone()
             },
             Certifier {
@@ -156,6 +163,7 @@ impl Certifier {
                 barriers: Barriers::Two,
                 every: 101,
                 recoveries_every: 5,
+                behind_faults_every: 5,
                 ..small.clone()
             },
             Certifier::of_roots(),
@@ -165,9 +173,13 @@ impl Certifier {
     /// The part about leaves that become roots, and about owned transactions. A workload's number,
     /// divided by five, leaves its first transaction.
     pub fn of_roots() -> Certifier {
-        let (all_faults_every, recoveries_every) = (4, 7);
-        let family = Family::Roots;
-        Certifier { family, all_faults_every, recoveries_every, ..Certifier::new(512) }
+        let strides = Certifier {
+            all_faults_every: 4,
+            recoveries_every: 7,
+            behind_faults_every: 12,
+            ..Certifier::new(512)
+        };
+        Certifier { family: Family::Roots, ..strides }
     }
 
     /// A short name for page size, disk, barriers, durability and family.
@@ -283,21 +295,29 @@ impl Certifier {
             .with_promise(promise)
     }
 
-    fn explorer(&self, workload: &Workload, run: Run, start: &Snapshot) -> Explorer {
+    /// How often the power fails again in the recoveries of a workload.
+    fn nested(&self, number: usize, run: Run) -> u32 {
         let nested = match run {
-            Run::Plain if workload.steps.len() == 1 => 2,
+            Run::Plain if Workload::numbered(number).steps.len() == 1 => 2,
             Run::Plain | Run::Recovery(_) => 1,
-            Run::Fault(_) | Run::Opening(_) => 0,
+            Run::Fault(_) | Run::Opening(_) => {
+                u32::from(number.is_multiple_of(self.behind_faults_every.max(1)))
+            }
         };
+        nested.min(self.nested_max)
+    }
+
+    fn explorer(&self, workload: &Workload, run: Run, start: &Snapshot) -> Explorer {
         Explorer::new(format!("{}@{}{}", workload.name(), self.tag(), run.suffix()))
             .start(start)
-            .nested(nested.min(self.nested_max))
             .executions_max(self.executions_max)
     }
 
-    fn explore(&self, workload: &Workload, run: Run, start: &Snapshot) -> Report {
+    /// Explores one way to run a workload, of which the power fails again so often.
+    fn explore(&self, workload: &Workload, run: Run, nested: u32, start: &Snapshot) -> Report {
         let trial = self.trial(workload, run);
         self.explorer(workload, run, start)
+            .nested(nested)
             .explore(|disk| work(&trial, run, disk), |disk, crash| look(&trial, run, disk, crash))
     }
 
@@ -316,13 +336,14 @@ impl Certifier {
         let workload = Workload::numbered(number);
         let start = &starts[workload.initial as usize];
         let mut row = Row::new(number);
-        let plain = self.explore(&workload, Run::Plain, start);
+        let explore = |run| self.explore(&workload, run, self.nested(number, run), start);
+        let plain = explore(Run::Plain);
         row.points = plain.points.len() as u64;
         row.executions = plain.executions;
         self.add(&mut row, &workload, Run::Plain, start, &plain);
         if self.faults == Faults::Each {
             for run in Run::faulty().filter(|run| self.takes(number, *run)) {
-                let report = self.explore(&workload, run, start);
+                let report = explore(run);
                 row.fault_runs += report.struck_runs;
                 row.fault_executions += report.executions;
                 self.add(&mut row, &workload, run, start, &report);
@@ -336,10 +357,10 @@ impl Certifier {
         if found.verdict != Verdict::Violated || row.violation.is_some() {
             return row.add(found);
         }
-        let initial = workload.initial;
+        let (initial, nested) = (workload.initial, self.nested(row.number, run));
         let of = |steps: &[Step]| {
             let smaller = Workload { initial, steps: steps.to_vec() };
-            self.explore(&smaller, run, start)
+            self.explore(&smaller, run, nested, start)
         };
         let fails = |steps: &[Step]| !steps.is_empty() && of(steps).violation.is_some();
         let smallest = of(&minimise(&workload.steps, fails));
@@ -416,7 +437,7 @@ mod tests {
             let certifier = Certifier { durability, ..Certifier::new(512) };
             let start = certifier.start(Initial::Empty).expect("it can be made");
             let workload = Workload::numbered(0);
-            let explore = |run| certifier.explore(&workload, run, &start);
+            let explore = |run| certifier.explore(&workload, run, 0, &start);
             let plain = explore(Run::Plain);
             let faulted = explore(Run::Fault(0));
             assert_eq!(plain.struck_runs, 0);
