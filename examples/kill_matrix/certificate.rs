@@ -3,7 +3,7 @@
 
 use crate::matrix::budget::{Budget, Kill};
 use btree_store::seeded::Bug;
-use btree_store::sim::certify::{Certifier, Workload};
+use btree_store::sim::certify::{Certifier, Family, Workload};
 use std::time::Instant;
 
 /// Of so many workloads one is run.
@@ -13,8 +13,10 @@ const LONG: &str = "three-levels/delete-merge,grow,compact";
 /// Then this one, whose recoveries fail: its transaction writes two pages, so that the next one can
 /// write one of them as it was.
 const RECOVERED: &str = "two-levels/put-new";
-/// Last these of the part about roots.
+/// Then these of the part about roots.
 const OF_ROOTS: [&str; 2] = ["empty/put-large,delete-to-root", "empty/put-large,fill-owned"];
+/// Last these of the part about buckets.
+const OF_BUCKETS: [&str; 2] = ["empty/put-buckets,drop-bucket", "empty/put-runs,drop-bucket"];
 /// What a failure shows is short: characters of its token, transactions, seconds of its replay.
 const TOKEN_MAX: usize = 300;
 const STEPS_MAX: usize = 3;
@@ -30,10 +32,13 @@ pub fn run(budget: &mut Budget) -> Option<Kill> {
     let certifier = Certifier::new(512);
     let recovering = Certifier { recoveries_every: 1, ..certifier.clone() };
     let of_roots = Certifier::of_roots();
+    let of_buckets = Certifier { family: Family::Buckets, ..of_roots.clone() };
     let some = certifier.numbers().into_iter().step_by(EVERY).map(|number| (&certifier, number));
     let recovered = named(&recovering, RECOVERED);
     let roots = OF_ROOTS.into_iter().filter_map(|name| named(&of_roots, name));
-    for (certifier, number) in some.chain(named(&certifier, LONG)).chain(recovered).chain(roots) {
+    let buckets = OF_BUCKETS.into_iter().filter_map(|name| named(&of_buckets, name));
+    let others = recovered.into_iter().chain(roots).chain(buckets);
+    for (certifier, number) in some.chain(named(&certifier, LONG)).chain(others) {
         let part = match certifier.run_some(&[number], 1) {
             Ok(part) => part,
             Err(error) => return Some(Kill(format!("an initial state: {error}"))),

@@ -5,18 +5,21 @@
 
 use super::arena::{mix, mix_bytes};
 use super::promise::PROBES;
-use super::workloads::{BUCKET, Contents, Edit, apply};
-use crate::{BTree, Error, Result};
+use super::workloads::{BUCKET, Buckets, Edit, apply};
+use crate::{BTree, Result};
 
 /// A store's contents, summed up: equal sums are equal contents, in all likelihood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dump {
-    /// A hash of the entries in ascending order, and one of them in descending order.
+    /// Of the bucket that checks write to: a hash of the entries in ascending order, and one of
+    /// them in descending order.
     pub(super) forward: u64,
     pub(super) backward: u64,
     pub(super) entries: u64,
     /// A missing bucket is not an empty one.
     pub(super) exists: bool,
+    /// A hash of the same of all other buckets, with their names.
+    others: u64,
 }
 
 impl Dump {
@@ -31,19 +34,45 @@ impl Dump {
         }
     }
 
-    pub(super) fn of_model(contents: &Contents, exists: bool) -> Dump {
-        let sum = |sum, (key, value): (&Vec<u8>, &Vec<u8>)| Dump::add(sum, key, value);
-        Dump {
-            forward: contents.iter().fold(0, sum),
-            backward: contents.iter().rev().fold(0, sum),
-            entries: contents.len() as u64,
-            exists,
+    pub(super) fn of_model(buckets: &Buckets) -> Dump {
+        let mut dump = Dump::default();
+        for (name, contents) in buckets {
+            let sum = |sum, (key, value): (&Vec<u8>, &Vec<u8>)| Dump::add(sum, key, value);
+            dump.take(
+                name,
+                &Dump {
+                    forward: contents.iter().fold(0, sum),
+                    backward: contents.iter().rev().fold(0, sum),
+                    entries: contents.len() as u64,
+                    exists: true,
+                    others: 0,
+                },
+            );
         }
+        dump
     }
 
-    /// Reads a whole store, in both directions, and compares the count that it keeps.
+    /// Reads a whole store, in both directions, and compares the counts that it keeps.
     pub(super) fn of_store(db: &BTree) -> Result<Dump> {
-        let found = db.view(BUCKET, |txn| {
+        let mut dump = Dump::default();
+        for name in db.buckets()? {
+            dump.take(&name, &Dump::of_bucket(db, &name)?);
+        }
+        Ok(dump)
+    }
+
+    /// Takes in the dump of a bucket; they come in the order of their names.
+    fn take(&mut self, name: &str, bucket: &Dump) {
+        if name == BUCKET {
+            *self = Dump { others: self.others, ..*bucket };
+            return;
+        }
+        let sums = [bucket.forward, bucket.backward, bucket.entries];
+        self.others = sums.into_iter().fold(Dump::add(self.others, name.as_bytes(), &[]), mix);
+    }
+
+    fn of_bucket(db: &BTree, name: &str) -> Result<Dump> {
+        db.view(name, |txn| {
             let (mut key, mut value) = (Vec::new(), Vec::new());
             let mut dump = Dump { exists: true, ..Dump::default() };
             let mut iter = txn.iter();
@@ -60,11 +89,7 @@ impl Dump {
                 dump.entries = u64::MAX;
             }
             Ok(dump)
-        });
-        match found {
-            Err(Error::NotFound) => Ok(Dump::default()),
-            found => found,
-        }
+        })
     }
 }
 
@@ -73,14 +98,14 @@ pub(super) fn probe(crashes: usize) -> Edit {
     Edit::Put(format!("probe{crashes}").into_bytes(), vec![b'!'; 40])
 }
 
-/// The dumps of contents with every set of probes.
-pub(super) fn probed(contents: &Contents, exists: bool) -> Vec<Dump> {
+/// The dumps of buckets with every set of probes.
+pub(super) fn probed(buckets: &Buckets) -> Vec<Dump> {
     let dump = |probes: usize| {
-        let mut contents = contents.clone();
+        let mut buckets = buckets.clone();
         for crashes in (0..PROBES).filter(|crashes| probes >> crashes & 1 == 1) {
-            apply(&mut contents, &[probe(crashes)]);
+            apply(&mut buckets, &[probe(crashes)]);
         }
-        Dump::of_model(&contents, exists || probes > 0)
+        Dump::of_model(&buckets)
     };
     (0..1 << PROBES).map(dump).collect()
 }

@@ -22,7 +22,7 @@ use super::process::{Process, Settling, is_change};
 use super::promise::{PROBES, Promise, State, possible};
 use super::trace::OpKind;
 use super::workloads::{
-    BUCKET, Edit, Initial, Sizes, Step, apply, commit, commit_as, commit_owned,
+    BUCKET, Buckets, Edit, Initial, Sizes, Step, apply, commit, commit_as, commit_owned,
 };
 use crate::sync::Arc;
 use crate::vfs::Vfs;
@@ -66,15 +66,18 @@ impl Trial {
         barriers: Barriers,
     ) -> Trial {
         let sizes = sizes(page_size);
-        let mut contents = initial.contents(sizes);
-        let mut exists = initial != Initial::Empty;
-        let mut dumps = vec![probed(&contents, exists)];
+        let mut buckets = Buckets::new();
+        if initial != Initial::Empty {
+            buckets.insert(BUCKET.to_owned(), initial.contents(sizes));
+        }
+        let mut dumps = vec![probed(&buckets)];
         let mut planned = Vec::new();
         for &step in steps {
-            let edits = step.edits(&contents, sizes);
-            apply(&mut contents, &edits);
-            exists |= step != Step::Compact;
-            dumps.push(probed(&contents, exists));
+            let edits = step.edits(&buckets, sizes);
+            if step != Step::Compact {
+                apply(&mut buckets, &edits);
+            }
+            dumps.push(probed(&buckets));
             planned.push((step, edits));
         }
         let (durability, promise) = (Durability::Durable, Promise::Durable);

@@ -4,14 +4,17 @@
 //! Must not know: crashes.
 //! Keeps: what a step does follows from the contents before it alone.
 
-use crate::{BTree, Durability, Error, Result};
+use crate::{BTree, Durability, Error, Result, Txn};
 use std::collections::BTreeMap;
 
-/// The bucket that all workloads write to.
+/// The bucket that most workloads write to, and all checks.
 pub(super) const BUCKET: &str = "b";
 
 /// What a bucket holds.
 pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a store holds.
+pub(super) type Buckets = BTreeMap<String, Contents>;
 
 /// What a store holds before a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +113,16 @@ pub enum Step {
     DeleteToRoot,
     /// In an owned transaction, puts a value that comes from a reader, and a bulk behind all keys.
     FillOwned,
+    /// Puts an entry into each of six buckets, which are too many for the meta page, and for one
+    /// page.
+    PutBuckets,
+    /// Puts a value of three pages into one of them, and into another one of a page that is written
+    /// before the commit.
+    PutRuns,
+    /// Removes one of them, that with the three pages if it is there.
+    DropBucket,
+    /// Removes all of them.
+    DropBuckets,
 }
 
 impl Step {
@@ -133,10 +146,14 @@ impl Step {
     pub const OF_ROOTS: [Step; 5] =
         [Step::PutLarge, Step::DeleteToRoot, Step::FillOwned, Step::PutNew, Step::Compact];
 
+    /// Those of the family about buckets.
+    pub const OF_BUCKETS: [Step; 5] =
+        [Step::PutBuckets, Step::PutRuns, Step::DropBucket, Step::DropBuckets, Step::Compact];
+
     /// Every step, once.
     pub(super) fn every() -> impl Iterator<Item = Step> {
-        let of_roots = Step::OF_ROOTS.into_iter().filter(|step| !Step::ALL.contains(step));
-        Step::ALL.into_iter().chain(of_roots)
+        let others = Step::OF_ROOTS.into_iter().chain(Step::OF_BUCKETS);
+        Step::ALL.into_iter().chain(others.filter(|step| !Step::ALL.contains(step)))
     }
 
     /// Its name in certificates and tokens.
@@ -157,11 +174,39 @@ impl Step {
             Step::PutLarge => "put-large",
             Step::DeleteToRoot => "delete-to-root",
             Step::FillOwned => "fill-owned",
+            Step::PutBuckets => "put-buckets",
+            Step::PutRuns => "put-runs",
+            Step::DropBucket => "drop-bucket",
+            Step::DropBuckets => "drop-buckets",
         }
     }
 
-    /// What the step does to a store with these contents.
-    pub(super) fn edits(self, contents: &Contents, sizes: Sizes) -> Vec<Edit> {
+    /// What the step does to a store that holds this.
+    pub(super) fn edits(self, buckets: &Buckets, sizes: Sizes) -> Vec<Edit> {
+        let others = || buckets.keys().filter(|name| *name != BUCKET);
+        match self {
+            Step::PutBuckets => (0..6).map(|n| sizes.put_small_into(buckets, n)).collect(),
+            Step::PutRuns => {
+                let run = Edit::Put(sizes.key(5000), vec![b'p'; sizes.page * 5 / 2]);
+                let early = Edit::PutFrom(sizes.key(5000), vec![b'e'; sizes.page]);
+                let runs = [(1, run), (4, early)].into_iter();
+                runs.map(|(n, edit)| Edit::In(sizes.bucket(n), Box::new(edit))).collect()
+            }
+            Step::DropBucket => {
+                let wanted = sizes.bucket(1);
+                let dropped = others().find(|name| **name >= wanted).or_else(|| others().next());
+                dropped.cloned().map(Edit::Drop).into_iter().collect()
+            }
+            Step::DropBuckets => others().cloned().map(Edit::Drop).collect(),
+            _ => {
+                let none = Contents::new();
+                self.edits_of_one(buckets.get(BUCKET).unwrap_or(&none), sizes)
+            }
+        }
+    }
+
+    /// What a step does that writes to one bucket, if it holds this.
+    fn edits_of_one(self, contents: &Contents, sizes: Sizes) -> Vec<Edit> {
         let picked = |part: usize| contents.keys().nth(contents.len() * part / 8).cloned();
         let (early, middle) = (picked(2), picked(4));
         let middle = middle.unwrap_or_else(|| sizes.key(5000));
@@ -200,7 +245,11 @@ impl Step {
             Step::UnderReader => {
                 vec![Edit::Put(middle, sizes.small()), Edit::Delete(early)]
             }
-            Step::Compact => Vec::new(),
+            Step::Compact
+            | Step::PutBuckets
+            | Step::PutRuns
+            | Step::DropBucket
+            | Step::DropBuckets => Vec::new(),
             Step::PutLarge => sizes.larges().map(|(key, value)| Edit::Put(key, value)).collect(),
             Step::DeleteToRoot => {
                 let gone = contents.keys().nth_back(2).cloned().map(Edit::Delete);
@@ -228,12 +277,34 @@ pub(super) enum Edit {
     Delete(Vec<u8>),
     /// Removes the keys from the first to in front of the second.
     DeleteRange(Vec<u8>, Vec<u8>),
+    /// Does this to another bucket.
+    In(String, Box<Edit>),
+    /// Removes another bucket.
+    Drop(String),
 }
 
-/// Applies edits to a model.
-pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
+/// Whether edits concern one bucket: that is made then, also where there are none.
+fn is_of_one(edits: &[Edit]) -> bool {
+    !edits.iter().any(|edit| matches!(edit, Edit::In(..) | Edit::Drop(_)))
+}
+
+/// Applies the edits of a transaction to a model.
+pub(super) fn apply(buckets: &mut Buckets, edits: &[Edit]) {
+    if is_of_one(edits) {
+        buckets.entry(BUCKET.to_owned()).or_default();
+    }
     for edit in edits {
         match edit {
+            Edit::In(name, edit) => edit.apply(buckets.entry(name.clone()).or_default()),
+            Edit::Drop(name) => drop(buckets.remove(name)),
+            edit => edit.apply(buckets.entry(BUCKET.to_owned()).or_default()),
+        }
+    }
+}
+
+impl Edit {
+    fn apply(&self, contents: &mut Contents) {
+        match self {
             Edit::Put(key, value) | Edit::PutFrom(key, value) => {
                 contents.insert(key.clone(), value.clone());
             }
@@ -242,6 +313,25 @@ pub(super) fn apply(contents: &mut Contents, edits: &[Edit]) {
                 contents.remove(key);
             }
             Edit::DeleteRange(from, to) => contents.retain(|key, _| key < from || key >= to),
+            Edit::In(..) | Edit::Drop(_) => unreachable!("a bucket holds no buckets"),
+        }
+    }
+
+    fn carry_out(&self, txn: &mut Txn<'_>) -> Result<()> {
+        match self {
+            Edit::Put(key, value) => txn.put(key, value),
+            Edit::PutFrom(key, value) => {
+                txn.put_from(key, value.len() as u64, &mut value.as_slice())
+            }
+            Edit::Bulk(entries) => {
+                txn.bulk_load(entries.iter().map(|(key, value)| (key, value))).map(drop)
+            }
+            Edit::Delete(key) => match txn.del(key) {
+                Ok(()) | Err(Error::NotFound) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Edit::DeleteRange(from, to) => txn.delete_range(from..to).map(drop),
+            Edit::In(..) | Edit::Drop(_) => unreachable!("a bucket holds no buckets"),
         }
     }
 }
@@ -253,27 +343,19 @@ pub(super) fn commit(db: &BTree, edits: &[Edit]) -> Result<()> {
 
 /// Applies edits to a store, in one transaction.
 pub(super) fn commit_as(db: &BTree, edits: &[Edit], durability: Durability) -> Result<()> {
-    db.exec(BUCKET, |txn| {
-        txn.set_durability(durability);
-        for edit in edits {
-            match edit {
-                Edit::Put(key, value) => txn.put(key, value)?,
-                Edit::PutFrom(key, value) => {
-                    txn.put_from(key, value.len() as u64, &mut value.as_slice())?;
-                }
-                Edit::Bulk(entries) => {
-                    txn.bulk_load(entries.iter().map(|(key, value)| (key, value)))?;
-                }
-                Edit::Delete(key) => match txn.del(key) {
-                    Ok(()) | Err(Error::NotFound) => {}
-                    Err(error) => return Err(error),
-                },
-                Edit::DeleteRange(from, to) => {
-                    txn.delete_range(from..to)?;
-                }
-            }
-        }
-        Ok(())
+    if is_of_one(edits) {
+        return db.exec(BUCKET, |txn| {
+            txn.set_durability(durability);
+            edits.iter().try_for_each(|edit| edit.carry_out(txn))
+        });
+    }
+    db.exec_multi(|multi| {
+        multi.set_durability(durability);
+        edits.iter().try_for_each(|edit| match edit {
+            Edit::In(name, edit) => multi.exec(name, |txn| edit.carry_out(txn)),
+            Edit::Drop(name) => multi.del_bucket(name),
+            edit => multi.exec(BUCKET, |txn| edit.carry_out(txn)),
+        })
     })
 }
 
@@ -297,6 +379,7 @@ pub(super) fn commit_owned(db: &BTree, edits: &[Edit]) -> Result<()> {
             Edit::DeleteRange(from, to) => {
                 bucket.delete_range(from..to)?;
             }
+            Edit::In(..) | Edit::Drop(_) => unreachable!("owned transactions write to one bucket"),
         }
     }
     drop(bucket);
@@ -357,6 +440,21 @@ impl Sizes {
         let last = contents.keys().next_back().filter(|key| key[0] == u8::MAX);
         let first = last.map_or(0, |key| key[1] + 1);
         (0..4).map(|n| (vec![u8::MAX, first + n], self.small())).collect()
+    }
+
+    /// The name of one of the buckets beside the first: five records of such fill a page.
+    fn bucket(self, n: u32) -> String {
+        let mut name = format!("bucket {n} ");
+        name.extend(std::iter::repeat_n('n', self.page / 8 - name.len()));
+        name
+    }
+
+    /// Puts an entry that is not there into one of these buckets.
+    fn put_small_into(self, buckets: &Buckets, n: u32) -> Edit {
+        let (name, none) = (self.bucket(n), Contents::new());
+        let contents = buckets.get(&name).unwrap_or(&none);
+        let put = Edit::Put(self.free_key(contents, &self.key(1)), self.small());
+        Edit::In(name, Box::new(put))
     }
 
     /// Puts of values of which two fill a leaf.

@@ -1,6 +1,7 @@
 //! The families of workloads: four initial states, and from each all sequences of one to three
-//! transactions of an alphabet of twelve; and, from the empty store, all of an alphabet of five, in
-//! which leaves that have lost entries become roots, and owned transactions fill leaves.
+//! transactions of an alphabet of twelve; and, from the empty store, all of two alphabets of five:
+//! in the one leaves that have lost entries become roots, and owned transactions fill leaves; in
+//! the other there are buckets enough for a tree of them.
 //!
 //! Owns: [`Workload`], its number, its name and its code.
 //! Must not know: what a transaction does, how it is certified.
@@ -19,8 +20,9 @@ const PER_INITIAL: usize = per_initial(Step::ALL.len());
 /// How many workloads the family has that most parts of the certificate consist of.
 pub const FAMILY: usize = Initial::ALL.len() * PER_INITIAL;
 
-/// How many workloads the family about roots has, whose numbers begin behind the others.
-const OF_ROOTS: usize = per_initial(Step::OF_ROOTS.len());
+/// How many workloads each family has that begins with the empty store. Their numbers begin behind
+/// the others, of one family after the other.
+const OF_FIVE: usize = per_initial(5);
 
 /// Which workloads there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +31,20 @@ pub enum Family {
     Common,
     /// The empty store, and five transactions: [`Step::OF_ROOTS`].
     Roots,
+    /// The empty store, and five transactions: [`Step::OF_BUCKETS`].
+    Buckets,
 }
 
 impl Family {
+    /// All of them.
+    const ALL: [Family; 3] = [Family::Common, Family::Roots, Family::Buckets];
+
     /// The transactions of its workloads.
     pub fn steps(self) -> &'static [Step] {
         match self {
             Family::Common => &Step::ALL,
             Family::Roots => &Step::OF_ROOTS,
+            Family::Buckets => &Step::OF_BUCKETS,
         }
     }
 
@@ -44,7 +52,8 @@ impl Family {
     pub fn numbers(self) -> Range<usize> {
         match self {
             Family::Common => 0..FAMILY,
-            Family::Roots => FAMILY..FAMILY + OF_ROOTS,
+            Family::Roots => FAMILY..FAMILY + OF_FIVE,
+            Family::Buckets => FAMILY + OF_FIVE..FAMILY + 2 * OF_FIVE,
         }
     }
 }
@@ -64,9 +73,9 @@ impl Workload {
     /// # Panics
     /// If no family has such a number.
     pub fn numbered(number: usize) -> Workload {
-        let is_common = number < FAMILY;
-        let family = if is_common { Family::Common } else { Family::Roots };
-        assert!(family.numbers().contains(&number), "no workload has the number {number}");
+        let family = Family::ALL.into_iter().find(|family| family.numbers().contains(&number));
+        let Some(family) = family else { panic!("no workload has the number {number}") };
+        let is_common = family == Family::Common;
         let place = number - family.numbers().start;
         let initial = if is_common { Initial::ALL[place / PER_INITIAL] } else { Initial::Empty };
         let mut place = if is_common { place % PER_INITIAL } else { place };
@@ -117,8 +126,8 @@ mod tests {
 
     #[test]
     fn every_workload_has_one_number_one_name_and_one_code() {
-        assert_eq!((FAMILY, OF_ROOTS), (7536, 155));
-        for family in [Family::Common, Family::Roots] {
+        assert_eq!((FAMILY, OF_FIVE), (7536, 155));
+        for family in Family::ALL {
             let (mut names, mut codes) = (BTreeSet::new(), BTreeSet::new());
             for number in family.numbers() {
                 let workload = Workload::numbered(number);
@@ -129,8 +138,9 @@ mod tests {
             let len = family.numbers().len();
             assert_eq!((names.len(), codes.len()), (len, len));
         }
-        assert_eq!(Workload::numbered(FAMILY + OF_ROOTS - 1).code(), "0lll");
+        assert_eq!(Workload::numbered(FAMILY + OF_FIVE - 1).code(), "0lll");
         assert_eq!(Workload::numbered(FAMILY + 5).code(), "0mm");
+        assert_eq!(Workload::numbered(FAMILY + OF_FIVE + 5).code(), "0pp");
         assert_eq!(Workload::named("empty/put-new,unknown"), None);
         assert_eq!(Workload::named("empty/put-new,grow,grow,grow"), None);
     }

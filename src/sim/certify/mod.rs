@@ -17,9 +17,10 @@
 //! that the recovery makes to the file fails, the process starts again in the same way, and the
 //! power fails once more.
 //!
-//! A part is of another family: 155 workloads from the empty store, of five transactions, in which
-//! a leaf that is held where it lies loses entries and becomes the root, and owned transactions put
-//! values from readers and load in bulk.
+//! Two parts are of other families: 155 workloads each from the empty store, of five transactions.
+//! In the one a leaf that is held where it lies loses entries and becomes the root, and owned
+//! transactions put values from readers and load in bulk. In the other a transaction writes to
+//! several buckets, whose records are a tree then, buckets go with their large values, and all go.
 //!
 //! In two parts the transactions are deferred. What was deferred is found as far as one of them,
 //! and no less than what a sync, a durable commit, a compaction or a close has made durable; what
@@ -167,6 +168,7 @@ impl Certifier {
                 ..small.clone()
             },
             Certifier::of_roots(),
+            Certifier { family: Family::Buckets, ..Certifier::of_roots() },
         ]
     }
 
@@ -202,6 +204,7 @@ impl Certifier {
         add(profile.flush == Flush::Lying, "lying");
         add(self.durability == Durability::Deferred, "deferred");
         add(self.family == Family::Roots, "roots");
+        add(self.family == Family::Buckets, "buckets");
         tag
     }
 
@@ -421,6 +424,7 @@ fn look(trial: &Trial, run: Run, disk: &SimDisk, crash: &Crash) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::{META_FLAG_CATALOG_TREE, META_FLAGS};
 
     #[test]
     fn a_certificate_of_nothing_is_not_verified() {
@@ -444,5 +448,30 @@ mod tests {
             (plain.workload_runs, faulted.workload_runs - faulted.struck_runs)
         });
         assert_eq!(rows, [(1, 1), (2, 2)]);
+    }
+
+    /// Too many records for the meta page are a tree, and few enough are none again; the audit
+    /// reads both.
+    #[test]
+    fn buckets_become_a_tree_and_none_again() {
+        let certifier = Certifier { family: Family::Buckets, ..Certifier::new(512) };
+        for (steps, is_tree) in [
+            (&[Step::PutBuckets][..], true),
+            (&[Step::PutBuckets, Step::PutRuns, Step::DropBucket], true),
+            (&[Step::PutBuckets, Step::PutRuns, Step::DropBuckets], false),
+        ] {
+            let start = certifier.start(Initial::Empty).expect("it can be made");
+            let disk = SimDisk::from_snapshot(&start);
+            let workload = Workload { initial: Initial::Empty, steps: steps.to_vec() };
+            certifier.trial(&workload, Run::Plain).run(&disk).expect("nothing is wrong");
+            let audit = |slot| Audit::of_slot(&mut OnDisk(&disk), slot, 512).ok().flatten();
+            let txn = |slot| audit(slot).map(|audit| audit.txn);
+            let newest = u32::from(txn(1) > txn(0));
+            assert!(audit(newest).is_some());
+            let mut flags = [0];
+            assert!(disk.peek(PATH, &mut flags, u64::from(newest) * 512 + META_FLAGS as u64));
+            let found = u32::from(flags[0]) & META_FLAG_CATALOG_TREE != 0;
+            assert_eq!(found, is_tree, "{steps:?}");
+        }
     }
 }
