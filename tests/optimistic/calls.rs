@@ -148,12 +148,19 @@ fn a_part_of_a_range_that_was_not_walked_is_no_conflict() {
     let back_keys = |range: &mut TxnRange<'_>| {
         (0..11).for_each(|_| assert!(range.prev_key().unwrap().is_some()));
     };
+    // And by entries that are lent.
+    let front_lent = |range: &mut TxnRange<'_>| {
+        (0..11).for_each(|_| assert!(range.next_entry().unwrap().is_some()));
+    };
+    let back_lent = |range: &mut TxnRange<'_>| {
+        (0..11).for_each(|_| assert!(range.prev_entry().unwrap().is_some()));
+    };
     let gone = Err(Error::Conflict);
-    for front in [&front as &dyn Fn(&mut TxnRange<'_>), &front_keys] {
+    for front in [&front as &dyn Fn(&mut TxnRange<'_>), &front_keys, &front_lent] {
         let walks = (walk(front, 109), walk(front, 110), walk(front, 99));
         assert_eq!(walks, (gone, Ok(()), Ok(())));
     }
-    for back in [&back as &dyn Fn(&mut TxnRange<'_>), &back_keys] {
+    for back in [&back as &dyn Fn(&mut TxnRange<'_>), &back_keys, &back_lent] {
         let walks = (walk(back, 189), walk(back, 188), walk(back, 200));
         assert_eq!(walks, (gone, Ok(()), Ok(())));
     }
@@ -461,8 +468,13 @@ fn an_error_that_was_met_fails_the_commit() {
     ];
     for meet in meets {
         let (db, txn) = damaged();
+        let mut other = txn.bucket("c").unwrap();
         meet(&txn);
         assert_eq!(txn.bucket("c").err(), Some(Error::Corruption), "it keeps failing");
+        for (name, call) in CALLS {
+            assert_eq!(call(&txn, &mut other), Err(Error::Corruption), "{name}");
+        }
+        drop(other);
         assert_eq!(txn.commit(), Err(Error::Corruption));
         let (mut runs, before) = (0, db.current_seq());
         let swallowed = db.transact(|txn| {
@@ -471,6 +483,18 @@ fn an_error_that_was_met_fails_the_commit() {
             Ok(())
         });
         assert_eq!((swallowed, runs), (Err(Error::Corruption), 1));
+        // In the run that has the writer's turn, too.
+        let mut runs = 0;
+        let swallowed = db.transact(|txn| {
+            runs += 1;
+            if runs <= 4 {
+                return Err(Error::Conflict);
+            }
+            txn.bucket("new")?.put("k", "v")?;
+            meet(txn);
+            Ok(())
+        });
+        assert_eq!((swallowed, runs), (Err(Error::Corruption), 5));
         assert_eq!(db.current_seq(), before);
     }
 }
@@ -518,11 +542,47 @@ fn a_storage_that_panics_in_a_call_fails_the_commit() {
     });
     watch.unhook();
     assert_eq!(txn.commit(), Err(Error::Internal));
+    // In the run that has the writer's turn, too.
+    let mut runs = 0;
+    let ended = db.transact(|txn| {
+        runs += 1;
+        if runs <= 4 {
+            return Err(Error::Conflict);
+        }
+        txn.bucket("b")?.put(key(1), "first")?;
+        watch.hook(|op| {
+            assert!(!matches!(op, crate::common::watch::Op::Read { .. }), "the storage panics");
+            Ok(())
+        });
+        let panics = AssertUnwindSafe(|| txn.bucket("b").unwrap().put(key(399), "second"));
+        assert!(catch_unwind(panics).is_err());
+        watch.unhook();
+        Ok(())
+    });
+    assert_eq!((ended, runs), (Err(Error::Internal), 5));
     assert_eq!(db.view("b", |txn| txn.get(key(1))).unwrap(), [7; 30]);
     assert_eq!(db.buckets().unwrap(), ["b"]);
 }
 
 type Call = fn(&OwnedTxn, &mut TxnBucket<'_>) -> Result<()>;
+
+/// None of them answers where the transaction has failed.
+const CALLS: [(&str, Call); 12] = [
+    ("put", |_, bucket| bucket.put(key(5), "third")),
+    ("insert", |_, bucket| bucket.insert("new", "third")),
+    ("del", |_, bucket| bucket.del(key(1))),
+    ("get", |_, bucket| bucket.get(key(2)).map(drop)),
+    ("get_reader", |_, bucket| bucket.get_reader(key(2)).map(drop)),
+    ("contains", |_, bucket| bucket.contains(key(2)).map(drop)),
+    ("delete_range", |_, bucket| bucket.delete_range::<[u8]>(..).map(drop)),
+    ("bulk_load", |_, bucket| bucket.bulk_load([("z", "z")]).map(drop)),
+    ("range", |_, bucket| {
+        bucket.range::<[u8]>(..).next().unwrap_or(Ok(Default::default())).map(drop)
+    }),
+    ("contains_bucket", |txn, _| txn.contains_bucket("b").map(drop)),
+    ("buckets", |txn, _| txn.buckets().map(drop)),
+    ("del_bucket", |txn, _| txn.del_bucket("b")),
+];
 
 /// What the transaction had put before is gone with the call that panicked: it must not be taken
 /// for removed.
@@ -531,21 +591,7 @@ fn a_call_behind_one_that_panicked_fails_and_so_does_the_commit() {
     let (_, watch) = Watch::memory();
     let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
     db.exec("b", |txn| (0..400).try_for_each(|at| txn.put(key(at), [7; 30]))).unwrap();
-    let calls: [(&str, Call); 10] = [
-        ("put", |_, bucket| bucket.put(key(5), "third")),
-        ("insert", |_, bucket| bucket.insert("new", "third")),
-        ("get", |_, bucket| bucket.get(key(2)).map(drop)),
-        ("contains", |_, bucket| bucket.contains(key(2)).map(drop)),
-        ("delete_range", |_, bucket| bucket.delete_range::<[u8]>(..).map(drop)),
-        ("bulk_load", |_, bucket| bucket.bulk_load([("z", "z")]).map(drop)),
-        ("range", |_, bucket| {
-            bucket.range::<[u8]>(..).next().unwrap_or(Ok(Default::default())).map(drop)
-        }),
-        ("contains_bucket", |txn, _| txn.contains_bucket("b").map(drop)),
-        ("buckets", |txn, _| txn.buckets().map(drop)),
-        ("del_bucket", |txn, _| txn.del_bucket("b")),
-    ];
-    for (name, call) in calls {
+    for (name, call) in CALLS {
         let txn = db.begin();
         let mut bucket = txn.bucket("b").unwrap();
         bucket.put(key(1), "first").unwrap();
