@@ -657,3 +657,33 @@ fn a_call_that_changes_nothing_while_entries_come_is_no_change() {
     txn.commit().unwrap();
     assert_eq!(db.view("b", |txn| Ok(txn.len())), Ok(3));
 }
+
+#[test]
+fn whatever_changes_the_bucket_while_entries_come_fails_the_load() {
+    type Changes = fn(&OwnedTxn) -> Result<()>;
+    let changes: [(&str, Changes); 7] = [
+        ("b", |txn| txn.bucket("b")?.bulk_load([("x", "")]).map(drop)),
+        ("b", |txn| txn.bucket("b")?.put_from("a", 1, &mut "2".as_bytes())),
+        ("b", |txn| txn.bucket("b")?.del("a")),
+        ("b", |txn| txn.bucket("b")?.delete_range("a"..).map(drop)),
+        ("b", |txn| txn.del_bucket("b")),
+        ("b", |txn| txn.del_bucket("b").and_then(|()| txn.create_bucket("b"))),
+        ("new", |txn| txn.create_bucket("new")),
+    ];
+    for (number, (name, change)) in changes.into_iter().enumerate() {
+        let db = store(SETTINGS[1]);
+        db.exec("b", |txn| txn.put("a", "1")).unwrap();
+        let txn = db.begin();
+        let mut changed = Some(change);
+        let entries = ["k", "l"].into_iter().inspect(|_| {
+            changed.take().into_iter().for_each(|change| change(&txn).unwrap());
+        });
+        let loaded = txn.bucket(name).unwrap().bulk_load(entries.map(|key| (key, "v")));
+        assert_eq!(loaded, Err(Error::Invalid), "change {number}");
+        assert_eq!(txn.bucket(name).unwrap().contains("k"), Ok(false), "change {number}");
+        txn.commit().unwrap();
+        let after = db.begin();
+        assert_eq!(after.bucket(name).unwrap().contains("k"), Ok(false), "change {number}");
+        assert_sound(&db);
+    }
+}
