@@ -439,6 +439,14 @@ fn a_transaction_as_a_value_is_durable_whatever_the_options_say() {
         bucket.put("counter", (u64::from_le_bytes(found) + 1).to_le_bytes())
     });
     assert_eq!((done, runs, left_behind(&vfs)), (Ok(()), 2, Ok(6)));
+    // The last run has the writer's turn, and began in it.
+    let mut runs = 0;
+    let done = db.transact(|txn| {
+        runs += 1;
+        txn.bucket("b")?.put("counter", u64::to_le_bytes(9))?;
+        if runs <= 4 { Err(Error::Conflict) } else { Ok(()) }
+    });
+    assert_eq!((done, runs, left_behind(&vfs)), (Ok(()), 5, Ok(9)));
 }
 
 #[test]
