@@ -4,7 +4,7 @@ use crate::common::walk::{Owner, Walk};
 use crate::common::watch::{Op, Watch};
 use crate::common::{self, NAME, holding, on, open};
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter};
+use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter, Result, Txn};
 
 const KEYS: usize = 2_000;
 
@@ -146,6 +146,8 @@ fn a_bucket_that_could_not_be_removed_fails_the_transaction_that_goes_on() {
         watch.unhook();
         assert_eq!(multi.exec("whole", |_| Ok(())), Err(Error::IoError));
         assert_eq!(multi.del_bucket("whole"), Err(Error::IoError));
+        assert_eq!(multi.contains_bucket("whole"), Err(Error::IoError));
+        assert_eq!(multi.buckets(), Err(Error::IoError));
         Ok(())
     });
     assert_eq!(multi, Err(Error::IoError));
@@ -176,6 +178,46 @@ fn a_cursor_over_a_bucket_that_may_be_half_changed_yields_nothing() {
     assert_eq!(result, Err(Error::Corruption));
 }
 
+type Call = fn(&mut Txn<'_>) -> Result<()>;
+
+/// None of them would meet the damage.
+const CALLS: [(&str, Call); 16] = [
+    ("put", |txn| txn.put(key(0), "new")),
+    ("insert", |txn| txn.insert("new", "new")),
+    ("update", |txn| txn.update(key(0), "new").map(drop)),
+    ("compare_and_swap", |txn| txn.compare_and_swap("new", None, Some(b"new")).map(drop)),
+    ("del", |txn| txn.del(key(0))),
+    ("remove", |txn| txn.remove(key(0)).map(drop)),
+    ("delete_range", |txn| txn.delete_range(&key(0)..&key(1)).map(drop)),
+    ("put_from", |txn| txn.put_from(key(0), 3, &mut "new".as_bytes())),
+    ("bulk_load", |txn| txn.bulk_load([("z", "new")]).map(drop)),
+    ("get", |txn| txn.get(key(0)).map(drop)),
+    ("get_reader", |txn| txn.get_reader(key(0)).map(drop)),
+    ("contains", |txn| txn.contains(key(0)).map(drop)),
+    ("first", |txn| txn.first().map(drop)),
+    ("last", |txn| txn.last().map(drop)),
+    ("iter_from", |txn| txn.iter_from(key(0)).map(drop)),
+    ("range", |txn| txn.range::<str>(..).next_entry().map(drop)),
+];
+
+#[test]
+fn each_call_of_a_write_transaction_that_met_damage_fails() {
+    let (vfs, _) = with_damaged_leaf();
+    let db = open(&vfs).unwrap();
+    let broken = (0..KEYS).find(|&i| db.view("b", |txn| txn.get(key(i))).is_err()).unwrap();
+    for (name, call) in CALLS {
+        let result = db.exec("b", |txn| {
+            assert_eq!(txn.get(key(broken)), Err(Error::Corruption));
+            assert_eq!(call(txn), Err(Error::Corruption), "{name}");
+            Ok(())
+        });
+        assert_eq!(result, Err(Error::Corruption), "{name}");
+    }
+    for (name, call) in CALLS {
+        assert_eq!(db.exec("b", call), Ok(()), "{name}: not because of the damage");
+    }
+}
+
 /// What a get, a first or a last that met damage leaves behind.
 #[test]
 fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
@@ -187,6 +229,9 @@ fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
         assert_eq!(txn.get(key(0)), Err(Error::Corruption), "errors stick");
         assert_eq!(txn.contains(key(0)), Err(Error::Corruption));
         assert_eq!(txn.first(), Err(Error::Corruption));
+        assert_eq!(txn.last(), Err(Error::Corruption));
+        assert_eq!(txn.get_ref(key(0)).map(drop), Err(Error::Corruption));
+        assert_eq!(txn.get_many(&[key(0)]).map(drop), Err(Error::Corruption));
         assert_eq!(txn.get_reader(key(0)).map(drop), Err(Error::Corruption));
         assert_eq!(txn.iter().next_entry(), Err(Error::Corruption));
         assert_eq!(txn.iter_from(key(0)).map(drop), Err(Error::Corruption));
@@ -196,7 +241,7 @@ fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
     });
     assert_eq!(result, Err(Error::Corruption));
     // The closure's own error goes first.
-    let result: Result<(), _> = db.view("b", |txn| {
+    let result: Result<()> = db.view("b", |txn| {
         assert!(txn.get(key(broken)).is_err());
         Err(Error::Conflict)
     });
