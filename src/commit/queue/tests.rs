@@ -62,6 +62,8 @@ fn what_a_flush_takes_is_an_average() {
     for _ in 0..1_000 {
         worth.note_flush(0);
     }
+    // Before the first one nothing is known of it, and nothing divided by it.
+    assert!(!Worth::default().is_exceeded(u64::MAX));
     // A rest is a number.
     assert!(worth.is_exceeded(u64::MAX) && worth.flush_nanos > 0);
     worth.note_flush(u64::MAX);
@@ -76,4 +78,20 @@ fn nobody_is_waited_for_who_was_not_here() {
     queue.expected = 1;
     let mut gathering = Gathering::default();
     assert!(!queue.is_awaiting(&mut gathering) && gathering.watch.is_none());
+}
+
+/// Who is counted too long is waited for though nobody comes.
+#[test]
+fn whoever_was_told_or_leads_is_here_no_more() {
+    let mut queue = Queue::default();
+    assert_eq!([1, 1, 2].map(|batch| queue.join(batch).leads), [true, false, false]);
+    assert!(!queue.join_to_lead().leads);
+    assert_eq!(queue.here, 4);
+    let told: Vec<usize> = queue.take_until(1).iter().map(|round| round.waiters).collect();
+    assert_eq!((told, queue.here), (vec![2], 2));
+    assert_eq!((queue.take_until(2).len(), queue.here), (1, 1));
+    // Who waits for the lead has it when it passes on, and waits no more.
+    assert!(queue.hand_over(3).is_some() && queue.is_led());
+    assert_eq!((queue.here, queue.expected), (0, 4));
+    assert!(queue.hand_over(0).is_none() && !queue.is_led());
 }
