@@ -33,6 +33,14 @@ const SHAPES: &[Shape] = &[
     ("digits", |n| format!("key_{n:06}").into_bytes()),
     ("digits of all lengths", |n| n.to_string().into_bytes()),
     ("a long prefix", |n| format!("https://www.example.com/{n:05}").into_bytes()),
+    ("a prefix, and some in front of it", |n| {
+        if n < 3 { format!("in front of it: {n}") } else { format!("key_{n:06}") }.into_bytes()
+    }),
+    ("a long prefix, and some in front of it", |n| {
+        // With the rest of one that lies far behind.
+        let (host, n) = if n < 3 { ("aaaaaaa", n + 2_000) } else { ("example", n) };
+        format!("https://www.{host}.com/{n:05}").into_bytes()
+    }),
     ("one head for many", |n| format!("{:02}/a row of many/{n:06}", n % 7).into_bytes()),
     ("two clusters", |n| {
         let high: u8 = if n % 2 == 0 { 0 } else { 255 };
