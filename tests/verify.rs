@@ -2,6 +2,9 @@
 //!
 //! The files are built by hand from `docs/format.md`; the engine reads them too.
 
+#[cfg(feature = "sim")]
+#[path = "verify/audit.rs"]
+mod audit;
 #[path = "verify/build.rs"]
 mod build;
 #[path = "verify/cases.rs"]

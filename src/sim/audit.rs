@@ -28,7 +28,7 @@ pub(super) trait Medium {
 
 /// What a page of a state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Nobody,
     Meta,
     Tree,
@@ -53,7 +53,7 @@ pub(super) struct Audit {
     pub(super) unused: u32,
     /// Levels of the highest tree; 0 if all are empty.
     pub(super) height: u8,
-    owners: Vec<Owner>,
+    pub(super) owners: Vec<Owner>,
 }
 
 type Found<T> = Result<T, String>;

@@ -115,6 +115,7 @@
 //! compare it with building every image at every operation.
 mod arena;
 mod audit;
+mod audited;
 pub mod campaign;
 pub mod certify;
 mod choose;
@@ -152,6 +153,8 @@ mod trial;
 mod workers;
 mod workloads;
 
+#[doc(hidden)]
+pub use audited::{Audited, audit_slots};
 pub use choose::{Bytes, Choice, Choose, Exhaustive, Newest, Script, Seeded};
 pub use crash::{Checked, Crash};
 pub use disk::SimDisk;
