@@ -30,13 +30,15 @@ fn campaign(transactions: u64, first: u64, per_session: u64) -> ExitCode {
     let counts = found.counts;
     println!(
         "seeds {first}..={}: {} transactions, {} sessions fail; {} power failures inside of \
-         transactions, {} more inside of recoveries; {} full disks, {} reads and \
-         writings back failed; {} processes ended; {} transactions deferred, {} faults took some",
+         transactions, {} more inside of recoveries, {} of all left more than one image; {} full \
+         disks, {} reads and writings back failed; {} processes ended; {} transactions \
+         deferred, {} faults took some",
         first + (counts.sessions - 1),
         counts.transactions,
         found.failed.len(),
         counts.power_failures,
         counts.nested,
+        counts.undecided,
         counts.full_disks,
         counts.other_faults,
         counts.kills,

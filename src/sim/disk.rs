@@ -205,6 +205,13 @@ impl SimDisk {
         self.machine().evict_with(FileState::evict_some);
     }
 
+    /// Whether a power failure has left open what a file holds, how long it is, or which names
+    /// there are, and nobody has looked since.
+    pub(super) fn is_undecided(&self) -> bool {
+        let machine = self.machine();
+        machine.state.log2_images(&machine.arena) > 0.0
+    }
+
     /// Makes everything durable, as if it had been synced long ago. The result is what initial
     /// states are made of.
     pub fn settle(&self) {

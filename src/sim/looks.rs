@@ -18,6 +18,8 @@ pub(super) struct Look {
     pub(super) audits: [Option<Audit>; 2],
     /// Why the other slots do not count, as the walk says.
     pub(super) refused: usize,
+    /// Pages of the newest state that the next commit may write, as the walk says.
+    pub(super) free: Option<u64>,
     /// The first thing that is wrong.
     pub(super) trouble: Option<String>,
     /// The first thing that is wrong with the newest state.

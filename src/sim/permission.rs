@@ -1,18 +1,21 @@
 //! Looks at the store's file from within the machine, and the permission of each write to it.
 //!
-//! Owns: [`Machine::look`], and the calls to the [`Guard`](super::guard::Guard) around writes.
+//! Owns: [`Machine::look`], and the calls to the [`Guard`] around writes.
 //! Must not know: who writes, or why.
 //! Keeps: a look is no operation: it is not counted and does not fail.
 
 use super::audit::{Audit, Medium};
+use super::disk::SimDisk;
 use super::file::FileState;
+use super::guard::{Guard, Watched};
 use super::index;
-use super::looks::Look;
+use super::looks::{Look, Looks};
 use super::machine::{Handle, Machine};
 use crate::sync::{Arc, Mutex};
 use crate::verify::{Standing, verify_file};
 use crate::vfs::{FileId, LockMode, VfsFile};
 use std::io;
+use std::path::Path;
 
 /// A file as a look reads it.
 struct Reading<'m> {
@@ -89,6 +92,27 @@ impl VfsFile for Reading<'_> {
     }
 }
 
+impl SimDisk {
+    /// Has the rules kept for each write to the file that has this path now, if there is one and
+    /// none is watched yet; what earlier looks found is forgotten.
+    pub(super) fn guard(&self, path: &Path, page_size: u32) {
+        let mut machine = self.machine();
+        machine.looks = Looks::default();
+        if machine.guard.is_some() {
+            return;
+        }
+        let path = machine.paths.id(path);
+        if let Some(file) = machine.find_file(path) {
+            machine.guard = Some(Guard::new(Watched::File(file), index(page_size)));
+        }
+    }
+
+    /// Has them kept no longer: what a process sees is not what it was told.
+    pub(super) fn unguard(&self) {
+        self.machine().guard = None;
+    }
+}
+
 impl Machine {
     /// What the slots and the length of a file hash to, if reading them decides nothing.
     fn look_key(&self, file: u32, page_size: usize) -> Option<u64> {
@@ -161,7 +185,7 @@ impl Machine {
 
     fn guarded_page_size(&self, handle: &Handle) -> Option<usize> {
         let guard = self.guard.as_ref()?;
-        (guard.path == handle.path).then_some(guard.page_size)
+        guard.watches(handle.path, handle.file).then_some(guard.page_size)
     }
 
     /// What the file held at the last fence, or when this process began: nothing was changed since,
@@ -196,6 +220,7 @@ fn look_at(reading: &Reading<'_>, page_size: usize) -> Look {
         }
     };
     look.refused = report.refused.len();
+    look.free = report.accepted().map(|state| state.free);
     // Of two slots with one state both are the newest's: the walk reads what the original lists.
     let newest = report.accepted().map(|state| state.txn);
     let holds_newest = |slot: u8| {

@@ -102,12 +102,16 @@ impl Process {
 /// A reader still sees the state that it saw at first.
 fn check_reader(mut reader: Iter, state: Dump) -> Checked {
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let (mut forward, mut entries) = (0, 0);
+    let (mut forward, mut backward, mut entries) = (0, 0, 0);
     while reader.next_ref(&mut key, &mut value) {
         forward = Dump::add(forward, &key, &value);
         entries += 1;
     }
-    if (forward, entries, reader.error()) == (state.forward, state.entries, None) {
+    while reader.prev_ref(&mut key, &mut value) {
+        backward = Dump::add(backward, &key, &value);
+    }
+    let found = Dump { forward, backward, entries, ..state };
+    if (found, reader.error()) == (state, None) {
         return Ok(());
     }
     Err(format!("an old reader found {entries} entries of {}", state.entries).into())

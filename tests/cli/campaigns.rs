@@ -21,7 +21,7 @@ fn a_campaign_gives_the_same_report_on_any_threads_and_in_shards() {
     });
     assert_eq!(shards[0].number("sessions"), 3);
     let names = ["transactions", "power_failures", "nested_power_failures", "full_disks", "kills"];
-    for name in names.into_iter().chain(["other_faults", "deferred", "losses"]) {
+    for name in names.into_iter().chain(["undecided", "other_faults", "deferred", "losses"]) {
         let sum = shards.iter().map(|shard| shard.number(name)).sum::<u64>();
         assert_eq!(sum, whole.number(name), "{name}");
     }

@@ -4,7 +4,10 @@
 //! Must not know: which operation, and what happens to it.
 
 use super::super::Seeded;
-use super::super::oracle::{By, Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write};
+use super::super::oracle::{
+    By, Data, End, Ending, Exec, Handle, Op, Oracle, Step, Write, compare_cursors,
+    compare_snapshots,
+};
 use super::check::{check, check_pages};
 use crate::error::{Error, Result};
 use crate::{BTree, OwnedTxn};
@@ -127,13 +130,16 @@ pub(super) fn go_on(
     if found != wanted || found.end != Ending::Done {
         return Err(format!("the next commit answers {found:?}"));
     }
-    store.look_back().map_err(|error| format!("a value that was put before is {error}"))?;
+    store.read_awaited().map_err(|error| format!("a value that was put before is {error}"))?;
+    let stays = compare_snapshots(store, oracle).and_then(|()| compare_cursors(store, oracle));
+    stays.map_err(|what| format!("what was kept has changed: {what}"))?;
     check(store.db(), oracle)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::SimDisk;
+    use super::super::super::oracle::{Peek, Read, View};
+    use super::super::super::{Errno, Failure, Fault, OpSet, SimDisk, When};
     use super::super::check::Unused;
     use super::*;
     use crate::Options;
@@ -166,6 +172,28 @@ mod tests {
         drop(aside);
         unused.check(&store, &op, &failed).expect("all are free again");
         give_up(&store, PAGE).expect("they are free each time");
+    }
+
+    /// A value that waits to be read is excused by a fault only where one may strike.
+    #[test]
+    fn a_value_that_cannot_be_read_is_told_where_nothing_fails() {
+        let disk = SimDisk::new();
+        let options = Options::new().page_size(PAGE).cache_bytes(0).vfs(disk.vfs());
+        let mut store = Handle::open(options, "store").expect("it opens");
+        // Longer than what is kept in memory.
+        let value = value(&mut Seeded::new(1), 100 * PAGE);
+        let put = put_all([Write::Put(Data::from("key"), value)].into_iter());
+        assert_eq!(store.run(&Op::Exec(put)).end, Ending::Done);
+        let open = Peek::Read(Read::Open { slot: 0, from: None });
+        let view = View { bucket: BUCKET.to_owned(), steps: vec![open], end: End::Commit };
+        for fails in [false, true] {
+            assert_eq!(store.run(&Op::View(view.clone())).end, Ending::Done);
+            if fails {
+                let eio = Failure::Error(Errno::Eio);
+                disk.inject(Fault::new(OpSet::READS, When::From(0), eio));
+            }
+            assert_eq!(store.read_awaited().is_err(), fails);
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What happens to a transaction of a campaign.
 //!
-//! Owns: [`Event`], how it is brought about, and [`Counts`] of what happened.
+//! Owns: [`Act`] and [`Event`], how it is brought about, and [`Counts`] of what happened.
 //! Must not know: what a transaction does, what is found after it.
 
 use super::super::oracle::{By, Op};
-use super::super::{Errno, Failure, Fault, OpSet, Seeded, SimDisk, SyncFailure, When};
+use super::super::{Errno, Failure, Fault, OpKind, OpSet, Seeded, SimDisk, SyncFailure, When};
 use super::kind::{Kind, one_of};
 use std::ops::AddAssign;
 
@@ -32,6 +32,8 @@ pub struct Counts {
     pub power_failures: u64,
     /// Power failures inside of the recoveries that followed.
     pub nested: u64,
+    /// Of all power failures, also those between calls: that left more than one image possible.
+    pub undecided: u64,
     /// Transactions for which the disk was full.
     pub full_disks: u64,
     /// Reads that failed, and writing back that was begun and failed.
@@ -52,6 +54,7 @@ impl AddAssign for Counts {
         self.transactions += other.transactions;
         self.power_failures += other.power_failures;
         self.nested += other.nested;
+        self.undecided += other.undecided;
         self.full_disks += other.full_disks;
         self.other_faults += other.other_faults;
         for (sum, more) in self.failed_syncs.iter_mut().zip(other.failed_syncs) {
@@ -63,17 +66,83 @@ impl AddAssign for Counts {
     }
 }
 
+/// Calls of the disk until the power fails, at most. Most operations have fewer than the last.
+const CALLS: [u32; 3] = [8, 30, 300];
+const CHANGES: [u32; 3] = [3, 8, 30];
+
+/// Which calls of the disk are counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Calls {
+    Any,
+    /// Those that change something, or make it durable: behind many reads there are few others.
+    Changing,
+}
+
+impl Calls {
+    pub(super) fn ops(self) -> OpSet {
+        match self {
+            Calls::Any => OpSet::ALL,
+            Calls::Changing => OpSet::of(&[
+                OpKind::Write,
+                OpKind::SetLen,
+                OpKind::SyncData,
+                OpKind::SyncAll,
+                OpKind::Rename,
+                OpKind::Remove,
+                OpKind::SyncDir,
+            ]),
+        }
+    }
+}
+
+/// When the power fails, counted in such calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Outage {
+    pub(super) calls: Calls,
+    pub(super) at: u64,
+}
+
+impl Outage {
+    pub(super) fn random(random: &mut Seeded) -> Outage {
+        let calls = one_of(random, &[Calls::Any, Calls::Changing]);
+        let bounds = if calls == Calls::Any { CALLS } else { CHANGES };
+        let bound = one_of(random, &bounds);
+        Outage { calls, at: u64::from(random.below(bound)) }
+    }
+}
+
+/// How a compaction fails: for want of room, or as syncs do. What a sync that lies loses of its
+/// many commits, the model does not know.
+fn of_compaction(random: &mut Seeded) -> Fault {
+    if random.below(2) == 0 {
+        let at = u64::from(random.below(24));
+        return Fault::new(OpSet::WRITES, When::Once(at), Failure::Error(Errno::Enospc));
+    }
+    let truthful =
+        SYNC_FAILURES.map(|how| if how == SyncFailure::Late { SyncFailure::Drop } else { how });
+    let how = one_of(random, &truthful);
+    Fault::new(OpSet::SYNCS, When::Once(u64::from(random.below(8))), Failure::Sync(how))
+}
+
 /// What happens while a transaction runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Event {
     Nothing,
     /// The power fails inside of an operation, counted from the transaction's begin.
-    PowerOff(u64),
+    PowerOff(Outage),
     Fault(Fault),
     /// The same, of a read, or of writing back.
     Other(Fault),
     /// The process ends after it.
     Kill,
+}
+
+/// A transaction, what happens to it, and the seed of all else.
+#[derive(Clone, Debug)]
+pub(super) struct Act {
+    pub(super) op: Op,
+    pub(super) event: Event,
+    pub(super) seed: u64,
 }
 
 impl Event {
@@ -90,10 +159,10 @@ impl Event {
         let is_single = is_single && (!text.contains("Deferred") || may_fail());
         let is_compaction = kind.sets_aside() && matches!(op, Op::Compact(_));
         match random.below(100) {
-            0..14 => Event::PowerOff(u64::from(random.below(30))),
+            // With numbers of their own, so that what comes behind is what it was.
+            0..14 => Event::PowerOff(Outage::random(&mut Seeded::new(random.next_u64()))),
             14..44 if is_compaction => {
-                let when = When::Once(u64::from(random.below(24)));
-                Event::Fault(Fault::new(OpSet::WRITES, when, Failure::Error(Errno::Enospc)))
+                Event::Fault(of_compaction(&mut Seeded::new(random.next_u64())))
             }
             14..22 if is_single => {
                 let when = When::From(u64::from(random.below(5)));
@@ -120,8 +189,8 @@ impl Event {
 
     pub(super) fn inject(self, disk: &SimDisk) {
         match self {
-            Event::PowerOff(at) => {
-                disk.inject(Fault::new(OpSet::ALL, When::Once(at), Failure::PowerOff));
+            Event::PowerOff(Outage { calls, at }) => {
+                disk.inject(Fault::new(calls.ops(), When::Once(at), Failure::PowerOff));
             }
             Event::Fault(fault) | Event::Other(fault) => disk.inject(fault),
             Event::Nothing | Event::Kill => {}
@@ -131,6 +200,11 @@ impl Event {
     /// Whether it is a fault, behind which a process may go on.
     pub(super) fn is_fault(self) -> bool {
         matches!(self, Event::Fault(_) | Event::Other(_))
+    }
+
+    /// Whether a cursor may have met it, which then goes on saying so.
+    pub(super) fn may_stop_cursors(self) -> bool {
+        matches!(self, Event::Other(_))
     }
 
     /// Whether a sync may have reported success although it failed.

@@ -6,19 +6,21 @@
 use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise::minimise_within;
 use super::super::oracle::{
-    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Reply, Step, ValueShape, Workload,
-    Write, compare,
+    Data, End, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write, compare,
+    compare_snapshots,
 };
 use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
 use super::aside::{Aside, give_up, go_on};
-use super::check::{Unused, check, check_pages, check_undisturbed, may_compact};
-use super::event::{Counts, Event};
+use super::check::{Unused, check, check_opened, check_undisturbed};
+use super::event::{Act, Counts, Event, Outage};
 use super::kind::{Kind, one_of};
+use super::left::Left;
 use crate::{BTree, Barriers, Options};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 const PATH: &str = "store";
 /// Power failures in a row after the first, at most.
@@ -33,14 +35,6 @@ const RECOVERY_FAILURES: [SyncFailure; 5] = [
 ];
 /// Letters of an operation that are told.
 const TOLD_MAX: usize = 600;
-
-/// A transaction, what happens to it, and the seed of all else.
-#[derive(Clone, Debug)]
-struct Act {
-    op: Op,
-    event: Event,
-    seed: u64,
-}
 
 /// Transactions on one disk.
 #[derive(Clone, Debug)]
@@ -130,7 +124,9 @@ impl Session {
     ) -> Result<(), String> {
         for (number, act) in self.acts.iter().enumerate() {
             let told = |what: String| format!("transaction {number}: {what}");
+            disk.guard(Path::new(PATH), self.page_size);
             store = self.step(disk, store, &mut oracle, act, counts).map_err(told)?;
+            disk.violation().map_or(Ok(()), Err).map_err(told)?;
             oracle.forget_before(oracle.seq());
         }
         let at_end = |what: String| format!("at the end: {what}");
@@ -156,6 +152,9 @@ impl Session {
         disk.choose_from(Seeded::new(random.next_u64()));
         let aside = self.set_aside(&store, act, &mut random)?;
         let unused = Unused::of(&store);
+        if act.event.may_lie() {
+            disk.unguard();
+        }
         act.event.inject(disk);
         let before = oracle.has_deferred().then(|| oracle.clone());
         let witness = self.witness(&store, &act.op);
@@ -169,7 +168,7 @@ impl Session {
         }
         counts.deferred += u64::from(oracle.has_just_deferred());
         if act.event == Event::Nothing {
-            check_undisturbed(store.db(), oracle, &act.op)?;
+            check_undisturbed(&store, oracle, &act.op)?;
             unused.check(&store, &act.op, &found)?;
             let done = aside.map_or(Ok(()), |aside| aside.end(store.db(), oracle, &mut random));
             return done.map(|()| store);
@@ -180,8 +179,16 @@ impl Session {
         if is_on {
             let of = |what: String| format!("{:?}, still open: {what}", act.event);
             let state = left.find(store.db(), oracle).map_err(of)?;
+            let stays = compare_snapshots(&store, oracle);
+            stays.map_err(|what| of(format!("a snapshot has changed: {what}")))?;
             if self.may_go_on(act, &left, &mut random) && store.db().sync().is_ok() {
-                *oracle = state;
+                oracle.go_on_in(state);
+                // One that was opened behind what failed sees what the model does not know.
+                let opens = format!("{:?}", act.op).contains("Open {");
+                if act.event.may_stop_cursors() || opens && found != wanted {
+                    store.drop_cursors();
+                    oracle.drop_cursors();
+                }
                 go_on(&mut store, oracle, aside, self.page_size, &mut random).map_err(of)?;
                 if random.below(2) == 0 {
                     return Ok(store);
@@ -289,7 +296,7 @@ impl Session {
         disk.kill();
         let mut shown = None;
         if power_fails {
-            disk.crash();
+            lose_power(disk, counts);
             for _ in 0..random.below(NESTED_MAX + 1) {
                 let seq = self.fail_to_recover(disk, random, counts);
                 shown = same_state(shown, seq?)?;
@@ -317,7 +324,7 @@ impl Session {
             let event = act.event;
             return Err(format!("after {event:?} state {found} is found, readers saw {seen}"));
         }
-        check_pages(opened.db()).map_err(|what| format!("after {:?}, {what}", act.event))?;
+        check_opened(opened.db()).map_err(|what| format!("after {:?}, {what}", act.event))?;
         if left.is_lying { self.hear_late(opened, oracle, &left) } else { Ok(opened) }
     }
 
@@ -329,29 +336,38 @@ impl Session {
         random: &mut Seeded,
         counts: &mut Counts,
     ) -> Result<Option<u64>, String> {
-        let at = u64::from(random.below(24));
+        let mut place = Seeded::new(random.next_u64());
         let (ops, when, failure) = match random.below(4) {
             0 => {
                 let how = one_of(random, &RECOVERY_FAILURES);
                 // The next process finds a closed store behind a later one, and does not sync.
-                let at = if how == SyncFailure::Late { 0 } else { at % 3 };
-                (OpSet::SYNCS, When::Once(at), Failure::Sync(how))
+                let at = if how == SyncFailure::Late { 0 } else { place.below(3) };
+                (OpSet::SYNCS, When::Once(u64::from(at)), Failure::Sync(how))
             }
-            1 => (OpSet::WRITES, When::From(at % 5), Failure::Error(Errno::Eio)),
-            _ => (OpSet::ALL, When::Once(at), Failure::PowerOff),
+            1 => {
+                let when = When::From(u64::from(place.below(5)));
+                (OpSet::WRITES, when, Failure::Error(Errno::Eio))
+            }
+            _ => {
+                let outage = Outage::random(&mut place);
+                (outage.calls.ops(), When::Once(outage.at), Failure::PowerOff)
+            }
         };
+        if failure == Failure::Sync(SyncFailure::Late) {
+            disk.unguard();
+        }
         disk.inject(Fault::new(ops, when, failure));
         let opened = self.open(disk);
         let has_struck = disk.has_fault_struck();
         if let Err(error) = &opened
             && !(has_struck && is_of_storage(*error))
         {
-            return Err(format!("a recovery that meets {failure:?} at {at} ends with {error}"));
+            return Err(format!("a recovery that meets {failure:?} {when:?} ends with {error}"));
         }
         let seq = opened.as_ref().ok().map(|opened| opened.db().current_seq());
         if failure == Failure::PowerOff {
             counts.nested += u64::from(has_struck);
-            disk.crash();
+            lose_power(disk, counts);
         } else {
             disk.clear_faults();
             disk.kill();
@@ -397,6 +413,12 @@ impl Session {
     }
 }
 
+/// The power fails; counted is whether more than one image may be left.
+fn lose_power(disk: &SimDisk, counts: &mut Counts) {
+    disk.crash();
+    counts.undecided += u64::from(disk.is_undecided());
+}
+
 /// What a recovery has shown, each further one finds: its number, if one has.
 fn same_state(shown: Option<u64>, seq: Option<u64>) -> Result<Option<u64>, String> {
     match (shown, seq) {
@@ -407,101 +429,14 @@ fn same_state(shown: Option<u64>, seq: Option<u64>) -> Result<Option<u64>, Strin
     }
 }
 
-/// What an event leaves behind.
-struct Left<'d> {
-    disk: &'d SimDisk,
-    /// The oldest state that may be found.
-    low: u64,
-    /// The same when the store was closed since.
-    at_close: u64,
-    /// What the store may hold instead: what was deferred before an operation that failed.
-    without: Option<Oracle>,
-    is_lying: bool,
-    /// Whether a compaction ran, which commits states that the oracle does not number.
-    is_compacting: bool,
-}
-
-impl Left<'_> {
-    /// Of a state that may be found, and all that follow.
-    fn at(disk: &SimDisk, low: u64) -> Left<'_> {
-        let (is_lying, is_compacting) = (false, false);
-        Left { disk, low, at_close: low, without: None, is_lying, is_compacting }
-    }
-
-    /// What the event of a transaction has left, by the oracle before, if that had deferred
-    /// commits, and the oldest state that may be found if the transaction came to nothing.
-    fn behind<'d>(
-        disk: &'d SimDisk,
-        act: &Act,
-        (found, wanted): (&Reply, &Reply),
-        oracle: &mut Oracle,
-        (before, low): (Option<Oracle>, u64),
-        counts: &mut Counts,
-    ) -> Left<'d> {
-        let has_struck = act.event.count(disk, counts);
-        // A store that is closed cannot say that its last flush failed.
-        let is_silent = disk.has_fault_struck() && before.is_some() && act.op == Op::Reopen;
-        let is_done = found == wanted && found.end == Ending::Done && !is_silent;
-        let is_lying = has_struck && act.event.may_lie();
-        let low = if is_done && !is_lying { oracle.seq() } else { low };
-        let is_compacting = may_compact(&act.op);
-        let mut left = Left { is_lying, is_compacting, ..Left::at(disk, low) };
-        if oracle.has_deferred() {
-            // Perhaps they became durable, at the latest when the store is closed.
-            oracle.follow(oracle.seq() + 1);
-            left.at_close = if found == wanted { oracle.seq() } else { low };
-        }
-        // States of a compaction have the same contents, and higher numbers than the oracle gives.
-        if is_compacting {
-            oracle.follow(oracle.seq() + 1000);
-        }
-        if let (Some(mut before), true) = (before, found != wanted) {
-            // Perhaps they did, and what has failed did not.
-            before.follow(before.seq() + 1);
-            left.without = Some(before);
-        }
-        left
-    }
-
-    /// The state in which a store is, if it may be.
-    fn find(&self, db: &BTree, oracle: &Oracle) -> Result<Oracle, String> {
-        let (seq, low, high) = (db.current_seq(), self.low, oracle.seq());
-        let mut found = Err(format!("state {seq} is none of {low}..={high}"));
-        for possible in [Some(oracle), self.without.as_ref()].into_iter().flatten() {
-            let mut state = possible.clone();
-            if seq < low || !state.recover(seq) {
-                continue;
-            }
-            match compare(db, &state.durable()) {
-                Ok(()) => return Ok(state),
-                Err(what) => found = Err(format!("state {seq}: {what}")),
-            }
-            if let Some(state) = self.before_compacting(db, possible) {
-                return Ok(state);
-            }
-        }
-        found
-    }
-
-    /// A state of a lower number which the store holds, where a compaction commits states between
-    /// those that an operation makes.
-    fn before_compacting(&self, db: &BTree, oracle: &Oracle) -> Option<Oracle> {
-        let seq = db.current_seq();
-        let numbers = if self.is_compacting { self.low..seq } else { seq..seq };
-        numbers.rev().find_map(|number| {
-            let mut state = oracle.clone();
-            let is_held = state.recover(number) && compare(db, &state.durable()).is_ok();
-            state.follow(seq);
-            is_held.then_some(state)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::event::Calls;
     use super::*;
     use crate::Durability;
     use crate::sim::Flush;
+    use crate::sim::oracle::{Ending, Peek, Read, SnapshotAct, View};
+    use crate::vfs::{OpenMode, Vfs};
     use std::ops::Bound;
 
     fn put(value: &str) -> Op {
@@ -638,10 +573,96 @@ mod tests {
         heard.map(drop).expect_err("the put is lost");
     }
 
+    /// A store and a model that hold the same now, and of which a snapshot and a cursor that were
+    /// made before see different states.
+    fn with_different_pasts(session: &Session, disk: &SimDisk, act: &Op) -> (Handle, Oracle) {
+        let mut store = session.open(disk).expect("it opens");
+        let mut oracle = Oracle::new(session.page_size);
+        for (of_store, of_oracle) in [("right", "wrong"), ("now", "now")] {
+            assert_eq!(store.run(&put(of_store)).end, Ending::Done);
+            oracle.apply(&put(of_oracle));
+            if of_store != of_oracle {
+                assert_eq!(store.run(act).end, Ending::Done);
+                oracle.apply(act);
+            }
+        }
+        (store, oracle)
+    }
+
+    /// What a session finds whose acts are all the same.
+    fn found_beside(kept: &Op, op: &Op, event: Event, seeds: std::ops::Range<u64>) -> String {
+        let acts = seeds.map(|seed| Act { op: op.clone(), event, seed });
+        let session = Session { acts: acts.collect(), ..Session::new(7, Kind::default(), 0) };
+        let disk = SimDisk::with_profile(session.profile);
+        let (store, oracle) = with_different_pasts(&session, &disk, kept);
+        let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+        run.err().unwrap_or_default()
+    }
+
+    const TAKE: Op = Op::Snapshot { slot: 0, act: SnapshotAct::Take };
+
+    #[test]
+    fn a_snapshot_that_has_changed_is_found_behind_a_fault_and_without_one() {
+        let lost = Failure::Sync(SyncFailure::Drop);
+        let event = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(0), lost));
+        for (event, acts) in [(event, 0..1), (Event::Nothing, 0..4)] {
+            let found = found_beside(&TAKE, &put("new"), event, acts);
+            assert!(found.contains("a snapshot has changed"), "{event:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_compared_where_the_process_goes_on() {
+        let full = Failure::Error(Errno::Enospc);
+        let event = Event::Fault(Fault::new(OpSet::WRITES, When::From(0), full));
+        let open = Peek::Read(Read::Open { slot: 0, from: None });
+        let view = View { bucket: "bucket".to_owned(), steps: vec![open], end: End::Commit };
+        // In one of four the process ends.
+        let goes_on = |kept: &Op| {
+            (0..8).any(|seed| {
+                let found = found_beside(kept, &put("new"), event, seed..seed + 1);
+                found.contains("what was kept has changed")
+            })
+        };
+        assert!(goes_on(&Op::View(view)));
+    }
+
+    /// A write that no store makes is told, by whatever transaction is under way, but for one whose
+    /// sync lies.
+    #[test]
+    fn a_write_that_breaks_a_rule_is_told() {
+        let late = Failure::Sync(SyncFailure::Late);
+        let late = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(9), late));
+        for (event, is_told) in [(Event::Nothing, true), (late, false)] {
+            let acts = vec![Act { op: Op::Buckets, event, seed: 1 }];
+            let session = Session { acts, ..Session::new(7, Kind::default(), 0) };
+            let disk = SimDisk::with_profile(session.profile);
+            let mut store = session.open(&disk).expect("it opens");
+            let mut oracle = Oracle::new(session.page_size);
+            assert_eq!(store.run(&put("value")).end, Ending::Done);
+            oracle.apply(&put("value"));
+            let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+            assert_eq!(run, Ok(()));
+            let file = disk.open(Path::new(PATH), OpenMode::ReadWrite).expect("it is there");
+            let slots = vec![1; 2 * super::super::super::index(session.page_size)];
+            file.write_at(&slots, 0).expect("it is written");
+            assert_eq!(disk.violation().is_some(), is_told, "{event:?}");
+        }
+        // And the session ends with it.
+        let disk = SimDisk::new();
+        let acts = vec![Act { op: Op::Buckets, event: Event::Nothing, seed: 1 }];
+        let session = Session { acts, ..Session::new(7, Kind::default(), 0) };
+        let store = session.open(&disk).expect("it opens");
+        disk.machine().violation = Some("a rule".to_owned());
+        let oracle = Oracle::new(session.page_size);
+        let run = session.run_beside(&disk, store, oracle, &mut Counts::default());
+        assert_eq!(run, Err("transaction 0: a rule".to_owned()));
+    }
+
     /// A list of buckets asks nothing of the disk: nothing can have failed inside of it.
     #[test]
     fn what_does_not_strike_is_not_counted() {
-        let power = Event::PowerOff(29);
+        let power = Event::PowerOff(Outage { calls: Calls::Any, at: 29 });
         let drop = Failure::Sync(SyncFailure::Drop);
         let sync = Event::Fault(Fault::new(OpSet::SYNCS, When::Once(1), drop));
         let acts = [power, sync].map(|event| Act { op: Op::Buckets, event, seed: 1 }).to_vec();

@@ -5,7 +5,7 @@
 //! Must not know: operations. Keeps: a difference names the bucket and the key.
 
 use super::contents::{Bucket, Contents};
-use super::{Handle, Oracle};
+use super::{CursorMove, Handle, Op, Oracle, Way};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
 use crate::{BTree, Iter, ReadOnlyTxn, Snapshot};
@@ -28,6 +28,8 @@ type Compared = std::result::Result<(), Difference>;
 
 /// Of many entries only this many are looked up one by one; all of them are scanned.
 const LOOKUPS: usize = 64;
+/// Entries that a cursor goes up, and down again.
+const CURSOR_STEPS: u32 = 20;
 
 fn check(holds: bool, what: impl FnOnce() -> String) -> Compared {
     if holds || seeded!(OracleAlwaysEqual) { Ok(()) } else { Err(Difference(what())) }
@@ -51,6 +53,20 @@ pub fn compare_snapshots(store: &Handle, oracle: &Oracle) -> Compared {
     for ((slot, snapshot), expected) in found.iter().zip(wanted.values()) {
         let in_slot = |Difference(what)| Difference(format!("snapshot {slot}: {what}"));
         compare_state(snapshot, expected).map_err(in_slot)?;
+    }
+    Ok(())
+}
+
+/// Compares where the cursors stand that operations keep, and what they see on both sides: each
+/// moves up, and down again.
+pub(in crate::sim) fn compare_cursors(store: &mut Handle, oracle: &mut Oracle) -> Compared {
+    let slots: Vec<u8> = oracle.cursors.keys().copied().collect();
+    for slot in slots {
+        for way in [Way::Up, Way::Down] {
+            let op = Op::Cursor(CursorMove { slot, seek: None, way, most: CURSOR_STEPS });
+            let (found, wanted) = (store.run(&op), oracle.apply(&op));
+            check(found == wanted, || format!("{op:?} answers {found:?}, not {wanted:?}"))?;
+        }
     }
     Ok(())
 }

@@ -79,7 +79,19 @@ impl Handle {
     pub(in crate::sim) fn look_back(&mut self) -> Result<()> {
         self.kept.cursors.clear();
         self.kept.snapshots.clear();
+        self.read_awaited()
+    }
+
+    /// Reads what is to be read yet, while the storage works.
+    ///
+    /// # Errors
+    /// What the store says; `Internal` where it is another value.
+    pub(in crate::sim) fn read_awaited(&mut self) -> Result<()> {
         self.kept.awaited.read_all()
+    }
+
+    pub(in crate::sim) fn drop_cursors(&mut self) {
+        self.kept.cursors.clear();
     }
 
     /// Carries an operation out. A panic that the operation asks for is caught, any other is let

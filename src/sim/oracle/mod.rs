@@ -17,6 +17,7 @@ mod simpler;
 mod source;
 mod workload;
 
+pub(in crate::sim) use compare::compare_cursors;
 pub use compare::{Difference, compare, compare_snapshots};
 pub use contents::{Bucket, Contents};
 pub use handle::Handle;
@@ -190,6 +191,12 @@ impl Oracle {
         true
     }
 
+    /// The process goes on, in a state that was found: what outlives calls stays.
+    pub fn go_on_in(&mut self, state: Oracle) {
+        let (cursors, snapshots) = (self.cursors.clone(), self.snapshots.clone());
+        *self = Oracle { cursors, snapshots, ..state };
+    }
+
     /// Does an operation, and says what the store must answer.
     pub fn apply(&mut self, op: &Op) -> Reply {
         self.has_just_deferred &= self.depth > 0;
@@ -223,6 +230,10 @@ impl Oracle {
     fn let_go(&mut self) {
         self.cursors.clear();
         self.snapshots.clear();
+    }
+
+    pub(in crate::sim) fn drop_cursors(&mut self) {
+        self.cursors.clear();
     }
 
     /// Does an operation inside a closure.

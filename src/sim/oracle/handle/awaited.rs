@@ -18,6 +18,13 @@ pub(super) struct Awaited {
     made: u64,
 }
 
+/// Whether a fault may strike while a value is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    MayFail,
+    Works,
+}
+
 impl Awaited {
     const MOST: usize = 6;
 
@@ -36,22 +43,22 @@ impl Awaited {
     pub(super) fn push(&mut self, reader: ValueReader, value: Data) -> Result<()> {
         self.made += 1;
         self.values.push_back((reader, value));
-        if self.values.len() > Awaited::MOST { self.read_first() } else { Ok(()) }
+        if self.values.len() > Awaited::MOST { self.read_first(Storage::MayFail) } else { Ok(()) }
     }
 
     pub(super) fn made(&self) -> u64 {
         self.made
     }
 
-    /// Reads all that is to be read yet.
+    /// Reads all that is to be read yet, where the storage works.
     pub(super) fn read_all(&mut self) -> Result<()> {
         while !self.values.is_empty() {
-            self.read_first()?;
+            self.read_first(Storage::Works)?;
         }
         Ok(())
     }
 
-    fn read_first(&mut self) -> Result<()> {
+    fn read_first(&mut self, storage: Storage) -> Result<()> {
         let Some((mut reader, value)) = self.values.pop_front() else { return Ok(()) };
         let mut found = Vec::new();
         loop {
@@ -60,7 +67,7 @@ impl Awaited {
                 Ok(None) if found == value.bytes() => return Ok(()),
                 Ok(None) => return Err(Error::Internal),
                 // A fault of the storage has nothing to do with the present transaction.
-                Err(Error::IoError) => return Ok(()),
+                Err(Error::IoError) if storage == Storage::MayFail => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
