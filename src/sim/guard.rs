@@ -117,14 +117,14 @@ mod tests {
     const PAGE: usize = 512;
 
     /// A state of so many pages that has the slots and some of the others.
-    fn state(txn: u64, page_count: u32, pages: &[u32]) -> Option<Audit> {
+    fn state(txn: u64, page_count: u32, pages: &[u32]) -> Audit {
         let owner = |page: u32| match page {
             0 | 1 => Owner::Meta,
             page if pages.contains(&page) => Owner::Tree,
             _ => Owner::Nobody,
         };
         let owners: Vec<Owner> = (0..page_count).map(owner).collect();
-        Some(Audit { txn, page_count, unused: 0, height: 1, owners })
+        Audit { txn, page_count, unused: 0, height: 1, owners }
     }
 
     fn look(audits: [Option<Audit>; 2]) -> Look {
@@ -134,17 +134,17 @@ mod tests {
     /// State 7 in slot 0 and 6 in slot 1; page 4 is of the newer one only, 5 of the older one, 3
     /// of both, 6 of none. The older one is longer.
     fn two_states() -> Look {
-        look([state(7, 8, &[3, 4]), state(6, 9, &[3, 5])])
+        look([Some(state(7, 8, &[3, 4])), Some(state(6, 9, &[3, 5]))])
     }
 
     /// As a close leaves it.
     fn one_state_twice() -> Look {
-        look([state(7, 8, &[3]), state(7, 8, &[3])])
+        look([Some(state(7, 8, &[3])), Some(state(7, 8, &[3]))])
     }
 
     /// What a process left in the cache that has ended: state 8, in slot 1.
     fn not_durable() -> Look {
-        look([state(7, 8, &[3, 4]), state(8, 7, &[3, 6])])
+        look([Some(state(7, 8, &[3, 4])), Some(state(8, 7, &[3, 6]))])
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -203,7 +203,12 @@ mod tests {
             (None, two_states(), vec![Page(6), Page(4)], "page 4 is written, state 7 has it"),
             (None, two_states(), vec![Page(1), Page(5)], "page 5 is written, state 6 has it"),
             (None, two_states(), vec![Page(0)], "slot 0 is written, which holds the newest"),
-            (None, look([None, state(6, 9, &[3])]), vec![Page(1)], "slot 1 is written, which"),
+            (
+                None,
+                look([None, Some(state(6, 9, &[3]))]),
+                vec![Page(1)],
+                "slot 1 is written, which",
+            ),
             (None, one_state_twice(), vec![Page(0), Page(1)], "both slots between two syncs"),
             (None, one_state_twice(), vec![Page(1), Page(0)], "both slots between two syncs"),
             (None, two_states(), vec![Len(9 * 512 - 1)], "too few for state 6"),

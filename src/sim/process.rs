@@ -110,8 +110,8 @@ fn check_reader(mut reader: Iter, state: Dump) -> Checked {
     while reader.prev_ref(&mut key, &mut value) {
         backward = Dump::add(backward, &key, &value);
     }
-    let found = Dump { forward, backward, entries, ..state };
-    if (found, reader.error()) == (state, None) {
+    let found = (forward, backward, entries, reader.error());
+    if found == (state.forward, state.backward, state.entries, None) {
         return Ok(());
     }
     Err(format!("an old reader found {entries} entries of {}", state.entries).into())
