@@ -222,9 +222,7 @@ impl<'t> Work<'t> {
             return Ok(None);
         }
         self.check()?;
-        if self.waiting.kept > 0 {
-            self.make_kept(core)?;
-        }
+        self.make_kept(core)?;
         let is_there = match self.waiting.last_of(key) {
             Some(is_there) => is_there,
             None => self.tree.contains(&core.pager, key)?,
@@ -240,9 +238,9 @@ impl<'t> Work<'t> {
         EarlyWriter::begin(core, &mut self.writer.space, len)
     }
 
-    /// Makes what the parts before have put, of which the tree knows nothing yet.
+    /// Makes what the parts before have put, if there is any, of which the tree knows nothing yet.
     fn make_kept(&mut self, core: &Core) -> Result<()> {
-        let Some(bucket) = self.part_of else { return Ok(()) };
+        let Some(bucket) = self.part_of.filter(|_| self.waiting.kept > 0) else { return Ok(()) };
         self.tree = Tree::empty();
         self.waiting.make_kept(core, self.writer, bucket)?;
         // What this part frees comes behind.
@@ -251,11 +249,8 @@ impl<'t> Work<'t> {
         Ok(())
     }
 
-    /// Makes the puts that were gathered.
+    /// Makes the puts that were gathered; none of an earlier part are among them.
     fn settle(&mut self, core: &Core) -> Result<()> {
-        if self.waiting.kept > 0 {
-            self.make_kept(core)?;
-        }
         // Left behind when a put fails: the tree may be half changed then.
         let (bytes, ends) = (&mut self.waiting.bytes, &mut self.waiting.ends);
         let mut gathered = Waiting {
@@ -317,9 +312,7 @@ impl<'t> Work<'t> {
     /// Ends a run of puts: makes the tree what it should be.
     pub(super) fn end_run(&mut self, core: &Core) -> Result<()> {
         self.check()?;
-        if self.waiting.kept > 0 {
-            self.make_kept(core)?;
-        }
+        self.make_kept(core)?;
         if !self.waiting.ends.is_empty() {
             self.settle(core)?;
         }
