@@ -13,7 +13,8 @@ use crate::commit::Start;
 use crate::error::{Error, Fault, Result};
 use crate::format::{
     HEADER_COUNT, HEADER_KIND, HEADER_TXN, KIND_SPACE_LOG, LOG_BODY, LOG_PREVIOUS,
-    LOG_PREVIOUS_CHECKSUM, META_BODY, META_SLOTS, PAGE_SIZE_MAX, PAGE_SIZE_MIN, log_page_words_max,
+    LOG_PREVIOUS_CHECKSUM, META_BODY, META_MAGIC, META_PAGE_COUNT, META_SLOTS, PAGE_SIZE_MAX,
+    PAGE_SIZE_MIN, log_page_words_max,
 };
 use crate::invariant::Invariant;
 use crate::meta::{CatalogPart, Item, Meta, Slot, is_of_a_commit, page_size_of};
@@ -160,19 +161,13 @@ pub(crate) fn recover(file: &dyn VfsFile, access: Access) -> Result<Start> {
 fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
     let mut stated = None;
     let first = read_first_slot(file, file_len, &mut stated).map_err(Fault::keep);
-    // Slot 0 may be torn. The size that it states is the file's, unless that is damaged: where slot
-    // 1 would be with another lies what users wrote, which may look like a slot.
-    let mut sizes: Vec<usize> = stated.into_iter().collect();
-    if first.is_err() {
-        sizes.extend(page_sizes().filter(|&size| Some(size) != stated));
-    }
-    let mut second = Err(Error::Corruption);
-    for size in sizes {
-        second = read_slot(file, file_len, Slot::One, size);
-        if !matches!(second, Err(Error::Corruption)) {
-            break;
-        }
-    }
+    // Slot 0 may be torn; the size that it states is the file's, unless that is damaged.
+    let second =
+        stated.map_or(Err(Error::Corruption), |size| read_slot(file, file_len, Slot::One, size));
+    let second = match second {
+        Err(Error::Corruption) if first.is_err() => search_second(file, file_len, stated),
+        second => second,
+    };
     match (first, second) {
         (Ok(first), Ok(second)) => Ok(vec![first, second]),
         (Ok(first), Err(Error::Corruption)) => Ok(vec![first]),
@@ -184,6 +179,21 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
         (Err(fault), Err(error)) if fault.error() == Error::Corruption => Err(error),
         (Err(fault), Err(_)) => Err(fault.raise()),
     }
+}
+
+/// Slot 1 with the only page size, beside the one that slot 0 states, with which there is one. Where
+/// it would be with another lies what users wrote, which may look like a slot.
+fn search_second(file: &dyn VfsFile, file_len: u64, stated: Option<usize>) -> Result<Found> {
+    let mut only = Err(Error::Corruption);
+    for size in page_sizes().filter(|&size| Some(size) != stated) {
+        match read_slot(file, file_len, Slot::One, size) {
+            Ok(_) if only.is_ok() => return Err(Error::Corruption),
+            Ok(found) => only = only.or(Ok(found)),
+            Err(Error::Corruption) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    only
 }
 
 /// Reads slot 0, which states the page size; `stated` is what it states, whatever else is wrong.
@@ -315,7 +325,7 @@ fn fence(
             write_again(file, older, &read_what_is_left(file, file_len, &older.meta, space)?)?;
         }
     } else if !seeded!(RejectedSlotLeftAlone | RefusedSlotNotEmptied) {
-        empty(file, &accepted.meta, accepted.slot.other())?;
+        empty(file, accepted)?;
     }
     if seeded!(RecoveryNotFenced) {
         return Ok(());
@@ -348,12 +358,16 @@ fn write_again(file: &dyn VfsFile, found: &Found, pieces: &[Piece]) -> Result<()
     write(file, &found.bytes, found.slot.page().offset(page_size))
 }
 
-/// Empties a slot that was refused, which must not come to life when its missing pages are written
-/// again by chance. The copy that follows would not do: whoever finds it takes the file for one
-/// that was closed cleanly, though its sync may have failed, or never come, and the disk still have
-/// the refused slot.
-fn empty(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
-    write(file, &vec![0; meta.page_size], slot.page().offset(meta.page_size))
+/// Empties the other slot, which was refused and must not come to life when its missing pages are
+/// written again by chance. The copy that follows would not do: whoever finds it takes the file for
+/// one that was closed cleanly, though its sync may have failed, or never come, and the disk still
+/// have the refused slot. The page size stays: a crash may leave a part of the slot as it was, with
+/// names of buckets, and without the size a name may be taken for the slot behind this one.
+fn empty(file: &dyn VfsFile, accepted: &Found) -> Result<()> {
+    let mut bytes = vec![0; accepted.meta.page_size];
+    let stated = META_MAGIC..META_PAGE_COUNT;
+    bytes[stated.clone()].copy_from_slice(&accepted.bytes[stated]);
+    write(file, &bytes, accepted.slot.other().page().offset(accepted.meta.page_size))
 }
 
 /// Writes a copy of an accepted, fenced state into the other slot, which is empty on the disk.

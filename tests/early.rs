@@ -621,6 +621,160 @@ impl VfsFile for FullFile {
     }
 }
 
+/// Once armed, the next change of the length waits for a word; whoever asks for the length
+/// meanwhile says so.
+struct Late {
+    armed: AtomicBool,
+    watched: AtomicBool,
+    reached: Mutex<mpsc::Sender<()>>,
+    go: Mutex<mpsc::Receiver<()>>,
+    asked: Mutex<mpsc::Sender<()>>,
+}
+
+#[derive(Clone)]
+struct Lengths(MemVfs, Arc<Late>);
+
+struct LengthsFile(Box<dyn VfsFile>, Arc<Late>);
+
+impl Vfs for Lengths {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(LengthsFile(self.0.open(path, mode)?, Arc::clone(&self.1))))
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        self.0.file_id(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+}
+
+impl VfsFile for LengthsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.1.armed.swap(false, Ordering::SeqCst) {
+            self.1.watched.store(true, Ordering::SeqCst);
+            self.1.reached.lock().unwrap().send(()).unwrap();
+            self.1.go.lock().unwrap().recv().unwrap();
+        }
+        self.0.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        if self.1.watched.swap(false, Ordering::SeqCst) {
+            self.1.asked.lock().unwrap().send(()).unwrap();
+        }
+        self.0.size()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        self.0.try_lock(mode)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.0.id()
+    }
+}
+
+/// A reader of so many zeros that arms the storage when so few are left.
+struct Arms(usize, usize, Arc<Late>);
+
+impl Read for Arms {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0 == self.1 {
+            self.2.armed.store(true, Ordering::SeqCst);
+        }
+        let mut len = self.0.min(buf.len());
+        if self.0 > self.1 {
+            len = len.min(self.0 - self.1);
+        }
+        buf[..len].fill(0);
+        self.0 -= len;
+        Ok(len)
+    }
+}
+
+/// One value makes the file longer, piece by piece, while a commit waits to make it longer for
+/// itself and for what comes behind it; there goes the value of a third.
+#[test]
+fn a_value_that_makes_the_file_longer_cuts_nothing_off_that_others_put_meanwhile() {
+    let (reached, is_reached) = mpsc::channel();
+    let (go, may_go) = mpsc::channel();
+    let (asked, is_asked) = mpsc::channel();
+    let late = Arc::new(Late {
+        armed: AtomicBool::new(false),
+        watched: AtomicBool::new(false),
+        reached: Mutex::new(reached),
+        go: Mutex::new(may_go),
+        asked: Mutex::new(asked),
+    });
+    let db = on(Lengths(MemVfs::new(), Arc::clone(&late))).page_size(4096).open(NAME).unwrap();
+    let filled = |count: u32, len: usize| {
+        let db = &db;
+        move |bucket| {
+            db.exec(bucket, |txn| {
+                (0..count).try_for_each(|i| txn.put(i.to_be_bytes(), vec![7; len]))
+            })
+        }
+    };
+    filled(8_000, 2_000)("b").unwrap();
+    let value = bytes(1, 300_000);
+    let (put, is_put) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let owned = scope.spawn(|| {
+            let txn = db.begin();
+            let mut zeros = Arms(40 << 20, (40 << 20) - (16 << 20), Arc::clone(&late));
+            txn.bucket("o").unwrap().put_from("k", 40 << 20, &mut zeros).unwrap();
+            txn.commit()
+        });
+        is_reached.recv().unwrap();
+        let longer = scope.spawn(|| filled(300, 1_000)("c"));
+        is_asked.recv().unwrap();
+        let third = scope.spawn(|| {
+            db.exec("d", |txn| {
+                txn.put("k", &value)?;
+                put.send(()).unwrap();
+                Ok(())
+            })
+        });
+        // Where the third waits for the length, too, nobody is behind it.
+        let waits = is_put.recv_timeout(Duration::from_millis(200)).is_err();
+        go.send(()).unwrap();
+        if waits {
+            is_put.recv().unwrap();
+        }
+        third.join().unwrap().unwrap();
+        longer.join().unwrap().unwrap();
+        owned.join().unwrap().unwrap();
+    });
+    assert!(db.view("d", |txn| txn.get("k")).unwrap() == value);
+    assert_sound(&db);
+}
+
 #[test]
 fn a_commit_that_gives_its_growth_back_leaves_what_was_put_there_meanwhile() {
     let (reached, is_reached) = mpsc::channel();

@@ -80,10 +80,11 @@ impl Core {
         let edge = PageId(if seeded!(EarlyRunCutOff) { 0 } else { writer.space.edge() });
         self.length.expect(edge.offset(self.pager.page_size()));
         drop(writer);
-        let mut flush = self.flush.lock();
-        let wanted = flush.meta.file_len();
+        // Before the flush is locked, which a storage that looks at the store would wait for.
         let len = self.pager.file().size();
         let len = len.map_err(|error| Error::io("ask for the size", &error))?;
+        let mut flush = self.flush.lock();
+        let wanted = flush.meta.file_len();
         if wanted >= len || flush.poisoned.is_some() {
             return Ok(());
         }
@@ -151,23 +152,33 @@ impl<'a> EarlyWriter<'a> {
         let page_size = core.pager.page_size();
         let reserved = space.reserve(run_pages(len, page_size));
         let pages = reserved.ok_or_else(|| Error::no_space(IDS_HAVE_RUN_OUT))?;
-        let end = pages.extent().end();
-        let mut early = EarlyWriter::to(&core.pager, len, pages);
-        if end > space.page_count() {
+        EarlyWriter::to(core, space, len, pages)
+    }
+
+    /// The file may lack pages that the free space has: a commit that has added them is on its way
+    /// to it. Behind the end of the file nothing is written but what made it longer, which others
+    /// respect who do the same.
+    fn to(
+        core: &'a Core,
+        space: &FreeSpace,
+        len: u32,
+        pages: Reservation,
+    ) -> Result<EarlyWriter<'a>> {
+        let Extent { first, pages: roomy } = pages.extent();
+        core.pager.forget_extent(pages.extent());
+        let hash = RunHash::new(first);
+        let pager = &core.pager;
+        let mut early = EarlyWriter { pager, grows: None, roomy, len, pages, hash, written: 0 };
+        let end = PageId(first.0 + roomy);
+        let end_bytes = end.offset(pager.page_size());
+        if end.0 > space.page_count() || end_bytes > core.flush.lock().fenced_len {
             (early.grows, early.roomy) = (Some(core), 0);
             early.make_room(1)?;
             if seeded!(EarlyGrowthBelieved) {
-                core.flush.lock().fenced_len = PageId(end).offset(page_size);
+                core.flush.lock().fenced_len = end_bytes;
             }
         }
         Ok(early)
-    }
-
-    fn to(pager: &Pager, len: u32, pages: Reservation) -> EarlyWriter<'_> {
-        pager.forget_extent(pages.extent());
-        let hash = RunHash::new(pages.extent().first);
-        let roomy = pages.extent().pages;
-        EarlyWriter { pager, grows: None, roomy, len, pages, hash, written: 0 }
     }
 
     /// Makes the file long enough for more pages of the value.
@@ -227,12 +238,13 @@ impl<'a> EarlyWriter<'a> {
 pub(super) fn copy_moving(core: &Core, writer: &mut Writer, limit: PageId) -> Result<()> {
     let Writer { batch, space, .. } = writer;
     batch.buckets.values_mut().try_for_each(|bucket| match bucket {
-        Bucket::Live(tree) => tree.copy_moving(&mut |run| copy(&core.pager, space, limit, run)),
+        Bucket::Live(tree) => tree.copy_moving(&mut |run| copy(core, space, limit, run)),
         Bucket::Dropped => Ok(()),
     })
 }
 
-fn copy(pager: &Pager, space: &mut FreeSpace, limit: PageId, run: Run) -> Result<Large> {
+fn copy(core: &Core, space: &mut FreeSpace, limit: PageId, run: Run) -> Result<Large> {
+    let pager = &core.pager;
     if let Some(value) = pager.run_in_flight(run) {
         return Ok(Large::Here(value));
     }
@@ -241,7 +253,7 @@ fn copy(pager: &Pager, space: &mut FreeSpace, limit: PageId, run: Run) -> Result
         pager.read_run(run, &mut value)?;
         return Ok(Large::Here(Arc::from(value)));
     };
-    let mut writer = EarlyWriter::to(pager, run.len, pages);
+    let mut writer = EarlyWriter::to(core, space, run.len, pages)?;
     let (mut pieces, mut piece) = (Pieces::new(run), Vec::new());
     loop {
         pager.read_piece(&mut pieces, &mut piece)?;

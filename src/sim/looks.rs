@@ -9,7 +9,7 @@ use super::arena::Arena;
 use super::audit::Audit;
 use super::file::FileState;
 use crate::sync::Arc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -33,43 +33,58 @@ impl Look {
     }
 }
 
+/// How a look goes on that has begun in some way.
 #[derive(Debug)]
-struct Known {
-    /// Each sector read, and what it hashed to.
-    read: Vec<(u32, u64)>,
-    look: Arc<Look>,
+enum Step {
+    /// It reads this sector. The step has a number.
+    Reads(u32, usize),
+    /// It ends, and found this.
+    Found(Arc<Look>),
 }
 
-/// Looks by what the slots hash to.
+/// Looks, by what they read. Which sector a look reads next follows from what it has read, so that
+/// looks that begin alike have their first steps in common.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    known: BTreeMap<u64, Vec<Known>>,
+    /// By the number of the step before and what its sector hashed to; the first, by 0 and by what
+    /// the slots hashed to.
+    steps: HashMap<(usize, u64), Step>,
 }
 
 impl Looks {
     /// What a look at the file would find, if that is known.
     pub(super) fn find(&self, key: u64, file: &FileState, arena: &Arena) -> Option<Arc<Look>> {
-        let same = |known: &&Known| {
-            known.read.iter().all(|(sector, hash)| file.known_hash(arena, *sector) == Some(*hash))
-        };
-        self.known.get(&key)?.iter().rev().find(same).map(|known| Arc::clone(&known.look))
+        let mut at = (0, key);
+        loop {
+            match self.steps.get(&at)? {
+                Step::Reads(sector, number) => at = (*number, file.known_hash(arena, *sector)?),
+                Step::Found(look) => return Some(Arc::clone(look)),
+            }
+        }
     }
 
-    /// Remembers a look, for which these sectors were read.
+    /// Remembers a look, which read these sectors one after the other.
     pub(super) fn add(
         &mut self,
         key: u64,
-        mut sectors: Vec<u32>,
+        sectors: &[u32],
         file: &FileState,
         arena: &Arena,
         look: &Arc<Look>,
     ) {
-        sectors.sort_unstable();
-        sectors.dedup();
-        let hash = |sector: u32| file.known_hash(arena, sector).map(|hash| (sector, hash));
-        let read: Option<Vec<(u32, u64)>> = sectors.into_iter().map(hash).collect();
-        if let Some(read) = read {
-            self.known.entry(key).or_default().push(Known { read, look: Arc::clone(look) });
+        let mut seen = BTreeSet::new();
+        let mut at = (0, key);
+        for sector in sectors.iter().filter(|sector| seen.insert(**sector)) {
+            let Some(hash) = file.known_hash(arena, *sector) else { return };
+            let number = self.steps.len() + 1;
+            match self.steps.entry(at).or_insert(Step::Reads(*sector, number)) {
+                Step::Reads(same, number) => {
+                    debug_assert_eq!(same, sector, "looks that read the same go on alike");
+                    at = (*number, hash);
+                }
+                Step::Found(_) => return,
+            }
         }
+        self.steps.insert(at, Step::Found(Arc::clone(look)));
     }
 }

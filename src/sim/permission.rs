@@ -137,7 +137,7 @@ impl Machine {
         drop(reading);
         if let Some(key) = self.look_key(number, page_size) {
             let file = &self.state.files[index(number)];
-            self.looks.add(key, sectors, file, &self.arena, &look);
+            self.looks.add(key, &sectors, file, &self.arena, &look);
         }
         look
     }

@@ -42,19 +42,10 @@ impl Slots {
             Ok(size) => (slots.read_slot(file, 0, size)?, Some(size)),
             Err(flaw) => (Err(flaw), None),
         };
-        // The pages have the size that slot 0 tells; when it is damaged, any size may be right, but
-        // where slot 1 would be with another lies what users wrote.
-        let mut sizes: Vec<usize> = stated.into_iter().collect();
-        if first.is_err() {
-            let all = std::iter::successors(Some(PAGE_SIZE_MIN as usize), |size| Some(size * 2));
-            let all = all.take_while(|size| *size <= PAGE_SIZE_MAX as usize);
-            sizes.extend(all.filter(|&size| Some(size) != stated));
-        }
-        let mut second = slots.read_slot(file, 1, sizes[0])?;
-        for &size in &sizes[1..] {
-            if second.is_err() {
-                second = slots.read_slot(file, 1, size)?;
-            }
+        // The pages have the size that slot 0 tells; when it is damaged, any size may be right.
+        let mut second = slots.read_slot(file, 1, stated.unwrap_or(PAGE_SIZE_MIN as usize))?;
+        if first.is_err() && (second.is_err() || stated.is_none()) {
+            second = slots.search_second(file, stated)?.unwrap_or(second);
         }
         for (slot, read) in [(0, first), (1, second)] {
             match read {
@@ -68,6 +59,28 @@ impl Slots {
         slots.states.sort_by_key(|(meta, _)| (Reverse(meta.txn()), !meta.is_mirror()));
         slots.choose(file)?;
         Ok(slots)
+    }
+
+    /// Slot 1 with each page size that slot 0 does not tell; nothing if there is none. Where it would
+    /// be with another size lies what users wrote, so that one of two cannot be told from the other.
+    fn search_second(
+        &self,
+        file: &dyn VfsFile,
+        stated: Option<usize>,
+    ) -> Result<Option<Checked<Meta>>> {
+        let all = std::iter::successors(Some(PAGE_SIZE_MIN as usize), |size| Some(size * 2));
+        let all = all.take_while(|size| *size <= PAGE_SIZE_MAX as usize);
+        let mut found = None;
+        for size in all.filter(|&size| Some(size) != stated) {
+            let Ok(meta) = self.read_slot(file, 1, size)? else { continue };
+            let is_only = found.is_none();
+            found = Some(if is_only {
+                Ok(meta)
+            } else {
+                Err(Flaw::new(Invariant::ValidMetaWhole, "one page size", "slot 1 with several"))
+            });
+        }
+        Ok(found)
     }
 
     /// The page size that slot 0 tells, whatever else is wrong with it.

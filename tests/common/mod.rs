@@ -7,6 +7,7 @@
 pub mod counting;
 pub mod memory;
 pub mod random;
+pub mod slot;
 pub mod walk;
 pub mod watch;
 

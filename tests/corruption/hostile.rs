@@ -3,6 +3,7 @@
 use super::forge::{CELL_HEADER, Forge, RECORD_LEN, children_at, first_cell};
 use super::{assert_named, scan};
 use crate::common::counting::within;
+use crate::common::slot::name_like_a_slot;
 use crate::common::walk::{Walk, u16_at, u32_at};
 use crate::common::watch::Watch;
 use crate::common::{self, NAME, holding, on, open, put_checksum};
@@ -805,37 +806,48 @@ fn a_wrong_count_of_one_bucket_does_not_close_the_file() {
     assert_eq!(deleted, Err(Error::Corruption));
 }
 
-/// A string with the bytes of a meta page of 512 bytes in slot 1.
-fn looks_like_a_slot() -> String {
-    let mut page = vec![0; 512];
-    (page[4], page[8], page[16], page[40], page[48]) = (1, 1, 1, 1, 2);
-    page[32..40].copy_from_slice(b"BTSTORE\0");
-    put_u32(&mut page, 44, 512);
-    for spare in 0..0x4000_u16 {
-        [page[96], page[97]] = (spare << 1 & 0x7F00 | spare & 0x7F).to_le_bytes();
-        let checksum = crc32c::crc32c(&page[4..]);
-        if checksum.to_le_bytes().is_ascii() {
-            put_u32(&mut page, 0, checksum);
-            return String::from_utf8(page).unwrap();
-        }
-    }
-    unreachable!("one checksum in sixteen is ASCII")
-}
-
-#[test]
-fn a_name_that_looks_like_a_slot_is_none() {
-    let name = "a".repeat(512 - META_BODY - 2) + &looks_like_a_slot();
+/// A bucket whose name holds such a page where slot 1 would be, and the file of its store.
+fn named_like_a_slot() -> (String, Vec<u8>) {
+    let name = name_like_a_slot();
     let vfs = MemVfs::new();
     let db = on(vfs.clone()).page_size(4096).open(NAME).unwrap();
     db.exec(&name, |txn| txn.put("k", "v")).unwrap();
     drop(db);
-    let mut bytes = vfs.read_file(NAME).unwrap();
+    (name, vfs.read_file(NAME).unwrap())
+}
+
+#[test]
+fn a_name_that_looks_like_a_slot_is_none() {
+    let (name, mut bytes) = named_like_a_slot();
     bytes[HEADER_TXN] ^= 0x40;
     // What lies there would be a slot, if pages were so short.
     assert_eq!(u32_at(&bytes[512..], 44), 512);
     assert_eq!(verify_path(&holding(&bytes), NAME).unwrap().page_size, Some(4096));
     let db = open(&holding(&bytes)).unwrap();
     assert_eq!(db.view(&name, |txn| txn.get("k")), Ok(b"v".to_vec()));
+}
+
+/// Slot 0 does not state the page size any more, and slot 1 is where it is, and in the name.
+#[test]
+fn a_file_that_may_have_two_page_sizes_is_refused_and_left_alone() {
+    let (name, sound) = named_like_a_slot();
+    for lost in [64, 512, 600] {
+        let mut bytes = sound.clone();
+        bytes[..lost].fill(0);
+        let vfs = holding(&bytes);
+        let report = verify_path(&vfs, NAME).unwrap();
+        let opened = open(&vfs).map(drop);
+        if lost > 512 {
+            // The one in the name is damaged.
+            assert_eq!((opened, report.page_size), (Ok(()), Some(4096)));
+            let db = open(&vfs).unwrap();
+            assert_eq!(db.view(&name, |txn| txn.get("k")), Ok(b"v".to_vec()));
+        } else {
+            assert_eq!((opened, report.page_size), (Err(Error::Corruption), None));
+            assert!(!report.is_sound(), "{report}");
+            assert_eq!(vfs.read_file(NAME).unwrap(), bytes);
+        }
+    }
 }
 
 /// Branches of one separator as long as that are never joined, and those with none always.
