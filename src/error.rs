@@ -62,7 +62,8 @@ pub enum Error {
     Duplicate,
     /// Another transaction committed first: what an [`OwnedTxn`](crate::OwnedTxn) read or wrote has
     /// changed since it began, and nothing of it has happened; [`ErrorDetail::Message`] says what.
-    /// Or a commit of others failed since it put a value from a reader, which it may have taken.
+    /// Or a commit of others failed since it put a value from a reader, which it may have taken; a
+    /// call that cannot read the value any more says so before the commit does.
     Conflict,
     /// Another process, or another store object, has the file open; or this process has it open for
     /// reading only, and it is to be written.

@@ -76,7 +76,7 @@ pub(crate) struct View {
     /// What the open batch had made of it.
     changed: Changed,
     /// Large values without pages have lower numbers.
-    pub(crate) next_handle: u32,
+    pub(crate) next_handle: u64,
 }
 
 impl View {
@@ -108,7 +108,7 @@ pub(crate) struct Batch {
     /// Transactions that changed something.
     pub(super) changes: u64,
     pub(crate) freed: Vec<Freed>,
-    pub(crate) next_handle: u32,
+    pub(crate) next_handle: u64,
     /// Bytes of entries that were put, and of buckets' names.
     pub(super) entered: u64,
     /// Of each bucket that the running transaction changed: what it was before.
@@ -123,7 +123,7 @@ pub(super) type Undo = BTreeMap<Vec<u8>, Option<Bucket>>;
 pub(crate) struct Mark {
     freed: usize,
     entered: u64,
-    next_handle: u32,
+    next_handle: u64,
 }
 
 impl Batch {

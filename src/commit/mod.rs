@@ -72,8 +72,6 @@ pub(crate) struct Writer {
     packing: Option<Packing>,
     /// The last flush failed: the disk may be full, and the file is lengthened only if it must.
     is_cramped: bool,
-    /// Batches that failed: their flush may have taken what others wrote to the file before.
-    pub(crate) failures: u64,
 }
 
 /// What a commit does for a compaction, beside its transactions.
@@ -143,6 +141,9 @@ pub(crate) struct Core {
     flush: Mutex<Flush>,
     length: Length,
     is_poisoned: AtomicBool,
+    /// Counts up when a flush fails, which may have taken what others wrote to the file before, and
+    /// when its batch is given up.
+    pub(crate) failures: Arc<AtomicU64>,
     barriers: Barriers,
     /// What deferred commits may take in before one of them waits for a flush.
     waiting_bytes_max: u64,
@@ -183,7 +184,6 @@ impl Core {
             in_flight: false,
             packing: None,
             is_cramped: false,
-            failures: 0,
         };
         let flush = Flush {
             queue: Queue::default(),
@@ -203,6 +203,7 @@ impl Core {
             flush: Mutex::new(flush),
             length: Length::new(),
             is_poisoned: AtomicBool::new(false),
+            failures: Arc::new(AtomicU64::new(0)),
             barriers: usage.barriers,
             is_read_only: usage.is_read_only,
             space_fault: start.space_fault,
@@ -368,6 +369,7 @@ impl Core {
             Err(Failed::Before(error, len_before)) => {
                 let fault = Fault::keep(error);
                 drop(flush);
+                self.lose(&job, &fault);
                 let mut writer = Held::of(self);
                 writer.in_flight = false;
                 writer.is_cramped = true;
@@ -378,8 +380,6 @@ impl Core {
                 if seeded!(SlotTurnsOnFailure) {
                     writer.next_slot = writer.next_slot.other();
                 }
-                // Before anybody can miss its pages.
-                job.state.lose(&fault);
                 if seeded!(FailedFlushPublished) {
                     self.readers.publish(job.state);
                 }
@@ -392,14 +392,20 @@ impl Core {
                 flush.poisoned = Some(fault.clone());
                 self.is_poisoned.store(true, Ordering::Release);
                 drop(flush);
-                // What was written before it was sealed may be gone from the file.
-                job.state.lose(&fault);
+                self.lose(&job, &fault);
                 let mut writer = Held::of(self);
                 writer.in_flight = false;
                 self.fail_from(&mut writer, job.number, &fault, leader);
                 writer.done();
             }
         }
+    }
+
+    /// Says what becomes of what a flush that failed may have taken, before anybody misses it:
+    /// transactions may run on its state, and what was put early may be gone from the file.
+    fn lose(&self, job: &Job, fault: &Fault) {
+        job.state.lose(fault);
+        self.failures.fetch_add(1, Ordering::Release);
     }
 
     /// Fails the open batch.
@@ -410,7 +416,7 @@ impl Core {
 
     /// Fails the batches from `first` to the open one, and begins anew on the durable state.
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
-        writer.failures += 1;
+        self.failures.fetch_add(1, Ordering::Release);
         let mut flush = self.flush.lock();
         flush.losses.note(first, fault);
         let last = writer.batch.number;

@@ -35,7 +35,7 @@ use crate::format::{
     HEADER_LEN, HEADER_LEVEL, HEADER_PREFIX, HEADER_RUN, KIND_LEAF, LEAF_CELL_HEADER, OFFSET_LEN,
     OVERFLOW_LEN, VALUE_OVERFLOW, VALUE_UNPLACED,
 };
-use crate::page::{ChildRef, Extent, PageId, get_u16, get_u32, put_u32};
+use crate::page::{ChildRef, Extent, PageId, get_u16, get_u32, get_u64, put_u32, put_u64};
 use std::ops::Range;
 
 /// An overflow value: where it lies, and what its bytes must hash to.
@@ -79,7 +79,7 @@ pub(crate) enum Value<'a> {
         /// Length in bytes.
         len: u32,
         /// Its number in the transaction.
-        handle: u32,
+        handle: u64,
     },
 }
 
@@ -113,7 +113,7 @@ impl<'a> Encoded<'a> {
             }
             Value::Unplaced { len, handle } => {
                 put_u32(&mut reference, 0, len);
-                put_u32(&mut reference, 4, handle);
+                put_u64(&mut reference, 4, handle);
                 Encoded { tag: VALUE_UNPLACED, reference, inline: None }
             }
         }
@@ -332,7 +332,7 @@ impl<'a> Payload<'a> {
             VALUE_OVERFLOW => {
                 Value::Overflow(Run { len: field(0), first: PageId(field(4)), checksum: field(8) })
             }
-            VALUE_UNPLACED => Value::Unplaced { len: field(0), handle: field(4) },
+            VALUE_UNPLACED => Value::Unplaced { len: field(0), handle: get_u64(self.bytes, 4) },
             _ => Value::Inline(self.bytes),
         }
     }

@@ -58,7 +58,7 @@ impl Entry<'_> {
 pub(super) struct Entering<'a> {
     value: NewValue<'a>,
     /// Of a large value: its number, under which the leaf keeps it until the tree is sealed.
-    handle: Option<u32>,
+    handle: Option<u64>,
 }
 
 impl<'a> Entering<'a> {
@@ -331,7 +331,7 @@ impl Edit<'_> {
     #[inline]
     pub(super) fn keep_value(&mut self, leaf: &mut Dirty, new: &Entering<'_>) {
         if let Some(handle) = new.handle {
-            *self.next_handle += u32::from(!seeded!(LargeValuesShareHandle));
+            *self.next_handle += u64::from(!seeded!(LargeValuesShareHandle));
             let large = match new.value {
                 NewValue::Bytes(bytes) => Large::Here(Arc::from(bytes)),
                 NewValue::Early(early) => Large::Early(Arc::clone(early)),

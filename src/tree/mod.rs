@@ -124,7 +124,7 @@ struct Beside {
     /// Of a branch: the children that are dirty too; their references in its bytes are stale.
     kids: Vec<Option<Dirty>>,
     /// Of a leaf: large values that no sealed page refers to.
-    values: Vec<(u32, Large)>,
+    values: Vec<(u64, Large)>,
 }
 
 impl Dirty {
@@ -171,11 +171,11 @@ impl Dirty {
     }
 
     /// The large values of a leaf, by their numbers.
-    pub(crate) fn values(&self) -> &[(u32, Large)] {
+    pub(crate) fn values(&self) -> &[(u64, Large)] {
         self.beside.as_ref().map_or(&[], |beside| &beside.values)
     }
 
-    fn values_mut(&mut self) -> &mut Vec<(u32, Large)> {
+    fn values_mut(&mut self) -> &mut Vec<(u64, Large)> {
         &mut self.beside_mut().values
     }
 
@@ -201,7 +201,7 @@ impl Dirty {
         pages.read_node(self.node().child(at), expected).map(Held::Clean)
     }
 
-    fn value(&self, handle: u32) -> &Large {
+    fn value(&self, handle: u64) -> &Large {
         let found = self.values().iter().find(|(number, _)| *number == handle);
         &found.expect("a leaf holds the values of its unplaced cells").1
     }
@@ -410,7 +410,7 @@ pub(crate) struct Edit<'a> {
     /// Sealed pages that the tree no longer uses.
     pub(crate) freed: &'a mut Vec<Freed>,
     /// Numbers for values without pages.
-    pub(crate) next_handle: &'a mut u32,
+    pub(crate) next_handle: &'a mut u64,
     /// Bytes of the entries that were put, and of the first pages of trees.
     pub(crate) entered: &'a mut u64,
     /// The newest transaction whose pages the tree may hold.

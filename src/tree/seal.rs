@@ -9,7 +9,7 @@ use crate::arena::{Lines, prefetch_bytes};
 use crate::format::HEADER_ID;
 use crate::invariant::invariant;
 use crate::node::{Encoded, NodeMut, Run, Value, run_pages};
-use crate::page::{ChildRef, Extent, Page, PageId, TxnId, get_u32, run_checksum};
+use crate::page::{ChildRef, Extent, Page, PageId, RunHash, TxnId, get_u32};
 use crate::seeded::seeded;
 use crate::sync::Arc;
 
@@ -56,7 +56,7 @@ fn count(dirty: &Dirty, page_size: usize, size: &mut SealedSize) {
 }
 
 /// The slots, lengths and handles of a leaf's values without pages.
-fn unplaced(dirty: &Dirty) -> impl Iterator<Item = (usize, u32, u32)> + '_ {
+fn unplaced(dirty: &Dirty) -> impl Iterator<Item = (usize, u32, u64)> + '_ {
     let count = if dirty.values().is_empty() { 0 } else { dirty.node().count() };
     (0..count).filter_map(move |at| match dirty.node().value(at) {
         Value::Unplaced { len, handle } => Some((at, len, handle)),
@@ -182,5 +182,8 @@ impl<'a> Sealer<'a> {
 fn padded_checksum(extent: Extent, value: &[u8], page_size: usize) -> u32 {
     let padding = extent.pages as usize * page_size - value.len();
     let zeros = vec![0; if seeded!(RunChecksumWithoutPadding) { 0 } else { padding }];
-    crc32c::crc32c_append(run_checksum(extent.first, value), &zeros)
+    let mut hash = RunHash::new(extent.first);
+    hash.update(value);
+    hash.update(&zeros);
+    hash.checksum()
 }

@@ -23,20 +23,10 @@ pub(super) struct Hold {
     first: FirstFault,
 }
 
-/// A state that is to be held.
-pub(super) enum Base<'a> {
-    Durable(TxnId),
-    /// The newest sealed one; its flush may be under way.
-    Sealed(&'a Arc<State>),
-}
-
 impl Hold {
     /// Holds a state that is pinned, or cannot go away while this runs.
-    fn new(core: &Arc<Core>, base: &Base<'_>, first: FirstFault) -> Hold {
-        let (state, sealed) = match *base {
-            Base::Durable(state) => (state, None),
-            Base::Sealed(state) => (state.txn, Some(Arc::clone(state))),
-        };
+    fn new(core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Hold {
+        let (sealed, first) = (sticky.base.clone(), sticky.share().clone());
         if !seeded!(PinReleasedWithTransaction) {
             core.readers.pin(state);
         }
@@ -55,18 +45,12 @@ impl Hold {
     #[cold]
     #[inline(never)]
     fn fail(&self, error: Error) -> Error {
-        let error = self.cause_of(error);
-        if is_failure(error) {
-            self.first.keep(error);
-        }
-        error
+        if is_failure(error) { self.first.fail(self.sealed.as_deref(), error) } else { error }
     }
 
-    /// Why something could not be read: where the state is lost, its pages may have been others',
-    /// and the file is not to blame.
+    /// Why something could not be read.
     pub(super) fn cause_of(&self, error: Error) -> Error {
-        let lost = self.sealed.as_ref().and_then(|state| state.loss());
-        lost.filter(|_| is_failure(error)).unwrap_or(error)
+        self.first.cause_of(self.sealed.as_deref(), error)
     }
 }
 
@@ -87,8 +71,8 @@ impl Shared {
     }
 
     /// Holds a state that is pinned, or cannot go away while this runs.
-    pub(super) fn hold(&self, core: &Arc<Core>, base: &Base<'_>, sticky: &Sticky) -> Arc<Hold> {
-        let hold = || Arc::new(Hold::new(core, base, sticky.share().clone()));
+    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Arc<Hold> {
+        let hold = || Arc::new(Hold::new(core, state, sticky));
         Arc::clone(self.0.get_or_init(hold))
     }
 }

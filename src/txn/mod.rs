@@ -46,8 +46,9 @@ pub(crate) use write::{read_whole, run_exec};
 use crate::commit::Core;
 use crate::error::{Error, Fault, Result};
 use crate::format::{VALUE_LEN_MAX, bucket_name_len_max, key_len_max};
+use crate::readers::State;
 use crate::seeded::seeded;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, OnceLock, Ordering};
 use crate::tree::{Cursor, PageRead, Tree};
 
 /// The first failure of the storage that a transaction met, or one of the cursors that share it.
@@ -59,6 +60,17 @@ struct First {
     told: Mutex<Told>,
     /// Set when there is a fault: whoever asks before each step need not lock.
     has_failed: AtomicBool,
+    /// Set when an owned transaction puts its first value early.
+    early: OnceLock<EarlySince>,
+}
+
+/// Since when values of an owned transaction are in the file, of which no sync tells it.
+#[derive(Debug)]
+struct EarlySince {
+    /// Of the store: flushes that failed.
+    failures: Arc<AtomicU64>,
+    /// How many had failed before.
+    before: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +84,27 @@ struct Told {
 impl FirstFault {
     fn new() -> FirstFault {
         let (told, has_failed) = (Mutex::new(Told::default()), AtomicBool::new(false));
-        FirstFault(Arc::new(First { told, has_failed }))
+        FirstFault(Arc::new(First { told, has_failed, early: OnceLock::new() }))
+    }
+
+    /// Why values that were put early cannot be committed, or read, where the disk may have lost
+    /// them: no sync was to tell of them, but the batches of others went to the same file.
+    fn conflict(&self) -> Option<&'static str> {
+        let since = self.0.early.get()?;
+        let is_lost = since.failures.load(Ordering::Acquire) != since.before;
+        let is_lost = is_lost && !seeded!(EarlyRunOutlivesAFailure);
+        is_lost.then_some("a commit that failed may have taken what was put from a reader")
+    }
+
+    /// Why something could not be read, where the file is not to blame: the state that is read was
+    /// lost, so that its pages may be others', or what was put early may have been.
+    #[cold]
+    fn cause_of(&self, base: Option<&State>, error: Error) -> Error {
+        if !matches!(error, Error::Corruption | Error::IoError) {
+            return error;
+        }
+        let lost = base.and_then(State::loss);
+        lost.or_else(|| self.conflict().map(Error::conflict)).unwrap_or(error)
     }
 
     /// Fails when something failed before.
@@ -84,6 +116,13 @@ impl FirstFault {
     #[cold]
     fn raise(&self) -> Result<()> {
         self.0.told.lock().fault.as_ref().map_or(Ok(()), |fault| Err(fault.raise()))
+    }
+
+    /// Remembers a failure of the storage. Returns why it is one.
+    fn fail(&self, base: Option<&State>, error: Error) -> Error {
+        let error = self.cause_of(base, error);
+        self.keep(error);
+        error
     }
 
     fn keep(&self, error: Error) {
@@ -106,28 +145,49 @@ fn is_failure(error: Error) -> bool {
 }
 
 /// The same for the transaction: takes memory when a cursor shares it, or when something fails.
-#[derive(Debug)]
-struct Sticky(OnceLock<FirstFault>);
+struct Sticky {
+    first: OnceLock<FirstFault>,
+    /// The state that is read, if its flush may still fail.
+    base: Option<Arc<State>>,
+}
 
 impl Sticky {
     fn new() -> Sticky {
-        Sticky(OnceLock::new())
+        Sticky { first: OnceLock::new(), base: None }
+    }
+
+    /// Of a transaction on the newest sealed state, whose flush may be under way.
+    fn on(base: &Arc<State>) -> Sticky {
+        Sticky { first: OnceLock::new(), base: Some(Arc::clone(base)) }
     }
 
     fn share(&self) -> &FirstFault {
-        self.0.get_or_init(FirstFault::new)
+        self.first.get_or_init(FirstFault::new)
+    }
+
+    /// Values go to the file from now on before they are committed.
+    fn put_early(&self, failures: &Arc<AtomicU64>) {
+        self.share().0.early.get_or_init(|| {
+            let before = failures.load(Ordering::Acquire);
+            EarlySince { failures: Arc::clone(failures), before }
+        });
+    }
+
+    /// Why what was put early cannot be committed.
+    fn conflict(&self) -> Option<&'static str> {
+        self.first.get().and_then(FirstFault::conflict)
     }
 
     /// Fails when something failed before.
     #[inline]
     fn check(&self) -> Result<()> {
-        self.0.get().map_or(Ok(()), FirstFault::check)
+        self.first.get().map_or(Ok(()), FirstFault::check)
     }
 
     /// Ends as a part of a transaction. What its cursors still meet fails the whole; what was met
     /// before is up to whoever ran the part.
     fn end_within(&self, whole: &Sticky) {
-        if let Some(part) = self.0.get() {
+        if let Some(part) = self.first.get() {
             let mut told = part.0.told.lock();
             if told.fault.is_none() {
                 told.whole = Some(whole.share().clone());
@@ -135,15 +195,20 @@ impl Sticky {
         }
     }
 
-    /// Remembers a failure of the storage. A bad argument or a missing key is none.
+    /// Remembers a failure of the storage, and says why it is one. A bad argument or a missing key
+    /// is none.
     #[inline(always)]
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result
-            && is_failure(*error)
-        {
-            self.share().keep(*error);
+        match result {
+            Err(error) if is_failure(error) => Err(self.fail(error)),
+            _ => result,
         }
-        result
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&self, error: Error) -> Error {
+        self.share().fail(self.base.as_deref(), error)
     }
 }
 
@@ -203,4 +268,41 @@ fn edge_entry(core: &Core, tree: &Tree, step: StepFn) -> Result<Option<(Vec<u8>,
     let (mut key, mut value) = (Vec::new(), Vec::new());
     let is_there = step(&mut Cursor::new(tree.clone()), &core.pager, &mut key, &mut value)?;
     Ok(is_there.then_some((key, value)))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::catalog::{Catalog, Names};
+    use crate::page::TxnId;
+
+    #[test]
+    fn what_is_lost_is_not_the_files_fault() {
+        let catalog = Catalog { buckets: 0, names: Names::Tree(Tree::empty()) };
+        let state = Arc::new(State::new(TxnId(3), 2, catalog));
+        let sticky = |base: &Arc<State>| (Sticky::on(base), Arc::new(AtomicU64::new(5)));
+        let (whole, failures) = sticky(&state);
+        whole.put_early(&failures);
+        assert_eq!(whole.note::<()>(Err(Error::NotFound)), Err(Error::NotFound));
+        assert_eq!(whole.check(), Ok(()));
+        let (damaged, _) = sticky(&state);
+        assert_eq!(damaged.note::<()>(Err(Error::Corruption)), Err(Error::Corruption));
+        failures.fetch_add(1, Ordering::Relaxed);
+        whole.put_early(&failures);
+        for error in [Error::Corruption, Error::IoError] {
+            assert_eq!(whole.note::<()>(Err(error)), Err(Error::Conflict));
+        }
+        assert_eq!(
+            (whole.check(), damaged.check()),
+            (Err(Error::Conflict), Err(Error::Corruption))
+        );
+        state.lose(&Fault::keep(Error::NoSpace));
+        let (lost, _) = sticky(&state);
+        lost.put_early(&failures);
+        failures.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(lost.note::<()>(Err(Error::Internal)), Err(Error::Internal));
+        let (lost, _) = sticky(&state);
+        assert_eq!(lost.note::<()>(Err(Error::Corruption)), Err(Error::NoSpace));
+        assert_eq!(lost.check(), Err(Error::NoSpace));
+    }
 }

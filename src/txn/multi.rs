@@ -37,8 +37,9 @@ pub(crate) fn run_multi<R>(
     closure: impl FnOnce(&mut MultiTxn<'_>) -> Result<R>,
 ) -> Result<R> {
     let mut guard = core.begin_for(hearing)?;
-    let (outcome, sticky, durability) = (Outcome::Same, Sticky::new(), hearing.durability);
+    let (outcome, durability) = (Outcome::Same, hearing.durability);
     let (writer, waiting) = (guard.writer(), BTreeMap::new());
+    let sticky = Sticky::on(&writer.batch.base);
     let mut multi = MultiTxn { core, writer, outcome, durability, waiting, sticky };
     let value = of_closure(|| closure(&mut multi))?;
     multi.sticky.check()?;
@@ -54,9 +55,9 @@ impl MultiTxn<'_> {
         &self.writer.batch
     }
 
-    /// How many batches have failed so far.
-    pub(super) fn failures(&self) -> u64 {
-        self.writer.failures
+    /// Remembers a failure of the storage, and says why it is one.
+    pub(super) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        self.sticky.note(result)
     }
 
     /// Which pages are free. Whoever takes it brings it back.
@@ -69,8 +70,9 @@ impl MultiTxn<'_> {
     ///
     /// When the closure fails, its own changes are undone; what came before stays, and the
     /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
-    /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when a
-    /// put that a closure ended with does, which may be told by what comes behind it.
+    /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when one
+    /// of the puts, insertions, updates and removals does that a closure ended with: they wait for
+    /// the next closure on the bucket, or for the end, which tells.
     ///
     /// ```
     /// # use btree_store::Error;

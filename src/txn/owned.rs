@@ -19,7 +19,7 @@ pub use bucket::TxnBucket;
 pub(crate) use noting::NotingIter;
 pub use range::TxnRange;
 
-use super::iter::{Base, Hold, Shared};
+use super::iter::{Hold, Shared};
 use super::{MultiTxn, Sticky, check_name, run_multi};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Core, Durability, Hearing, View};
@@ -198,13 +198,14 @@ impl OwnedTxn {
 
     /// Of a view whose base is pinned.
     fn of(core: &Arc<Core>, hearing: &Hearing, view: View, is_run: bool) -> OwnedTxn {
-        let (seen, hold, sticky) = (Mutex::new(Seen::default()), Shared::new(), Sticky::new());
+        let (seen, hold) = (Mutex::new(Seen::default()), Shared::new());
+        let sticky = Sticky::on(&view.base);
         let (hearing, room) = (hearing.shared(), Room::new(is_run));
         OwnedTxn { core: Arc::clone(core), hearing, view, seen, room, hold, sticky }
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(&self.core, &Base::Sealed(&self.view.base), &self.sticky)
+        self.hold.hold(&self.core, self.view.base.txn, &self.sticky)
     }
 
     fn touch(&self, name: &str) -> Result<Arc<Mutex<Touched>>> {
@@ -296,7 +297,8 @@ impl OwnedTxn {
     /// has told it.
     pub fn commit(mut self) -> Result<()> {
         self.sticky.check()?;
-        let (core, view, seen, room) = (&self.core, &self.view, self.seen.get_mut(), &self.room);
+        let (core, view, seen, sticky) =
+            (&self.core, &self.view, self.seen.get_mut(), &self.sticky);
         seen.check()?;
         if !seen.has_changes() {
             return Ok(());
@@ -304,9 +306,9 @@ impl OwnedTxn {
         // With a conflict, the turn ends without a change, when all that it saw is durable.
         let conflict = run_multi(core, &self.hearing, |multi| {
             multi.set_durability(Durability::Durable);
-            let conflict = match room.conflict(multi.failures()) {
+            let conflict = match sticky.conflict() {
                 Some(why) => Some(why),
-                None => seen.conflict(core, view, multi.batch())?,
+                None => multi.note(seen.conflict(core, view, multi.batch()))?,
             };
             if conflict.is_none() {
                 seen.replay(core, multi)?;

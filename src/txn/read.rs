@@ -6,7 +6,7 @@
 mod index;
 mod many;
 
-use super::iter::{Base, Hold, Shared};
+use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::value::Kept;
 use super::{
@@ -169,7 +169,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, &Base::Durable(self.state.txn), &self.sticky)
+        self.hold.hold(self.core, self.state.txn, &self.sticky)
     }
 
     /// The leaf to which a key belongs, its search there, and the leaf behind, if they are at hand.

@@ -7,7 +7,7 @@ mod early;
 mod load;
 mod remove;
 
-use super::iter::{Base, Hold, Shared};
+use super::iter::{Hold, Shared};
 use super::range::Bounds;
 use super::work::{Waiting, Work};
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::commit::{Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result, of_closure};
-use crate::readers::State;
+use crate::page::TxnId;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tree::{Condition, Cursor, Edit, NewValue, PageRead, Tree};
@@ -32,8 +32,8 @@ use std::ops::RangeBounds;
 /// Nothing is visible to others, or durable, before the closure has returned `Ok`.
 pub struct Txn<'t> {
     core: &'t Arc<Core>,
-    /// The newest sealed state.
-    base: Arc<State>,
+    /// The newest sealed one.
+    state: TxnId,
     /// Locked for one call at a time: one that reads may have to make gathered puts first.
     work: Mutex<Work<'t>>,
     is_settled: bool,
@@ -86,16 +86,17 @@ pub(super) fn run_in_bucket<R>(
     closure: impl FnOnce(&mut Txn<'_>) -> Result<R>,
 ) -> Result<(R, Ended)> {
     let Within { writer, whole, waiting } = within;
-    let found = writer.batch.bucket(&core.pager, bucket.as_bytes())?;
+    let sticky = Sticky::on(&writer.batch.base);
+    let found = sticky.note(writer.batch.bucket(&core.pager, bucket.as_bytes()))?;
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
-    let base = Arc::clone(&writer.batch.base);
-    let tree = found.unwrap_or_else(|| Tree { txn: base.txn, ..Tree::empty() });
+    let state = writer.batch.base.txn;
+    let tree = found.unwrap_or_else(|| Tree { txn: state, ..Tree::empty() });
     let work = Mutex::new(Work::new(writer, tree, outcome, waiting, part_of));
-    let (hold, sticky) = (Shared::new(), Sticky::new());
+    let hold = Shared::new();
     let mut txn =
-        Txn { core, base, work, is_settled: false, durability: None, hold, sticky, whole };
+        Txn { core, state, work, is_settled: false, durability: None, hold, sticky, whole };
     let result = of_closure(|| closure(&mut txn));
     if result.is_err() && seeded!(InnerErrorKeptInMulti | InnerErrorDestroysBucket) {
         let work = txn.work_mut()?;
@@ -127,7 +128,7 @@ impl<'t> Txn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, &Base::Sealed(&self.base), &self.sticky)
+        self.hold.hold(self.core, self.state, &self.sticky)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {
@@ -259,7 +260,6 @@ impl<'t> Txn<'t> {
     /// # Errors
     /// Those of [`Txn::put`].
     pub fn update(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
-        check_value(value.as_ref())?;
         self.put_if(key.as_ref(), value.as_ref(), Condition::Present)
     }
 

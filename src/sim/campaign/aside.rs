@@ -59,11 +59,12 @@ impl Aside {
         Ok(Aside { txn, key, value })
     }
 
-    /// Its value is what was put, whatever others did.
-    fn check(&self) -> Told {
+    /// Its value is what was put, whatever others did, or gone with what failed.
+    fn check(&self, meanwhile: Meanwhile) -> Told {
         let found = self.txn.bucket(BUCKET).and_then(|bucket| bucket.get(self.key.bytes()));
         match found {
             Ok(found) if found == self.value.bytes() => Ok(()),
+            Err(Error::Conflict) if meanwhile == Meanwhile::Trouble => Ok(()),
             Ok(_) => Err("what was set aside has become another value".to_owned()),
             Err(error) => Err(format!("what was set aside is read with {error}")),
         }
@@ -71,7 +72,7 @@ impl Aside {
 
     /// Commits it, or drops it, behind an operation that nothing has disturbed.
     pub(super) fn end(self, db: &BTree, oracle: &mut Oracle, random: &mut Seeded) -> Told {
-        self.check()?;
+        self.check(Meanwhile::AllWentWell)?;
         if random.below(2) == 0 {
             return Ok(());
         }
@@ -118,7 +119,7 @@ pub(super) fn go_on(
 ) -> Told {
     check_pages(store.db())?;
     if let Some(aside) = aside {
-        aside.check()?;
+        aside.check(Meanwhile::Trouble)?;
         aside.commit(oracle, Meanwhile::Trouble)?;
     }
     let filled = (0..FILLERS).map(|number| {
@@ -206,7 +207,7 @@ mod tests {
         let store = store();
         let (first, second, third) = (begin(&store), begin(&store), begin(&store));
         for aside in [&first, &second, &third] {
-            aside.check().expect("it is there");
+            aside.check(Meanwhile::AllWentWell).expect("it is there");
         }
         first.commit(&mut oracle, Meanwhile::AllWentWell).expect("nobody is ahead of it");
         assert_eq!(oracle.seq(), 1);

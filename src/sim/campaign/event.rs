@@ -17,9 +17,9 @@ pub const SYNC_FAILURES: [SyncFailure; 5] = [
     SyncFailure::NoSpace,
 ];
 
-/// How writing back fails. Nobody reads again what it has lost before the process ends.
-const WRITE_BACK_FAILURES: [SyncFailure; 3] =
-    [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::NoSpace];
+/// How writing back fails.
+const WRITE_BACK_FAILURES: [SyncFailure; 4] =
+    [SyncFailure::Drop, SyncFailure::Keep, SyncFailure::Revert, SyncFailure::NoSpace];
 
 /// What a campaign did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub(super) struct World {
     base_pages: BTreeSet<PageId>,
     base: (Tree, Model),
     freed: Vec<Freed>,
-    next_handle: u32,
+    next_handle: u64,
     entered: u64,
     txn: TxnId,
     /// Places that nothing reads any more.

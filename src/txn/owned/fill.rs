@@ -61,10 +61,9 @@ impl TxnBucket<'_> {
         let key = key.as_ref();
         self.check(key)?;
         let value = (key, check_value_len(len)?);
-        let (core, hearing, room) = (&self.txn.core, &self.txn.hearing, &self.txn.room);
-        let begin = || room.begin_early(core, hearing, value.1);
-        let page_size = core.pager.page_size();
-        let taken = Taken::take(page_size, &self.txn.sticky, value, reader, begin)?;
+        let super::OwnedTxn { core, hearing, room, sticky, .. } = self.txn;
+        let begin = || room.begin_early(core, hearing, sticky, value.1);
+        let taken = Taken::take(core.pager.page_size(), sticky, value, reader, begin)?;
         self.put_new((key, taken.as_new()), Condition::Always).map(drop)
     }
 

@@ -5,10 +5,10 @@
 //! Keeps: one-writer (the free space is touched by whoever has the writer's turn only),
 //! durable-before-ok (what a failed flush of others may have taken is not committed).
 
-use crate::commit::{Core, EarlyWriter, Hearing, Writer};
+use super::super::Sticky;
+use crate::commit::{Core, EarlyWriter, Hearing};
 use crate::error::Result;
 use crate::format::META_SLOTS;
-use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::Mutex;
 
@@ -18,8 +18,6 @@ pub(super) struct Room {
     /// The transaction is a run of `transact`, in which its thread counts as one that writes.
     is_run: bool,
     lent: Mutex<Option<FreeSpace>>,
-    /// How many batches had failed when the first value was begun.
-    failures: Mutex<Option<u64>>,
 }
 
 /// The free space goes back to the writer when this is dropped, whatever happened.
@@ -30,7 +28,7 @@ pub(super) struct Lent<'a> {
 
 impl Room {
     pub(super) fn new(is_run: bool) -> Room {
-        Room { is_run, lent: Mutex::new(None), failures: Mutex::new(None) }
+        Room { is_run, lent: Mutex::new(None) }
     }
 
     /// Takes the free space of whoever has the writer's turn.
@@ -40,7 +38,8 @@ impl Room {
         Lent { home, room: self }
     }
 
-    /// Sets pages aside for a value of so many bytes.
+    /// Sets pages aside for a value of so many bytes. With the writer's turn, its batch fails with
+    /// any that failed before; else only the transaction can tell whether one did.
     ///
     /// # Errors
     /// Those of [`EarlyWriter::begin`] and [`Core::begin_aside`].
@@ -48,6 +47,7 @@ impl Room {
         &self,
         core: &'c Core,
         hearing: &Hearing,
+        sticky: &Sticky,
         len: u32,
     ) -> Result<EarlyWriter<'c>> {
         let mut lent = self.lent.lock();
@@ -57,17 +57,8 @@ impl Room {
         drop(lent);
         hearing.check_writes()?;
         let mut guard = if self.is_run { core.begin_aside()? } else { core.begin()? };
-        let Writer { space, failures, .. } = guard.writer();
-        self.failures.lock().get_or_insert(*failures);
-        EarlyWriter::begin(core, space, len)
-    }
-
-    /// Why the values cannot be committed, where the disk may have lost them: no sync was to tell
-    /// of them, but the batches of others went to the same file.
-    pub(super) fn conflict(&self, failures: u64) -> Option<&'static str> {
-        let is_lost = self.failures.lock().is_some_and(|before| before != failures);
-        let is_lost = is_lost && !seeded!(EarlyRunOutlivesAFailure);
-        is_lost.then_some("a commit that failed may have taken what was put from a reader")
+        sticky.put_early(&core.failures);
+        EarlyWriter::begin(core, &mut guard.writer().space, len)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Touched {
     /// What the transaction sees.
     now: Option<Tree>,
     base: TxnId,
-    next_handle: u32,
+    next_handle: u64,
     /// It was dropped, with all that it held then.
     is_cleared: bool,
     /// It was dropped, whether it was there then or was made since.
@@ -60,7 +60,7 @@ pub(super) struct Touched {
 pub(super) struct Load {
     pub(super) tree: Tree,
     pub(super) base: TxnId,
-    pub(super) next_handle: u32,
+    pub(super) next_handle: u64,
     pub(super) keys: Vec<Vec<u8>>,
     /// How often the bucket had been changed.
     changes: u64,
