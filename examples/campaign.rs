@@ -29,13 +29,14 @@ fn campaign(transactions: u64, first: u64, per_session: u64) -> ExitCode {
     }
     let counts = found.counts;
     println!(
-        "seeds {first}..={}: {} transactions, {} sessions fail; {} power failures inside of \
-         transactions, {} more inside of recoveries, {} of all left more than one image; {} full \
+        "seeds {first}..={}: {} transactions, {} sessions fail; {} power failures, {} of them \
+         inside of transactions, {} inside of recoveries, {} left more than one image; {} full \
          disks, {} reads and writings back failed; {} processes ended; {} transactions \
          deferred, {} faults took some",
         first + (counts.sessions - 1),
         counts.transactions,
         found.failed.len(),
+        counts.all_power_failures,
         counts.power_failures,
         counts.nested,
         counts.undecided,

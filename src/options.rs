@@ -373,9 +373,8 @@ fn never_named() -> Error {
     Error::io("identify", &never)
 }
 
-/// Makes the name of a file durable before anything is acknowledged, if nobody may have done so:
-/// of an empty store, which this call has created or a process that died; and of a copy whose
-/// maker died, or could do no more, which has left its mark.
+/// Makes the name of a file durable before anything is acknowledged, if nobody may have: of an empty
+/// store, and of a copy whose maker died, or could do no more, which has left its mark.
 fn settle_name(vfs: &dyn Vfs, path: &Path, txn: TxnId) -> Result<()> {
     let io = |error: std::io::Error| Error::io("sync the directory", &error);
     let path = vfs.real_path(path).map_err(io)?;
@@ -432,8 +431,10 @@ fn open_creating(vfs: &dyn Vfs, creating: &Path) -> Result<Option<Box<dyn VfsFil
     Ok(file)
 }
 
-/// Opens and locks a file that is made. `None` when its name is somebody else's by now.
+/// Opens and locks a file that is made, not one of another name to which a link leads. `None` when
+/// its name is somebody else's by now.
 fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
+    new_store::refuse_link(vfs, path)?;
     let file = vfs.open(path, OpenMode::Create).map_err(|error| Error::io("create", &error))?;
     lock_file(&*file, LockMode::Exclusive)?;
     Ok(is_named(vfs, path, &*file)?.then_some(file))

@@ -5,11 +5,11 @@
 //! Must not know: page ids to come, files, threads.
 //! Keeps: commit-atomic (a transaction that fails is undone by putting old values back).
 
-use crate::error::Result;
+use crate::error::{Error, Fault, Result};
 use crate::page::TxnId;
 use crate::readers::State;
 use crate::seeded::seeded;
-use crate::sync::Arc;
+use crate::sync::{Arc, OnceLock};
 use crate::tree::{Edit, Freed, PageRead, Root, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,6 +113,25 @@ pub(crate) struct Batch {
     pub(super) entered: u64,
     /// Of each bucket that the running transaction changed: what it was before.
     undo: Undo,
+    /// Told when the batch fails, if somebody holds on to what it has of its own.
+    held: Option<Arc<Loss>>,
+}
+
+/// Why a batch has failed.
+#[derive(Debug, Default)]
+pub(crate) struct Loss(OnceLock<Fault>);
+
+impl Loss {
+    pub(crate) fn told(&self) -> Option<Error> {
+        self.0.get().map(Fault::raise)
+    }
+}
+
+/// A batch fails, of which somebody may hold on to something.
+pub(super) fn lose(held: Option<&Loss>, fault: &Fault) {
+    if let Some(held) = held {
+        held.0.get_or_init(|| fault.clone());
+    }
 }
 
 /// What buckets were before a transaction changed them.
@@ -138,7 +157,23 @@ impl Batch {
             next_handle: 0,
             entered: 0,
             undo: BTreeMap::new(),
+            held: None,
         }
+    }
+
+    /// What tells whoever holds on to what the batch has of its own, if that is lost.
+    pub(crate) fn loss(&mut self) -> Arc<Loss> {
+        Arc::clone(self.held.get_or_insert_default())
+    }
+
+    /// As far as somebody holds on to it.
+    pub(super) fn held(&self) -> Option<Arc<Loss>> {
+        self.held.clone()
+    }
+
+    /// The batch fails.
+    pub(super) fn lose(&self, fault: &Fault) {
+        lose(self.held.as_deref(), fault);
     }
 
     /// The present point.

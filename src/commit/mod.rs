@@ -25,7 +25,7 @@ mod writing;
 
 pub use durability::Durability;
 
-pub(crate) use batch::{Batch, Bucket, Mark, View};
+pub(crate) use batch::{Batch, Bucket, Loss, Mark, View};
 pub(crate) use durability::Hearing;
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};
@@ -405,6 +405,7 @@ impl Core {
     /// transactions may run on its state, and what was put early may be gone from the file.
     fn lose(&self, job: &Job, fault: &Fault) {
         job.state.lose(fault);
+        batch::lose(job.held.as_deref(), fault);
         self.failures.fetch_add(1, Ordering::Release);
     }
 
@@ -417,6 +418,7 @@ impl Core {
     /// Fails the batches from `first` to the open one, and begins anew on the durable state.
     fn fail_from(&self, writer: &mut Writer, first: u64, fault: &Fault, leader: &mut Leader<'_>) {
         self.failures.fetch_add(1, Ordering::Release);
+        writer.batch.lose(fault);
         let mut flush = self.flush.lock();
         flush.losses.note(first, fault);
         let last = writer.batch.number;

@@ -5,7 +5,7 @@
 //! Keeps: parent-holds-checksum (bottom up), no-reuse-while-reachable and page-owned-once (all
 //! places come from the free space), meta-lists-pages, txn-ids-increase.
 
-use super::batch::{Batch, Bucket};
+use super::batch::{Batch, Bucket, Loss};
 use super::{Barriers, Writer};
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Names, Record};
@@ -41,6 +41,8 @@ const FREE_PART_MAX: u64 = 4;
 /// A sealed batch on its way to the disk.
 pub(super) struct Job {
     pub(super) number: u64,
+    /// Who holds on to what it has of its own.
+    pub(super) held: Option<Arc<Loss>>,
     pub(super) state: Arc<State>,
     /// By their ids.
     pub(super) pages: Arc<Vec<Page>>,
@@ -305,6 +307,7 @@ fn seal_at(
     };
     Ok(Job {
         number: writer.batch.number,
+        held: writer.batch.held(),
         state: Arc::new(state),
         pages: Arc::new(pages),
         runs: placed,

@@ -55,6 +55,18 @@ impl Drop for NewName {
     }
 }
 
+fn real_path(vfs: &dyn Vfs, path: &Path) -> Result<PathBuf> {
+    vfs.real_path(path).map_err(|error| Error::io("follow links", &error))
+}
+
+/// Refuses a name of a file that is made where it is a link: what that leads to is another's.
+pub(super) fn refuse_link(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    if real_path(vfs, path)? == path {
+        return Ok(());
+    }
+    Err(Error::invalid("the name under which a file is made is a symbolic link"))
+}
+
 impl NewName {
     /// Takes the place, and makes the file. Nobody may have one of that name.
     fn begin(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
@@ -62,7 +74,7 @@ impl NewName {
     }
 
     fn make(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<(NewName, Box<dyn VfsFile>)> {
-        let path = vfs.real_path(path).map_err(|error| Error::io("follow links", &error))?;
+        let path = real_path(&**vfs, path)?;
         if path.file_name().is_none() {
             return Err(Error::io("create", &ErrorKind::NotFound.into()));
         }

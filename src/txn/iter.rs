@@ -4,7 +4,7 @@
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
 use super::{FirstFault, ReadOnlyTxn, Sticky, Txn, is_failure};
-use crate::commit::Core;
+use crate::commit::{Core, Loss};
 use crate::error::{Error, Result};
 use crate::node::{Begun, Way};
 use crate::page::{Page, TxnId};
@@ -19,18 +19,20 @@ pub(super) struct Hold {
     pub(super) state: TxnId,
     /// The state itself, if its flush may still fail.
     sealed: Option<Arc<State>>,
+    /// Tells whether the batch is lost whose transaction this is of.
+    batch: Option<Arc<Loss>>,
     /// What the transaction and its cursors met first.
     first: FirstFault,
 }
 
 impl Hold {
     /// Holds a state that is pinned, or cannot go away while this runs.
-    fn new(core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Hold {
+    fn new(core: &Arc<Core>, state: TxnId, sticky: &Sticky, batch: Option<Arc<Loss>>) -> Hold {
         let (sealed, first) = (sticky.base.clone(), sticky.share().clone());
         if !seeded!(PinReleasedWithTransaction) {
             core.readers.pin(state);
         }
-        Hold { core: Arc::clone(core), state, sealed, first }
+        Hold { core: Arc::clone(core), state, sealed, batch, first }
     }
 
     /// Remembers a failure of the storage, and says why it is one.
@@ -45,12 +47,18 @@ impl Hold {
     #[cold]
     #[inline(never)]
     fn fail(&self, error: Error) -> Error {
-        if is_failure(error) { self.first.fail(self.sealed.as_deref(), error) } else { error }
+        if is_failure(error) { self.first.fail(|| self.loss(), error) } else { error }
     }
 
     /// Why something could not be read.
     pub(super) fn cause_of(&self, error: Error) -> Error {
-        self.first.cause_of(self.sealed.as_deref(), error)
+        self.first.cause_of(|| self.loss(), error)
+    }
+
+    /// What took what is read, if a flush that failed did.
+    fn loss(&self) -> Option<Error> {
+        let state = self.sealed.as_ref().and_then(|state| state.loss());
+        state.or_else(|| self.batch.as_ref()?.told())
     }
 }
 
@@ -71,8 +79,14 @@ impl Shared {
     }
 
     /// Holds a state that is pinned, or cannot go away while this runs.
-    pub(super) fn hold(&self, core: &Arc<Core>, state: TxnId, sticky: &Sticky) -> Arc<Hold> {
-        let hold = || Arc::new(Hold::new(core, state, sticky));
+    pub(super) fn hold(
+        &self,
+        core: &Arc<Core>,
+        state: TxnId,
+        sticky: &Sticky,
+        batch: impl FnOnce() -> Option<Arc<Loss>>,
+    ) -> Arc<Hold> {
+        let hold = || Arc::new(Hold::new(core, state, sticky, batch()));
         Arc::clone(self.0.get_or_init(hold))
     }
 }

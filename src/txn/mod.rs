@@ -96,15 +96,14 @@ impl FirstFault {
         is_lost.then_some("a commit that failed may have taken what was put from a reader")
     }
 
-    /// Why something could not be read, where the file is not to blame: the state that is read was
-    /// lost, so that its pages may be others', or what was put early may have been.
+    /// Why something could not be read, where the file is not to blame: what is read was `lost`, so
+    /// that its pages may be others', or what was put early may have been.
     #[cold]
-    fn cause_of(&self, base: Option<&State>, error: Error) -> Error {
-        if !matches!(error, Error::Corruption | Error::IoError) {
-            return error;
-        }
-        let lost = base.and_then(State::loss);
-        lost.or_else(|| self.conflict().map(Error::conflict)).unwrap_or(error)
+    fn cause_of(&self, lost: impl FnOnce() -> Option<Error>, error: Error) -> Error {
+        let is_read = matches!(error, Error::Corruption | Error::IoError);
+        let conflict = || self.conflict().filter(|_| is_read).map(Error::conflict);
+        let cause = if is_failure(error) { lost().or_else(conflict) } else { None };
+        cause.unwrap_or(error)
     }
 
     /// Fails when something failed before.
@@ -119,8 +118,8 @@ impl FirstFault {
     }
 
     /// Remembers a failure of the storage. Returns why it is one.
-    fn fail(&self, base: Option<&State>, error: Error) -> Error {
-        let error = self.cause_of(base, error);
+    fn fail(&self, lost: impl FnOnce() -> Option<Error>, error: Error) -> Error {
+        let error = self.cause_of(lost, error);
         self.keep(error);
         error
     }
@@ -208,7 +207,7 @@ impl Sticky {
     #[cold]
     #[inline(never)]
     fn fail(&self, error: Error) -> Error {
-        self.share().fail(self.base.as_deref(), error)
+        self.share().fail(|| self.base.as_ref()?.loss(), error)
     }
 }
 
@@ -300,7 +299,7 @@ mod tests {
         let (lost, _) = sticky(&state);
         lost.put_early(&failures);
         failures.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(lost.note::<()>(Err(Error::Internal)), Err(Error::Internal));
+        assert_eq!(lost.note::<()>(Err(Error::Invalid)), Err(Error::Invalid));
         let (lost, _) = sticky(&state);
         assert_eq!(lost.note::<()>(Err(Error::Corruption)), Err(Error::NoSpace));
         assert_eq!(lost.check(), Err(Error::NoSpace));

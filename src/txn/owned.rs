@@ -205,7 +205,7 @@ impl OwnedTxn {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(&self.core, self.view.base.txn, &self.sticky)
+        self.hold.hold(&self.core, self.view.base.txn, &self.sticky, || None)
     }
 
     fn touch(&self, name: &str) -> Result<Arc<Mutex<Touched>>> {

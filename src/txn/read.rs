@@ -169,7 +169,7 @@ impl<'t> ReadOnlyTxn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.state.txn, &self.sticky)
+        self.hold.hold(self.core, self.state.txn, &self.sticky, || None)
     }
 
     /// The leaf to which a key belongs, its search there, and the leaf behind, if they are at hand.

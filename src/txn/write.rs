@@ -128,7 +128,8 @@ impl<'t> Txn<'t> {
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(self.core, self.state, &self.sticky)
+        let batch = || Some(self.work.lock().writer.batch.loss());
+        self.hold.hold(self.core, self.state, &self.sticky, batch)
     }
 
     fn check(&self, key: &[u8]) -> Result<()> {
@@ -340,6 +341,7 @@ impl<'t> Txn<'t> {
         self.check(key)?;
         let work = self.work()?;
         let stored = self.sticky.note(work.tree.stored(&self.core.pager, key))?;
+        drop(work);
         Ok(ValueReader::of_stored(stored, self.hold()))
     }
 

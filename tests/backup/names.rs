@@ -241,3 +241,26 @@ fn a_store_that_has_the_name_of_a_mark_is_left_as_it_is() {
     assert_eq!(super::restore(&vfs, &stream_of(&db.snapshot())), Err(Error::Invalid));
     assert!(vfs.read_file(CREATING).unwrap() == before && vfs.read_file(COPY).is_none());
 }
+
+/// What a link leads to that has a temporary name is somebody else's.
+#[cfg(unix)]
+#[test]
+fn a_temporary_name_that_is_a_link_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let db = BTree::open(at("data.db")).unwrap();
+    fill_round(&db, 1);
+    fs::write(at("victim"), "keep").unwrap();
+    for link in ["copy.db-btree-store-backup", "copy.db-create", "new.db-create"] {
+        std::os::unix::fs::symlink("victim", at(link)).unwrap();
+        if link.starts_with("new") {
+            assert_eq!(BTree::open(at("new.db")).map(drop), Err(Error::Invalid), "{link}");
+        } else {
+            assert_eq!(db.backup(at("copy.db")), Err(Error::Invalid), "{link}");
+        }
+        assert_eq!(fs::read(at("victim")).unwrap(), b"keep", "{link}");
+        assert!(!at("copy.db").exists() && !at("new.db").exists(), "{link}");
+        fs::remove_file(at(link)).unwrap();
+    }
+    db.backup(at("copy.db")).unwrap();
+}

@@ -66,7 +66,7 @@ impl<'s> Report<'s> {
         splice(&root.join("docs/performance.md"), "goals", &goal_table(&verdicts))?;
         std::fs::write(root.join("docs/speed.svg"), crate::chart::draw(&self.rows))?;
         let rows: String = self.rows.iter().map(|row| format!("\n{}", self::table(row))).collect();
-        let head = "# All rows of the last full run\n\nWhat they mean: \
+        let head = "# All rows, as they were last written\n\nWhat they mean: \
                     [performance.md](performance.md). Written by `benches/peers`.\n";
         Ok(std::fs::write(root.join("docs/measurements.md"), format!("{head}{rows}"))?)
     }

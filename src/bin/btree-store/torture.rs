@@ -69,13 +69,14 @@ fn bar(sessions: u64) -> ProgressBar {
 }
 
 /// What was done, each with its name in reports and in words.
-fn figures(counts: &Counts) -> [(&'static str, &'static str, u64); 10] {
+fn figures(counts: &Counts) -> [(&'static str, &'static str, u64); 11] {
     [
         ("sessions", "sessions, each on a disk of its own", counts.sessions),
         ("transactions", "transactions", counts.transactions),
-        ("power_failures", "power failures inside of transactions", counts.power_failures),
-        ("nested_power_failures", "power failures inside of recoveries", counts.nested),
-        ("undecided", "power failures that left more than one image", counts.undecided),
+        ("all_power_failures", "power failures in all", counts.all_power_failures),
+        ("power_failures", "of them inside of transactions", counts.power_failures),
+        ("nested_power_failures", "of them inside of recoveries", counts.nested),
+        ("undecided", "of them that left more than one image", counts.undecided),
         ("full_disks", "transactions on a full disk", counts.full_disks),
         ("other_faults", "failures of reads, and of writing back", counts.other_faults),
         ("kills", "processes ended", counts.kills),

@@ -28,7 +28,9 @@ pub struct Counts {
     pub sessions: u64,
     /// Transactions that were begun.
     pub transactions: u64,
-    /// Power failures inside of them.
+    /// Power failures, wherever: also between transactions.
+    pub all_power_failures: u64,
+    /// Power failures inside of transactions.
     pub power_failures: u64,
     /// Power failures inside of the recoveries that followed.
     pub nested: u64,
@@ -52,6 +54,7 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.sessions += other.sessions;
         self.transactions += other.transactions;
+        self.all_power_failures += other.all_power_failures;
         self.power_failures += other.power_failures;
         self.nested += other.nested;
         self.undecided += other.undecided;

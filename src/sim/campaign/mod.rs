@@ -280,6 +280,8 @@ mod tests {
         assert!(one.counts.power_failures > 0 && one.counts.nested > 0, "{one:?}");
         // A power failure that leaves nothing open asks no more than a process that ends.
         assert!(one.counts.undecided > 8, "{one:?}");
+        let of_some = one.counts.power_failures + one.counts.nested;
+        assert!(one.counts.all_power_failures >= of_some.max(one.counts.undecided), "{one:?}");
     }
 
     /// Each end of deferred commits comes up: without losses, nothing would ask whether they are

@@ -417,6 +417,7 @@ impl Session {
 /// The power fails; counted is whether more than one image may be left.
 fn lose_power(disk: &SimDisk, counts: &mut Counts) {
     disk.crash();
+    counts.all_power_failures += 1;
     counts.undecided += u64::from(disk.is_undecided());
 }
 

@@ -46,7 +46,9 @@ impl TxnBucket<'_> {
     /// [`Error::IoError`] with what it says when it fails: nothing is changed then, and the
     /// transaction may go on. Those of [`TxnBucket::put`]. For a value that has no room in a leaf
     /// also [`Error::NoSpace`], which sticks; [`Error::Invalid`] inside a write transaction of
-    /// the same thread, and on a read-only store; [`Error::Poisoned`] after a failed sync.
+    /// the same thread, and on a read-only store; [`Error::Poisoned`] after a failed sync. Where a
+    /// commit of others fails later, it may take such a value with it: whoever cannot read it any
+    /// more, and the commit, are told [`Error::Conflict`](crate::Error::Conflict).
     ///
     /// [`Error::Invalid`]: crate::Error::Invalid
     /// [`Error::IoError`]: crate::Error::IoError
