@@ -285,6 +285,25 @@ fn runs_of_the_workload_have_the_same_cap() {
     assert_eq!((report.verdict, report.workload_runs), (Verdict::Unverified, 1000));
 }
 
+/// A loop that tries again whatever the error is does not keep the search from its end.
+#[test]
+fn a_run_that_tries_again_for_ever_is_told() {
+    for failure in [Failure::Sync(SyncFailure::Keep), Failure::PowerOff] {
+        let report = Explorer::new("for ever").explore(
+            |disk| {
+                let file = disk.open(Path::new("file"), OpenMode::Create)?;
+                disk.inject(Fault::new(OpSet::SYNCS, When::ChosenFrom, failure));
+                while file.sync_all().is_err() {}
+                Ok(())
+            },
+            |_, _| Ok(()),
+        );
+        let violation = report.violation.expect("it has no end");
+        assert!(violation.message.ends_with("the run has no end"), "{violation}");
+        assert!(violation.story.contains("#2 fails"), "{violation}");
+    }
+}
+
 #[test]
 fn a_panic_in_the_check_is_a_violation() {
     let report = Explorer::new("panic").explore(|_| Ok(()), |_, _| panic!("the check panics"));

@@ -27,6 +27,12 @@ pub(super) const CLEAR_UP_BYTES: usize = 64 << 20;
 
 /// Operations of one run at most while it is explored: more is a loop that does not end.
 const OPERATIONS_MAX: u64 = 10_000_000;
+/// Those of them that a fault strikes at most. Each sync is a crash point that is kept, so that as
+/// many as the others do not fit into memory.
+const FAILURES_MAX: u64 = 10_000;
+/// Those of them without power at most.
+const REFUSED_MAX: u64 = 100_000;
+const NO_END: &str = "the run has no end";
 
 /// A lock on a file.
 #[derive(Debug)]
@@ -87,6 +93,10 @@ pub(super) struct Machine {
     /// Counts restarts; handles of an earlier one are dead.
     pub(super) generation: u64,
     pub(super) powered: bool,
+    /// Operations that a fault made fail since the state was loaded.
+    failures: u64,
+    /// Operations without power since the state was loaded.
+    refused: u64,
     /// Whether contents may be renumbered: nobody outside holds a state.
     pub(super) clears_up: bool,
     pub(super) clear_up_at: usize,
@@ -122,6 +132,8 @@ impl Machine {
             operation: 0,
             generation: 0,
             powered: true,
+            failures: 0,
+            refused: 0,
             clears_up: true,
             clear_up_at: CLEAR_UP_BYTES,
             locks: Vec::new(),
@@ -143,6 +155,7 @@ impl Machine {
         self.monitor = None;
         self.violation = None;
         self.struck.clear();
+        (self.failures, self.refused) = (0, 0);
         self.counts = [0; OpKind::COUNT];
         if let Some(trace) = &mut self.trace {
             trace.clear();
@@ -222,10 +235,11 @@ impl Machine {
         self.chooser.done = self.asked;
         self.is_used = true;
         if !self.powered {
+            self.note_refusal();
             return Err(power_is_off());
         }
         if !self.clears_up && self.operation - self.first_operation > OPERATIONS_MAX {
-            self.take_verdict(Err("the run has no end".to_owned()));
+            self.take_verdict(Err(NO_END.to_owned()));
             self.powered = false;
             return Err(power_is_off());
         }
@@ -233,6 +247,26 @@ impl Machine {
             self.record(Some(kind));
         }
         self.strike(kind)
+    }
+
+    /// Counts an operation that a fault makes fail. A run that tries again and again loses its
+    /// power.
+    fn note_failure(&mut self) {
+        self.failures += 1;
+        if !self.clears_up && self.failures > FAILURES_MAX {
+            self.take_verdict(Err(NO_END.to_owned()));
+            self.powered = false;
+        }
+    }
+
+    /// Counts an operation without power. A run that goes on all the same is ended by a panic, but
+    /// not by a second one, which aborts.
+    fn note_refusal(&mut self) {
+        self.refused += 1;
+        if !self.clears_up && self.refused > REFUSED_MAX && !std::thread::panicking() {
+            self.take_verdict(Err(NO_END.to_owned()));
+            panic!("{NO_END}");
+        }
     }
 
     /// Asks for a fault.
@@ -243,6 +277,10 @@ impl Machine {
         let failure = self.plan.strike(kind, self.operation, &mut self.chooser);
         if let Some(failure) = failure {
             self.struck.push(Struck { kind, offset: self.request.offset, failure });
+            // A transfer that is only short gets on.
+            if !matches!(failure, Failure::Short(1..)) {
+                self.note_failure();
+            }
         }
         match failure {
             Some(Failure::Error(errno)) => Err(errno.error()),
