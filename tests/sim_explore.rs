@@ -507,6 +507,41 @@ the power fails before #4 sync_data file 0
     assert!(story.contains(expected), "{story}");
 }
 
+/// What was lost long before the end is told with the operation that it is about, which the story
+/// has no room for.
+#[test]
+fn a_story_tells_the_file_and_the_name_that_were_lost_long_before() {
+    let explore = |syncs_file: bool| {
+        let path = Path::new("data");
+        let report = Explorer::new("long ago").explore(
+            |disk| {
+                let file = disk.open(path, OpenMode::Create)?;
+                write_all_at(&*file, b"data", 0)?;
+                if syncs_file {
+                    file.sync_all()?
+                } else {
+                    disk.sync_dir(path)?
+                }
+                for _ in 0..100 {
+                    disk.file_id(path)?;
+                }
+                disk.acknowledged(1);
+                Ok(())
+            },
+            |disk, crash| match disk.read_file(path) {
+                Some(bytes) if bytes == b"data" => Ok(()),
+                _ if crash.acknowledged() == 0 => Ok(()),
+                found => Err(format!("found {found:?}").into()),
+            },
+        );
+        report.violation.expect("it was not durable").story
+    };
+    let story = explore(true);
+    assert!(story.contains("the name changed by #1: lost; #1 open file 0 data\n"), "{story}");
+    let story = explore(false);
+    assert!(story.contains("what was there at first (2 of 2); #1 open file 0 data\n"), "{story}");
+}
+
 #[test]
 fn samples_find_what_the_search_finds() {
     let mistake = Mistake::HalfChecksum;

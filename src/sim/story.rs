@@ -11,6 +11,7 @@ use super::points::Point;
 use super::report::Violation;
 use super::state::DiskState;
 use super::trace::{Op, OpKind};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The operations shown of each run, the last ones.
@@ -23,11 +24,17 @@ pub(super) struct Story {
     text: String,
     levels: usize,
     message: Option<String>,
+    /// Operations that are not shown and that change a name, or open a file, by their numbers.
+    unshown: BTreeMap<u64, Op>,
+    /// The latest of them that opened a file, where none that is shown did so later.
+    opened: BTreeMap<u32, u64>,
 }
 
 impl Story {
     pub(super) fn new(name: &str) -> Story {
-        Story { text: format!("{name}: the workload runs"), levels: 0, message: None }
+        let text = format!("{name}: the workload runs");
+        let (unshown, opened) = (BTreeMap::new(), BTreeMap::new());
+        Story { text, levels: 0, message: None, unshown, opened }
     }
 
     /// Whether the run after this many crashes failed.
@@ -60,7 +67,10 @@ impl Story {
         // A newest version needs no word.
         let told: Vec<&Answer> = answers.iter().filter(|answer| answer.chosen > 0).collect();
         for answer in told.iter().take(ANSWERS_MAX) {
-            self.line(&format!("  {}", answer_text(machine, start, answer)));
+            let unshown = self.unshown_of(answer.what);
+            let unshown =
+                unshown.map_or_else(String::new, |op| format!("; {}", op_text(machine, op)));
+            self.line(&format!("  {}{unshown}", answer_text(machine, start, answer)));
         }
         if told.len() > ANSWERS_MAX {
             self.line(&format!("  and {} further choices", told.len() - ANSWERS_MAX));
@@ -103,15 +113,45 @@ impl Story {
             while marks.next_if(|(_, behind)| **behind < first).is_some() {}
             self.line(&format!("  {skipped} operations, then"));
         }
+        for op in &shown[..skipped] {
+            self.keep_unshown(op);
+        }
         for op in &shown[skipped..] {
+            if let (OpKind::Open, Some(file)) = (op.kind, op.file) {
+                self.opened.remove(&file);
+            }
             while let Some((mark, _)) = marks.next_if(|(_, behind)| **behind < op.number) {
                 self.line(&format!("  {mark}"));
             }
-            self.line(&format!("  {op}{}", name_text(machine, op)));
+            self.line(&format!("  {}", op_text(machine, op)));
         }
         for (mark, _) in marks {
             self.line(&format!("  {mark}"));
         }
+    }
+
+    /// Keeps what a choice of a later run may be about.
+    fn keep_unshown(&mut self, op: &Op) {
+        let names = [OpKind::Rename, OpKind::Remove, OpKind::CreateDir, OpKind::RemoveDir];
+        match (op.kind, op.file) {
+            (OpKind::Open, Some(file)) => drop(self.opened.insert(file, op.number)),
+            (kind, _) if names.contains(&kind) => {}
+            _ => return,
+        }
+        self.unshown.insert(op.number, *op);
+    }
+
+    /// The operation that a choice is about, or that opened the file which it is about, if that
+    /// was not shown.
+    fn unshown_of(&self, what: Choice) -> Option<&Op> {
+        let number = match what {
+            Choice::Name { operation } => operation,
+            Choice::Sector { file, .. } | Choice::Cached { file, .. } | Choice::Size { file } => {
+                *self.opened.get(&file)?
+            }
+            Choice::Fault { .. } | Choice::CrashPoint | Choice::User => return None,
+        };
+        self.unshown.get(&number)
     }
 
     fn line(&mut self, line: &str) {
@@ -134,6 +174,11 @@ fn end_text(machine: &Machine, point: &Point, next: Option<&Op>) -> String {
             format!("the power fails {word} #{}, before {}", point.operation, kind.name())
         }
     }
+}
+
+/// An operation, with the name that it was given.
+fn op_text(machine: &Machine, op: &Op) -> String {
+    format!("{op}{}", name_text(machine, op))
 }
 
 /// The name that an operation on names was given.
