@@ -86,7 +86,8 @@ impl OpSet {
     pub const WRITES: OpSet = OpSet::of(&[OpKind::Write, OpKind::SetLen]);
     /// Making data durable: `sync_data` and `sync_all`.
     pub const SYNCS: OpSet = OpSet::of(&[OpKind::SyncData, OpKind::SyncAll]);
-    /// Changing names and making them durable: also those of directories.
+    /// Changing names and making them durable: also those of directories. A file is made by
+    /// [`OpKind::Open`], which is not among them.
     pub const NAMES: OpSet = OpSet::of(&[
         OpKind::Rename,
         OpKind::Remove,

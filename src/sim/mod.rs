@@ -113,6 +113,17 @@
 //! search through every outcome that *can be seen* is feasible where one through every image is
 //! not. It is exact all the same: on more than five thousand small random programs, the tests
 //! compare it with building every image at every operation.
+//!
+//! # What it costs
+//!
+//! A check runs once for each outcome that it can see. What it reads of n sectors, or names, that
+//! were changed and not synced has 2ⁿ of them, more where one was written several times: a check
+//! that lists a directory from which twelve files were removed since its last sync runs 4,096
+//! times, after sixteen 65,536 times. So sync in the workload what is not in question, let a check
+//! read what it judges, and take large sectors first. Each crash point is kept with all that the
+//! disk holds: a thousand files, each synced, take some 400 MB. [`Explorer::executions_max`] ends a
+//! search that is too long, [`Explorer::shard`] shares it, and [`Explorer::sample`] draws from it.
+//! A workload or a check that tries again for ever what fails is ended, and told as a violation.
 mod arena;
 mod audit;
 mod audited;
