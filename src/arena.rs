@@ -20,6 +20,7 @@
 mod empties;
 mod lines;
 mod looking;
+mod poison;
 
 pub(crate) use empties::Empties;
 pub(crate) use lines::{
@@ -146,6 +147,7 @@ impl Arena {
             #[cfg(loom)]
             pages: (0..frames).map(|_| Watched::new()).collect(),
         };
+        arena.close_all();
         Some((Arc::new(arena), Empties::all(frames)))
     }
 
@@ -165,6 +167,14 @@ impl Arena {
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, reason = "other systems are not asked")]
     pub(crate) fn ask_for_huge_pages(&self) {}
+
+    /// Nobody may read a page that no frame holds, or what is behind a page in its frame.
+    fn close_all(&self) {
+        if cfg!(poisoned) {
+            let page_bytes = self.stride - HEADER_BYTES;
+            (0..self.frames).for_each(|at| poison::close(self.page(at).as_ptr(), page_bytes));
+        }
+    }
 
     pub(crate) fn frames(&self) -> u32 {
         self.frames
@@ -240,6 +250,7 @@ impl Arena {
         #[cfg(loom)]
         self.pages[empty.frame as usize].write();
         let page = self.page(empty.frame);
+        poison::open(page.as_ptr(), self.page_size);
         // SAFETY: the page lies in the region, which is initialised; `Empty` is the only right to
         // this frame, and it is borrowed as long as the slice.
         unsafe { std::slice::from_raw_parts_mut(page.as_ptr(), self.page_size) }
@@ -333,6 +344,7 @@ impl Arena {
                 soon += u32::from(is_seen);
                 return true;
             }
+            poison::close(self.page(retired.frame).as_ptr(), self.page_size);
             empties.put(Empty { frame: retired.frame });
             false
         });
@@ -358,6 +370,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        poison::open(self.base.as_ptr(), self.layout.size());
         // SAFETY: `base` was allocated with this layout, and nobody borrows from the arena.
         unsafe { dealloc(self.base.as_ptr(), self.layout) }
     }

@@ -78,6 +78,11 @@ fn word(value: usize) -> u32 {
 }
 
 impl Meta {
+    /// A copy for the other slot: of what is durable, so that it need not list it.
+    pub(crate) fn mirror(&self) -> Meta {
+        Meta { is_mirror: true, items: Vec::new(), ..self.clone() }
+    }
+
     /// The length that the file has at least, in bytes.
     pub(crate) fn file_len(&self) -> u64 {
         u64::from(self.page_count) * self.page_size as u64

@@ -376,8 +376,7 @@ fn mirror(file: &dyn VfsFile, meta: &Meta, slot: Slot) -> Result<()> {
     if !seeded!(RecoveryMirrorsBeforeFence) {
         sync(file)?;
     }
-    let copy = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
-    write(file, &copy.encode(slot), slot.page().offset(meta.page_size))?;
+    write(file, &meta.mirror().encode(slot), slot.page().offset(meta.page_size))?;
     sync(file)
 }
 

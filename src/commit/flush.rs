@@ -106,7 +106,6 @@ pub(super) fn write_mirror(pager: &Pager, meta: &Meta, slot: Slot) -> Result<()>
         barrier(pager.file(), Growth::Same)?;
     }
     let slot = if seeded!(MirrorOverwritesNewest) { slot.other() } else { slot };
-    let mirror = Meta { is_mirror: true, items: Vec::new(), ..meta.clone() };
-    pager.write_bytes(slot.page(), &mirror.encode(slot))?;
+    pager.write_bytes(slot.page(), &meta.mirror().encode(slot))?;
     barrier(pager.file(), Growth::Same)
 }

@@ -5,7 +5,7 @@
 use super::args::Dump;
 use super::entries::{name_of, no_bucket};
 use super::files::open_to_read;
-use super::outcome::{Carrier, Code, Done};
+use super::outcome::{Code, Done};
 use super::output::Output;
 use super::scan::print;
 use super::text::Form;
@@ -51,28 +51,25 @@ pub fn dump(args: &Dump, out: &mut Output) -> Done {
 /// Prints a bucket, and returns how many entries it has.
 fn dump_bucket(state: &Snapshot, name: &str, form: Form, out: &mut Output) -> Done<u64> {
     let shown = Form::Text.show(name.as_bytes());
-    let mut carrier = Carrier::default();
-    let result = state.view(name, |txn| {
-        let begun = if out.is_json() {
+    state.try_view(name, |txn| {
+        if out.is_json() {
             out.json(|json| {
                 json.string("bucket", &shown);
                 json.number("entries", txn.len());
-            })
+            })?;
         } else {
-            out.text(&format!("{BUCKET}{shown}\n"))
-        };
-        carrier.take(begun)?;
+            out.text(&format!("{BUCKET}{shown}\n"))?;
+        }
         // Each value in the same memory, however large.
         let (mut iter, mut key, mut value) = (txn.iter(), Vec::new(), Vec::new());
         let mut count = 0;
         while iter.next_ref(&mut key, &mut value) {
             if !out.is_json() {
-                carrier.take(out.out.write_all(b" "))?;
+                out.out.write_all(b" ")?;
             }
-            carrier.take(print(out, form, name, (&key, Some(&value))))?;
+            print(out, form, name, (&key, Some(&value)))?;
             count += 1;
         }
-        iter.error().map_or(Ok(count), Err)
-    });
-    carrier.deliver(result)
+        iter.error().map_or(Ok(count), |error| Err(error.into()))
+    })
 }

@@ -7,7 +7,7 @@ use super::args::Load;
 use super::dump::{BUCKET, END, first_line};
 use super::entries::missing;
 use super::files::open_to_write;
-use super::outcome::{Carrier, Code, Done, Failure};
+use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
 use btree_store::format::{PAGE_SIZE_MAX, VALUE_LEN_MAX};
@@ -140,19 +140,18 @@ fn fill_bucket<R: BufRead>(
     name: &str,
     lines: &mut Lines<R>,
     left: &mut u64,
-    carrier: &mut Carrier,
-) -> btree_store::Result<Next> {
+) -> Done<Next> {
     let line = lines.number;
     let mut begun = false;
-    let result = multi.exec(name, |txn| {
+    let result = multi.try_exec(name, |txn| {
         begun = true;
         while *left > 0 {
-            match carrier.take(lines.next())? {
+            match lines.next()? {
                 Line::Bucket(name) => return Ok(Next::Bucket(name)),
                 Line::End => return Ok(Next::Commit(None)),
                 Line::Entry(key, value) => {
                     let put = txn.put(&key, &value);
-                    carrier.take(put.map_err(|error| at_line(lines.number, error)))?;
+                    put.map_err(|error| at_line(lines.number, error))?;
                     *left -= 1;
                 }
             }
@@ -160,13 +159,13 @@ fn fill_bucket<R: BufRead>(
         Ok(Next::Commit(Some(name.to_owned())))
     });
     match result {
-        Err(error) if !begun => carrier.take(Err(at_line(line, error))),
+        Err(failure) if !begun => Err(at_line(line, failure)),
         result => result,
     }
 }
 
-fn at_line(number: u64, error: btree_store::Error) -> Failure {
-    Failure::from(error).about(&format!("line {number}"))
+fn at_line(number: u64, failure: impl Into<Failure>) -> Failure {
+    failure.into().about(&format!("line {number}"))
 }
 
 /// Puts a transaction's entries. The bucket that goes on, unless the dump has ended.
@@ -176,17 +175,15 @@ fn load_batch<R: BufRead>(
     lines: &mut Lines<R>,
     batch: u64,
 ) -> Done<Option<String>> {
-    let mut carrier = Carrier::default();
     let mut left = batch;
-    let result = db.exec_multi(|multi| {
+    db.try_exec_multi(|multi| {
         loop {
-            match fill_bucket(multi, &name, lines, &mut left, &mut carrier)? {
+            match fill_bucket(multi, &name, lines, &mut left)? {
                 Next::Bucket(next) => name = next,
                 Next::Commit(next) => return Ok(next),
             }
         }
-    });
-    carrier.deliver(result)
+    })
 }
 
 /// Puts what the lines hold, from a bucket on. Returns in how many transactions.

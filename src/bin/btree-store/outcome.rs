@@ -1,7 +1,7 @@
 //! How a command ends.
 //!
-//! Owns: [`Code`], the numbers that scripts see, [`Failure`], one line for people, and
-//! [`Carrier`]. Must not know: what any command does.
+//! Owns: [`Code`], the numbers that scripts see, and [`Failure`], one line for people. Must not know:
+//! what any command does.
 
 use btree_store::{DetailedError, Error};
 use std::io::{self, ErrorKind};
@@ -92,29 +92,6 @@ impl From<io::Error> for Failure {
         match error.kind() {
             ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::io("write the output", &error),
-        }
-    }
-}
-
-/// Brings a failure of a command's own out of a closure of the store, which returns errors of the
-/// store only, and undoes what it did.
-#[derive(Default)]
-pub struct Carrier(Option<Failure>);
-
-impl Carrier {
-    /// Keeps a failure; the closure ends with what this returns.
-    pub fn take<T>(&mut self, result: Result<T, impl Into<Failure>>) -> btree_store::Result<T> {
-        result.map_err(|failure| {
-            self.0 = Some(failure.into());
-            Error::Invalid
-        })
-    }
-
-    /// The failure that was kept, or what the store says.
-    pub fn deliver<T>(self, result: btree_store::Result<T>) -> Done<T> {
-        match self.0 {
-            Some(failure) => Err(failure),
-            None => result.map_err(Failure::from),
         }
     }
 }

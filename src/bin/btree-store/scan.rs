@@ -5,7 +5,7 @@
 use super::args::Scan;
 use super::entries::{bytes_of, name_of, no_bucket};
 use super::files::open_to_read;
-use super::outcome::{Carrier, Code, Done};
+use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
 use btree_store::Error;
@@ -70,10 +70,9 @@ pub fn scan(args: &Scan, out: &mut Output) -> Done {
     let bucket = name_of(&args.place.bucket)?;
     let Bounds { from, to } = Bounds::of(args, form)?;
     let db = open_to_read(&args.place.file)?;
-    let mut carrier = Carrier::default();
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut is_there = false;
-    let result = db.view(&bucket, |txn| {
+    let result: Done<()> = db.try_view(&bucket, |txn| {
         is_there = true;
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut range = txn.range::<[u8]>((Bound::Included(from.as_slice()), to));
@@ -85,14 +84,13 @@ pub fn scan(args: &Scan, out: &mut Output) -> Done {
                 (true, true) => range.prev_key()?.map(|key| (key, None)),
             };
             let Some(entry) = entry else { break };
-            carrier.take(print(out, form, &bucket, entry))?;
+            print(out, form, &bucket, entry)?;
             left -= 1;
         }
         Ok(())
     });
-    if result == Err(Error::NotFound) && !is_there {
-        return Err(no_bucket(&bucket));
+    match result {
+        Err(Failure::Told { code: Code::NotFound, .. }) if !is_there => Err(no_bucket(&bucket)),
+        result => result.map(|()| Code::Done),
     }
-    carrier.deliver(result)?;
-    Ok(Code::Done)
 }

@@ -38,8 +38,6 @@ pub(super) struct Touched {
     now: Option<Tree>,
     base: TxnId,
     next_handle: u64,
-    /// It was dropped, with all that it held then.
-    is_cleared: bool,
     /// It was dropped, whether it was there then or was made since.
     is_dropped: bool,
     /// Somebody was told whether it is there.
@@ -95,7 +93,6 @@ impl Touched {
             then,
             base: view.base.txn,
             next_handle: view.next_handle,
-            is_cleared: false,
             is_dropped: false,
             is_asked_for: false,
             is_counted: false,
@@ -330,7 +327,6 @@ impl Touched {
         }
         self.pass_over(Bounds::default());
         self.changes += 1;
-        self.is_cleared |= self.then.is_some();
         self.is_dropped = true;
         self.now = None;
         true
@@ -398,7 +394,7 @@ impl Touched {
     /// # Errors
     /// Those of the calls of a [`Txn`](crate::Txn).
     pub(super) fn replay(&self, core: &Core, multi: &mut MultiTxn<'_>, name: &str) -> Result<()> {
-        if self.is_cleared {
+        if self.is_dropped && self.then.is_some() {
             multi.del_bucket(name)?;
         }
         let Some(now) = self.now.as_ref().filter(|_| self.has_changes()) else { return Ok(()) };
