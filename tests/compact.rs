@@ -254,3 +254,21 @@ fn a_catalog_that_finds_no_room_is_told() {
     assert!(done.remaining_candidates > 0, "{done:?} {stats:?}");
     drop(reader);
 }
+
+/// Of a catalog that the meta page has room for: no bucket ends the way to those behind it.
+#[test]
+fn the_pages_of_each_of_a_few_buckets_are_moved() {
+    let db = open(&MemVfs::default(), 1024);
+    db.exec("hole", |txn| txn.put("k", vec![7; 400 * 1024])).unwrap();
+    let fill = |name: &str| {
+        db.exec(name, |txn| (0..300_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 120])))
+    };
+    ["a", "b", "c"].iter().try_for_each(|name| fill(name)).unwrap();
+    db.del_bucket("hole").unwrap();
+    (0..4_u8).for_each(|i| db.exec("a", |txn| txn.put("k", [i])).unwrap());
+    let done = db.compact(0).unwrap();
+    let stats = db.stats().unwrap();
+    let used = u64::from(stats.page_count) - stats.free_pages - stats.pending_pages;
+    assert_eq!(done.remaining_candidates, 0, "{done:?} {stats:?}");
+    assert!(u64::from(stats.page_count) <= used + used / 4, "{done:?} {stats:?}");
+}
