@@ -385,6 +385,24 @@ fn a_failed_sync_poisons_what_is_deferred_too() {
     }
 }
 
+/// It is no use inside of a transaction; but that nothing becomes durable any more is said first.
+#[test]
+fn a_sync_inside_of_a_transaction_says_that_the_store_is_poisoned() {
+    let (_, watch, db) = deferring();
+    in_time(move || {
+        let ended = db.transact(|_| {
+            assert_eq!(db.sync(), Err(Error::Invalid));
+            watch.hook(|op| if op.is_sync() { Err(io::Error::other("lost")) } else { Ok(()) });
+            let meanwhile = || durable(&db, add_one);
+            let failed = std::thread::scope(|scope| scope.spawn(meanwhile).join().unwrap());
+            assert_eq!(failed, Err(Error::IoError));
+            watch.unhook();
+            Ok(db.sync())
+        });
+        assert_eq!(ended, Ok(Err(Error::Poisoned)));
+    });
+}
+
 #[test]
 fn figures_walks_and_copies_know_durable_states_only() {
     let (_, _, db) = deferring();
