@@ -556,3 +556,23 @@ fn a_store_whose_log_is_damaged_can_be_read_and_copied() {
     assert_eq!(all(&db), wanted);
     assert_eq!(db.stats().map(drop), Err(Error::IoError));
 }
+
+/// The first slot is damaged, and what is wrong with the second is the storage's alone: it may be
+/// whole, so that nobody is told to give the store up.
+#[test]
+fn a_slot_that_cannot_be_read_beside_a_damaged_one_is_an_error_of_the_storage() {
+    let (vfs, _) = closed_after(1);
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    bytes[META_BODY] ^= 1;
+    let watch = Watch::new(holding(&bytes));
+    watch.hook(|op| match op {
+        Op::Read { offset, .. } if *offset == PAGE as u64 => Err(io::Error::other("unreadable")),
+        _ => Ok(()),
+    });
+    for options in [on(watch.clone()), on(watch.clone()).read_only()] {
+        assert_eq!(options.open(NAME).unwrap_err(), Error::IoError);
+    }
+    watch.unhook();
+    let db = on(watch).open(NAME).unwrap();
+    assert_eq!(db.view("other", |txn| txn.get("k")).unwrap(), b"v");
+}
