@@ -582,3 +582,30 @@ fn a_bucket_whose_removal_panicked_keeps_its_pages() {
     assert!(report.is_sound(), "{report}");
     assert_eq!(db.view("b", |txn| Ok(txn.range::<[u8]>(..).count())), Ok(4000));
 }
+
+/// Also the last ones, which make both slots alike before the file becomes shorter.
+#[test]
+fn each_sync_that_fails_a_compaction_poisons_the_store() {
+    let mut failing = 0;
+    loop {
+        failing += 1;
+        let (_, watch, db) = watched(Barriers::One);
+        db.exec("hole", |txn| txn.put("k", vec![1; 1 << 20])).unwrap();
+        db.exec("b", |txn| txn.put("large", vec![2; 1 << 18])).unwrap();
+        db.del_bucket("hole").unwrap();
+        let mut syncs = 0;
+        watch.hook(move |op| {
+            syncs += usize::from(op.is_sync());
+            if op.is_sync() && syncs == failing { Err(io::Error::other("gone")) } else { Ok(()) }
+        });
+        let ended = db.compact(0).map(drop);
+        watch.unhook();
+        if ended.is_ok() {
+            break;
+        }
+        assert_eq!(ended, Err(Error::IoError), "sync {failing}");
+        assert_eq!(db.exec("b", add_one), Err(Error::Poisoned), "sync {failing}");
+        assert!(story(Error::Poisoned).ends_with("sync: gone"), "{}", story(Error::Poisoned));
+    }
+    assert!(failing > 3, "{failing} syncs");
+}
