@@ -6,7 +6,11 @@ use super::{
     COPY, NAME, contents, contents_of, in_little_memory, is_left, options, random_contents,
 };
 use crate::common::random::Random;
-use crate::common::story;
+use crate::common::{put_checksum, story};
+use btree_store::format::{
+    META_BODY, META_CATALOG_LEN, META_FLAGS, META_ITEMS, META_LOG_HEAD, META_LOG_PAGES,
+    META_TAIL_WORDS,
+};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, BackupStats, Error, Options, Result, Snapshot};
 use std::sync::Arc;
@@ -514,4 +518,41 @@ fn a_chain_goes_on_from_two_copies_of_a_state() {
     let whole = part(&reader.snapshot(), 0);
     chain(&vfs, &[&whole], COPY).unwrap();
     check(&vfs, COPY, &whole);
+}
+
+/// The page of the state is the one of a stream that could say what no file of its pages holds.
+#[test]
+fn a_state_that_is_a_copy_or_has_a_log_or_a_list_is_refused() {
+    let db = options(&MemVfs::new(), 512).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let sound = part(&db.snapshot(), 0).stream;
+    let records = &sound[28 + 8..];
+    let state = records.len() - 512;
+    let built = |change: &dyn Fn(&mut [u8])| {
+        let mut records = records.to_vec();
+        change(&mut records[state..]);
+        put_checksum(&mut records[state..]);
+        let len = u32::try_from(records.len()).unwrap().to_le_bytes();
+        let checksum = crc32c::crc32c(&[&sound[24..28], &len, &records].concat()).to_le_bytes();
+        [&sound[..28], &len, &checksum, &records].concat()
+    };
+    assert!(built(&|_| {}) == sound);
+    let changes: [(&str, &dyn Fn(&mut [u8])); 4] = [
+        ("a copy", &|page| page[META_FLAGS] |= 2),
+        ("a log", &|page| (page[META_LOG_HEAD], page[META_LOG_PAGES]) = (2, 1)),
+        ("a tail", &|page| page[META_TAIL_WORDS] = 1),
+        ("a list", &|page| {
+            let item = META_BODY + usize::from(page[META_CATALOG_LEN]);
+            page[META_ITEMS] = 1;
+            (page[item], page[item + 4]) = (2, 1);
+        }),
+    ];
+    for (what, change) in changes {
+        let vfs = MemVfs::new();
+        let made = options(&vfs, 512).restore(&mut built(change).as_slice(), COPY);
+        assert_eq!(made, Err(Error::Corruption), "{what}");
+        assert!(vfs.read_file(COPY).is_none() && !is_left(&vfs), "{what}");
+        let story = story(Error::Corruption);
+        assert!(story.contains("without a space log and a list"), "{what}: {story}");
+    }
 }
