@@ -518,9 +518,9 @@ fn a_story_tells_the_file_and_the_name_that_were_lost_long_before() {
                 let file = disk.open(path, OpenMode::Create)?;
                 write_all_at(&*file, b"data", 0)?;
                 if syncs_file {
-                    file.sync_all()?
+                    file.sync_all()?;
                 } else {
-                    disk.sync_dir(path)?
+                    disk.sync_dir(path)?;
                 }
                 for _ in 0..100 {
                     disk.file_id(path)?;

@@ -1,4 +1,4 @@
-//! Frames that nobody may read, closed to AddressSanitizer (part of arena, layer L2).
+//! Frames that nobody may read, closed to `AddressSanitizer` (part of arena, layer L2).
 //!
 //! Owns: [`close`] and [`open`], which do nothing but where a program is built with
 //! `--cfg poisoned`, as `fuzz/run` does. All frames are one piece of memory, in which a sanitizer
