@@ -8,7 +8,6 @@ use super::files::open_to_read;
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
-use btree_store::Error;
 use std::ops::Bound;
 
 /// The keys that are wanted: not below the first, and below the second where there is one.
