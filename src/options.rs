@@ -373,8 +373,8 @@ fn never_named() -> Error {
     Error::io("identify", &never)
 }
 
-/// Makes the name of a file durable before anything is acknowledged, if nobody may have: of an empty
-/// store, and of a copy whose maker died, or could do no more, which has left its mark.
+/// Makes the name of a file durable before anything is acknowledged, if nobody may have: of an
+/// empty store, and of a copy whose maker died, or could do no more, which has left its mark.
 fn settle_name(vfs: &dyn Vfs, path: &Path, txn: TxnId) -> Result<()> {
     let io = |error: std::io::Error| Error::io("sync the directory", &error);
     let path = vfs.real_path(path).map_err(io)?;

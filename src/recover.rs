@@ -181,8 +181,8 @@ fn read_slots(file: &dyn VfsFile, file_len: u64) -> Result<Vec<Found>> {
     }
 }
 
-/// Slot 1 with the only page size, beside the one that slot 0 states, with which there is one. Where
-/// it would be with another lies what users wrote, which may look like a slot.
+/// Slot 1 with the only page size, beside the one that slot 0 states, with which there is one.
+/// Where it would be with another lies what users wrote, which may look like a slot.
 fn search_second(file: &dyn VfsFile, file_len: u64, stated: Option<usize>) -> Result<Found> {
     let mut only = Err(Error::Corruption);
     for size in page_sizes().filter(|&size| Some(size) != stated) {

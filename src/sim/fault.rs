@@ -147,6 +147,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it strikes these operations, and no others.
+    pub(super) fn is_of(&self, ops: OpSet) -> bool {
+        self.ops == ops
+    }
+
     /// A fault that has not struck yet.
     pub const fn new(ops: OpSet, when: When, failure: Failure) -> Fault {
         Fault { ops, when, failure, seen: 0 }

@@ -70,9 +70,9 @@ impl MultiTxn<'_> {
     ///
     /// When the closure fails, its own changes are undone; what came before stays, and the
     /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
-    /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when one
-    /// of the puts, insertions, updates and removals does that a closure ended with: they wait for
-    /// the next closure on the bucket, or for the end, which tells.
+    /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when
+    /// one of the puts, insertions, updates and removals does that a closure ended with: they wait
+    /// for the next closure on the bucket, or for the end, which tells.
     ///
     /// ```
     /// # use btree_store::Error;

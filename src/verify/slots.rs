@@ -61,8 +61,9 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Slot 1 with each page size that slot 0 does not tell; nothing if there is none. Where it would
-    /// be with another size lies what users wrote, so that one of two cannot be told from the other.
+    /// Slot 1 with each page size that slot 0 does not tell; nothing if there is none. Where it
+    /// would be with another size lies what users wrote, so that one of two cannot be told from
+    /// the other.
     fn search_second(
         &self,
         file: &dyn VfsFile,

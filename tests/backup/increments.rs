@@ -520,6 +520,8 @@ fn a_chain_goes_on_from_two_copies_of_a_state() {
     check(&vfs, COPY, &whole);
 }
 
+type Change = fn(&mut [u8]);
+
 /// The page of the state is the one of a stream that could say what no file of its pages holds.
 #[test]
 fn a_state_that_is_a_copy_or_has_a_log_or_a_list_is_refused() {
@@ -537,11 +539,11 @@ fn a_state_that_is_a_copy_or_has_a_log_or_a_list_is_refused() {
         [&sound[..28], &len, &checksum, &records].concat()
     };
     assert!(built(&|_| {}) == sound);
-    let changes: [(&str, &dyn Fn(&mut [u8])); 4] = [
-        ("a copy", &|page| page[META_FLAGS] |= 2),
-        ("a log", &|page| (page[META_LOG_HEAD], page[META_LOG_PAGES]) = (2, 1)),
-        ("a tail", &|page| page[META_TAIL_WORDS] = 1),
-        ("a list", &|page| {
+    let changes: [(&str, Change); 4] = [
+        ("a copy", |page| page[META_FLAGS] |= 2),
+        ("a log", |page| (page[META_LOG_HEAD], page[META_LOG_PAGES]) = (2, 1)),
+        ("a tail", |page| page[META_TAIL_WORDS] = 1),
+        ("a list", |page| {
             let item = META_BODY + usize::from(page[META_CATALOG_LEN]);
             page[META_ITEMS] = 1;
             (page[item], page[item + 4]) = (2, 1);
@@ -549,7 +551,7 @@ fn a_state_that_is_a_copy_or_has_a_log_or_a_list_is_refused() {
     ];
     for (what, change) in changes {
         let vfs = MemVfs::new();
-        let made = options(&vfs, 512).restore(&mut built(change).as_slice(), COPY);
+        let made = options(&vfs, 512).restore(&mut built(&change).as_slice(), COPY);
         assert_eq!(made, Err(Error::Corruption), "{what}");
         assert!(vfs.read_file(COPY).is_none() && !is_left(&vfs), "{what}");
         let story = story(Error::Corruption);

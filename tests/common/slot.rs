@@ -23,8 +23,8 @@ fn looks_like_a_slot() -> String {
     unreachable!("one checksum in sixteen is ASCII")
 }
 
-/// The name of a first bucket, in a store with larger pages, that has those bytes where slot 1 would
-/// be if pages had 512 bytes.
+/// The name of a first bucket, in a store with larger pages, that has those bytes where slot 1
+/// would be if pages had 512 bytes.
 pub fn name_like_a_slot() -> String {
     "a".repeat(512 - META_BODY - 2) + &looks_like_a_slot()
 }

@@ -1,7 +1,7 @@
 //! How a command ends.
 //!
-//! Owns: [`Code`], the numbers that scripts see, and [`Failure`], one line for people. Must not know:
-//! what any command does.
+//! Owns: [`Code`], the numbers that scripts see, and [`Failure`], one line for people.
+//! Must not know: what any command does.
 
 use btree_store::{DetailedError, Error};
 use std::io::{self, ErrorKind};

@@ -109,13 +109,15 @@ pub(super) fn give_up(store: &Handle, page_size: u32) -> Told {
 }
 
 /// Goes on with a store that holds what the oracle says, in the process in which the storage has
-/// failed: what was set aside is still there for those who have it, and for nobody else.
+/// failed: what was set aside is still there for those who have it, and for nobody else, unless a
+/// failure has `taken` it.
 pub(super) fn go_on(
     store: &mut Handle,
     oracle: &mut Oracle,
     aside: Option<Aside>,
     page_size: u32,
     random: &mut Seeded,
+    taken_by: Option<Error>,
 ) -> Told {
     check_pages(store.db())?;
     if let Some(aside) = aside {
@@ -131,7 +133,12 @@ pub(super) fn go_on(
     if found != wanted || found.end != Ending::Done {
         return Err(format!("the next commit answers {found:?}"));
     }
-    store.read_awaited().map_err(|error| format!("a value that was put before is {error}"))?;
+    match store.read_awaited() {
+        Err(error) if Some(error) != taken_by => {
+            return Err(format!("a value that was put before is {error}"));
+        }
+        _ => {}
+    }
     let stays = compare_snapshots(store, oracle).and_then(|()| compare_cursors(store, oracle));
     stays.map_err(|what| format!("what was kept has changed: {what}"))?;
     check(store.db(), oracle)

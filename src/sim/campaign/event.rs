@@ -210,6 +210,11 @@ impl Event {
         matches!(self, Event::Other(_))
     }
 
+    /// Whether writing back fails, with what lies in the system's cache.
+    pub(super) fn may_take_what_was_put(self) -> bool {
+        matches!(self, Event::Other(fault) if fault.is_of(OpSet::WRITE_BACKS))
+    }
+
     /// Whether a sync may have reported success although it failed.
     pub(super) fn may_lie(self) -> bool {
         format!("{self:?}").contains("Sync(Late)")
