@@ -109,15 +109,14 @@ pub(super) fn give_up(store: &Handle, page_size: u32) -> Told {
 }
 
 /// Goes on with a store that holds what the oracle says, in the process in which the storage has
-/// failed: what was set aside is still there for those who have it, and for nobody else, unless a
-/// failure has `taken` it.
+/// failed: what was set aside is still there for those who have it, and for nobody else, unless what
+/// it is `taken_by` says so.
 pub(super) fn go_on(
     store: &mut Handle,
     oracle: &mut Oracle,
-    aside: Option<Aside>,
+    (aside, taken_by): (Option<Aside>, Option<Error>),
     page_size: u32,
     random: &mut Seeded,
-    taken_by: Option<Error>,
 ) -> Told {
     check_pages(store.db())?;
     if let Some(aside) = aside {

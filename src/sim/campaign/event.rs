@@ -3,9 +3,10 @@
 //! Owns: [`Act`] and [`Event`], how it is brought about, and [`Counts`] of what happened.
 //! Must not know: what a transaction does, what is found after it.
 
-use super::super::oracle::{By, Op};
+use super::super::oracle::{By, Ending, Op};
 use super::super::{Errno, Failure, Fault, OpKind, OpSet, Seeded, SimDisk, SyncFailure, When};
 use super::kind::{Kind, one_of};
+use crate::error::Error;
 use std::ops::AddAssign;
 
 /// The ways in which syncs fail, in the order of [`Counts::failed_syncs`].
@@ -210,9 +211,14 @@ impl Event {
         matches!(self, Event::Other(_))
     }
 
-    /// Whether writing back fails, with what lies in the system's cache.
-    pub(super) fn may_take_what_was_put(self) -> bool {
-        matches!(self, Event::Other(fault) if fault.is_of(OpSet::WRITE_BACKS))
+    /// The failure of a transaction, so ended, with which what it had put may be gone.
+    pub(super) fn taker(self, end: &Ending) -> Option<Error> {
+        match (self, end) {
+            (Event::Other(fault), Ending::Failed(error)) if fault.is_of(OpSet::WRITE_BACKS) => {
+                Some(*error)
+            }
+            _ => None,
+        }
     }
 
     /// Whether a sync may have reported success although it failed.

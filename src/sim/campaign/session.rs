@@ -6,8 +6,8 @@
 use super::super::fault::{is_of_storage, tells_of_loss};
 use super::super::minimise::minimise_within;
 use super::super::oracle::{
-    Data, End, Ending, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write,
-    compare, compare_snapshots,
+    Data, End, Exec, Handle, KeyShape, Op, Oracle, Step, ValueShape, Workload, Write, compare,
+    compare_snapshots,
 };
 use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
@@ -190,12 +190,8 @@ impl Session {
                     store.drop_cursors();
                     oracle.drop_cursors();
                 }
-                let taken_by = match found.end {
-                    Ending::Failed(error) if act.event.may_take_what_was_put() => Some(error),
-                    _ => None,
-                };
-                go_on(&mut store, oracle, aside, self.page_size, &mut random, taken_by)
-                    .map_err(of)?;
+                let put = (aside, act.event.taker(&found.end));
+                go_on(&mut store, oracle, put, self.page_size, &mut random).map_err(of)?;
                 if random.below(2) == 0 {
                     return Ok(store);
                 }
@@ -442,7 +438,7 @@ mod tests {
     use super::*;
     use crate::Durability;
     use crate::sim::Flush;
-    use crate::sim::oracle::{Peek, Read, SnapshotAct, View};
+    use crate::sim::oracle::{Ending, Peek, Read, SnapshotAct, View};
     use crate::vfs::{OpenMode, Vfs};
     use std::ops::Bound;
 
