@@ -687,3 +687,24 @@ fn whatever_changes_the_bucket_while_entries_come_fails_the_load() {
         assert_sound(&db);
     }
 }
+
+/// Values that wait for the commit are told apart by numbers, in a leaf that has several of them.
+#[test]
+fn large_values_of_a_load_and_behind_it_stay_apart() {
+    let db = tiny(MemVfs::new()).open(NAME).unwrap();
+    let txn = db.begin();
+    let mut bucket = txn.bucket("b").unwrap();
+    let value = |seed| bytes(seed, 9_000);
+    bucket.put("a", value(1)).unwrap();
+    assert_eq!(bucket.bulk_load([("b", value(2)), ("c", value(3))]), Ok(2));
+    bucket.put("d", value(4)).unwrap();
+    for (key, seed) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        assert!(bucket.get(key).unwrap() == value(seed), "{key}");
+    }
+    drop(bucket);
+    txn.commit().unwrap();
+    for (key, seed) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        assert_holds(&db, key, &value(seed));
+    }
+    assert_sound(&db);
+}
