@@ -109,8 +109,8 @@ pub(super) fn give_up(store: &Handle, page_size: u32) -> Told {
 }
 
 /// Goes on with a store that holds what the oracle says, in the process in which the storage has
-/// failed: what was set aside is still there for those who have it, and for nobody else, unless what
-/// it is `taken_by` says so.
+/// failed: what was set aside is still there for those who have it, and for nobody else, unless
+/// what it is `taken_by` says so.
 pub(super) fn go_on(
     store: &mut Handle,
     oracle: &mut Oracle,
