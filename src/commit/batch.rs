@@ -118,7 +118,7 @@ pub(crate) struct Batch {
 }
 
 /// Why a batch has failed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loss(OnceLock<Fault>);
 
 impl Loss {
@@ -163,7 +163,7 @@ impl Batch {
 
     /// What tells whoever holds on to what the batch has of its own, if that is lost.
     pub(crate) fn loss(&mut self) -> Arc<Loss> {
-        Arc::clone(self.held.get_or_insert_default())
+        Arc::clone(self.held.get_or_insert_with(|| Arc::new(Loss(OnceLock::new()))))
     }
 
     /// As far as somebody holds on to it.

@@ -126,13 +126,13 @@ impl Certifier {
     pub fn all() -> Vec<Certifier> {
         let small = Certifier::new(512);
         let sample =
-            |profile| Certifier { profile, every: 11, behind_faults_every: 65, ..small.clone() };
+            |profile| Certifier { profile, every: 11, behind_faults_every: 35, ..small.clone() };
         let plain = small.profile;
         let torn = |sector_bytes| Profile { sector_bytes, ..plain };
         vec![
             small.clone(),
             Certifier { barriers: Barriers::Two, every: 5, ..small.clone() },
-            Certifier { every: 11, behind_faults_every: 65, ..Certifier::new(4096) },
+            Certifier { every: 11, behind_faults_every: 35, ..Certifier::new(4096) },
             sample(Profile { growth: Growth::Stale, ..plain }),
             sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
             Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },
