@@ -12,6 +12,25 @@ use crate::slots::{Hold, Published, Seat, Slots};
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::tree::sparse::SparseIndex;
 
+/// Why something was lost, if the flush that was to make it durable failed.
+#[derive(Debug)]
+pub(crate) struct Loss(OnceLock<Fault>);
+
+impl Loss {
+    pub(crate) fn new() -> Loss {
+        Loss(OnceLock::new())
+    }
+
+    /// The first failure counts.
+    pub(crate) fn tell(&self, fault: &Fault) {
+        self.0.get_or_init(|| fault.clone());
+    }
+
+    pub(crate) fn told(&self) -> Option<Error> {
+        self.0.get().map(Fault::raise)
+    }
+}
+
 /// A committed state. It never changes.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -19,24 +38,24 @@ pub(crate) struct State {
     pub(crate) page_count: u32,
     pub(crate) catalog: Catalog,
     /// Why it was taken back, if its flush failed.
-    lost: OnceLock<Fault>,
+    lost: Loss,
     /// An index of one of its trees, if it was found to pay.
     pub(crate) index: OnceLock<Option<SparseIndex>>,
 }
 
 impl State {
     pub(crate) fn new(txn: TxnId, page_count: u32, catalog: Catalog) -> State {
-        State { txn, page_count, catalog, lost: OnceLock::new(), index: OnceLock::new() }
+        State { txn, page_count, catalog, lost: Loss::new(), index: OnceLock::new() }
     }
 
     /// The flush failed: what the state had of its own will not be found, or something else there.
     pub(crate) fn lose(&self, fault: &Fault) {
-        self.lost.get_or_init(|| fault.clone());
+        self.lost.tell(fault);
     }
 
     /// What the flush met, if it failed.
     pub(crate) fn loss(&self) -> Option<Error> {
-        self.lost.get().map(Fault::raise)
+        self.lost.told()
     }
 }
 

@@ -5,11 +5,11 @@
 //! Must not know: page ids to come, files, threads.
 //! Keeps: commit-atomic (a transaction that fails is undone by putting old values back).
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Fault, Result};
 use crate::page::TxnId;
-use crate::readers::State;
+use crate::readers::{Loss, State};
 use crate::seeded::seeded;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::Arc;
 use crate::tree::{Edit, Freed, PageRead, Root, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,20 +117,10 @@ pub(crate) struct Batch {
     held: Option<Arc<Loss>>,
 }
 
-/// Why a batch has failed.
-#[derive(Debug)]
-pub(crate) struct Loss(OnceLock<Fault>);
-
-impl Loss {
-    pub(crate) fn told(&self) -> Option<Error> {
-        self.0.get().map(Fault::raise)
-    }
-}
-
 /// A batch fails, of which somebody may hold on to something.
 pub(super) fn lose(held: Option<&Loss>, fault: &Fault) {
     if let Some(held) = held {
-        held.0.get_or_init(|| fault.clone());
+        held.tell(fault);
     }
 }
 
@@ -163,7 +153,7 @@ impl Batch {
 
     /// What tells whoever holds on to what the batch has of its own, if that is lost.
     pub(crate) fn loss(&mut self) -> Arc<Loss> {
-        Arc::clone(self.held.get_or_insert_with(|| Arc::new(Loss(OnceLock::new()))))
+        Arc::clone(self.held.get_or_insert_with(|| Arc::new(Loss::new())))
     }
 
     /// As far as somebody holds on to it.

@@ -25,7 +25,7 @@ mod writing;
 
 pub use durability::Durability;
 
-pub(crate) use batch::{Batch, Bucket, Loss, Mark, View};
+pub(crate) use batch::{Batch, Bucket, Mark, View};
 pub(crate) use durability::Hearing;
 pub(crate) use early::EarlyWriter;
 pub(crate) use guard::{Outcome, WriteGuard};

@@ -5,7 +5,7 @@
 //! Keeps: parent-holds-checksum (bottom up), no-reuse-while-reachable and page-owned-once (all
 //! places come from the free space), meta-lists-pages, txn-ids-increase.
 
-use super::batch::{Batch, Bucket, Loss};
+use super::batch::{Batch, Bucket};
 use super::{Barriers, Writer};
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Names, Record};
@@ -17,7 +17,7 @@ use crate::format::{
 use crate::invariant::invariant;
 use crate::meta::{Item, Meta, Slot};
 use crate::page::{ChildRef, Extent, Page, PageId, TxnId, put_u16, put_u32};
-use crate::readers::State;
+use crate::readers::{Loss, State};
 use crate::seeded::seeded;
 use crate::space::{FreeSpace, Placement};
 use crate::sync::Arc;

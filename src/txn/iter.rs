@@ -4,11 +4,11 @@
 //! pinned as long as the cursor lives), errors-stick (its transaction fails with it).
 
 use super::{FirstFault, ReadOnlyTxn, Sticky, Txn, is_failure};
-use crate::commit::{Core, Loss};
+use crate::commit::Core;
 use crate::error::{Error, Result};
 use crate::node::{Begun, Way};
 use crate::page::{Page, TxnId};
-use crate::readers::State;
+use crate::readers::{Loss, State};
 use crate::seeded::seeded;
 use crate::sync::{Arc, OnceLock};
 use crate::tree::{At, Cursor, Lent, Tree};
