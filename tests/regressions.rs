@@ -16,6 +16,7 @@ use common::{NAME, corruption, holding, on, open, put_checksum, story};
 use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 512;
@@ -575,4 +576,45 @@ fn a_slot_that_cannot_be_read_beside_a_damaged_one_is_an_error_of_the_storage() 
     watch.unhook();
     let db = on(watch).open(NAME).unwrap();
     assert_eq!(db.view("other", |txn| txn.get("k")).unwrap(), b"v");
+}
+
+/// A page of the commit before the newest one cannot be read: behind a kill each open for writing
+/// failed once, where a clean close, and damage of the same page, cost only those who read it.
+#[test]
+fn a_page_that_cannot_be_read_does_not_keep_a_killed_store_closed() {
+    let (vfs, watch) = Watch::memory();
+    let db = on(watch).page_size(512).open(NAME).unwrap();
+    for (bucket, key) in [("old", "k"), ("new", "k"), ("new", "l")] {
+        db.exec(bucket, |txn| txn.put(key, [7; 200])).unwrap();
+    }
+    let newest = |db: &BTree| db.view("new", |txn| Ok(txn.len()));
+    db.exec("old", |txn| txn.put("k", [8; 200])).unwrap();
+    db.exec("new", |txn| txn.put("m", [8; 200])).unwrap();
+    let killed = vfs.snapshot();
+    let open = |watch: &Watch| on(watch.clone()).cache_bytes(0).open(NAME);
+    // Where the older bucket's leaf is.
+    let watch = Watch::new(killed.snapshot());
+    let read_only = on(watch.clone()).cache_bytes(0).read_only().open(NAME).unwrap();
+    let last = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&last);
+    watch.hook(move |op| {
+        if let Op::Read { offset, .. } = op {
+            seen.store(*offset, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    read_only.view("old", |txn| txn.get("k")).unwrap();
+    let place = last.load(Ordering::Relaxed);
+    assert!(place >= 2 * 512, "a page was read");
+    let watch = Watch::new(killed);
+    watch.hook(move |op| match op {
+        Op::Read { offset, len } if (*offset..*offset + *len as u64).contains(&place) => {
+            Err(io::Error::other("a bad sector"))
+        }
+        _ => Ok(()),
+    });
+    let opened = open(&watch).unwrap();
+    assert_eq!(newest(&opened), Ok(3));
+    assert_eq!(opened.view("old", |txn| txn.get("k")), Err(Error::IoError));
+    opened.exec("new", |txn| txn.put("n", "1")).unwrap();
 }
