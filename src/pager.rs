@@ -59,10 +59,12 @@ impl InFlight {
         Some(self.pages[found].clone())
     }
 
-    /// A cursor that outlived a flush that failed may look for another run at this place.
+    /// A cursor that outlived a flush that failed may look for another run at this place, perhaps
+    /// of the same bytes in pages, which end in zeros.
     fn run(&self, run: Run) -> Option<&PlacedRun> {
         let placed = self.runs.get(&run.first)?;
-        let is_same = placed.checksum == run.checksum || seeded!(RunInFlightFoundByPlace);
+        let is_same = placed.checksum == run.checksum && placed.value.len() == run.len as usize;
+        let is_same = is_same || seeded!(RunInFlightFoundByPlace);
         is_same.then_some(placed)
     }
 }

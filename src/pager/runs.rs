@@ -155,7 +155,23 @@ fn check_run(run: Run, found: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::InFlight;
     use super::*;
+    use crate::tree::PlacedRun;
+    use std::collections::BTreeMap;
+
+    /// Attacks: cache-coherent.
+    #[test]
+    fn a_run_under_way_is_no_other_that_ends_in_fewer_zeros() {
+        let first = PageId(7);
+        let value: Arc<[u8]> = Arc::from(&b"value"[..]);
+        let placed = PlacedRun { extent: Extent { first, pages: 1 }, checksum: 9, value };
+        let runs = BTreeMap::from([(first, placed)]);
+        let in_flight = InFlight { runs, ..InFlight::default() };
+        let found = |len, checksum| in_flight.run(Run { len, first, checksum }).is_some();
+        assert!(found(5, 9));
+        assert!(!found(5, 8) && !found(6, 9) && !found(4, 9));
+    }
 
     /// Attacks: bytes-never-panic.
     #[test]
