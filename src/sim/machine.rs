@@ -298,6 +298,7 @@ impl Machine {
     pub(super) fn begin_aside(&mut self, kind: OpKind) -> io::Result<Option<Failure>> {
         self.counts[kind as usize] += 1;
         if !self.powered {
+            self.note_refusal();
             return Err(power_is_off());
         }
         let failure = self.strike(kind);
