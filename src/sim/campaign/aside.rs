@@ -80,6 +80,12 @@ impl Aside {
         check(db, oracle)
     }
 
+    /// Drops it. Also where the store does nothing any more, what cannot be read is the fault of
+    /// what failed, and not of the file.
+    pub(super) fn end_behind_trouble(aside: Option<Aside>) -> Told {
+        aside.map_or(Ok(()), |aside| aside.check(Meanwhile::Trouble))
+    }
+
     /// Commits it; it may conflict only if something has failed meanwhile.
     fn commit(self, oracle: &mut Oracle, meanwhile: Meanwhile) -> Told {
         match self.txn.commit() {
@@ -108,13 +114,30 @@ pub(super) fn give_up(store: &Handle, page_size: u32) -> Told {
     if is_same { Ok(()) } else { Err(format!("of pages {before:?} is {after:?}")) }
 }
 
+/// What was put while the storage failed, and may be gone with that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Put {
+    /// How many readers there were before.
+    pub(super) since: u64,
+    /// The failure that may have taken it.
+    pub(super) taken_by: Option<Error>,
+}
+
+impl Put {
+    /// Whether a reader of this number may say so.
+    fn is_excused(self, number: u64, error: Error) -> bool {
+        let may_be = |taken_by| error == taken_by || error == Error::Conflict;
+        number > self.since && self.taken_by.is_some_and(may_be)
+    }
+}
+
 /// Goes on with a store that holds what the oracle says, in the process in which the storage has
-/// failed: what was set aside is still there for those who have it, and for nobody else, unless
-/// what it is `taken_by` says so.
+/// failed: what was set aside is still there for those who have it, and for nobody else, but for
+/// what was put meanwhile.
 pub(super) fn go_on(
     store: &mut Handle,
     oracle: &mut Oracle,
-    (aside, taken_by): (Option<Aside>, Option<Error>),
+    (aside, put): (Option<Aside>, Put),
     page_size: u32,
     random: &mut Seeded,
 ) -> Told {
@@ -132,12 +155,9 @@ pub(super) fn go_on(
     if found != wanted || found.end != Ending::Done {
         return Err(format!("the next commit answers {found:?}"));
     }
-    match store.read_awaited() {
-        Err(error) if Some(error) != taken_by => {
-            return Err(format!("a value that was put before is {error}"));
-        }
-        _ => {}
-    }
+    store
+        .read_awaited(&|number, error| put.is_excused(number, error))
+        .map_err(|error| format!("a value that was put before is {error}"))?;
     let stays = compare_snapshots(store, oracle).and_then(|()| compare_cursors(store, oracle));
     stays.map_err(|what| format!("what was kept has changed: {what}"))?;
     check(store.db(), oracle)
@@ -199,8 +219,41 @@ mod tests {
                 let eio = Failure::Error(Errno::Eio);
                 disk.inject(Fault::new(OpSet::READS, When::From(0), eio));
             }
-            assert_eq!(store.read_awaited().is_err(), fails);
+            assert_eq!(store.read_awaited(&|_, _| false).is_err(), fails);
         }
+    }
+
+    /// A failure of the storage excuses readers that were made while it was there, and no others.
+    #[test]
+    fn only_what_was_put_meanwhile_is_excused() {
+        let put = Put { since: 3, taken_by: Some(Error::IoError) };
+        assert!(put.is_excused(4, Error::IoError) && put.is_excused(4, Error::Conflict));
+        assert!(!put.is_excused(4, Error::Corruption) && !put.is_excused(3, Error::IoError));
+        let untaken = Put { taken_by: None, ..put };
+        assert!(!untaken.is_excused(4, Error::Conflict));
+        // All are read, and each is asked for by its number.
+        let disk = SimDisk::new();
+        let options = Options::new().page_size(PAGE).cache_bytes(0).vfs(disk.vfs());
+        let mut store = Handle::open(options, "store").expect("it opens");
+        let value = value(&mut Seeded::new(1), 100 * PAGE);
+        let fill = put_all([Write::Put(Data::from("key"), value)].into_iter());
+        assert_eq!(store.run(&Op::Exec(fill)).end, Ending::Done);
+        let open = |slot| Peek::Read(Read::Open { slot, from: None });
+        let steps = vec![open(0), open(1)];
+        let view = View { bucket: BUCKET.to_owned(), steps, end: End::Commit };
+        let before = store.kept();
+        assert_eq!(store.run(&Op::View(view.clone())).end, Ending::Done);
+        disk.inject(Fault::new(OpSet::READS, When::From(0), Failure::Error(Errno::Eio)));
+        let asked = std::cell::RefCell::new(Vec::new());
+        let excuse = |number, error| {
+            asked.borrow_mut().push((number, error));
+            true
+        };
+        assert_eq!(store.read_awaited(&excuse), Ok(()));
+        let asked = asked.into_inner();
+        assert_eq!(asked.len(), 2);
+        assert!(asked.iter().all(|(number, error)| *number > before && *error == Error::IoError));
+        assert_eq!(store.read_awaited(&|_, _| false), Ok(()), "none is left");
     }
 
     #[test]

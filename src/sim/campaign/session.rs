@@ -12,7 +12,7 @@ use super::super::oracle::{
 use super::super::{
     DataSync, Errno, Failure, Fault, Growth, OpSet, Profile, Seeded, SimDisk, SyncFailure, When,
 };
-use super::aside::{Aside, give_up, go_on};
+use super::aside::{Aside, Put, give_up, go_on};
 use super::check::{Unused, check, check_opened, check_undisturbed};
 use super::event::{Act, Counts, Event, Outage};
 use super::kind::{Kind, one_of};
@@ -158,7 +158,7 @@ impl Session {
         act.event.inject(disk);
         let before = oracle.has_deferred().then(|| oracle.clone());
         let witness = self.witness(&store, &act.op);
-        let low = oracle.seq();
+        let (low, since) = (oracle.seq(), store.kept());
         let found = store.run(&act.op);
         let wanted = oracle.apply(&act.op);
         // Whoever answers otherwise says why.
@@ -190,7 +190,7 @@ impl Session {
                     store.drop_cursors();
                     oracle.drop_cursors();
                 }
-                let put = (aside, act.event.taker(&found.end));
+                let put = (aside, Put { since, taken_by: act.event.taker(&found.end) });
                 go_on(&mut store, oracle, put, self.page_size, &mut random).map_err(of)?;
                 if random.below(2) == 0 {
                     return Ok(store);
@@ -200,7 +200,7 @@ impl Session {
             }
         }
         // It would keep the store open.
-        drop(aside);
+        Aside::end_behind_trouble(aside.filter(|_| is_on && !left.is_lying))?;
         if let Some(witness) = witness
             && is_on
             && found != wanted

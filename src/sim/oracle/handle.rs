@@ -79,15 +79,19 @@ impl Handle {
     pub(in crate::sim) fn look_back(&mut self) -> Result<()> {
         self.kept.cursors.clear();
         self.kept.snapshots.clear();
-        self.read_awaited()
+        self.read_awaited(&|_, _| false)
     }
 
-    /// Reads what is to be read yet, while the storage works.
+    /// Reads what is to be read yet, while the storage works. What a reader of a number, from 1,
+    /// says may be excused.
     ///
     /// # Errors
     /// What the store says; `Internal` where it is another value.
-    pub(in crate::sim) fn read_awaited(&mut self) -> Result<()> {
-        self.kept.awaited.read_all()
+    pub(in crate::sim) fn read_awaited(
+        &mut self,
+        is_excused: &dyn Fn(u64, Error) -> bool,
+    ) -> Result<()> {
+        self.kept.awaited.read_all(is_excused)
     }
 
     pub(in crate::sim) fn drop_cursors(&mut self) {

@@ -13,10 +13,13 @@ use std::collections::VecDeque;
 /// transaction may have come to nothing, and the cursor there may be gone.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
-    values: VecDeque<(ValueReader, Data)>,
+    values: VecDeque<(Number, ValueReader, Data)>,
     /// How many cursors were opened, and readers made.
-    made: u64,
+    made: Number,
 }
+
+/// Of a reader, from 1.
+type Number = u64;
 
 /// Whether a fault may strike while a value is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,24 +45,33 @@ impl Awaited {
 
     pub(super) fn push(&mut self, reader: ValueReader, value: Data) -> Result<()> {
         self.made += 1;
-        self.values.push_back((reader, value));
-        if self.values.len() > Awaited::MOST { self.read_first(Storage::MayFail) } else { Ok(()) }
+        self.values.push_back((self.made, reader, value));
+        if self.values.len() > Awaited::MOST { self.read_first(Storage::MayFail).1 } else { Ok(()) }
     }
 
     pub(super) fn made(&self) -> u64 {
         self.made
     }
 
-    /// Reads all that is to be read yet, where the storage works.
-    pub(super) fn read_all(&mut self) -> Result<()> {
+    /// Reads all that is to be read yet, where the storage works. The first failure that is not
+    /// excused is told.
+    pub(super) fn read_all(&mut self, is_excused: &dyn Fn(Number, Error) -> bool) -> Result<()> {
+        let mut told = Ok(());
         while !self.values.is_empty() {
-            self.read_first(Storage::Works)?;
+            let (number, read) = self.read_first(Storage::Works);
+            if read.is_err_and(|error| !is_excused(number, error)) {
+                told = told.and(read);
+            }
         }
-        Ok(())
+        told
     }
 
-    fn read_first(&mut self, storage: Storage) -> Result<()> {
-        let Some((mut reader, value)) = self.values.pop_front() else { return Ok(()) };
+    fn read_first(&mut self, storage: Storage) -> (Number, Result<()>) {
+        let Some((number, reader, value)) = self.values.pop_front() else { return (0, Ok(())) };
+        (number, Awaited::read(reader, &value, storage))
+    }
+
+    fn read(mut reader: ValueReader, value: &Data, storage: Storage) -> Result<()> {
         let mut found = Vec::new();
         loop {
             match reader.next_piece() {
