@@ -82,7 +82,9 @@ typedef struct TxnReader TxnReader;
 #define BTREE_ERR_INVALID (-7)
 /* The key, the bucket or the file exists already, where the call wants it absent. */
 #define BTREE_ERR_DUPLICATE (-8)
-/* Another transaction committed first. Only btree_txn_commit says so: begin again. */
+/* Another transaction committed first: begin again. btree_txn_commit says so; before it, whatever
+ * cannot read a value that txn_put_from put, where a commit of others has failed since, which may
+ * have taken it, and then every call of that transaction. */
 #define BTREE_ERR_CONFLICT (-9)
 /* Another process has the file open, or this one for reading only and it is to be written. */
 #define BTREE_ERR_BUSY (-10)

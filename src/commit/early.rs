@@ -73,16 +73,15 @@ impl Core {
     }
 
     fn shorten_as_leader(&self) -> Result<()> {
+        // Before anything is locked that a storage which looks at the store would wait for.
+        let len = self.pager.file().size();
+        let len = len.map_err(|error| Error::io("ask for the size", &error))?;
         let mut writer = self.writer.lock();
         writer.catch_up();
         let slot = writer.next_slot;
         writer.space.take_dropped();
         let edge = PageId(if seeded!(EarlyRunCutOff) { 0 } else { writer.space.edge() });
         self.length.expect(edge.offset(self.pager.page_size()));
-        drop(writer);
-        // Before the flush is locked, which a storage that looks at the store would wait for.
-        let len = self.pager.file().size();
-        let len = len.map_err(|error| Error::io("ask for the size", &error))?;
         let mut flush = self.flush.lock();
         let wanted = flush.meta.file_len();
         if wanted >= len || flush.poisoned.is_some() {
@@ -94,10 +93,15 @@ impl Core {
             && let Err(error) = self.mirror(&mut flush, slot)
         {
             let error = error.of_unknown_outcome();
-            flush.poisoned = Some(Fault::keep(error));
+            let fault = Fault::keep(error);
+            // Nobody runs a transaction meanwhile: the writer is held.
+            self.failures.fetch_add(1, Ordering::Release);
+            writer.batch.lose(&fault);
+            flush.poisoned = Some(fault);
             self.is_poisoned.store(true, Ordering::Release);
             return Err(error);
         }
+        drop(writer);
         // First: a system may shorten a file and report a failure all the same.
         flush.fenced_len = wanted;
         self.length.shorten(self.pager.file(), wanted..len)

@@ -71,6 +71,8 @@ struct EarlySince {
     failures: Arc<AtomicU64>,
     /// How many had failed before.
     before: u64,
+    /// The transaction is durable: what fails from now on takes nothing of it.
+    is_durable: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +93,8 @@ impl FirstFault {
     /// them: no sync was to tell of them, but the batches of others went to the same file.
     fn conflict(&self) -> Option<&'static str> {
         let since = self.0.early.get()?;
-        let is_lost = since.failures.load(Ordering::Acquire) != since.before;
+        let is_durable = since.is_durable.load(Ordering::Acquire);
+        let is_lost = !is_durable && since.failures.load(Ordering::Acquire) != since.before;
         let is_lost = is_lost && !seeded!(EarlyRunOutlivesAFailure);
         is_lost.then_some("a commit that failed may have taken what was put from a reader")
     }
@@ -167,9 +170,16 @@ impl Sticky {
     /// Values go to the file from now on before they are committed.
     fn put_early(&self, failures: &Arc<AtomicU64>) {
         self.share().0.early.get_or_init(|| {
-            let before = failures.load(Ordering::Acquire);
-            EarlySince { failures: Arc::clone(failures), before }
+            let (before, is_durable) = (failures.load(Ordering::Acquire), AtomicBool::new(false));
+            EarlySince { failures: Arc::clone(failures), before, is_durable }
         });
+    }
+
+    /// What was put early is durable.
+    fn made_durable(&self) {
+        if let Some(early) = self.first.get().and_then(|first| first.0.early.get()) {
+            early.is_durable.store(true, Ordering::Release);
+        }
     }
 
     /// Why what was put early cannot be committed.

@@ -9,6 +9,7 @@ use super::{Sticky, check_name, with_own_error};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Bucket, Core, Durability, Hearing, Outcome, Writer};
 use crate::error::{Error, Result, of_closure};
+use crate::readers::Loss;
 use crate::space::FreeSpace;
 use crate::sync::Arc;
 use crate::tree::Edit;
@@ -53,6 +54,11 @@ impl MultiTxn<'_> {
     /// The newest state of all buckets, which the transaction changes.
     pub(super) fn batch(&self) -> &Batch {
         &self.writer.batch
+    }
+
+    /// Tells whether the batch is lost that the transaction is of.
+    pub(super) fn loss(&mut self) -> Arc<Loss> {
+        self.writer.batch.loss()
     }
 
     /// Remembers a failure of the storage, and says why it is one.

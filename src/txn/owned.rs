@@ -24,6 +24,7 @@ use super::{MultiTxn, Sticky, check_name, run_multi};
 use crate::catalog::shown_names;
 use crate::commit::{Batch, Core, Durability, Hearing, View};
 use crate::error::{Error, Result, of_closure};
+use crate::readers::Loss;
 use crate::seeded::seeded;
 use crate::sync::{Arc, Mutex};
 use room::Room;
@@ -72,7 +73,8 @@ const OPTIMISTIC_RUNS: u32 = 4;
 /// - keys that were looked up, those that were not there too, and keys that were *written*, even if
 ///   they were not read: of two transactions that write one key, the first to commit wins;
 /// - the keys of a range, as far as it was walked, with the absence of others between them;
-/// - how many entries a bucket has, where that was asked for; whether it exists, and which ones do.
+/// - how many entries a bucket has, where that was asked for; whether it exists, and which ones do,
+///   also where the transaction had made or dropped it itself before it asked.
 ///
 /// Other keys of the same buckets do not count. An entry is compared by its value: one that has its
 /// old value again has not changed. Of values of more than 256 KiB, only their places in the
@@ -100,6 +102,8 @@ pub struct OwnedTxn {
     room: Room,
     hold: Shared,
     sticky: Sticky,
+    /// Tells whether the batch is lost of whose transaction this is a part.
+    batch: Option<Arc<Loss>>,
 }
 
 // A call that panics half way fails the transaction.
@@ -190,10 +194,12 @@ impl OwnedTxn {
     }
 
     /// Begins on the newest state in memory, which nobody else changes meanwhile.
-    fn within(core: &Arc<Core>, hearing: &Hearing, multi: &MultiTxn<'_>) -> OwnedTxn {
+    fn within(core: &Arc<Core>, hearing: &Hearing, multi: &mut MultiTxn<'_>) -> OwnedTxn {
         let view = multi.batch().view();
         core.readers.pin(view.base.txn);
-        OwnedTxn::of(core, hearing, view, true)
+        let mut txn = OwnedTxn::of(core, hearing, view, true);
+        txn.batch = Some(multi.loss());
+        txn
     }
 
     /// Of a view whose base is pinned.
@@ -201,11 +207,11 @@ impl OwnedTxn {
         let (seen, hold) = (Mutex::new(Seen::default()), Shared::new());
         let sticky = Sticky::on(&view.base);
         let (hearing, room) = (hearing.shared(), Room::new(is_run));
-        OwnedTxn { core: Arc::clone(core), hearing, view, seen, room, hold, sticky }
+        OwnedTxn { core: Arc::clone(core), hearing, view, seen, room, hold, sticky, batch: None }
     }
 
     fn hold(&self) -> Arc<Hold> {
-        self.hold.hold(&self.core, self.view.base.txn, &self.sticky, || None)
+        self.hold.hold(&self.core, self.view.base.txn, &self.sticky, || self.batch.clone())
     }
 
     fn touch(&self, name: &str) -> Result<Arc<Mutex<Touched>>> {
@@ -315,7 +321,11 @@ impl OwnedTxn {
             }
             Ok(conflict)
         })?;
-        conflict.map_or(Ok(()), |why| Err(Error::conflict(why)))
+        if let Some(why) = conflict {
+            return Err(Error::conflict(why));
+        }
+        sticky.made_durable();
+        Ok(())
     }
 }
 

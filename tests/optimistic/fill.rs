@@ -9,7 +9,9 @@ use btree_store::vfs::{MemVfs, Vfs};
 use btree_store::{BTree, Error, Options, OwnedTxn, Result, ValueReader};
 use std::io::{self, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 const PAGE: usize = 512;
 const PIECE: usize = 256 << 10;
@@ -549,6 +551,8 @@ fn a_flush_under_way_that_fails_does_not_take_what_was_set_aside_meanwhile() {
         // The watch's hook runs one call at a time: the value is written when it has returned.
         let put = scope
             .spawn(|| txn.bucket("b").unwrap().put_from("early", 300_000, &mut value.as_slice()));
+        // Its pages are set aside by then.
+        std::thread::sleep(Duration::from_millis(100));
         go_on.send(()).unwrap();
         assert_eq!(other.join().unwrap(), Err(Error::NoSpace));
         put.join().unwrap().unwrap();
@@ -707,4 +711,111 @@ fn large_values_of_a_load_and_behind_it_stay_apart() {
         assert_holds(&db, key, &value(seed));
     }
     assert_sound(&db);
+}
+
+/// Reads of more than a page fail from now on, as if something else were there.
+fn spoil_large_reads(watch: &Watch) {
+    watch.hook(|op| match op {
+        Op::Read { len, .. } if *len > PAGE => Err(io::Error::other("another value")),
+        _ => Ok(()),
+    });
+}
+
+/// What is read when a value's pieces are asked for until one fails.
+fn failure_of(mut reader: ValueReader) -> Error {
+    loop {
+        match reader.next_piece() {
+            Ok(piece) => assert!(piece.is_some(), "the value is there as a whole"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[test]
+fn what_is_durable_is_not_said_to_be_lost_when_a_later_commit_fails() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    let value = bytes(1, 700_001);
+    let put = |txn: &OwnedTxn| {
+        let mut bucket = txn.bucket("b")?;
+        bucket.put_from("k", value.len() as u64, &mut value.as_slice())?;
+        bucket.get_reader("k")
+    };
+    let txn = db.begin();
+    let of_begin = put(&txn).unwrap();
+    txn.commit().unwrap();
+    let of_transact = db.transact(put).unwrap();
+    watch.hook(|op| match op {
+        Op::Write { .. } => Err(ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    assert_eq!(db.exec("b", |txn| txn.put("other", "1")), Err(Error::NoSpace));
+    spoil_large_reads(&watch);
+    for reader in [of_begin, of_transact] {
+        assert_eq!(failure_of(reader), Error::IoError);
+        assert!(story(Error::IoError).contains("another value"));
+    }
+}
+
+#[test]
+fn a_compaction_of_which_a_sync_fails_tells_who_has_put_a_value_early() {
+    let begun = || {
+        let (_, watch) = Watch::memory();
+        let db = tiny(watch.clone()).open(NAME).unwrap();
+        db.exec("b", |txn| txn.put("k", "v")).unwrap();
+        let txn = db.begin();
+        let value = bytes(1, 300_000);
+        txn.bucket("b").unwrap().put_from("early", 300_000, &mut value.as_slice()).unwrap();
+        (watch, db, txn)
+    };
+    // Of this number, from 1, the sync fails. Returns how many there were.
+    let compact = |watch: &Watch, db: &BTree, fails: u64| {
+        let syncs = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&syncs);
+        watch.hook(move |op| {
+            let is_it = op.is_sync() && count.fetch_add(1, Ordering::Relaxed) + 1 == fails;
+            if is_it { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+        });
+        let ended = db.compact(0);
+        watch.unhook();
+        (syncs.load(Ordering::Relaxed), ended)
+    };
+    let (watch, db, txn) = begun();
+    // So that a copy is written before the file's end is cut off.
+    let (syncs, ended) = compact(&watch, &db, 0);
+    ended.unwrap();
+    drop((txn, db));
+    assert!(syncs > 0, "a compaction syncs");
+    for fails in 1..=syncs {
+        let (watch, db, txn) = begun();
+        compact(&watch, &db, fails).1.unwrap_err();
+        spoil_large_reads(&watch);
+        let found = txn.bucket("b").unwrap().get("early");
+        assert_eq!(found, Err(Error::Conflict), "sync {fails} of {syncs}");
+    }
+}
+
+#[test]
+fn a_reader_of_the_run_that_has_the_turn_says_what_took_its_value() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let value = bytes(1, 300_000);
+    let (mut runs, mut kept) = (0, None);
+    let ended = db.transact(|txn| {
+        runs += 1;
+        if runs < 5 {
+            return Err(Error::Conflict);
+        }
+        let mut bucket = txn.bucket("b")?;
+        bucket.put_from("large", value.len() as u64, &mut value.as_slice())?;
+        kept = Some(bucket.get_reader("large")?);
+        watch.hook(|op| if op.is_sync() { Err(io::Error::other("of a sync")) } else { Ok(()) });
+        Ok(())
+    });
+    assert_eq!(ended, Err(Error::IoError));
+    spoil_large_reads(&watch);
+    assert_eq!(failure_of(kept.unwrap()), Error::IoError);
+    let told = story(Error::IoError);
+    assert!(told.contains("of a sync"), "{told}");
 }

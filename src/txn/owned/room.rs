@@ -2,8 +2,7 @@
 //!
 //! Owns: [`Room`]: where such a transaction gets pages set aside for a value before it commits.
 //! Must not know: which value.
-//! Keeps: one-writer (the free space is touched by whoever has the writer's turn only),
-//! durable-before-ok (what a failed flush of others may have taken is not committed).
+//! Keeps: one-writer (the free space is touched by whoever has the writer's turn only).
 
 use super::super::Sticky;
 use crate::commit::{Core, EarlyWriter, Hearing};
