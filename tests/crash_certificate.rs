@@ -29,9 +29,10 @@ fn a_leaf_that_has_lost_entries_becomes_the_root() {
     assert_eq!(height(&[Step::PutLarge, Step::DeleteToRoot]), 1);
 }
 
-/// No part, and none of its samples, leaves a transaction out at the beginning of a workload.
+/// No part, and none of its samples, leaves a transaction out at the beginning of a workload, or at
+/// its end, where faults and crashes begin.
 #[test]
-fn samples_begin_with_every_transaction() {
+fn samples_begin_and_end_with_every_transaction() {
     for certifier in Certifier::all() {
         let wanted = certifier
             .family
@@ -47,9 +48,13 @@ fn samples_begin_with_every_transaction() {
         }
         for stride in strides {
             let numbers = certifier.numbers().into_iter().filter(|number| number % stride == 0);
-            let steps = numbers.map(|number| Workload::numbered(number).steps);
-            let first: BTreeSet<&str> = steps.map(|steps| steps[0].name()).collect();
-            assert_eq!(first.len(), wanted, "{}, every {stride}: {first:?}", certifier.tag());
+            let steps: Vec<_> = numbers.map(|number| Workload::numbered(number).steps).collect();
+            let first: BTreeSet<&str> = steps.iter().map(|steps| steps[0].name()).collect();
+            let last: BTreeSet<&str> =
+                steps.iter().map(|steps| steps[steps.len() - 1].name()).collect();
+            for names in [first, last] {
+                assert_eq!(names.len(), wanted, "{}, every {stride}: {names:?}", certifier.tag());
+            }
         }
     }
 }

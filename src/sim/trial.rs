@@ -15,7 +15,7 @@ mod faulty;
 use super::audit::Medium;
 use super::crash::{Checked, Crash};
 use super::disk::SimDisk;
-use super::dump::{Dump, probe, probed};
+use super::dump::{Dump, Ways, probe, probed};
 use super::guard::{Guard, Watched};
 use super::points::Mark;
 use super::process::{Process, Settling, is_change};
@@ -33,7 +33,7 @@ use std::path::Path;
 pub(super) const PATH: &str = "store";
 
 /// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
-const CACHE_PAGES: u64 = 128;
+const CACHE_PAGES: u64 = 64;
 
 /// What is written after a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Trial {
     /// Readers see what is durable, and nothing of what is not.
     fn check_shown(&self, process: &Process) -> std::result::Result<(), String> {
         let durable = process.durable;
-        match Dump::of_store(&process.db) {
+        match Dump::of_store(&process.db, Ways::Both) {
             Ok(found) if found == self.dumps[durable][0] => Ok(()),
             found => Err(format!("durable is step {durable}, readers see {found:?}")),
         }
@@ -237,10 +237,11 @@ impl Trial {
         self.noticed(checked)
     }
 
-    /// Opens the store and checks all that must hold, then goes on with it.
+    /// Opens the store and checks all that must hold, then goes on with it. What follows on a crash
+    /// was read in ascending order before, by a reader that may not write.
     fn recover(&self, disk: &SimDisk, possible: &[State], crashes: usize, next: Next) -> Checked {
         let db = self.open(disk)?;
-        let state = self.find(Dump::of_store(&db)?, possible)?;
+        let state = self.find(&db, Ways::Descending, possible)?;
         disk.mark(state.is_found());
         self.check_pages(disk, &db, Since::Open)?;
         let (edits, after) = self.next(state, crashes, next);
@@ -249,7 +250,7 @@ impl Trial {
         disk.mark(after.is_found());
         self.check_pages(disk, &db, Since::Commit)?;
         drop(db);
-        self.find(Dump::of_store(&self.open(disk)?)?, &[after])?;
+        self.find(&self.open(disk)?, Ways::Both, &[after])?;
         Ok(())
     }
 
@@ -277,7 +278,7 @@ impl Trial {
         let made = || disk.machine().state.files.len();
         let before = made();
         let db = self.options(disk).read_only().open(PATH)?;
-        let state = self.find(Dump::of_store(&db)?, possible)?;
+        let state = self.find(&db, Ways::Ascending, possible)?;
         drop(db);
         if made() > before {
             return Err("a read-only open made a file".into());
@@ -289,23 +290,30 @@ impl Trial {
         if written == 0 { Ok(state) } else { Err("a read-only open wrote".into()) }
     }
 
-    fn find(&self, found: Dump, possible: &[State]) -> std::result::Result<State, String> {
+    /// The state that a store is in, read in these directions.
+    fn find(
+        &self,
+        db: &BTree,
+        ways: Ways,
+        possible: &[State],
+    ) -> std::result::Result<State, Box<dyn std::error::Error>> {
+        let found = Dump::of_store(db, ways)?;
         let is_it = |state: &&State| {
             let dumps = self.dumps.get(usize::try_from(state.step).unwrap_or(usize::MAX));
             let dump = dumps.and_then(|dumps| dumps.get(usize::try_from(state.probes).ok()?));
-            dump == Some(&found)
+            dump.is_some_and(|dump| dump.seen(ways) == found)
         };
         let state = possible.iter().rev().find(is_it).copied();
-        state.ok_or_else(|| match self.any_state(found) {
+        Ok(state.ok_or_else(|| match self.any_state(found, ways) {
             Some(state) => format!("found {state:?}, possible are {possible:?}"),
             None => format!("found {found:?}, which is no state at all"),
-        })
+        })?)
     }
 
-    fn any_state(&self, found: Dump) -> Option<State> {
+    fn any_state(&self, found: Dump, ways: Ways) -> Option<State> {
         let all = self.dumps.iter().zip(0..);
         all.flat_map(|(dumps, step)| dumps.iter().zip(0..).map(move |(dump, p)| (dump, step, p)))
-            .find(|(dump, _, _)| **dump == found)
+            .find(|(dump, _, _)| dump.seen(ways) == found)
             .map(|(_, step, probes)| State { step, probes })
     }
 

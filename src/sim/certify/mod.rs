@@ -114,25 +114,33 @@ impl Certifier {
             executions_max: 1_000_000,
             nested_max: 2,
             faults: Faults::Each,
-            all_faults_every: 5,
+            all_faults_every: 7,
             recoveries_every: 17,
-            behind_faults_every: 235,
+            behind_faults_every: 245,
         }
     }
 
     /// What the certificate consists of. A workload's number, divided by the number of transactions
     /// that its part has (twelve, eleven without one of them, or five), leaves its first one:
-    /// samples have strides that share no factor with that.
+    /// samples have strides that share no factor with that. Its last one, at which faults and
+    /// crashes begin, is what the number divided by powers of that leaves: strides are chosen so
+    /// that each is there.
     pub fn all() -> Vec<Certifier> {
         let small = Certifier::new(512);
-        let sample =
-            |profile| Certifier { profile, every: 11, behind_faults_every: 35, ..small.clone() };
+        let sampled = |all| Certifier {
+            every: 17,
+            all_faults_every: 5,
+            recoveries_every: 13,
+            behind_faults_every: 25,
+            ..all
+        };
+        let sample = |profile| sampled(Certifier { profile, ..small.clone() });
         let plain = small.profile;
         let torn = |sector_bytes| Profile { sector_bytes, ..plain };
         vec![
             small.clone(),
-            Certifier { barriers: Barriers::Two, every: 5, ..small.clone() },
-            Certifier { every: 11, behind_faults_every: 35, ..Certifier::new(4096) },
+            Certifier { barriers: Barriers::Two, every: 5, all_faults_every: 35, ..small.clone() },
+            sampled(Certifier::new(4096)),
             sample(Profile { growth: Growth::Stale, ..plain }),
             sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
             Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },
@@ -154,7 +162,8 @@ impl Certifier {
             },
             Certifier {
                 durability: Durability::Deferred,
-                every: 53,
+                every: 61,
+                all_faults_every: 5,
                 recoveries_every: 7,
                 behind_faults_every: 5,
                 ..small.clone()
@@ -163,6 +172,7 @@ impl Certifier {
                 durability: Durability::Deferred,
                 barriers: Barriers::Two,
                 every: 101,
+                all_faults_every: 5,
                 recoveries_every: 5,
                 behind_faults_every: 5,
                 ..small.clone()
@@ -289,9 +299,10 @@ impl Certifier {
         let promise = match (self.profile.flush, self.barriers) {
             (Flush::Lying, _) => Promise::Whole,
             (Flush::Honest, _) if !run.has_late_failure() => Promise::Durable,
-            // With one barrier a slot is written over before a failure can be told late.
-            (Flush::Honest, Barriers::One) => Promise::LastMayBreak,
-            (Flush::Honest, Barriers::Two) => Promise::LastMayBeLost,
+            // With one barrier the next commit of a step that makes several has written a slot over
+            // before a failure is told.
+            (Flush::Honest, Barriers::One) if makes_commits(workload, run) => Promise::LastMayBreak,
+            (Flush::Honest, _) => Promise::LastMayBeLost,
         };
         Trial::new(workload.initial, &workload.steps, self.page_size, self.barriers)
             .with_durability(self.durability)
@@ -404,6 +415,11 @@ impl Certifier {
         );
         told.map_err(|error| error.to_string())
     }
+}
+
+/// Whether several commits may follow each other while operations fail.
+fn makes_commits(workload: &Workload, run: Run) -> bool {
+    matches!(run, Run::Fault(_)) && workload.steps.last() == Some(&Step::Compact)
 }
 
 fn work(trial: &Trial, run: Run, disk: &SimDisk) -> Checked {

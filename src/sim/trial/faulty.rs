@@ -8,7 +8,7 @@
 use super::{Next, Trial};
 use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
-use crate::sim::dump::{Dump, probe};
+use crate::sim::dump::{Ways, probe};
 use crate::sim::fault::{Failure, Fault, SyncFailure, is_of_storage};
 use crate::sim::machine::Struck;
 use crate::sim::process::{Process, Settling};
@@ -114,9 +114,12 @@ impl Trial {
             Ok(db) => db,
             Err(error) => return explained(error, disk.has_failed()).map(|()| None),
         };
-        match Dump::of_store(&db) {
-            Ok(found) => drop(self.find(found, possible)?),
-            Err(error) => explained(error, disk.has_failed())?,
+        match self.find(&db, Ways::Both, possible) {
+            Ok(_) => {}
+            Err(told) => match told.downcast_ref::<Error>() {
+                Some(&error) => explained(error, disk.has_failed())?,
+                None => return Err(told),
+            },
         }
         Ok(Some(db))
     }
