@@ -20,6 +20,8 @@ mod commit;
 mod disk;
 #[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
 mod early;
+#[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
+mod index;
 mod slots;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +53,7 @@ use models;
 
 /// Every model.
 fn all() -> impl Iterator<Item = Model> {
-    let models = [slots::MODELS, cache::MODELS, early::MODELS, commit::MODELS];
+    let models = [slots::MODELS, cache::MODELS, index::MODELS, early::MODELS, commit::MODELS];
     models.into_iter().flatten().copied()
 }
 

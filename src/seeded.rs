@@ -455,6 +455,8 @@ mod catalogue {
         UndoFreesWhatWasSetAside = "undo-frees-what-was-set-aside" breaks NoReuseWhileReachable,
         /// The length of a large value is not held against the file (a length asked for terabytes).
         LengthTrustedForAllocation = "length-trusted-for-allocation" breaks BytesNeverPanic,
+        /// Who sees that nobody has an index takes the right to one a step later, and so do two.
+        IndexClaimedTwice = "index-claimed-twice" breaks BytesNeverPanic,
         /// A damaged page met by a read panics (an engine of this line aborted).
         CorruptPageAborts = "corrupt-page-aborts" breaks BytesNeverPanic,
         /// A short write counts as a whole one.
