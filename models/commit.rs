@@ -24,13 +24,13 @@ pub(super) const MODELS: &[Model] = models![
     one_of_two_open_transactions_is_ahead,
 ];
 
-fn open(disk: &Disk) -> BTree {
+pub(super) fn open(disk: &Disk) -> BTree {
     let vfs = Arc::new(disk.clone());
     Options::new().page_size(PAGE).cache_bytes(1 << 16).vfs(vfs).open("model").unwrap()
 }
 
 /// A commit of the meta page alone.
-fn make_bucket(db: &BTree, name: &str) -> Result<(), Error> {
+pub(super) fn make_bucket(db: &BTree, name: &str) -> Result<(), Error> {
     db.exec(name, |_| Ok(()))
 }
 
@@ -107,7 +107,7 @@ fn a_sync_fails_before_followers() {
 fn a_write_fails_before_followers() {
     let disk = Disk::new();
     let db = open(&disk);
-    disk.arm(Fault::FirstPage);
+    disk.arm(Fault::Page(1));
     let commit = |name: &'static str| {
         let db = db.clone();
         move || db.exec(name, |txn| txn.put("k", name))
@@ -165,7 +165,7 @@ fn make_bucket_deferred(db: &BTree, name: &str) -> Result<(), Error> {
 fn a_deferred_commit_is_lost_beside_a_durable_one() {
     let disk = Disk::new();
     let db = open(&disk);
-    disk.arm(Fault::FirstPage);
+    disk.arm(Fault::Page(1));
     let other = {
         let db = db.clone();
         thread::spawn(move || db.exec("durable", |txn| txn.put("k", "v")))

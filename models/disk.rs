@@ -17,15 +17,29 @@ pub(super) enum Fault {
     None,
     /// The sync of this number, counted from 1 after the disk was armed; nothing gets durable.
     Sync(usize),
-    /// The first write behind the meta pages.
-    FirstPage,
+    /// The write behind the meta pages of this number, counted alike.
+    Page(usize),
 }
 
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     syncs: usize,
+    pages: usize,
     fault: Fault,
+    /// What fails takes all that was written since the last sync.
+    is_lossy: bool,
+}
+
+impl Content {
+    fn fail(&mut self) {
+        self.fault = Fault::None;
+        if self.is_lossy {
+            let len = self.bytes.len();
+            self.bytes.clone_from(&self.durable);
+            self.bytes.resize(len, 0);
+        }
+    }
 }
 
 /// A disk with one file, of which it knows what is durable.
@@ -36,14 +50,29 @@ struct Content {
 pub(super) struct Disk {
     content: Arc<Mutex<Content>>,
     sync_begins: Arc<AtomicUsize>,
+    calls: Option<Arc<AtomicUsize>>,
 }
 
 impl Disk {
     pub(super) fn new() -> Disk {
         let (bytes, durable) = (Vec::new(), Vec::new());
-        let content = Content { bytes, durable, syncs: 0, fault: Fault::None };
+        let content =
+            Content { bytes, durable, syncs: 0, pages: 0, fault: Fault::None, is_lossy: false };
         let content = Arc::new(Mutex::new(content));
-        Disk { content, sync_begins: Arc::new(AtomicUsize::new(0)) }
+        Disk { content, sync_begins: Arc::new(AtomicUsize::new(0)), calls: None }
+    }
+
+    /// A disk on which threads are switched also at the beginning of each write behind the meta
+    /// pages, and of each call that asks for the length or changes it.
+    pub(super) fn of_calls() -> Disk {
+        Disk { calls: Some(Arc::new(AtomicUsize::new(0))), ..Disk::new() }
+    }
+
+    /// The model then tries every order of the calls that begin so.
+    fn meet(&self) {
+        if let Some(calls) = &self.calls {
+            calls.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -53,8 +82,14 @@ impl Disk {
     /// Lets a call fail, once.
     pub(super) fn arm(&self, fault: Fault) {
         let mut content = self.content();
-        content.syncs = 0;
+        (content.syncs, content.pages) = (0, 0);
         content.fault = fault;
+    }
+
+    /// As [`Disk::arm`]; and what fails takes all that is not durable.
+    pub(super) fn arm_with_loss(&self, fault: Fault) {
+        self.arm(fault);
+        self.content().is_lossy = true;
     }
 
     /// Whether what is durable holds these bytes anywhere.
@@ -78,7 +113,7 @@ impl Disk {
         let mut content = self.content();
         content.syncs += 1;
         if content.fault == Fault::Sync(content.syncs) {
-            content.fault = Fault::None;
+            content.fail();
             return Err(io::Error::other("the sync fails"));
         }
         content.durable = content.bytes.clone();
@@ -118,10 +153,15 @@ impl VfsFile for Disk {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        let mut content = self.content();
         let offset = usize::try_from(offset).unwrap();
-        if content.fault == Fault::FirstPage && offset >= 2 * PAGE as usize {
-            content.fault = Fault::None;
+        let is_page = offset >= 2 * PAGE as usize;
+        if is_page {
+            self.meet();
+        }
+        let mut content = self.content();
+        content.pages += usize::from(is_page);
+        if is_page && content.fault == Fault::Page(content.pages) {
+            content.fail();
             return Err(io::Error::other("the write fails"));
         }
         let end = offset + buf.len();
@@ -133,11 +173,13 @@ impl VfsFile for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.meet();
         self.content().bytes.resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
+        self.meet();
         Ok(self.content().bytes.len() as u64)
     }
 

@@ -18,6 +18,10 @@ mod cache;
 mod commit;
 #[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
 mod disk;
+#[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
+mod early;
+#[expect(clippy::unwrap_used, reason = "what fails here fails the model")]
+mod index;
 mod slots;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,7 +53,8 @@ use models;
 
 /// Every model.
 fn all() -> impl Iterator<Item = Model> {
-    [slots::MODELS, cache::MODELS, commit::MODELS].into_iter().flatten().copied()
+    let models = [slots::MODELS, cache::MODELS, index::MODELS, early::MODELS, commit::MODELS];
+    models.into_iter().flatten().copied()
 }
 
 /// Runs a model to its end, and `each` before each interleaving. Returns how many it has.

@@ -68,8 +68,7 @@ mod catalogue {
         ChecksumOverUsedBytes = "checksum-over-used-bytes" breaks ChecksumCoversPage,
         /// A page is taken without its checksum being computed (a flipped bit came back as data).
         ChecksumNotCompared = "checksum-not-compared" breaks ChecksumCoversPage,
-        /// The writer leaves the zeros behind a large value out of its checksum, the reader does
-        /// not.
+        /// The writer leaves the zeros behind a large value out of its checksum, the reader not.
         RunChecksumWithoutPadding = "run-checksum-without-padding" breaks ChecksumCoversPage,
         /// The pieces of a large value are all written where the first belongs.
         EarlyPiecesAtOnePlace = "early-pieces-at-one-place" breaks ChecksumCoversPage,
@@ -77,8 +76,7 @@ mod catalogue {
         IdNotCompared = "id-not-compared" breaks PageKnowsItsId,
         /// The id is written into the page when its checksum is computed already.
         IdStampedAfterChecksum = "id-stamped-after-checksum" breaks PageKnowsItsId,
-        /// Only the page's own checksum counts: a lost write leaves an old page, whole (SQLite,
-        /// redb, LMDB).
+        /// Only the page's own checksum counts: a lost write leaves an old page (SQLite, LMDB).
         ChildChecksumNotCompared = "child-checksum-not-compared" breaks ParentHoldsChecksum,
         /// A page of the space log is taken for what points to it means, whatever it holds.
         LogPageNotCompared = "log-page-not-compared" breaks ParentHoldsChecksum,
@@ -95,8 +93,7 @@ mod catalogue {
         IncrementMissesRuns = "increment-misses-runs" breaks ParentHoldsChecksum,
         /// A page of a later transaction is taken below an older parent.
         ChildTxnNotCompared = "child-txn-not-compared" breaks ChildNotNewer,
-        /// Two keys with one head are equal when one of them ends within it: a key and its zero-
-        /// padded twin.
+        /// Two keys with one head are equal when one ends within it: a key and its padded twin.
         HeadTieIgnoresLength = "head-tie-ignores-length" breaks SortedKeys,
         /// Keys with one head are ordered by length before bytes.
         TiedHeadsCompareByLength = "tied-heads-compare-by-length" breaks SortedKeys,
@@ -135,8 +132,7 @@ mod catalogue {
         RebalanceOffByOne = "rebalance-off-by-one" breaks SeparatorsBoundChildren,
         /// A child of any level is taken.
         LevelNotCompared = "level-not-compared" breaks UniformDepth,
-        /// A branch may point to itself (a cyclic pointer overflowed the stack, in an issue
-        /// tracker).
+        /// A branch may point to itself (a cyclic pointer overflowed the stack, in a tracker).
         CyclicChildAccepted = "cyclic-child-accepted" breaks UniformDepth,
         /// A root of one child gives way to it, but keeps its own level.
         CollapseSkipsALevel = "collapse-skips-a-level" breaks UniformDepth,
@@ -289,6 +285,8 @@ mod catalogue {
         FailedGrowthBelieved = "failed-growth-believed" breaks DurableBeforeOk,
         /// Growth for a large value of the running transaction counts as durable.
         EarlyGrowthBelieved = "early-growth-believed" breaks DurableBeforeOk,
+        /// A large value in what a commit under way adds to the file: another's growth cuts it off.
+        GrowthUnderWayBelieved = "growth-under-way-believed" breaks DurableBeforeOk,
         /// The name of a new file is not made durable (ALICE).
         DirectoryNotSyncedOnCreate = "directory-not-synced-on-create" breaks DurableBeforeOk,
         /// A copy that got its name is reported before the name is durable.
@@ -457,6 +455,8 @@ mod catalogue {
         UndoFreesWhatWasSetAside = "undo-frees-what-was-set-aside" breaks NoReuseWhileReachable,
         /// The length of a large value is not held against the file (a length asked for terabytes).
         LengthTrustedForAllocation = "length-trusted-for-allocation" breaks BytesNeverPanic,
+        /// Who sees that nobody has an index takes the right to one a step later, and so do two.
+        IndexClaimedTwice = "index-claimed-twice" breaks BytesNeverPanic,
         /// A damaged page met by a read panics (an engine of this line aborted).
         CorruptPageAborts = "corrupt-page-aborts" breaks BytesNeverPanic,
         /// A short write counts as a whole one.

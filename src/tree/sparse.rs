@@ -4,7 +4,8 @@
 //! the separators between them. Must not know: when one pays, how long the tree lives.
 //! Keeps: sorted-keys (a key whose head is that of no separator belongs below the page to which the
 //! way down leads; of others the index says nothing); child-not-newer (it knows the transaction of
-//! each page's parent).
+//! each page's parent); bytes-never-panic (one index of a store at a time takes memory beside the
+//! cache, as much as that has frames for at most).
 //!
 //! The way down searches a page for each level, and waits for the one before. In arrays it is one
 //! search: the distance of a key's head from the lowest one says about where it is, some halvings
@@ -54,7 +55,16 @@ impl Claim {
     /// `None` where somebody has it. `frames` are those of the cache.
     pub(crate) fn of(is_taken: &Arc<AtomicBool>, frames: usize) -> Option<Claim> {
         let pages_max = frames.min(INDEX_PAGES_MAX);
-        let is_free = !is_taken.swap(true, Ordering::AcqRel);
+        let is_free = if seeded!(IndexClaimedTwice) {
+            let is_free = !is_taken.load(Ordering::Acquire);
+            is_taken.store(true, Ordering::Release);
+            is_free
+        } else {
+            // Who is refused writes nothing.
+            let taken =
+                is_taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+            taken.is_ok()
+        };
         is_free.then(|| Claim { is_taken: Arc::clone(is_taken), pages_max })
     }
 }
