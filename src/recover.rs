@@ -334,8 +334,7 @@ fn fence(
 }
 
 /// Reads what an older commit wrote, as far as the newer one has it still: pages that were freed
-/// since, or cut off, are not needed. Of what is damaged, or cannot be read, nothing is in a cache
-/// that would have to reach the disk; it is told to whoever reads it.
+/// since, or cut off, are not needed, and may be damaged.
 fn read_what_is_left(
     file: &dyn VfsFile,
     file_len: u64,
@@ -348,7 +347,7 @@ fn read_what_is_left(
     };
     let read =
         meta.items.iter().filter(is_needed).map(|item| read_item(file, meta.page_size, *item));
-    read.filter(|read| !matches!(read, Err(Error::Corruption | Error::IoError))).collect()
+    read.filter(|read| !matches!(read, Err(Error::Corruption))).collect()
 }
 
 /// Writes what a commit wrote, neighbours together, and then its meta page.

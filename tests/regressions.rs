@@ -578,10 +578,11 @@ fn a_slot_that_cannot_be_read_beside_a_damaged_one_is_an_error_of_the_storage() 
     assert_eq!(db.view("other", |txn| txn.get("k")).unwrap(), b"v");
 }
 
-/// A page of the commit before the newest one cannot be read: behind a kill each open for writing
-/// failed once, where a clean close, and damage of the same page, cost only those who read it.
+/// A page of the commit before the newest one cannot be read. It may be in a cache, of which its
+/// device has not had it: behind a kill the open for writing, which would have it written again, is
+/// refused until it can be read. Once it was passed over, and a later commit relied on it.
 #[test]
-fn a_page_that_cannot_be_read_does_not_keep_a_killed_store_closed() {
+fn a_page_that_has_to_be_written_again_is_not_passed_over_when_it_cannot_be_read() {
     let (vfs, watch) = Watch::memory();
     let db = on(watch).page_size(512).open(NAME).unwrap();
     for (bucket, key) in [("old", "k"), ("new", "k"), ("new", "l")] {
@@ -613,8 +614,13 @@ fn a_page_that_cannot_be_read_does_not_keep_a_killed_store_closed() {
         }
         _ => Ok(()),
     });
+    assert_eq!(open(&watch).map(drop), Err(Error::IoError));
+    let read_only = on(watch.clone()).cache_bytes(0).read_only().open(NAME).unwrap();
+    assert_eq!(newest(&read_only), Ok(3));
+    assert_eq!(read_only.view("old", |txn| txn.get("k")), Err(Error::IoError));
+    drop(read_only);
+    watch.unhook();
     let opened = open(&watch).unwrap();
     assert_eq!(newest(&opened), Ok(3));
-    assert_eq!(opened.view("old", |txn| txn.get("k")), Err(Error::IoError));
-    opened.exec("new", |txn| txn.put("n", "1")).unwrap();
+    assert_eq!(opened.view("old", |txn| txn.get("k")), Ok(vec![8; 200]));
 }

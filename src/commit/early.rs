@@ -10,8 +10,9 @@
 //! nothing refers to it until then; so it needs no barrier of its own. A failed sync in between
 //! may lose it, and poisons the store, so that no such commit follows.
 
+use super::leader::Held;
 use super::seal::IDS_HAVE_RUN_OUT;
-use super::{Bucket, Core, Writer};
+use super::{Bucket, Core, Leader, Writer};
 use crate::error::{Error, Fault, Result};
 use crate::node::{Run, run_pages};
 use crate::page::{Extent, PageId, RunHash};
@@ -69,14 +70,14 @@ impl Core {
     /// # Errors
     /// What the storage says; a failed sync poisons the store.
     pub(crate) fn shorten_file(&self) -> Result<()> {
-        self.take_lead().at_work(|_| self.shorten_as_leader())
+        self.take_lead().at_work(|leader| self.shorten_as_leader(leader))
     }
 
-    fn shorten_as_leader(&self) -> Result<()> {
+    fn shorten_as_leader(&self, leader: &mut Leader<'_>) -> Result<()> {
         // Before anything is locked that a storage which looks at the store would wait for.
         let len = self.pager.file().size();
         let len = len.map_err(|error| Error::io("ask for the size", &error))?;
-        let mut writer = self.writer.lock();
+        let mut writer = Held::of(self);
         writer.catch_up();
         let slot = writer.next_slot;
         writer.space.take_dropped();
@@ -85,23 +86,25 @@ impl Core {
         let mut flush = self.flush.lock();
         let wanted = flush.meta.file_len();
         if wanted >= len || flush.poisoned.is_some() {
+            writer.done();
             return Ok(());
         }
-        // Either slot may be the one that the next recovery accepts.
+        // Either slot may be the one that the next recovery accepts. Nobody runs a transaction
+        // meanwhile, which would not know of a failure.
         if !flush.is_mirrored
             && !seeded!(CutBeforeBothSlotsForget)
             && let Err(error) = self.mirror(&mut flush, slot)
         {
             let error = error.of_unknown_outcome();
             let fault = Fault::keep(error);
-            // Nobody runs a transaction meanwhile: the writer is held.
-            self.failures.fetch_add(1, Ordering::Release);
-            writer.batch.lose(&fault);
-            flush.poisoned = Some(fault);
+            flush.poisoned = Some(fault.clone());
             self.is_poisoned.store(true, Ordering::Release);
+            drop(flush);
+            self.fail(&mut writer, &fault, leader);
+            writer.done();
             return Err(error);
         }
-        drop(writer);
+        writer.done();
         // First: a system may shorten a file and report a failure all the same.
         flush.fenced_len = wanted;
         self.length.shorten(self.pager.file(), wanted..len)

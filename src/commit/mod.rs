@@ -10,7 +10,8 @@
 //! batch, lets the next transactions run on the sealed state, and flushes. Whoever's batch was
 //! flushed returns.
 //! Lock order: `writer`, then `flush`, then the length, and the readers' table. The leader holds
-//! none of them while it writes and syncs.
+//! none of them while it writes and syncs a batch; before a compaction cuts the file, it holds the
+//! first two over the copy of the state in the other slot.
 
 mod batch;
 mod close;

@@ -6,7 +6,8 @@ use super::{BTree, Error, MemVfs, NAME, Result, Watch, add_one, get, in_time, on
 use crate::common::story;
 use btree_store::{Durability, Txn};
 use std::io::{self, ErrorKind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 /// A store of deferred commits on a watched disk, with a counter of 0 that is durable.
 fn deferring() -> (MemVfs, Watch, BTree) {
@@ -534,4 +535,44 @@ fn a_loss_before_its_first_deferred_commit_is_not_a_handles_own() {
     assert_eq!(idle.exec("b", add_one), Ok(2));
     assert_eq!(idle.sync(), Err(Error::NoSpace), "of every handle");
     assert_eq!((idle.sync(), get(&idle, "b", "counter")), (Ok(()), Ok(2)));
+}
+
+#[test]
+fn a_compaction_of_which_the_copy_fails_tells_of_what_was_deferred_meanwhile() {
+    // Behind the sync of this number, from 1, another thread defers a commit, and all others fail.
+    let compact = |turns: u64| {
+        let (_, watch, db) = deferring();
+        let fill = |txn: &mut btree_store::Txn<'_>| {
+            (0..2_000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 200]))
+        };
+        db.exec("filled", fill).unwrap();
+        db.exec("filled", |txn| txn.delete_range::<[u8]>(..)).unwrap();
+        db.exec("b", add_one).unwrap();
+        db.sync().unwrap();
+        let other = db.clone();
+        let syncs = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&syncs);
+        watch.hook(move |op| {
+            let number = if op.is_sync() { count.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+            if number == turns {
+                let deferred = || other.exec("b", add_one);
+                let ended = std::thread::scope(|scope| scope.spawn(deferred).join());
+                assert_eq!(ended.expect("it does not panic"), Ok(2));
+            }
+            if number > turns { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+        });
+        let ended = db.compact(0);
+        watch.unhook();
+        (db, ended, syncs.load(Ordering::Relaxed))
+    };
+    let (_, ended, syncs) = compact(u64::MAX);
+    ended.unwrap();
+    // Before the copy, and behind it, the writer is held: nobody commits.
+    assert!(syncs > 2, "a compaction syncs for a commit, and twice for the copy: {syncs}");
+    for turns in 1..=syncs - 2 {
+        let (db, ended, _) = compact(turns);
+        assert_eq!(ended, Err(Error::IoError), "all behind sync {turns} of {syncs} fail");
+        let told = (db.sync(), db.sync());
+        assert_eq!(told, (Err(Error::IoError), Err(Error::Poisoned)), "sync {turns} of {syncs}");
+    }
 }

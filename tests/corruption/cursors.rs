@@ -4,7 +4,7 @@ use crate::common::walk::{Owner, Walk};
 use crate::common::watch::{Op, Watch};
 use crate::common::{self, NAME, holding, on, open};
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter, Result, Txn};
+use btree_store::{BTree, Error, ErrorDetail, Invariant, Iter, ReadBucket, ReadRange, Result, Txn};
 
 const KEYS: usize = 2_000;
 
@@ -218,7 +218,75 @@ fn each_call_of_a_write_transaction_that_met_damage_fails() {
     }
 }
 
-/// What a get, a first or a last that met damage leaves behind.
+type Ask<B> = fn(&B) -> Result<()>;
+
+const ASKS: usize = 11;
+
+/// Each way to read an entry.
+fn asks<B: ReadBucket>() -> [(&'static str, Ask<B>); ASKS] {
+    [
+        ("get", |bucket| bucket.get(key(0)).map(drop)),
+        ("find", |bucket| bucket.find(key(0)).map(drop)),
+        ("get_ref", |bucket| bucket.get_ref(key(0)).map(drop)),
+        ("get_reader", |bucket| bucket.get_reader(key(0)).map(drop)),
+        ("contains", |bucket| bucket.contains(key(0)).map(drop)),
+        ("first", |bucket| bucket.first().map(drop)),
+        ("last", |bucket| bucket.last().map(drop)),
+        ("iter", |bucket| bucket.iter().next_key().map(drop)),
+        ("range", |bucket| bucket.range::<str>(..).prev_entry().map(drop)),
+        ("prefix", |bucket| bucket.prefix("key").next().expect("an entry").map(drop)),
+        ("back", |bucket| bucket.iter().next_back().expect("an entry").map(drop)),
+    ]
+}
+
+/// Whoever takes an answer that was never read for a missing key, say, does not commit.
+#[test]
+fn each_call_that_meets_damage_first_fails_its_transaction() {
+    let (vfs, _) = with_damaged_leaf();
+    let mut bytes = vfs.read_file(NAME).unwrap();
+    let walk = Walk::new(&bytes);
+    for (page, owner) in walk.owners(walk.newest()) {
+        if owner == Owner::Tree(0) {
+            bytes[page as usize * 512 + 300] |= 0xf0;
+            bytes[page as usize * 512 + 301] ^= 1;
+        }
+    }
+    let db = open(&holding(&bytes)).unwrap();
+    let end = Err(Error::Corruption);
+    for at in 0..ASKS {
+        let ended = db.view("b", |txn| {
+            let (name, ask) = asks()[at];
+            assert_eq!(ask(txn), end, "{name}");
+            Ok(())
+        });
+        assert_eq!(ended, end, "number {at} of a view");
+        let put = |txn: &mut Txn<'_>| {
+            let (name, ask) = asks()[at];
+            assert_eq!(ask(txn), end, "{name}");
+            Ok(())
+        };
+        assert_eq!(db.exec("b", put), end, "number {at} of exec");
+        let whole = db.exec_multi(|multi| {
+            assert_eq!(multi.exec("b", put), end, "number {at} of a part");
+            multi.exec("c", |txn| txn.put("k", "v"))
+        });
+        assert_eq!(whole, Ok(()), "the part was undone, and the whole went on");
+        let txn = db.begin();
+        {
+            let (name, ask) = asks()[at];
+            assert_eq!(ask(&txn.bucket("b").unwrap()), end, "{name}");
+        }
+        assert_eq!(txn.bucket("c").map(drop), end, "number {at} of an owned one");
+        assert_eq!(txn.commit(), end, "number {at} of an owned one");
+    }
+    let seen = db.view("b", |txn| {
+        assert_eq!(txn.get_many(&[key(0)]).map(drop), end);
+        Ok(())
+    });
+    assert_eq!(seen, end, "get_many");
+}
+
+/// What a get that met damage leaves behind.
 #[test]
 fn a_view_that_met_damage_fails_whatever_its_closure_returns() {
     let (vfs, _) = with_damaged_leaf();

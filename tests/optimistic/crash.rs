@@ -154,3 +154,39 @@ fn a_closure_that_misses_what_it_put_runs_again() {
     assert!(report.is_verified(), "{report}");
     assert!(again.get() > 1, "{report}");
 }
+
+/// Zeros, before whose end a commit of others fails once.
+struct Disturbed<'a> {
+    left: usize,
+    fails_at: usize,
+    disk: &'a SimDisk,
+    db: &'a BTree,
+}
+
+impl Read for Disturbed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left <= self.fails_at {
+            self.fails_at = 0;
+            fail_a_commit(self.disk, self.db).map_err(io::Error::other)?;
+        }
+        let len = buf.len().min(self.left);
+        buf[..len].fill(0);
+        self.left -= len;
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_commit_that_fails_while_a_value_comes_may_have_taken_its_beginning() {
+    const LEN: usize = 700_000;
+    for fails_at in [LEN, 400_000, 1] {
+        let disk = SimDisk::new();
+        let db = open(&disk).unwrap();
+        db.exec("other", |txn| txn.put("k", "v")).unwrap();
+        let txn = db.begin();
+        let mut reader = Disturbed { left: LEN, fails_at, disk: &disk, db: &db };
+        txn.bucket("b").unwrap().put_from("early", LEN as u64, &mut reader).unwrap();
+        assert_eq!(reader.fails_at, 0, "a commit failed meanwhile");
+        assert_eq!(txn.commit(), Err(Error::Conflict), "with {fails_at} bytes to come");
+    }
+}
