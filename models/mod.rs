@@ -27,7 +27,7 @@ mod slots;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Threads are switched so often at most, beside where one has to wait.
@@ -94,29 +94,39 @@ fn run_models(names: &[&str]) -> ExitCode {
         let mut names = names.iter().filter(|name| !name.starts_with('-')).peekable();
         names.peek().is_none() || names.any(|name| model.name.contains(name))
     };
-    let (mut passed, mut failed) = (0, 0);
-    for model in all().filter(is_wanted) {
-        let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| explore(model, || ())));
-        let seconds = start.elapsed().as_secs_f64();
-        let name = model.name;
-        match outcome {
-            Ok(count) if count >= INTERLEAVINGS_MIN => {
-                println!("{name}: {count} interleavings, all, in {seconds:.1} s");
-                passed += 1;
-            }
-            Ok(count) => {
-                println!("{name}: FAILED, {count} interleavings explore nothing");
-                failed += 1;
-            }
-            Err(_) => {
-                println!("{name}: FAILED");
-                failed += 1;
-            }
+    let models: Vec<Model> = all().filter(is_wanted).collect();
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // Of one model the interleavings come one after the other, each on the thread that began it.
+    let work = || {
+        while let Some(model) = models.get(next.fetch_add(1, Ordering::Relaxed)) {
+            passed.fetch_add(usize::from(passes(*model)), Ordering::Relaxed);
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    let passed = passed.into_inner();
+    let failed = models.len() - passed;
     println!("{passed} passed, {failed} failed; at most {PREEMPTIONS} preemptions");
     if passed > 0 && failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Explores a model, and says how it went.
+fn passes(model: Model) -> bool {
+    let start = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| explore(model, || ())));
+    let seconds = start.elapsed().as_secs_f64();
+    let name = model.name;
+    match outcome {
+        Ok(count) if count >= INTERLEAVINGS_MIN => {
+            println!("{name}: {count} interleavings, all, in {seconds:.1} s");
+            return true;
+        }
+        Ok(count) => println!("{name}: FAILED, {count} interleavings explore nothing"),
+        Err(_) => println!("{name}: FAILED"),
+    }
+    false
 }
 
 #[cfg(not(seeded_bug))]

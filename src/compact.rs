@@ -149,6 +149,11 @@ impl Walk {
 
     /// Fills some pages. Returns how many.
     fn step(&mut self, guard: &mut WriteGuard<'_>) -> Result<u32> {
+        let filled = self.fill_some(guard);
+        guard.note(filled)
+    }
+
+    fn fill_some(&mut self, guard: &mut WriteGuard<'_>) -> Result<u32> {
         self.rounds -= 1;
         let (batch, pages) = guard.batch();
         let from = std::mem::take(&mut self.from);

@@ -83,12 +83,23 @@ impl<'a> WriteGuard<'a> {
         writer.packing = Some(packing);
     }
 
+    /// Says why something could not be read: where the flush has failed of the state on which the
+    /// transaction runs, that is to blame, and not the file.
+    pub(crate) fn note<T>(&self, result: Result<T>) -> Result<T> {
+        let loss = || self.writer.as_ref()?.batch.base.loss();
+        result.map_err(|error| match error {
+            Error::Corruption | Error::IoError => loss().unwrap_or(error),
+            other => other,
+        })
+    }
+
     /// Copies the large values that are moved to places in front of a limit.
     ///
     /// # Errors
     /// What the storage says; corruption.
     pub(crate) fn copy_moving(&mut self, limit: PageId) -> Result<()> {
-        copy_moving(self.core, self.writer(), limit)
+        let copied = copy_moving(self.core, self.writer(), limit);
+        self.note(copied)
     }
 
     /// Leaves the transaction's changes in the batch, and waits until they are durable, and with
@@ -163,5 +174,27 @@ impl Drop for WriteGuard<'_> {
             writer.batch.roll_back(self.mark);
             self.core.leave();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::error::Fault;
+    use crate::{Error, Options};
+
+    /// Attacks: errors-stick.
+    #[test]
+    fn what_a_compaction_cannot_read_is_told_by_what_took_it() {
+        let db = Options::new().open_in_memory().expect("there is memory");
+        let core = crate::sync::Arc::clone(db.snapshot().core());
+        let mut guard = core.begin().expect("nobody writes");
+        let told = |error| guard.note::<()>(Err(error)).expect_err("it is an error");
+        assert_eq!(told(Error::Corruption), Error::Corruption);
+        let base = crate::sync::Arc::clone(&guard.batch().0.base);
+        base.lose(&Fault::keep(Error::NoSpace));
+        let told = |error| guard.note::<()>(Err(error)).expect_err("it is an error");
+        assert_eq!(told(Error::Corruption), Error::NoSpace);
+        assert_eq!(told(Error::IoError), Error::NoSpace);
+        assert_eq!(told(Error::TooLarge), Error::TooLarge);
     }
 }

@@ -413,7 +413,8 @@ impl<'a> Moving<'a> {
             goal.moves_runs = self.kept_runs == 0;
             goal.copied_bytes_min = PIECE_BYTES;
             goal.holes.clone_from(&survey.holes);
-            let (place, size) = move_buckets(&mut guard, &self.lap.place, &mut goal)?;
+            let moved = move_buckets(&mut guard, &self.lap.place, &mut goal);
+            let (place, size) = guard.note(moved)?;
             let needed = size.runs.iter().sum::<u32>() + size.nodes();
             if goal.moved == 0 {
                 drop(guard);

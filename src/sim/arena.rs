@@ -107,6 +107,11 @@ impl Arena {
         &self.bytes[start..start + self.sector_bytes]
     }
 
+    /// What is there now was there at first: operations are counted anew.
+    pub(super) fn forget_origins(&mut self) {
+        self.origins.fill(0);
+    }
+
     /// The operation that wrote a content; 0 for what was there before.
     pub(super) fn origin(&self, content: Content) -> u64 {
         self.origins[index(content.0)]

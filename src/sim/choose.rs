@@ -5,6 +5,8 @@
 //! Must not know: what is chosen.
 //! Keeps: one vector of choices is one run.
 
+use super::trace::OpKind;
+
 /// What a choice is about. It serves stories and custom sources; of the standard ones
 /// [`Exhaustive`] compares it with what was asked before, and [`Seeded`] prefers newest versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,8 +40,10 @@ pub enum Choice {
     },
     /// Whether an operation fails, see [`When::Chosen`](super::When::Chosen); 0 means no.
     Fault {
-        /// The operation.
+        /// The operation; the one before it, where what fails has no number of its own.
         operation: u64,
+        /// Its kind.
+        kind: OpKind,
     },
     /// At which crash point a sampled run loses power.
     CrashPoint,
@@ -51,6 +55,9 @@ pub enum Choice {
 ///
 /// Everything that a run on a [`SimDisk`](super::SimDisk) leaves open is asked here, in order.
 /// The same answers to the same questions give the same run.
+///
+/// It is asked in the middle of an operation, with the disk locked: a source must not use the disk
+/// that asks it, which would wait for itself for ever, nor own a file that is open on it.
 pub trait Choose {
     /// Picks one of `alternatives`, which are at least two. An answer beyond the last one is
     /// taken as the last one.

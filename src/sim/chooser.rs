@@ -12,6 +12,8 @@ pub(super) struct Answer {
     pub(super) what: Choice,
     pub(super) alternatives: u32,
     pub(super) chosen: u32,
+    /// The operation that wrote what was picked, of a sector's content.
+    pub(super) origin: Option<u64>,
 }
 
 enum Source {
@@ -44,6 +46,17 @@ impl Chooser {
     pub(super) fn keep_answers(mut self) -> Chooser {
         self.answers = Some(Vec::new());
         self
+    }
+
+    pub(super) fn keeps_answers(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    /// Keeps with the last answer which operation wrote what it picked.
+    pub(super) fn note_origin(&mut self, origin: u64) {
+        if let Some(last) = self.answers.as_mut().and_then(|answers| answers.last_mut()) {
+            last.origin = Some(origin);
+        }
     }
 
     /// The answers kept.
@@ -86,7 +99,7 @@ impl Choose for Chooser {
         };
         let chosen = answer.min(alternatives - 1);
         if let Some(answers) = &mut self.answers {
-            answers.push(Answer { what, alternatives, chosen });
+            answers.push(Answer { what, alternatives, chosen, origin: None });
         }
         chosen
     }

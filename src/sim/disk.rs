@@ -3,7 +3,7 @@
 //! Owns: [`SimDisk`], a handle on a machine that others share, and the files opened on it.
 //! Must not know: how the machine works, who explores it.
 //! Keeps: the machine's lock is held inside single calls only, and never across a user's code but
-//! a monitor's.
+//! a monitor's and a source's of choices.
 
 use super::choose::{Choice, Choose};
 use super::chooser::Chooser;

@@ -189,7 +189,8 @@ impl Fault {
 
     /// Counts an operation, and says how it fails if it does.
     fn strike(&mut self, kind: OpKind, operation: u64, choose: &mut dyn Choose) -> Option<Failure> {
-        if !self.ops.contains(kind) {
+        let is_short = matches!(self.failure, Failure::Short(_));
+        if !self.ops.contains(kind) || is_short && !kind.transfers() {
             return None;
         }
         let seen = self.seen;
@@ -199,12 +200,12 @@ impl Fault {
             When::From(first) => seen >= *first,
             When::Chosen(0) => false,
             When::Chosen(left) => {
-                let strikes = choose.choose(2, Choice::Fault { operation }) != 0;
+                let strikes = choose.choose(2, Choice::Fault { operation, kind }) != 0;
                 *left -= u32::from(strikes);
                 strikes
             }
             When::ChosenFrom => {
-                let strikes = choose.choose(2, Choice::Fault { operation }) != 0;
+                let strikes = choose.choose(2, Choice::Fault { operation, kind }) != 0;
                 if strikes {
                     self.when = When::From(seen);
                 }

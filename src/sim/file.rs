@@ -12,6 +12,7 @@ mod stale;
 
 use super::arena::{Arena, Candidates, Content, Mover, mix};
 use super::choose::{Choice, Choose};
+use super::chooser::Chooser;
 use super::profile::Growth;
 use super::{count, index};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What an operation on a file works with.
 pub(super) struct Scope<'a> {
     pub(super) arena: &'a mut Arena,
-    pub(super) choose: &'a mut dyn Choose,
+    pub(super) choose: &'a mut Chooser,
     /// The file's number.
     pub(super) file: u32,
     /// The operation's number, kept as the origin of what it writes.
@@ -193,6 +194,7 @@ impl FileState {
         let what = Choice::Sector { file: scope.file, sector: count(sector) };
         let chosen = scope.ask(scope.arena.alternatives(candidates), what);
         let content = scope.arena.pick(candidates, chosen);
+        scope.choose.note_origin(scope.arena.origin(content));
         self.durable[sector] = content.into();
         content
     }
@@ -384,13 +386,6 @@ impl FileState {
                 self.size.durable.push(size);
             }
         }
-    }
-
-    /// The operation that wrote one of the contents that a sector may have.
-    pub(super) fn origin(&self, arena: &Arena, sector: u32, chosen: u32) -> Option<u64> {
-        let candidates = self.durable.get(index(sector)).copied()?;
-        let content = arena.contents(candidates).nth(index(chosen))?;
-        Some(arena.origin(content))
     }
 
     /// One of the sizes that the file may have.

@@ -169,6 +169,7 @@ impl Machine {
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         self.profile = snapshot.held.profile;
         self.arena.copy_from(&snapshot.held.arena);
+        self.arena.forget_origins();
         self.paths = snapshot.held.paths.clone();
         self.load(&snapshot.held.state, 0);
     }
@@ -259,9 +260,9 @@ impl Machine {
         }
     }
 
-    /// Counts an operation without power. A run that goes on all the same is ended by a panic, but
+    /// Counts an operation without power, or with a file of a process that is gone. A run that goes on all the same is ended by a panic, but
     /// not by a second one, which aborts.
-    fn note_refusal(&mut self) {
+    pub(super) fn note_refusal(&mut self) {
         self.refused += 1;
         if !self.clears_up && self.refused > REFUSED_MAX && !std::thread::panicking() {
             self.take_verdict(Err(NO_END.to_owned()));
@@ -385,6 +386,7 @@ impl Machine {
         if handle.generation == self.generation {
             return Ok(());
         }
+        self.note_refusal();
         Err(io::Error::other("the simulated machine was restarted since this file was opened"))
     }
 

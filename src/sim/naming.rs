@@ -198,6 +198,7 @@ impl Machine {
     pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
         self.keep_request(None);
         if !self.powered {
+            self.note_refusal();
             return Err(power_is_off());
         }
         self.is_used = true;

@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
             let marks = std::mem::take(&mut self.disk.machine().marks);
             let Some(found) = self.take_search() else {
                 self.keep_requests(level);
-                return self.fail("the run brings a source of choices of its own".to_owned());
+                return self.fail(OWN_SOURCE.to_owned());
             };
             search = found;
             self.note_choices(level, search.choices());
@@ -426,6 +426,9 @@ impl<'a> Run<'a> {
             }
             let points = self.take_points(level);
             chooser = std::mem::replace(&mut self.disk.machine().chooser, Chooser::newest());
+            if !chooser.keeps_answers() {
+                return self.note_failure(OWN_SOURCE.to_owned());
+            }
             self.note_choices(level, chooser.take_choices());
             if let Err(message) = outcome {
                 self.note_failure(message);
@@ -445,6 +448,9 @@ impl<'a> Run<'a> {
         }
     }
 }
+
+/// With other choices than those that it is asked for, a run is another each time.
+const OWN_SOURCE: &str = "the run brings a source of choices of its own";
 
 fn not_repeated(search: &Exhaustive) -> Result<(), String> {
     if search.asked_all() {

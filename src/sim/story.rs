@@ -199,10 +199,7 @@ fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String 
         Choice::Sector { file, sector } => {
             let sector_bytes = u64::from(machine.profile.sector_bytes);
             let from = u64::from(sector) * sector_bytes;
-            let state = start.files.get(index(file));
-            let origin =
-                state.and_then(|state| state.origin(&machine.arena, sector, answer.chosen));
-            let origin = match origin {
+            let origin = match answer.origin {
                 Some(0) => "what was there at first".to_owned(),
                 Some(operation) => format!("what #{operation} wrote"),
                 None => "an older version".to_owned(),
@@ -222,7 +219,10 @@ fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String 
             }
         }
         Choice::Name { operation } => format!("the name changed by #{operation}: lost"),
-        Choice::Fault { operation } => format!("#{operation} fails"),
+        Choice::Fault { operation, kind: OpKind::BeginWriteBack } => {
+            format!("the begin_write_back behind #{operation} fails")
+        }
+        Choice::Fault { operation, .. } => format!("#{operation} fails"),
         Choice::CrashPoint => format!("crash point {}", answer.chosen),
         Choice::User => format!("the caller's choice: {}", answer.chosen),
     }

@@ -78,6 +78,11 @@ impl OpKind {
 
     /// Whether a failure of it leaves something behind, see
     /// [`SyncFailure`](super::SyncFailure).
+    /// Whether it moves bytes, of which some may be missing.
+    pub(super) fn transfers(self) -> bool {
+        matches!(self, OpKind::Read | OpKind::Write)
+    }
+
     pub(super) fn writes_back(self) -> bool {
         matches!(self, OpKind::SyncData | OpKind::SyncAll | OpKind::BeginWriteBack)
     }

@@ -4,7 +4,8 @@
 //! [`ValueReader`]; [`Snapshot`] and [`OwnedTxn`]; [`ReadBucket`], which is one trait for all that
 //! reads a bucket; the limits of keys and names.
 //! Must not know: how a store is opened or shared.
-//! Keeps: errors-stick, commit-atomic, snapshot-stable.
+//! Keeps: errors-stick, commit-atomic, snapshot-stable, durable-before-ok (what a failed flush of
+//! others may have taken is noted, and not committed).
 
 mod iter;
 mod multi;

@@ -3,7 +3,8 @@
 //! Owns: [`OwnedTxn`], which takes the writer's turn only to commit; what a conflict is; running
 //! again after one. Must not know: how a commit reaches the disk.
 //! Keeps: commit-atomic (what it writes waits in memory, and rollback is drop), snapshot-stable,
-//! errors-stick, first-committer-wins (nobody else writes between the comparison and the changes).
+//! errors-stick, first-committer-wins (nobody else writes between the comparison and the changes),
+//! durable-before-ok (what a failed flush of others may have taken is not committed).
 
 mod bucket;
 mod fill;
