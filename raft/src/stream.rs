@@ -144,7 +144,8 @@ impl<R: Read> Records<R> {
             let why = format_args!("{entries} entries were written, {} found", self.entries);
             return Err(Error::damaged(SNAPSHOT, why));
         }
-        if self.from.inner.read(&mut [0]).map_err(Error::spool("read a snapshot"))? != 0 {
+        let behind = io::copy(&mut (&mut self.from.inner).take(1), &mut io::sink());
+        if behind.map_err(Error::spool("read a snapshot"))? != 0 {
             return Err(Error::damaged(SNAPSHOT, "it goes on behind its end"));
         }
         self.is_over = true;

@@ -381,8 +381,9 @@ impl FileState {
     fn resize_anywhere(&mut self) {
         self.landed.clear();
         let before = std::mem::take(&mut self.size.durable);
+        let mut seen = BTreeSet::new();
         for size in self.size.pending.drain(..).rev().chain(before) {
-            if !self.size.durable.contains(&size) {
+            if seen.insert(size) {
                 self.size.durable.push(size);
             }
         }

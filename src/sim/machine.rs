@@ -260,8 +260,8 @@ impl Machine {
         }
     }
 
-    /// Counts an operation without power, or with a file of a process that is gone. A run that goes on all the same is ended by a panic, but
-    /// not by a second one, which aborts.
+    /// Counts an operation without power, or with a file of a process that is gone. A run that goes
+    /// on all the same is ended by a panic, but not by a second one, which aborts.
     pub(super) fn note_refusal(&mut self) {
         self.refused += 1;
         if !self.clears_up && self.refused > REFUSED_MAX && !std::thread::panicking() {

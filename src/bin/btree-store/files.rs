@@ -83,7 +83,7 @@ pub fn open_stream(path: &Path) -> Done<File> {
 
 /// Refuses what follows a stream: of a chain it is what is newer, and would be lost without a word.
 pub fn ends_here(stream: &mut impl Read, otherwise: &str) -> Done<()> {
-    match stream.read(&mut [0]) {
+    match io::copy(&mut stream.take(1), &mut io::sink()) {
         Ok(0) => Ok(()),
         Ok(_) => Err(Failure::usage(format!("{otherwise}: name each of a chain"))),
         Err(error) => Err(Failure::io("read the backup", &error)),

@@ -152,10 +152,7 @@ impl Session {
         disk.choose_from(Seeded::new(random.next_u64()));
         let aside = self.set_aside(&store, act, &mut random)?;
         let unused = Unused::of(&store);
-        if act.event.may_lie() {
-            disk.unguard();
-        }
-        act.event.inject(disk);
+        Session::let_happen(disk, &mut store, act.event);
         let before = oracle.has_deferred().then(|| oracle.clone());
         let witness = self.witness(&store, &act.op);
         let (low, since) = (oracle.seq(), store.kept());
@@ -208,6 +205,15 @@ impl Session {
             Session::hear_of_losses(&store, &witness, act, &mut left, counts)?;
         }
         self.restart(store, oracle, left, act, &mut random, counts)
+    }
+
+    /// Lets an event happen from now on.
+    fn let_happen(disk: &SimDisk, store: &mut Handle, event: Event) {
+        if event.may_lie() {
+            disk.unguard();
+        }
+        event.inject(disk);
+        store.expect_calm(event == Event::Nothing);
     }
 
     /// A transaction that is open meanwhile.

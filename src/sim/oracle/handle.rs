@@ -72,6 +72,11 @@ impl Handle {
         self.kept.awaited.made()
     }
 
+    /// Says whether the storage works during the next operation: what cannot be read is told then.
+    pub(in crate::sim) fn expect_calm(&mut self, is_calm: bool) {
+        self.kept.awaited.is_calm = is_calm;
+    }
+
     /// Drops all cursors and snapshots, and reads what is to be read yet.
     ///
     /// # Errors

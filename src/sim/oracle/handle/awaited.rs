@@ -16,6 +16,8 @@ pub(super) struct Awaited {
     values: VecDeque<(Number, ValueReader, Data)>,
     /// How many cursors were opened, and readers made.
     made: Number,
+    /// No fault strikes at present.
+    pub(super) is_calm: bool,
 }
 
 /// Of a reader, from 1.
@@ -46,7 +48,8 @@ impl Awaited {
     pub(super) fn push(&mut self, reader: ValueReader, value: Data) -> Result<()> {
         self.made += 1;
         self.values.push_back((self.made, reader, value));
-        if self.values.len() > Awaited::MOST { self.read_first(Storage::MayFail).1 } else { Ok(()) }
+        let storage = if self.is_calm { Storage::Works } else { Storage::MayFail };
+        if self.values.len() > Awaited::MOST { self.read_first(storage).1 } else { Ok(()) }
     }
 
     pub(super) fn made(&self) -> u64 {
