@@ -3,9 +3,9 @@
 //! `cargo run --release --example word_count -- [--db FILE] [TEXT FILE]...`
 //!
 //! Without text files it reads those of this repository. A database file that is named must not
-//! exist yet; without one, that of the last run is replaced. Each text file becomes a bucket, and
-//! the bucket `total` holds the sums; a file's words are committed together. Counts are stored as
-//! eight bytes, big endian.
+//! exist yet; without one, that of the last run is replaced. Each text file becomes a bucket,
+//! `text` and the end of its path, and the bucket `total` holds the sums; a file's words are
+//! committed together. Counts are stored as eight bytes, big endian.
 
 use btree_store::vfs::OsVfs;
 use btree_store::{BTree, Error, MultiTxn};
@@ -92,7 +92,7 @@ fn fill(db_path: &Path, texts: &[PathBuf]) -> Result<u64, Failure> {
             *counts.entry(word).or_default() += 1;
         }
         let bucket: String = path.to_string_lossy().chars().rev().take(200).collect();
-        let bucket: String = bucket.chars().rev().collect();
+        let bucket = format!("text {}", bucket.chars().rev().collect::<String>());
         db.exec_multi(|multi| {
             add(multi, &bucket, &counts)?;
             add(multi, TOTAL, &counts)

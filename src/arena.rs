@@ -279,7 +279,7 @@ impl Arena {
         if header.tag.load(Ordering::Relaxed) != tag {
             return None;
         }
-        header.pins.fetch_add(1, Ordering::SeqCst);
+        count_pin(&header.pins, Ordering::SeqCst);
         fence_after_rmw();
         let pin = Pin::new(self, frame);
         // If the tag is gone, the drop of the pin takes it back.
@@ -301,12 +301,7 @@ impl Arena {
     #[cold]
     fn add_pin(&self, frame: u32) -> &AtomicU32 {
         let pins = &self.header(frame).pins;
-        if pins.fetch_add(1, Ordering::Relaxed) > u32::MAX / 2 {
-            // What was lent and forgotten stays counted. Were it to come round to none, the frame
-            // would be nobody's.
-            pins.fetch_sub(1, Ordering::Relaxed);
-            panic!("a page is lent more often than can be counted");
-        }
+        count_pin(pins, Ordering::Relaxed);
         pins
     }
 
@@ -419,9 +414,25 @@ impl Pin {
     }
 }
 
+/// Counts one more who holds a frame.
+#[inline(always)]
+fn count_pin(pins: &AtomicU32, order: Ordering) {
+    if pins.fetch_add(1, order) > u32::MAX / 2 {
+        lent_too_often(pins);
+    }
+}
+
+/// What was lent and forgotten stays counted. Were it to come round to none, the frame would be
+/// nobody's.
+#[cold]
+fn lent_too_often(pins: &AtomicU32) -> ! {
+    pins.fetch_sub(1, Ordering::Relaxed);
+    panic!("a page is lent more often than can be counted");
+}
+
 impl Clone for Pin {
     fn clone(&self) -> Pin {
-        self.arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        count_pin(&self.arena.header(self.frame).pins, Ordering::Relaxed);
         Pin::new(&self.arena, self.frame)
     }
 }
@@ -446,11 +457,18 @@ mod tests {
         let pin = arena.publish(empties.take(0).expect("it is empty"), 7);
         let pins = &arena.header(0).pins;
         pins.store(u32::MAX, Ordering::Relaxed);
-        let add = std::panic::AssertUnwindSafe(|| {
-            let _ = arena.add_pin(0);
-        });
-        assert!(std::panic::catch_unwind(add).is_err());
-        assert_ne!(pins.load(Ordering::Relaxed), 0);
+        let ways: [&dyn Fn(); 3] = [
+            &|| {
+                let _ = arena.add_pin(0);
+            },
+            &|| std::mem::forget(pin.clone()),
+            &|| std::mem::forget(arena.pin(0, 7)),
+        ];
+        for way in ways {
+            let add = std::panic::AssertUnwindSafe(way);
+            assert!(std::panic::catch_unwind(add).is_err());
+            assert_ne!(pins.load(Ordering::Relaxed), 0);
+        }
         pins.store(1, Ordering::Relaxed);
         drop(pin);
     }

@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "limits/longest.rs"]
+mod longest;
 #[path = "limits/memory.rs"]
 mod memory;
 

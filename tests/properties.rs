@@ -243,7 +243,10 @@ fn open_anything(bytes: &[u8]) {
     assert!(is_readable || !report.is_sound(), "{report}");
     drop(db);
     assert!(vfs.read_file(PATH).unwrap() == bytes, "reading wrote");
-    let Ok(db) = options().open(PATH) else { return };
+    let Ok(db) = options().open(PATH) else {
+        assert!(!report.is_sound(), "{report}");
+        return;
+    };
     for name in db.buckets().unwrap_or_default() {
         // Writing into what is damaged may be refused; it may not panic.
         let put = db.exec(&name, |txn| txn.put("k", "v").and(txn.del("k")));

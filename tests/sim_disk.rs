@@ -689,3 +689,28 @@ fn fenced_data_is_not_stale_where_the_size_was_not_fenced() {
 fn a_disk_has_sectors() {
     drop(SimDisk::with_profile(Profile { sector_bytes: 0, ..Profile::default() }));
 }
+
+/// A later sync makes the length durable that a failed one has not, and what was cut off stays away.
+#[test]
+fn what_was_cut_off_does_not_come_back_behind_a_sync_that_failed() {
+    for failure in [SyncFailure::Drop, SyncFailure::NoSpace] {
+        for ends_with_a_crash in [false, true] {
+            let disk = disk_with(Profile::default(), &[7; 1024]);
+            disk.choose_from(Script::new(vec![1; 100]));
+            let file = create(&disk);
+            let failure = Failure::Sync(failure);
+            disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), failure));
+            file.set_len(0).expect("it gets shorter");
+            file.sync_all().expect_err("the fault strikes");
+            file.sync_all().expect("it works again");
+            file.set_len(1024).expect("it grows");
+            file.sync_all().expect("it works again");
+            if ends_with_a_crash {
+                disk.crash();
+            } else {
+                disk.evict();
+            }
+            assert_eq!(disk.read_file(PATH), Some(vec![0; 1024]), "{failure:?}");
+        }
+    }
+}

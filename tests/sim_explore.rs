@@ -6,8 +6,9 @@ mod sim_toys;
 
 use btree_store::Options;
 use btree_store::sim::{
-    Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Growth, Images, Mark, Monitor,
-    Newest, OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When, WriteEvent,
+    Bytes, Checked, CrashPoints, DataSync, Errno, Explorer, Failure, Fault, Flush, Growth, Images,
+    Mark, Monitor, Newest, OpSet, Profile, Report, Seeded, SimDisk, SyncFailure, Verdict, When,
+    WriteEvent,
 };
 use btree_store::vfs::{OpenMode, Vfs, VfsFile, write_all_at};
 use sim_toys::{MISTAKES, Mistake, Toy, check, commits};
@@ -328,11 +329,99 @@ fn a_run_that_uses_for_ever_what_is_gone_is_told() {
         while disk.exists(Path::new("file")).is_err() {}
         Ok(())
     };
-    for run in [of_a_dead_process, without_power] {
+    let of_no_directory: Run = |disk| {
+        disk.open(Path::new("file"), OpenMode::Create)?;
+        while disk.exists(Path::new("file/within")).is_err() {}
+        Ok(())
+    };
+    for run in [of_a_dead_process, without_power, of_no_directory] {
         let report = Explorer::new("for ever").explore(run, |_, _| Ok(()));
         let violation = report.violation.expect("it has no end");
         assert!(violation.message.ends_with("the run has no end"), "{violation}");
     }
+}
+
+/// A start that waits for a file to go that a crash has left there.
+#[test]
+fn a_check_that_looks_for_ever_is_told() {
+    let lock = Path::new("lock");
+    let looks: [fn(&SimDisk, &Path) -> bool; 2] = [
+        |disk, path| disk.exists(path).is_ok_and(|is_there| is_there),
+        |disk, path| disk.file_len(path).is_some(),
+    ];
+    for is_there in looks {
+        let report = Explorer::new("stale").explore(
+            |disk| {
+                disk.open(lock, OpenMode::Create)?;
+                Ok(disk.sync_dir(lock)?)
+            },
+            |disk, _| {
+                while is_there(disk, lock) {}
+                Ok(())
+            },
+        );
+        let violation = report.violation.expect("it has no end");
+        assert!(violation.message.ends_with("the run has no end"), "{violation}");
+    }
+}
+
+/// Of a fuzzer's few bytes none is left where each of many crash points asks for one.
+#[test]
+fn a_sample_by_few_bytes_crashes_in_the_middle_too() {
+    let path = Path::new("file");
+    let crashed_at: BTreeSet<u64> = (0..100)
+        .map(|input| {
+            let mut found = None;
+            Explorer::new("few bytes").sample(
+                Bytes::new(&[input, 255, 255]),
+                |disk| {
+                    let file = disk.open(path, OpenMode::Create)?;
+                    for number in 0..40_u8 {
+                        file.write_at(&[number], 0)?;
+                        file.sync_all()?;
+                    }
+                    Ok(())
+                },
+                |_, crash| {
+                    found = Some(crash.operation());
+                    Ok(())
+                },
+            );
+            found.expect("it crashes")
+        })
+        .collect();
+    assert!(crashed_at.len() > 20, "{crashed_at:?}");
+}
+
+#[test]
+#[should_panic(expected = "of another kind")]
+fn a_disk_that_is_given_stays_of_its_kind() {
+    let start = SimDisk::new().snapshot();
+    let lying = Profile { flush: Flush::Lying, ..Profile::default() };
+    drop(Explorer::new("another kind").start(&start).profile(lying));
+}
+
+/// Contents that differ in three bits in the right places are two.
+#[test]
+fn no_two_contents_are_taken_for_one() {
+    let path = Path::new("file");
+    let (one, mut other) = ([3; 64], [3; 64]);
+    (other[7], other[12], other[15]) = (other[7] ^ 0x80, other[12] ^ 0x04, other[15] ^ 0x80);
+    let profile = Profile { sector_bytes: 64, ..Profile::default() };
+    let report = Explorer::new("alike").profile(profile).explore(
+        |disk| {
+            let bytes = if disk.choose(2) == 0 { one } else { other };
+            let file = disk.open(path, OpenMode::Create)?;
+            file.write_at(&bytes, 0)?;
+            file.sync_all()?;
+            Ok(disk.sync_dir(path)?)
+        },
+        |disk, _| match disk.read_file(path) {
+            Some(found) if found == other => Err("the other one".into()),
+            _ => Ok(()),
+        },
+    );
+    assert!(report.violation.is_some(), "{report}");
 }
 
 /// A disk that others have prepared counts its operations anew.
@@ -361,6 +450,20 @@ fn a_story_names_no_operation_of_the_preparation() {
     );
     let violation = report.violation.expect("the old bytes may be left");
     assert!(violation.story.contains("what was there at first (2 of 2)"), "{violation}");
+}
+
+/// Nor for a name that was not durable yet.
+#[test]
+fn a_story_names_no_operation_of_the_preparation_for_a_name() {
+    let path = Path::new("file");
+    let prepared = SimDisk::new();
+    prepared.open(path, OpenMode::Create).unwrap();
+    let report = Explorer::new("prepared").start(&prepared.snapshot()).explore(
+        |disk| Ok(disk.open(Path::new("other"), OpenMode::Create).map(drop)?),
+        |disk, _| if disk.exists(path)? { Ok(()) } else { Err("it is gone".into()) },
+    );
+    let violation = report.violation.expect("its name may be lost");
+    assert!(violation.story.contains("a name that was changed before: lost"), "{violation}");
 }
 
 /// Of contents that are one when the size is decided, the story names the one that was picked.

@@ -6,7 +6,7 @@
 //! Keeps: cache-coherent (what is lent is not written again before it was given back).
 
 use super::lines::{HEADER_BYTES, LINE_BYTES, prefetch_lines};
-use super::{Arena, Header, Pin};
+use super::{Arena, Header, Pin, count_pin};
 use crate::slots::Entered;
 #[cfg(loom)]
 use crate::sync::Watched;
@@ -120,7 +120,7 @@ impl<'a> Peeked<'_, 'a> {
     pub(crate) fn keep(self, arena: &Arc<Arena>) -> Pin {
         assert!(std::ptr::eq(Arc::as_ptr(arena), self.looking.arena), "the frame's arena");
         // As above: whoever retires the frame waits for this epoch, and sees the pin then.
-        arena.header(self.frame).pins.fetch_add(1, Ordering::Relaxed);
+        count_pin(&arena.header(self.frame).pins, Ordering::Relaxed);
         Pin::new(arena, self.frame)
     }
 }

@@ -236,8 +236,11 @@ impl Cache {
         make: impl FnOnce(&mut [u8]) -> ChildRef,
     ) -> Option<Page> {
         self.remove(id);
-        let mut empty = self.frames.lock().empties.take_only(self.home(id))?;
-        let child = make(self.arena.bytes_mut(&mut empty));
+        let empty = self.frames.lock().empties.take_only(self.home(id))?;
+        let mut filling = Filling { cache: self, empty: Some(empty) };
+        let child =
+            make(self.arena.bytes_mut(filling.empty.as_mut().expect("it was just put there")));
+        let empty = filling.empty.take().expect("nobody took it");
         Some(Page::in_frame(self.arena.publish(empty, tag_of(child))))
     }
 

@@ -311,6 +311,9 @@ fn a_read_that_panics_takes_no_frame() {
         let load = || cache.load(page(2, 1).child_ref(), |_| panic!("the storage panics"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(load)).is_err());
         assert_eq!(cache.len(), 0);
+        let make = || cache.make(PageId(2), |_| panic!("the page cannot be made"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(make)).is_err());
+        assert_eq!(cache.len(), 0);
     }
 }
 

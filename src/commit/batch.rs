@@ -277,6 +277,11 @@ impl Batch {
         }
     }
 
+    /// Its number among all, failed ones too.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The batch that holds the newest commit so far.
     pub(super) fn newest(&self) -> u64 {
         if self.changes > 0 { self.number } else { self.after }

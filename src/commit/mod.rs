@@ -280,6 +280,11 @@ impl Core {
         Some(flush.queue.join(batch))
     }
 
+    /// Whether a batch has been flushed, or one behind it.
+    pub(crate) fn is_flushed(&self, batch: u64) -> bool {
+        self.flush.lock().durable >= batch
+    }
+
     /// Waits for the outcome; leads when told to.
     fn wait(&self, mut waiter: Waiter) -> Result<()> {
         loop {

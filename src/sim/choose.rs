@@ -216,7 +216,9 @@ impl Choose for Exhaustive {
 /// Choices drawn from a seed, always the same for the same seed.
 ///
 /// Half of the answers are 0, the newest: a sampled crash then loses some of what was written,
-/// not nearly all of it.
+/// not nearly all of it. A quarter of the questions whether an operation fails are told that it does,
+/// so that [`When::Chosen`](super::When::Chosen) strikes early: to draw from all operations, let
+/// [`When::Once`](super::When::Once) strike at what [`SimDisk::choose`](super::SimDisk::choose) says.
 #[derive(Clone, Debug)]
 pub struct Seeded {
     state: u64,
@@ -255,16 +257,22 @@ impl Choose for Seeded {
 }
 
 /// Choices read from a fuzzer's bytes; 0 to every question after the last byte.
+///
+/// Where a sampled run loses its power is not asked of them: each of its crash points is a question,
+/// and few inputs have a byte for each. The first two bytes, which are choices besides, are the seed
+/// of that.
 #[derive(Clone, Debug)]
 pub struct Bytes {
     bytes: Vec<u8>,
     at: usize,
+    points: Seeded,
 }
 
 impl Bytes {
     /// The choices that these bytes stand for: one byte a choice, two where one does not reach.
     pub fn new(bytes: &[u8]) -> Bytes {
-        Bytes { bytes: bytes.to_vec(), at: 0 }
+        let seed = bytes.iter().take(2).fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        Bytes { bytes: bytes.to_vec(), at: 0, points: Seeded::new(seed) }
     }
 
     fn next_byte(&mut self) -> u32 {
@@ -275,7 +283,10 @@ impl Bytes {
 }
 
 impl Choose for Bytes {
-    fn choose(&mut self, alternatives: u32, _what: Choice) -> u32 {
+    fn choose(&mut self, alternatives: u32, what: Choice) -> u32 {
+        if what == Choice::CrashPoint {
+            return self.points.below(alternatives);
+        }
         let mut value = self.next_byte();
         if alternatives > 256 {
             value = value << 8 | self.next_byte();

@@ -205,6 +205,14 @@ impl SimDisk {
         self.machine().evict_with(FileState::evict_some);
     }
 
+    /// Whether a file has been written to, or changed its length, since a sync last worked.
+    pub(super) fn has_unsynced(&self, path: &Path) -> bool {
+        let file = self.file_at(path);
+        file.is_some_and(|(mut machine, file)| {
+            machine.with_file(file, |file, _| file.has_unsynced())
+        })
+    }
+
     /// Whether a power failure has left open what a file holds, how long it is, or which names
     /// there are, and nobody has looked since.
     pub(super) fn is_undecided(&self) -> bool {
@@ -213,7 +221,8 @@ impl SimDisk {
     }
 
     /// Makes everything durable, as if it had been synced long ago. The result is what initial
-    /// states are made of.
+    /// states are made of. It is no operation, and no crash point: within a workload, images that
+    /// were possible until then are not looked at.
     pub fn settle(&self) {
         self.machine().settle();
     }
@@ -222,6 +231,7 @@ impl SimDisk {
     /// operation; [`Vfs::read_dir`] is one, and shows what directories there are.
     pub fn names(&self) -> Vec<PathBuf> {
         let mut machine = self.machine();
+        machine.note_look();
         let files = machine.files();
         machine.is_used |= !files.is_empty();
         files
@@ -328,6 +338,7 @@ impl SimDisk {
     /// The file behind a name, for a look at it that is no operation.
     fn file_at(&self, path: &Path) -> Option<(MutexGuard<'_, Machine>, u32)> {
         let (mut machine, path) = self.path_id(path);
+        machine.note_look();
         machine.keep_request(None);
         let file = machine.find_file(path)?;
         machine.is_used = true;

@@ -74,13 +74,19 @@ impl Explorer {
     }
 
     /// The kind of disk.
+    ///
+    /// # Panics
+    /// When what the disk is to [`start`](Explorer::start) with is of another kind.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Explorer {
+        let is_free = self.settings.start.is_none() || self.settings.profile == profile;
+        assert!(is_free, "the disk that it starts with is of another kind");
         self.settings.profile = profile;
         self
     }
 
-    /// What is on the disk before the workload runs; the disk is of the snapshot's kind.
+    /// What is on the disk before the workload runs; the disk is of the snapshot's kind, whatever
+    /// [`Explorer::profile`] has said before.
     #[must_use]
     pub fn start(mut self, start: &Snapshot) -> Explorer {
         self.settings.profile = start.held.profile;

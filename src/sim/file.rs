@@ -320,16 +320,22 @@ impl FileState {
     }
 
     /// A sync that fails and gives up: any of the versions landed. What the process reads stays.
-    /// The size goes by the file system's journal: a later sync can still fence it.
+    /// The size goes by the file system's journal: a later sync can still fence it, and with it the
+    /// zeros of what was cut off.
     pub(super) fn lose(&mut self, arena: &mut Arena) {
         if self.stale {
             self.keep_growth_in_cache(arena);
         }
+        let cuts = self.cuts();
         self.land_anywhere(arena);
         for cached in &mut self.cached {
             if let Cached::Dirty(content) = *cached {
                 *cached = Cached::Lost(content);
             }
+        }
+        for cut in cuts {
+            self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
+            self.pending.push(cut);
         }
     }
 

@@ -97,6 +97,8 @@ pub(super) struct Machine {
     failures: u64,
     /// Operations without power since the state was loaded.
     refused: u64,
+    /// Looks that are no operations since the state was loaded.
+    looked: u64,
     /// Whether contents may be renumbered: nobody outside holds a state.
     pub(super) clears_up: bool,
     pub(super) clear_up_at: usize,
@@ -134,6 +136,7 @@ impl Machine {
             powered: true,
             failures: 0,
             refused: 0,
+            looked: 0,
             clears_up: true,
             clear_up_at: CLEAR_UP_BYTES,
             locks: Vec::new(),
@@ -155,7 +158,7 @@ impl Machine {
         self.monitor = None;
         self.violation = None;
         self.struck.clear();
-        (self.failures, self.refused) = (0, 0);
+        (self.failures, self.refused, self.looked) = (0, 0, 0);
         self.counts = [0; OpKind::COUNT];
         if let Some(trace) = &mut self.trace {
             trace.clear();
@@ -172,6 +175,7 @@ impl Machine {
         self.arena.forget_origins();
         self.paths = snapshot.held.paths.clone();
         self.load(&snapshot.held.state, 0);
+        self.state.names.forget_operations();
     }
 
     /// Decides whatever is open.
@@ -260,11 +264,22 @@ impl Machine {
         }
     }
 
-    /// Counts an operation without power, or with a file of a process that is gone. A run that goes
-    /// on all the same is ended by a panic, but not by a second one, which aborts.
+    /// Counts an operation without power, with a file of a process that is gone, or one that fails
+    /// and has no number. A run that goes on all the same is ended by a panic, but not by a second
+    /// one, which aborts.
     pub(super) fn note_refusal(&mut self) {
         self.refused += 1;
-        if !self.clears_up && self.refused > REFUSED_MAX && !std::thread::panicking() {
+        self.end_beyond(self.refused, REFUSED_MAX);
+    }
+
+    /// Counts a look that is no operation. A run that does nothing else is ended in the same way.
+    pub(super) fn note_look(&mut self) {
+        self.looked += 1;
+        self.end_beyond(self.looked, OPERATIONS_MAX);
+    }
+
+    fn end_beyond(&mut self, count: u64, max: u64) {
+        if !self.clears_up && count > max && !std::thread::panicking() {
             self.take_verdict(Err(NO_END.to_owned()));
             panic!("{NO_END}");
         }

@@ -360,6 +360,11 @@ impl Names {
         }
     }
 
+    /// What was changed until now was there at first.
+    pub(super) fn forget_operations(&mut self) {
+        self.changes.iter_mut().for_each(|change| change.operation = 0);
+    }
+
     /// Makes all changes durable.
     pub(super) fn settle(&mut self) {
         for change in &mut self.changes {

@@ -197,12 +197,17 @@ impl Machine {
     /// not; and no fault is meant for it.
     pub(super) fn exists(&mut self, path: PathId) -> io::Result<bool> {
         self.keep_request(None);
+        self.note_look();
         if !self.powered {
             self.note_refusal();
             return Err(power_is_off());
         }
         self.is_used = true;
-        Ok(self.find(path)?.is_some())
+        let found = self.find(path);
+        if found.is_err() {
+            self.note_refusal();
+        }
+        Ok(found?.is_some())
     }
 
     pub(super) fn rename(&mut self, from: PathId, to: PathId) -> io::Result<()> {

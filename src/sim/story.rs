@@ -218,6 +218,7 @@ fn answer_text(machine: &Machine, start: &DiskState, answer: &Answer) -> String 
                 None => format!("file {file} size: an older one {which}"),
             }
         }
+        Choice::Name { operation: 0 } => "a name that was changed before: lost".to_owned(),
         Choice::Name { operation } => format!("the name changed by #{operation}: lost"),
         Choice::Fault { operation, kind: OpKind::BeginWriteBack } => {
             format!("the begin_write_back behind #{operation} fails")

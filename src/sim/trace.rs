@@ -76,13 +76,13 @@ impl OpKind {
         OpKind::ReadDir,
     ];
 
-    /// Whether a failure of it leaves something behind, see
-    /// [`SyncFailure`](super::SyncFailure).
     /// Whether it moves bytes, of which some may be missing.
     pub(super) fn transfers(self) -> bool {
         matches!(self, OpKind::Read | OpKind::Write)
     }
 
+    /// Whether a failure of it leaves something behind, see
+    /// [`SyncFailure`](super::SyncFailure).
     pub(super) fn writes_back(self) -> bool {
         matches!(self, OpKind::SyncData | OpKind::SyncAll | OpKind::BeginWriteBack)
     }

@@ -79,8 +79,8 @@ struct EarlySince {
 #[derive(Debug, Default)]
 struct Told {
     fault: Option<Fault>,
-    /// Of the transaction of which this was a part, which is over and did not fail: what a cursor
-    /// of it meets from then on is told there.
+    /// Of the transaction of which this was a part, which is over: what a cursor of it meets from
+    /// then on is told there.
     whole: Option<FirstFault>,
 }
 
@@ -129,15 +129,18 @@ impl FirstFault {
     }
 
     fn keep(&self, error: Error) {
+        if seeded!(SwallowedErrorCommits) {
+            return;
+        }
         let mut told = self.0.told.lock();
-        if told.fault.is_none() && !seeded!(SwallowedErrorCommits) {
+        if told.fault.is_none() {
             told.fault = Some(Fault::keep(error));
             self.0.has_failed.store(true, Ordering::Release);
-            let whole = told.whole.take();
-            drop(told);
-            if let Some(whole) = whole {
-                whole.keep(error);
-            }
+        }
+        let whole = told.whole.take();
+        drop(told);
+        if let Some(whole) = whole {
+            whole.keep(error);
         }
     }
 }
@@ -176,9 +179,12 @@ impl Sticky {
         });
     }
 
-    /// What was put early is durable.
+    /// The batch is flushed in whose turn the transaction committed, or a later one. What was put
+    /// early is durable then, unless a flush has failed meanwhile.
     fn made_durable(&self) {
-        if let Some(early) = self.first.get().and_then(|first| first.0.early.get()) {
+        if let Some(early) = self.first.get().and_then(|first| first.0.early.get())
+            && early.failures.load(Ordering::Acquire) == early.before
+        {
             early.is_durable.store(true, Ordering::Release);
         }
     }
@@ -198,10 +204,7 @@ impl Sticky {
     /// before is up to whoever ran the part.
     fn end_within(&self, whole: &Sticky) {
         if let Some(part) = self.first.get() {
-            let mut told = part.0.told.lock();
-            if told.fault.is_none() {
-                told.whole = Some(whole.share().clone());
-            }
+            part.0.told.lock().whole = Some(whole.share().clone());
         }
     }
 

@@ -311,7 +311,7 @@ impl OwnedTxn {
             return Ok(());
         }
         // With a conflict, the turn ends without a change, when all that it saw is durable.
-        let conflict = run_multi(core, &self.hearing, |multi| {
+        let (conflict, batch) = run_multi(core, &self.hearing, |multi| {
             multi.set_durability(Durability::Durable);
             let conflict = match sticky.conflict() {
                 Some(why) => Some(why),
@@ -320,12 +320,15 @@ impl OwnedTxn {
             if conflict.is_none() {
                 seen.replay(core, multi)?;
             }
-            Ok(conflict)
+            Ok((conflict, multi.batch().number()))
         })?;
         if let Some(why) = conflict {
             return Err(Error::conflict(why));
         }
-        sticky.made_durable();
+        // What left all as it was has not waited for a sync.
+        if core.is_flushed(batch) {
+            sticky.made_durable();
+        }
         Ok(())
     }
 }

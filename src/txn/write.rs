@@ -445,15 +445,15 @@ impl<'t> Txn<'t> {
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         self.sticky.end_within(self.whole);
+        let work = self.work.get_mut();
         if !self.is_settled {
-            let work = self.work.get_mut();
             work.give_up();
-            if work.has_broken_all()
-                && let Err(error) = self.sticky.check()
-            {
-                // What failed was not this part's.
-                self.whole.share().keep(error);
-            }
+        }
+        // What failed was not this part's, or a cursor on another thread met it as the part ended.
+        if (self.is_settled || work.has_broken_all())
+            && let Err(error) = self.sticky.check()
+        {
+            self.whole.share().keep(error);
         }
     }
 }

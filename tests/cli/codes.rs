@@ -252,6 +252,27 @@ fn output_that_cannot_be_written_is_a_failure() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_finding_counts_though_it_cannot_be_written() {
+    let place = Place::with_store();
+    damage_a_leaf(&place);
+    for line in
+        ["check @data.db", "check @data.db --json", "stat @data.db --full", "pages @data.db"]
+    {
+        let path = place.path("data.db");
+        let args = line.split(' ').map(|arg| match arg {
+            "@data.db" => path.as_os_str(),
+            arg => arg.as_ref(),
+        });
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = command(args).stdout(Stdio::from(full)).output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(3), "{line}: {err}");
+        assert!(!err.is_empty(), "{line}");
+    }
+}
+
 #[test]
 fn a_directory_is_named_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -25,6 +25,11 @@ fn holes(path: &Path, pages: u32, has_log: bool) {
     logged(path, pages, if has_log { &tail } else { &[] });
 }
 
+/// A store that has all pages that a store can have, of which none is free.
+fn fullest(path: &Path) {
+    logged(path, u32::MAX, &[LOG_RECORD_SNAPSHOT, 2, u32::MAX, 0]);
+}
+
 /// A store without entries that has so many pages, and of them what the log's tail says.
 fn logged(path: &Path, pages: u32, tail: &[u32]) {
     let mut bytes = stating(2, 0, &[]);
@@ -66,6 +71,25 @@ fn a_file_of_terabytes_of_holes_takes_little_memory() {
     }
 }
 
+#[test]
+fn where_page_ids_have_run_out_the_state_before_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.db");
+    fullest(&path);
+    let db = Options::new().cache_bytes(CACHE_BYTES).open(&path).unwrap();
+    let before = (db.buckets(), db.stats());
+    for len in [1, 2_000, 300_000] {
+        // A leaf, a run of pages, and one that is written when it is put.
+        let put = db.exec("b", |txn| txn.put("k", vec![7; len]));
+        assert_eq!(put, Err(Error::NoSpace), "{len}");
+        assert!(story(Error::NoSpace).contains("page ids"), "{len}");
+        assert_eq!((db.buckets(), db.stats()), before, "{len}");
+    }
+    assert_eq!(db.exec("b", |_| Ok(())), Ok(()));
+    drop(db);
+    assert_eq!(BTree::open(&path).unwrap().buckets().unwrap(), ["b"]);
+}
+
 /// A verification has a byte for each page that the file has.
 #[test]
 fn a_verification_without_a_byte_for_each_page_is_an_error() {
@@ -88,7 +112,7 @@ fn a_verification_without_a_byte_for_each_page_is_an_error() {
 fn a_compaction_of_the_fullest_file_of_all_wins_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data.db");
-    logged(&path, u32::MAX, &[LOG_RECORD_SNAPSHOT, 2, u32::MAX, 0]);
+    fullest(&path);
     let db = Options::new().cache_bytes(CACHE_BYTES).open(&path).unwrap();
     let done = db.compact(0).unwrap();
     assert_eq!((done.moved_pages, done.remaining_candidates), (0, 0));

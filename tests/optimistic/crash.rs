@@ -1,6 +1,6 @@
 //! Every crash of a small workload: a transaction is there as a whole, or not at all.
 
-use btree_store::sim::{Explorer, Failure, Fault, OpSet, SimDisk, SyncFailure, When};
+use btree_store::sim::{Explorer, Failure, Fault, OpKind, OpSet, SimDisk, SyncFailure, When};
 use btree_store::{BTree, Error, Options, OwnedTxn};
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -128,6 +128,41 @@ fn a_value_that_a_failed_commit_of_others_may_have_taken_is_there_or_a_conflict(
             gone.get()
         );
     }
+}
+
+/// A commit that leaves all as it was waits for no sync: what it had put early is not durable.
+#[test]
+fn a_commit_that_writes_nothing_makes_nothing_durable() {
+    let (found, gone) = (Cell::new(0), Cell::new(0));
+    let report = Explorer::new("early, and removed").explore(
+        |disk| {
+            let db = open(disk)?;
+            db.exec("b", |txn| txn.put("other", "v"))?;
+            let txn = db.begin();
+            put_early(&txn)?;
+            let mut reader = txn.bucket("b")?.get_reader("early")?;
+            txn.bucket("b")?.del("early")?;
+            let syncs = disk.count(OpKind::SyncData) + disk.count(OpKind::SyncAll);
+            txn.commit()?;
+            if syncs != disk.count(OpKind::SyncData) + disk.count(OpKind::SyncAll) {
+                return Err("nothing was to be made durable".into());
+            }
+            fail_a_commit(disk, &db)?;
+            let count = loop {
+                match reader.next_piece() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break &found,
+                    Err(Error::Conflict) => break &gone,
+                    Err(error) => return Err(format!("the file is blamed: {error:?}").into()),
+                }
+            };
+            count.set(count.get() + 1);
+            Ok(())
+        },
+        |disk, _| Ok(open(disk).map(drop)?),
+    );
+    assert!(report.is_verified(), "{report}");
+    assert!(found.get() > 0 && gone.get() > 0, "{} are there, {} gone", found.get(), gone.get());
 }
 
 #[test]

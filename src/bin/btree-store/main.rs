@@ -70,6 +70,10 @@ fn run(cli: &Cli) -> Done {
     match out.finish() {
         // A finding counts, whether or not somebody read it to its end.
         Ok(()) | Err(Failure::ClosedPipe) => Ok(code),
+        // Nor whether it could be written.
+        Err(Failure::Told { message, .. }) if code == Code::Damage => {
+            Err(Failure::new(code, message))
+        }
         Err(failure) => Err(failure),
     }
 }

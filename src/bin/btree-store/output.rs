@@ -19,11 +19,14 @@ pub enum Reader {
 pub struct Output {
     pub out: BufWriter<StdoutLock<'static>>,
     pub reader: Reader,
+    /// Why a finding could not be printed.
+    lost: Option<Failure>,
 }
 
 impl Output {
     pub fn new(reader: Reader) -> Output {
-        Output { out: BufWriter::with_capacity(1 << 16, io::stdout().lock()), reader }
+        let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        Output { out, reader, lost: None }
     }
 
     pub fn is_json(&self) -> bool {
@@ -39,17 +42,19 @@ impl Output {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
-    /// Prints what was found, which counts whether or not somebody reads it.
-    pub fn finding(&mut self, text: &str) -> Done<()> {
-        match self.text(text) {
-            Err(Failure::ClosedPipe) => Ok(()),
-            printed => printed,
+    /// Prints what was found, which counts whether or not somebody reads it, and whether or not it
+    /// can be printed: [`Output::finish`] tells that it could not.
+    pub fn finding(&mut self, text: &str) {
+        if let Err(failure @ Failure::Told { .. }) = self.text(text) {
+            self.lost.get_or_insert(failure);
         }
     }
 
     /// Gives all that was printed to the system.
     pub fn finish(mut self) -> Done<()> {
-        Ok(self.out.flush()?)
+        let flushed = self.out.flush();
+        self.lost.map_or(Ok(()), Err)?;
+        Ok(flushed?)
     }
 }
 

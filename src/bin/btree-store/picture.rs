@@ -100,7 +100,7 @@ fn extents(owners: &[Owner]) -> Vec<(usize, usize, &'static str)> {
     owners.chunk_by(|one, other| one == other).map(extent).collect()
 }
 
-fn print_json(report: &Report, out: &mut Output) -> Done<()> {
+fn print_json(report: &Report, out: &mut Output) {
     let owners = report.owners();
     out.finding(&Json::line(|json| {
         json.optional("page_size", report.page_size.map(u64::from));
@@ -116,7 +116,7 @@ fn print_json(report: &Report, out: &mut Output) -> Done<()> {
             json.number("pages", pages as u64);
             json.string("kind", name);
         });
-    }))
+    }));
 }
 
 /// Draws the pages of the state that an open finds.
@@ -124,12 +124,12 @@ pub fn pages(args: &Pages, out: &mut Output) -> Done {
     let report = verify_path(&OsVfs, &args.file)?;
     let owners = report.owners();
     if out.is_json() {
-        print_json(&report, out)?;
+        print_json(&report, out);
     } else if !owners.is_empty() {
         let columns = usize::from(args.width.get());
         let fitting = owners.len().div_ceil(columns * ROWS_MAX).max(1);
         let scale = args.scale.and_then(|scale| usize::try_from(scale.get()).ok());
-        out.finding(&picture(owners, columns, scale.unwrap_or(fitting)))?;
+        out.finding(&picture(owners, columns, scale.unwrap_or(fitting)));
     }
     judged(&report)
 }

@@ -114,10 +114,10 @@ pub(super) fn give_up(store: &Handle, page_size: u32) -> Told {
     if is_same { Ok(()) } else { Err(format!("of pages {before:?} is {after:?}")) }
 }
 
-/// What was put while the storage failed, and may be gone with that.
+/// What was put when the storage failed, and may be gone with that: the disk could still lose it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Put {
-    /// How many readers there were before.
+    /// Up to which reader it could not.
     pub(super) since: u64,
     /// The failure that may have taken it.
     pub(super) taken_by: Option<Error>,
@@ -133,7 +133,7 @@ impl Put {
 
 /// Goes on with a store that holds what the oracle says, in the process in which the storage has
 /// failed: what was set aside is still there for those who have it, and for nobody else, but for
-/// what was put meanwhile.
+/// what could still be lost.
 pub(super) fn go_on(
     store: &mut Handle,
     oracle: &mut Oracle,

@@ -148,6 +148,9 @@ impl Session {
         counts: &mut Counts,
     ) -> Result<Handle, String> {
         counts.transactions += 1;
+        if !disk.has_unsynced(Path::new(PATH)) {
+            store.note_synced();
+        }
         let mut random = Seeded::new(act.seed);
         disk.choose_from(Seeded::new(random.next_u64()));
         let aside = self.set_aside(&store, act, &mut random)?;
@@ -155,7 +158,7 @@ impl Session {
         Session::let_happen(disk, &mut store, act.event);
         let before = oracle.has_deferred().then(|| oracle.clone());
         let witness = self.witness(&store, &act.op);
-        let (low, since) = (oracle.seq(), store.kept());
+        let low = oracle.seq();
         let found = store.run(&act.op);
         let wanted = oracle.apply(&act.op);
         // Whoever answers otherwise says why.
@@ -187,7 +190,8 @@ impl Session {
                     store.drop_cursors();
                     oracle.drop_cursors();
                 }
-                let put = (aside, Put { since, taken_by: act.event.taker(&found.end) });
+                let taken_by = act.event.taker(&found.end);
+                let put = (aside, Put { since: store.synced(), taken_by });
                 go_on(&mut store, oracle, put, self.page_size, &mut random).map_err(of)?;
                 if random.below(2) == 0 {
                     return Ok(store);
@@ -442,10 +446,10 @@ fn same_state(shown: Option<u64>, seq: Option<u64>) -> Result<Option<u64>, Strin
 mod tests {
     use super::super::event::Calls;
     use super::*;
-    use crate::Durability;
     use crate::sim::Flush;
-    use crate::sim::oracle::{Ending, Peek, Read, SnapshotAct, View};
+    use crate::sim::oracle::{Ending, Peek, Read, SnapshotAct, Source, SourceEnd, View};
     use crate::vfs::{OpenMode, Vfs};
+    use crate::{Durability, Error};
     use std::ops::Bound;
 
     fn put(value: &str) -> Op {
@@ -501,6 +505,25 @@ mod tests {
         assert_eq!(same_state(Some(7), None), Ok(Some(7)));
         assert_eq!(same_state(Some(7), Some(7)), Ok(Some(7)));
         same_state(Some(8), Some(7)).expect_err("another state");
+    }
+
+    /// What no commit has made durable is gone with a later one that fails.
+    #[test]
+    fn what_came_to_nothing_may_be_lost_later() {
+        let source = Source { piece_max: u32::MAX, end: SourceEnd::There };
+        let value = Data::from(vec![1; 10_000]);
+        let write = Write::PutFrom { key: Data::from("key"), value, source };
+        let end = End::Fail(Error::Invalid);
+        let exec = Exec { bucket: "bucket".to_owned(), steps: vec![Step::Write(write)], end };
+        let nothing = Act { op: Op::Exec(exec), event: Event::Nothing, seed: 0 };
+        let lost = Failure::Sync(SyncFailure::Revert);
+        let event = Event::Other(Fault::new(OpSet::WRITE_BACKS, When::Once(0), lost));
+        for seed in 0..200 {
+            let acts = vec![Act { seed, ..nothing.clone() }, Act { op: put("value"), event, seed }];
+            let kind = Kind { is_filling: true, ..Kind::default() };
+            let session = Session { acts, ..Session::new(7, kind, 0) };
+            assert_eq!(session.run(&mut Counts::default()), Ok(()), "seed {seed}");
+        }
     }
 
     fn deferred(mut op: Op) -> Op {

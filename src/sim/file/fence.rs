@@ -4,20 +4,21 @@
 //! Keeps: what was written before a fence is on the medium, and what was cut off is gone no earlier
 //! than the size says so.
 
-use super::{Cached, Fence, FileState, Version, index};
+use super::{Cached, Content, Fence, FileState, Version, index};
+use std::collections::BTreeMap;
 
 impl FileState {
     /// A sync that works: the newest versions are on the medium. Zeros of a cut are there with the
     /// size: as long as the old one may come back, what was cut off may come back with it.
     pub(in crate::sim) fn fence(&mut self, fence: Fence) {
-        let mut cuts: Vec<Version> = Vec::new();
+        let mut cuts = BTreeMap::new();
         for at in 0..self.pending.len() {
             let version = self.pending[at];
             let sector = index(version.sector);
-            cuts.retain(|cut| cut.sector != version.sector);
             if version.is_cut && fence == Fence::Data {
-                cuts.push(version);
+                cuts.insert(version.sector, version);
             } else {
+                cuts.remove(&version.sector);
                 if version.is_cut {
                     self.remember(sector);
                 } else {
@@ -31,7 +32,7 @@ impl FileState {
             }
         }
         self.pending.clear();
-        for cut in cuts {
+        for cut in cuts.into_values() {
             self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
             self.pending.push(cut);
         }
@@ -43,6 +44,14 @@ impl FileState {
             self.size.durable.clear();
             self.size.durable.extend(self.size.now);
         }
+    }
+
+    /// The zeros of sectors that were cut off as a whole and not written since.
+    pub(super) fn cuts(&self) -> Vec<Version> {
+        let newest: BTreeMap<u32, Version> =
+            self.pending.iter().map(|version| (version.sector, *version)).collect();
+        let is_zeros = |version: &Version| version.is_cut && version.content == Content::ZERO;
+        newest.into_values().filter(is_zeros).collect()
     }
 
     /// Puts on the medium what the process sees, and forgets what failed; nothing may be open.
@@ -57,6 +66,11 @@ impl FileState {
         }
         self.size.durable.clear();
         self.size.durable.extend(self.size.now);
+    }
+
+    /// Whether the medium need not have all that the process sees.
+    pub(in crate::sim) fn has_unsynced(&self) -> bool {
+        !self.pending.is_empty() || !self.size.pending.is_empty()
     }
 
     /// Whether a sector lies below every size that the medium may hold: then it is the file's own.

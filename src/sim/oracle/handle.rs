@@ -72,6 +72,16 @@ impl Handle {
         self.kept.awaited.made()
     }
 
+    /// The disk can lose nothing that was written to it, nor what readers give that were kept.
+    pub(in crate::sim) fn note_synced(&mut self) {
+        self.kept.awaited.note_synced();
+    }
+
+    /// How many readers there were when that was so.
+    pub(in crate::sim) fn synced(&self) -> u64 {
+        self.kept.awaited.synced
+    }
+
     /// Says whether the storage works during the next operation: what cannot be read is told then.
     pub(in crate::sim) fn expect_calm(&mut self, is_calm: bool) {
         self.kept.awaited.is_calm = is_calm;

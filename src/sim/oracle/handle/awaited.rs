@@ -16,6 +16,8 @@ pub(super) struct Awaited {
     values: VecDeque<(Number, ValueReader, Data)>,
     /// How many cursors were opened, and readers made.
     made: Number,
+    /// What readers up to this one give the disk cannot lose.
+    pub(super) synced: Number,
     /// No fault strikes at present.
     pub(super) is_calm: bool,
 }
@@ -54,6 +56,10 @@ impl Awaited {
 
     pub(super) fn made(&self) -> u64 {
         self.made
+    }
+
+    pub(super) fn note_synced(&mut self) {
+        self.synced = self.made;
     }
 
     /// Reads all that is to be read yet, where the storage works. The first failure that is not
