@@ -59,6 +59,14 @@ fn samples_begin_and_end_with_every_transaction() {
     }
 }
 
+/// Pages of 4,096 bytes are what most stores have: of their part a tenth of the family is asked for.
+#[test]
+fn a_tenth_of_the_family_has_large_pages() {
+    let all = Certifier::all();
+    let large: Vec<_> = all.iter().filter(|certifier| certifier.tag() == "4096").collect();
+    assert!(large.iter().any(|certifier| certifier.numbers().len() * 10 >= FAMILY), "{large:?}");
+}
+
 /// Another part of the family in each kind of disk, faults included where the part has them.
 #[test]
 fn a_sample_of_each_part_of_the_certificate_holds() {

@@ -140,7 +140,7 @@ impl Certifier {
         vec![
             small.clone(),
             Certifier { barriers: Barriers::Two, every: 5, all_faults_every: 35, ..small.clone() },
-            sampled(Certifier::new(4096)),
+            Certifier { every: 7, all_faults_every: 11, ..sampled(Certifier::new(4096)) },
             sample(Profile { growth: Growth::Stale, ..plain }),
             sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
             Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },
