@@ -59,7 +59,8 @@ fn samples_begin_and_end_with_every_transaction() {
     }
 }
 
-/// Pages of 4,096 bytes are what most stores have: of their part a tenth of the family is asked for.
+/// Pages of 4,096 bytes are what most stores have: of their part a tenth of the family is asked
+/// for.
 #[test]
 fn a_tenth_of_the_family_has_large_pages() {
     let all = Certifier::all();

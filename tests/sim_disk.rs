@@ -690,7 +690,7 @@ fn a_disk_has_sectors() {
     drop(SimDisk::with_profile(Profile { sector_bytes: 0, ..Profile::default() }));
 }
 
-/// A later sync makes the length durable that a failed one has not, and what was cut off stays away.
+/// A later sync makes the length durable that a failed one has not; what was cut off stays away.
 #[test]
 fn what_was_cut_off_does_not_come_back_behind_a_sync_that_failed() {
     for failure in [SyncFailure::Drop, SyncFailure::NoSpace] {

@@ -216,9 +216,10 @@ impl Choose for Exhaustive {
 /// Choices drawn from a seed, always the same for the same seed.
 ///
 /// Half of the answers are 0, the newest: a sampled crash then loses some of what was written,
-/// not nearly all of it. A quarter of the questions whether an operation fails are told that it does,
-/// so that [`When::Chosen`](super::When::Chosen) strikes early: to draw from all operations, let
-/// [`When::Once`](super::When::Once) strike at what [`SimDisk::choose`](super::SimDisk::choose) says.
+/// not nearly all of it. Of the questions whether an operation fails a quarter are told that it
+/// does, so that [`When::Chosen`](super::When::Chosen) strikes early: to draw from all operations,
+/// let [`When::Once`](super::When::Once) strike at what
+/// [`SimDisk::choose`](super::SimDisk::choose) says.
 #[derive(Clone, Debug)]
 pub struct Seeded {
     state: u64,
@@ -258,9 +259,9 @@ impl Choose for Seeded {
 
 /// Choices read from a fuzzer's bytes; 0 to every question after the last byte.
 ///
-/// Where a sampled run loses its power is not asked of them: each of its crash points is a question,
-/// and few inputs have a byte for each. The first two bytes, which are choices besides, are the seed
-/// of that.
+/// Where a sampled run loses its power is not asked of them: each of its crash points is a
+/// question, and few inputs have a byte for each. The first two bytes, which are choices besides,
+/// are the seed of that.
 #[derive(Clone, Debug)]
 pub struct Bytes {
     bytes: Vec<u8>,

@@ -114,7 +114,8 @@ impl OpSet {
 }
 
 /// When a fault strikes, counted in operations that its [`OpSet`] holds, from 0, beginning when
-/// the fault is injected. For [`Failure::Short`] only those count that move bytes: reads and writes.
+/// the fault is injected. For [`Failure::Short`] only those count that move bytes: reads and
+/// writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum When {

@@ -125,6 +125,9 @@ impl Session {
         for (number, act) in self.acts.iter().enumerate() {
             let told = |what: String| format!("transaction {number}: {what}");
             disk.guard(Path::new(PATH), self.page_size);
+            if !disk.has_unsynced(Path::new(PATH)) {
+                store.note_synced();
+            }
             store = self.step(disk, store, &mut oracle, act, counts).map_err(told)?;
             disk.violation().map_or(Ok(()), Err).map_err(told)?;
             oracle.forget_before(oracle.seq());
@@ -148,9 +151,6 @@ impl Session {
         counts: &mut Counts,
     ) -> Result<Handle, String> {
         counts.transactions += 1;
-        if !disk.has_unsynced(Path::new(PATH)) {
-            store.note_synced();
-        }
         let mut random = Seeded::new(act.seed);
         disk.choose_from(Seeded::new(random.next_u64()));
         let aside = self.set_aside(&store, act, &mut random)?;
