@@ -108,7 +108,7 @@ fn fill_up(core: &Arc<Core>, target_pages: u32) -> Result<usize> {
         if is_enough || page_count.saturating_sub(before) > growth_max {
             break;
         }
-        if walk.step(&mut guard)? > 0 {
+        if walk.step(&mut guard)? {
             guard.pack(Packing { limit: PageId(page_count), catalog_budget: 0 });
             guard.finish(Outcome::Changed)?;
         }
@@ -147,13 +147,15 @@ impl Walk {
         self.rounds > 0 && !self.names.is_empty()
     }
 
-    /// Fills some pages. Returns how many.
-    fn step(&mut self, guard: &mut WriteGuard<'_>) -> Result<u32> {
+    /// Fills some pages. Returns whether there were any, which may all be of a commit that waits
+    /// for its flush.
+    fn step(&mut self, guard: &mut WriteGuard<'_>) -> Result<bool> {
         let filled = self.fill_some(guard);
         guard.note(filled)
     }
 
-    fn fill_some(&mut self, guard: &mut WriteGuard<'_>) -> Result<u32> {
+    fn fill_some(&mut self, guard: &mut WriteGuard<'_>) -> Result<bool> {
+        let mut has_filled = false;
         self.rounds -= 1;
         let (batch, pages) = guard.batch();
         let from = std::mem::take(&mut self.from);
@@ -163,6 +165,7 @@ impl Walk {
                 && tree.repack(&mut batch.edit(pages), &mut goal)?
             {
                 install(batch, name, tree);
+                has_filled = true;
             }
             if goal.is_spent() {
                 break;
@@ -173,7 +176,7 @@ impl Walk {
         self.written += goal.written as usize;
         self.united += u64::from(goal.united);
         self.from = goal.from;
-        Ok(goal.written)
+        Ok(has_filled)
     }
 }
 
@@ -192,11 +195,34 @@ fn install(batch: &mut crate::commit::Batch, name: &[u8], tree: Tree) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::overflow_pages;
+    use super::{Walk, overflow_pages};
+    use crate::Durability;
     use crate::format::{BUCKET_LEN, META_BODY};
     use crate::options::Options;
     use crate::sync::Arc;
     use crate::vfs::MemVfs;
+
+    /// Others may have deferred commits between the steps of a compaction.
+    #[test]
+    fn what_is_filled_of_a_commit_that_waits_for_its_flush_is_kept() {
+        let db = Options::new().page_size(512).open_in_memory().unwrap();
+        let core = Arc::clone(db.snapshot().core());
+        let keys = || (0..300_u32).map(u32::to_be_bytes);
+        db.exec("b", |txn| keys().try_for_each(|key| txn.put(key, [0; 20]))).unwrap();
+        db.exec("b", |txn| {
+            txn.set_durability(Durability::Deferred);
+            keys().filter(|key| key[3] % 2 == 0).try_for_each(|key| txn.del(key))
+        })
+        .unwrap();
+        let mut walk = Walk::new(&core).unwrap();
+        let has_filled = walk.step(&mut core.begin().unwrap()).unwrap();
+        assert!(
+            has_filled && walk.united > 0 && walk.written == 0,
+            "{} {}",
+            walk.united,
+            walk.written
+        );
+    }
 
     #[test]
     fn counts_that_are_made_up_end_in_the_largest() {
