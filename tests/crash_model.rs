@@ -557,12 +557,14 @@ fn the_document_has_a_row_for_each_part_of_the_certificate() {
 #[test]
 fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late() {
     let late = Fault::new(OpSet::SYNCS, When::Chosen(1), Failure::Sync(SyncFailure::Late));
+    let refused = Cell::new(0);
     let check = |disk: &SimDisk, crash: &Crash| -> Checked {
         if crash.depth() == 1 {
             disk.inject(late);
             if options(disk, Barriers::One).open(PATH).is_ok() {
                 return Ok(()); // Told to a later sync: the rules for late failures hold.
             }
+            refused.set(refused.get() + 1);
             disk.clear_faults();
             disk.kill();
             let db = options(disk, Barriers::One).open(PATH)?;
@@ -578,5 +580,5 @@ fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late()
         .nested(1)
         .explore(|disk| put_twice(disk, Barriers::One), check);
     assert!(report.is_verified(), "{report}");
-    assert!(report.executions > 20, "{report}");
+    assert!(report.executions > 20 && refused.get() > 0, "{report}");
 }

@@ -487,11 +487,13 @@ fn writers_readers_and_a_compaction_do_not_get_in_each_others_pages() {
                 for round in 1..25 {
                     let seed = thread + 4 * round;
                     let key = format!("{thread}");
+                    let ends_with = if round % 5 == 0 { Err(Error::Conflict) } else { Ok(()) };
                     let done = db.exec("b", |txn| {
                         txn.put(&key, bytes(seed, len(seed)))?;
                         txn.put(format!("small {thread}"), vec![7; 3000])?;
-                        if round % 5 == 0 { Err(Error::Conflict) } else { Ok(()) }
+                        ends_with
                     });
+                    assert_eq!(done, ends_with, "thread {thread}, round {round}");
                     let seed = if done.is_ok() { seed } else { seed - 4 };
                     assert_holds(&db, &key, &bytes(seed, len(seed)));
                 }

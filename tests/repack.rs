@@ -223,7 +223,7 @@ fn random_trees_are_the_same_after_each_compaction() {
             }
             if random.below(3) == 0 {
                 let read = |bucket: &str| db.view(bucket, |txn| Ok(txn.iter()));
-                readers.extend(twin.get("a").cloned().zip(read("a").ok()));
+                readers.extend(twin.get("a").map(|held| (held.clone(), read("a").unwrap())));
             }
             let before = file_len(&vfs);
             let target = [0, 0, 1, 1 << 14][random.below(4)];

@@ -111,7 +111,9 @@ fn what_is_kept_is_what_was_put() {
                 assert_eq!(txn.get(&key)?, value);
                 if is_kept { Ok(()) } else { Err(btree_store::Error::NotFound) }
             });
-            if done.is_ok() {
+            let wanted = if is_kept { Ok(()) } else { Err(btree_store::Error::NotFound) };
+            assert_eq!(done, wanted, "seed {seed}, step {step}");
+            if is_kept {
                 model.insert(key, value);
             }
             for _ in 0..2 {

@@ -150,6 +150,7 @@ fn handles_are_made_and_dropped_inside_closures() {
             // A writer waits while a view opens and clones.
             db.view("b", |_| {
                 scope.spawn(|| db.exec("b", add_one).unwrap());
+                std::thread::sleep(Duration::from_millis(2));
                 let (clone, same) = (db.clone(), BTree::open(&path)?);
                 assert!(get(&clone, "b", "counter").is_ok() && get(&same, "b", "counter").is_ok());
                 Ok(())

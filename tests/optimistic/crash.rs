@@ -173,7 +173,8 @@ fn a_closure_that_misses_what_it_put_runs_again() {
             let db = open(disk)?;
             db.exec("other", |txn| txn.put("k", "v"))?;
             let mut runs = 0;
-            db.transact(|txn| {
+            disk.started(1);
+            let is_found_whole = db.transact(|txn| {
                 runs += 1;
                 put_early(txn)?;
                 if runs == 1 {
@@ -181,10 +182,15 @@ fn a_closure_that_misses_what_it_put_runs_again() {
                 }
                 LOOKS[0](txn)
             })?;
+            disk.acknowledged(1);
             again.set(again.get() + runs - 1);
-            Ok(())
+            if is_found_whole { Ok(()) } else { Err("it reads other bytes".into()) }
         },
-        |disk, _| Ok(open(disk).map(drop)?),
+        |disk, crash| match open(disk)?.view("b", |txn| txn.get("early")) {
+            Ok(found) if is_whole(&found) => Ok(()),
+            Err(Error::NotFound) if crash.acknowledged() == 0 => Ok(()),
+            other => Err(format!("of what was put is found {other:?}").into()),
+        },
     );
     assert!(report.is_verified(), "{report}");
     assert!(again.get() > 1, "{report}");
