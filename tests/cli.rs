@@ -22,7 +22,7 @@ mod readme;
 mod state;
 
 use btree_store::{BTree, Options};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -97,11 +97,15 @@ impl Place {
 
     /// Runs the command in the directory.
     fn run_with(&self, line: &[&str], input: &[u8]) -> Ended {
-        let args = line.iter().map(|arg| match arg.strip_prefix('@') {
+        run(self.args(line), input)
+    }
+
+    fn args(&self, line: &[&str]) -> Vec<OsString> {
+        let arg = |arg: &&str| match arg.strip_prefix('@') {
             Some(name) => self.path(name).into_os_string(),
             None => arg.into(),
-        });
-        run(args, input)
+        };
+        line.iter().map(arg).collect()
     }
 
     /// The same with words that hold no space. `@name` is a file of the directory.

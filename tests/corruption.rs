@@ -27,7 +27,7 @@ use btree_store::{BTree, Error, Result};
 use common::counting::Counting;
 use common::random::Random;
 use common::walk::{Owner, Walk};
-use common::{holding, open, put_checksum};
+use common::{holding, is_deep, open, put_checksum};
 use samples::{Sample, samples};
 use std::collections::BTreeMap;
 
@@ -153,11 +153,6 @@ fn an_undamaged_file_answers_everything() {
         assert_eq!(examine(&sample.bytes, sample, sample.name), Verdict::Right);
         assert!(open(&holding(&sample.bytes)).unwrap().verify().unwrap().is_sound());
     }
-}
-
-/// Whether there is time for all that can be changed, and not for the half of it.
-fn is_deep() -> bool {
-    std::env::var_os("BTREE_STORE_DEEP").is_some()
 }
 
 /// Changes every other byte of each sample, from byte `first` on, in the way that `change` says;

@@ -106,13 +106,13 @@ fn what_is_kept_is_what_was_put() {
             let len = lens[random.below(4)];
             let value = random.bytes(len);
             let is_kept = random.below(4) > 0;
+            let ends_with = if is_kept { Ok(()) } else { Err(btree_store::Error::NotFound) };
             let done = db.exec("b", |txn| {
                 txn.put(&key, &value)?;
                 assert_eq!(txn.get(&key)?, value);
-                if is_kept { Ok(()) } else { Err(btree_store::Error::NotFound) }
+                ends_with
             });
-            let wanted = if is_kept { Ok(()) } else { Err(btree_store::Error::NotFound) };
-            assert_eq!(done, wanted, "seed {seed}, step {step}");
+            assert_eq!(done, ends_with, "seed {seed}, step {step}");
             if is_kept {
                 model.insert(key, value);
             }

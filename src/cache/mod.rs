@@ -214,15 +214,14 @@ impl Cache {
         let home = self.home(child.id);
         let Some(empty) = self.take_empty(home) else { return Ok(None) };
         let mut filling = Filling { cache: self, empty: Some(empty) };
-        fill(self.arena.bytes_mut(filling.empty.as_mut().expect("it was just put there")))?;
+        fill(filling.bytes())?;
         let mut frames = self.frames.lock();
         // Another thread may have loaded it meanwhile.
         if let Some(pin) = self.pin(tag_of(child)) {
             drop(frames);
             return Ok(Some(Page::in_frame(pin)));
         }
-        let empty = filling.empty.take().expect("nobody took it");
-        let pin = self.publish(&mut frames, empty, tag_of(child));
+        let pin = self.publish(&mut frames, filling.end(), tag_of(child));
         drop(frames);
         Ok(Some(Page::in_frame(pin)))
     }
@@ -238,10 +237,8 @@ impl Cache {
         self.remove(id);
         let empty = self.frames.lock().empties.take_only(self.home(id))?;
         let mut filling = Filling { cache: self, empty: Some(empty) };
-        let child =
-            make(self.arena.bytes_mut(filling.empty.as_mut().expect("it was just put there")));
-        let empty = filling.empty.take().expect("nobody took it");
-        Some(Page::in_frame(self.arena.publish(empty, tag_of(child))))
+        let child = make(filling.bytes());
+        Some(Page::in_frame(self.arena.publish(filling.end(), tag_of(child))))
     }
 
     /// Keeps pages that were made here.
@@ -419,6 +416,17 @@ impl Cache {
 struct Filling<'a> {
     cache: &'a Cache,
     empty: Option<Empty>,
+}
+
+impl Filling<'_> {
+    fn bytes(&mut self) -> &mut [u8] {
+        self.cache.arena.bytes_mut(self.empty.as_mut().expect("it is there until the end"))
+    }
+
+    /// The frame is filled.
+    fn end(mut self) -> Empty {
+        self.empty.take().expect("it is there until the end")
+    }
 }
 
 impl Drop for Filling<'_> {

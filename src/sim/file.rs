@@ -333,10 +333,7 @@ impl FileState {
                 *cached = Cached::Lost(content);
             }
         }
-        for cut in cuts {
-            self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
-            self.pending.push(cut);
-        }
+        self.await_size(cuts);
     }
 
     /// A sync that fails and drops what it could not write: reads see the medium at once.

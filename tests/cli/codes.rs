@@ -238,16 +238,22 @@ fn a_finding_counts_though_nobody_reads_all_of_it() {
     }
 }
 
+/// Runs the command with a full disk behind its output. Returns its code, and what it says.
+#[cfg(target_os = "linux")]
+fn run_on_a_full_disk(place: &Place, line: &str) -> (Option<i32>, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let ended = command(place.args(&words)).stdout(Stdio::from(full)).output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
     let place = Place::with_store();
     for name in ["dump", "check", "stat"] {
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut command = command([name.as_ref(), place.path("data.db").as_os_str()]);
-        let ended = command.stdout(Stdio::from(full)).spawn().unwrap().wait_with_output().unwrap();
-        let err = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(5), "{name}: {err}");
+        let (code, err) = run_on_a_full_disk(&place, &format!("{name} @data.db"));
+        assert_eq!(code, Some(5), "{name}: {err}");
         assert!(err.contains("write the output: No space left"), "{name}: {err}");
     }
 }
@@ -260,15 +266,8 @@ fn a_finding_counts_though_it_cannot_be_written() {
     for line in
         ["check @data.db", "check @data.db --json", "stat @data.db --full", "pages @data.db"]
     {
-        let path = place.path("data.db");
-        let args = line.split(' ').map(|arg| match arg {
-            "@data.db" => path.as_os_str(),
-            arg => arg.as_ref(),
-        });
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let ended = command(args).stdout(Stdio::from(full)).output().unwrap();
-        let err = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(3), "{line}: {err}");
+        let (code, err) = run_on_a_full_disk(&place, line);
+        assert_eq!(code, Some(3), "{line}: {err}");
         assert!(!err.is_empty(), "{line}");
     }
 }

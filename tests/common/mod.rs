@@ -18,6 +18,11 @@ use std::sync::Arc;
 /// The name of the file under test in a [`MemVfs`].
 pub const NAME: &str = "data.db";
 
+/// Whether there is time for all that can be asked, and not for a part of it.
+pub fn is_deep() -> bool {
+    std::env::var_os("BTREE_STORE_DEEP").is_some()
+}
+
 /// Options for the file under test in some storage.
 pub fn on(vfs: impl Vfs) -> Options {
     Options::new().vfs(Arc::new(vfs))

@@ -26,8 +26,9 @@ fn holes(path: &Path, pages: u32, has_log: bool) {
 }
 
 /// A store that has all pages that a store can have, of which none is free.
-fn fullest(path: &Path) {
+fn fullest(path: &Path) -> BTree {
     logged(path, u32::MAX, &[LOG_RECORD_SNAPSHOT, 2, u32::MAX, 0]);
+    Options::new().cache_bytes(CACHE_BYTES).open(path).unwrap()
 }
 
 /// A store without entries that has so many pages, and of them what the log's tail says.
@@ -75,8 +76,7 @@ fn a_file_of_terabytes_of_holes_takes_little_memory() {
 fn where_page_ids_have_run_out_the_state_before_holds() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data.db");
-    fullest(&path);
-    let db = Options::new().cache_bytes(CACHE_BYTES).open(&path).unwrap();
+    let db = fullest(&path);
     let before = (db.buckets(), db.stats());
     for len in [1, 2_000, 300_000] {
         // A leaf, a run of pages, and one that is written when it is put.
@@ -112,8 +112,7 @@ fn a_verification_without_a_byte_for_each_page_is_an_error() {
 fn a_compaction_of_the_fullest_file_of_all_wins_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data.db");
-    fullest(&path);
-    let db = Options::new().cache_bytes(CACHE_BYTES).open(&path).unwrap();
+    let db = fullest(&path);
     let done = db.compact(0).unwrap();
     assert_eq!((done.moved_pages, done.remaining_candidates), (0, 0));
 }

@@ -1,6 +1,7 @@
 //! The longest value that a store takes, in a real file. Of 4 GiB with `BTREE_STORE_DEEP` in the
 //! environment.
 
+use crate::common::is_deep;
 use btree_store::{BTree, Options, Result};
 use std::io::{self, Read};
 
@@ -40,8 +41,7 @@ fn compare(db: &BTree, len: u64) -> Result<()> {
 
 #[test]
 fn the_longest_value_is_read_as_it_was_put() {
-    let is_deep = std::env::var_os("BTREE_STORE_DEEP").is_some();
-    let len = if is_deep { u64::from(u32::MAX) } else { (9 << 20) + 7 };
+    let len = if is_deep() { u64::from(u32::MAX) } else { (9 << 20) + 7 };
     for page_size in [512, 4096] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data.db");

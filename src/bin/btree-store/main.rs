@@ -67,15 +67,7 @@ fn run(cli: &Cli) -> Done {
         Command::Torture(args) => torture::torture(args, &mut out),
         Command::Replay(args) => torture::replay(args, &mut out),
     }?;
-    match out.finish() {
-        // A finding counts, whether or not somebody read it to its end.
-        Ok(()) | Err(Failure::ClosedPipe) => Ok(code),
-        // Nor whether it could be written.
-        Err(Failure::Told { message, .. }) if code == Code::Damage => {
-            Err(Failure::new(code, message))
-        }
-        Err(failure) => Err(failure),
-    }
+    code.though(out.finish())
 }
 
 /// Puts the file in front of what went wrong with it.

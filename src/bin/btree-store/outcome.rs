@@ -31,6 +31,20 @@ impl From<Code> for ExitCode {
     }
 }
 
+impl Code {
+    /// How a command ends that has come to this, though something may not have been written: a
+    /// finding is worth more than that, and counts whether or not somebody read it to its end.
+    pub fn though(self, written: Done<()>) -> Done {
+        match written {
+            Ok(()) | Err(Failure::ClosedPipe) => Ok(self),
+            Err(Failure::Told { message, .. }) if self == Code::Damage => {
+                Err(Failure::new(self, message))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
 /// Why a command ends early.
 #[derive(Debug)]
 pub enum Failure {

@@ -47,14 +47,8 @@ pub fn torture(args: &Torture, out: &mut Output) -> Done {
     if let Some(path) = &args.html {
         written = written.and(files::write(path, &run.html()));
     }
-    if run.found.failed.is_empty() {
-        return written.map(|()| Code::Done);
-    }
-    // What was found is worth more than that it could not be written.
-    match written {
-        Err(Failure::Told { message, .. }) => Err(Failure::new(Code::Damage, message)),
-        _ => Ok(Code::Damage),
-    }
+    let code = if run.found.failed.is_empty() { Code::Done } else { Code::Damage };
+    code.though(written)
 }
 
 /// A bar of so many sessions, where somebody looks.

@@ -32,10 +32,7 @@ impl FileState {
             }
         }
         self.pending.clear();
-        for cut in cuts.into_values() {
-            self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
-            self.pending.push(cut);
-        }
+        self.await_size(cuts.into_values());
         if fence == Fence::All {
             self.landed.clear();
         }
@@ -43,6 +40,14 @@ impl FileState {
             self.size.pending.clear();
             self.size.durable.clear();
             self.size.durable.extend(self.size.now);
+        }
+    }
+
+    /// Leaves zeros of what was cut off to a sync that fences the size.
+    pub(super) fn await_size(&mut self, cuts: impl IntoIterator<Item = Version>) {
+        for cut in cuts {
+            self.cached[index(cut.sector)] = Cached::Dirty(cut.content);
+            self.pending.push(cut);
         }
     }
 
