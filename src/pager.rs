@@ -271,7 +271,9 @@ pub(crate) fn write_extents(
     mut all: Vec<(Extent, &[u8])>,
 ) -> Result<()> {
     all.sort_unstable_by_key(|(extent, _)| *extent);
-    let zeros = vec![0; page_size];
+    let is_padded =
+        |(extent, bytes): &(Extent, &[u8])| extent.pages as usize * page_size > bytes.len();
+    let zeros = if all.iter().any(is_padded) { vec![0; page_size] } else { Vec::new() };
     let mut bufs: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_BUFS_MAX);
     let pieces = all.chunk_by(|left, right| left.0.touches(right.0));
     // Each may need a second buffer.

@@ -5,7 +5,7 @@
 //! Must not know: page ids to come, files, threads.
 //! Keeps: commit-atomic (a transaction that fails is undone by putting old values back).
 
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::page::TxnId;
 use crate::readers::{Loss, State};
 use crate::seeded::seeded;
@@ -264,6 +264,36 @@ impl Batch {
         if !self.undo.contains_key(name) {
             self.undo.insert(name.to_vec(), old);
         }
+    }
+
+    /// Changes a bucket's tree where it lies, so that nothing of it is copied that the running
+    /// transaction has made; a bucket that is missing is made. Where the change fails, nobody knows
+    /// what the bucket holds, before the transaction is taken back.
+    ///
+    /// # Errors
+    /// What reading the catalog says; what the change says.
+    pub(crate) fn change_in_place(
+        &mut self,
+        pages: &dyn PageRead,
+        name: &[u8],
+        change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let is_there = matches!(self.buckets.get(name), Some(Bucket::Live(_)));
+        if !(is_there && self.undo.contains_key(name)) {
+            let tree = self.bucket(pages, name)?.unwrap_or_else(Tree::empty);
+            self.install(name, Bucket::Live(tree));
+        }
+        let Some(Bucket::Live(tree)) = self.buckets.get_mut(name) else {
+            return Err(Error::internal("a bucket that was installed is missing"));
+        };
+        let mut edit = Edit {
+            pages,
+            base: self.base.txn,
+            freed: &mut self.freed,
+            next_handle: &mut self.next_handle,
+            entered: &mut self.entered,
+        };
+        change(tree, &mut edit)
     }
 
     /// What a change of a tree needs.

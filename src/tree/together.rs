@@ -103,6 +103,9 @@ impl Tree {
     /// Asks for what the insertion of these keys will touch, of the first [`TOGETHER`].
     fn ask_ahead<'k>(&self, pages: &dyn PageRead, keys: &(impl Iterator<Item = &'k [u8]> + Clone)) {
         let Root::Dirty(root) = &self.root else { return };
+        if keys.clone().nth(1).is_none() {
+            return;
+        }
         let (start, levels) = (Descent::from(root), root.node().level());
         let leaf = |key| start.leaf(levels, key).map(std::ptr::from_ref);
         // Keys that ascend belong to one leaf for a while, which is at hand.

@@ -110,10 +110,15 @@ impl MultiTxn<'_> {
         let bucket = bucket.as_ref();
         check_name(self.core, bucket)?;
         let name = bucket.as_bytes();
-        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(name) {
-            self.make_all()?;
+        if !self.waiting.contains_key(name) {
+            if self.waiting.len() >= WAITING_MAX {
+                self.make_all()?;
+            }
+            self.waiting.insert(name.to_vec(), Waiting::default());
         }
-        let waiting = self.waiting.entry(name.to_vec()).or_default();
+        let Some(waiting) = self.waiting.get_mut(name) else {
+            return Err(Error::internal("what was put in is missing"));
+        };
         let within = Within { writer: self.writer, whole: &self.sticky, waiting };
         let (value, ended) = run_in_bucket(self.core, within, bucket, Some(name), closure)?;
         if ended.outcome == Outcome::Changed {

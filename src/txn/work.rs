@@ -14,7 +14,7 @@
 //! leaf, and of all that its parents know of their children. Puts at the end of a part wait for the
 //! next part on the bucket instead: then they are not undone alone any more, and are made in place.
 
-use crate::commit::{Bucket, Core, EarlyWriter, Mark, Outcome, Writer};
+use crate::commit::{Core, EarlyWriter, Mark, Outcome, Writer};
 use crate::error::{Error, Result};
 use crate::seeded::seeded;
 use crate::sync::Ordering;
@@ -108,8 +108,23 @@ impl Waiting {
         self.ends.clear();
     }
 
+    /// Whether parts that have ended left something that is not made yet.
+    pub(super) fn has_kept(&self) -> bool {
+        self.kept > 0
+    }
+
+    /// Takes all out.
+    fn take(&mut self) -> Waiting {
+        let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
+        Waiting { bytes, ends, ..Waiting::default() }
+    }
+
     /// Takes what is kept out, and leaves the rest.
     fn take_kept(&mut self) -> Waiting {
+        if self.kept == self.ends.len() {
+            self.kept = 0;
+            return self.take();
+        }
         let rest = self.ends.split_off(self.kept);
         let end = self.ends.last().map_or(0, |ends| ends.value);
         let rest_of_bytes = self.bytes.split_off(end);
@@ -150,15 +165,15 @@ impl Waiting {
         if self.kept == 0 {
             return Ok(());
         }
-        let kept = self.take_kept();
+        let mut kept = self.take_kept();
         self.is_broken = true;
-        let found = writer.batch.bucket(&core.pager, bucket)?;
-        // The only one that has it now, so that nothing of it is copied.
-        writer.batch.install(bucket, Bucket::Dropped);
-        let mut tree = found.unwrap_or_else(Tree::empty);
-        kept.make(&mut tree, &mut writer.batch.edit(&core.pager))?;
-        writer.batch.install(bucket, Bucket::Live(tree));
+        let make = |tree: &mut Tree, edit: &mut Edit<'_>| kept.make(tree, edit);
+        writer.batch.change_in_place(&core.pager, bucket, make)?;
         self.is_broken = false;
+        if self.ends.is_empty() {
+            kept.clear();
+            (self.bytes, self.ends) = (kept.bytes, kept.ends);
+        }
         Ok(())
     }
 }
@@ -252,12 +267,7 @@ impl<'t> Work<'t> {
     /// Makes the puts that were gathered; none of an earlier part are among them.
     fn settle(&mut self, core: &Core) -> Result<()> {
         // Left behind when a put fails: the tree may be half changed then.
-        let (bytes, ends) = (&mut self.waiting.bytes, &mut self.waiting.ends);
-        let mut gathered = Waiting {
-            bytes: std::mem::take(bytes),
-            ends: std::mem::take(ends),
-            ..Waiting::default()
-        };
+        let mut gathered = self.waiting.take();
         self.change_now(core, |tree, edit| {
             gathered.make(tree, edit)?;
             Ok(true)
@@ -283,6 +293,11 @@ impl<'t> Work<'t> {
         }
         self.waiting.kept = self.waiting.ends.len();
         Ok(())
+    }
+
+    /// Whether a part that has ended left nothing but what waits.
+    pub(super) fn only_waits(&self) -> bool {
+        self.part_of.is_some() && !self.has_changed_tree && self.waiting.kept > 0
     }
 
     /// Takes back what waits, of a part that failed.

@@ -87,7 +87,12 @@ pub(super) fn run_in_bucket<R>(
 ) -> Result<(R, Ended)> {
     let Within { writer, whole, waiting } = within;
     let sticky = Sticky::on(&writer.batch.base);
-    let found = sticky.note(writer.batch.bucket(&core.pager, bucket.as_bytes()))?;
+    // Where something is kept, the bucket is there, and whoever looks at it makes that first.
+    let found = if waiting.has_kept() {
+        Some(Tree::empty())
+    } else {
+        sticky.note(writer.batch.bucket(&core.pager, bucket.as_bytes()))?
+    };
     // Touching a bucket that does not exist makes it.
     let is_there = found.is_some() || seeded!(TouchMakesNoBucket);
     let outcome = if is_there { Outcome::Same } else { Outcome::Changed };
@@ -114,7 +119,8 @@ pub(super) fn run_in_bucket<R>(
             work.writer.batch.install(bucket.as_bytes(), Bucket::Live(old));
         }
     }
-    if outcome == Outcome::Changed {
+    // Where all that a part did waits, the batch has the bucket already, or will have it.
+    if outcome == Outcome::Changed && !(is_there && work.only_waits()) {
         let tree = std::mem::replace(&mut work.tree, Tree::empty());
         work.writer.batch.install(bucket.as_bytes(), Bucket::Live(tree));
     }
