@@ -1,6 +1,7 @@
 //! What a technique may spend, and what it finds.
 
 use btree_store::seeded::Bug;
+use btree_store::sim::{Report, Verdict};
 use std::any::Any;
 use std::io::Write;
 
@@ -28,6 +29,24 @@ impl Budget {
         self.executions += executions;
         (0..executions).for_each(|_| print!("."));
         drop(std::io::stdout().flush());
+    }
+
+    /// What an exploration says. That it was cut off is no pass; with a bug there may be many more
+    /// executions, and what they have not found others may.
+    pub fn judge(&self, report: Report) -> Option<Kill> {
+        match report.verdict {
+            Verdict::Verified => None,
+            Verdict::Unverified => {
+                let what = format!("{}: {} executions are too few", report.name, report.executions);
+                // Not among the dots that are counted.
+                eprintln!("{what}");
+                self.bug.is_none().then_some(Kill(what))
+            }
+            Verdict::Violated => {
+                let message = report.violation.map_or_else(String::new, |found| found.message);
+                Some(Kill(format!("{}: {message}", report.name)))
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{PAGE, PATH};
 use btree_store::sim::{
-    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, Verdict, When,
+    Checked, Crash, Errno, Explorer, Failure, Fault, OpKind, OpSet, SimDisk, When,
 };
 use btree_store::vfs::Vfs;
 use btree_store::{Error, Options};
@@ -44,8 +44,7 @@ fn explore_told(budget: &mut Budget, (stream, pages): &(Vec<u8>, Vec<u8>)) -> Op
             budget.spend();
             check(disk, crash, b"v")
         });
-        let found = report.violation.map(|found| Kill(found.message));
-        found.filter(|_| report.verdict == Verdict::Violated)
+        budget.judge(report)
     })
 }
 
@@ -69,8 +68,7 @@ fn explore(budget: &mut Budget, stream: &[u8]) -> Option<Kill> {
         budget.spend();
         check(disk, crash, b"w")
     });
-    let found = report.violation.map(|found| Kill(found.message));
-    found.filter(|_| report.verdict == Verdict::Violated)
+    budget.judge(report)
 }
 
 fn check(disk: &SimDisk, crash: &Crash, wanted: &[u8]) -> Checked {

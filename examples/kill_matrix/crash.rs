@@ -6,7 +6,7 @@ use crate::matrix::scripts::{Contents, PAGE, PATH, check_pages, dump, fill, key,
 use crate::matrix::{copies, losses, recovering};
 use btree_store::sim::{
     Checked, Crash, DataSync, Errno, Explorer, Failure, Fault, Mark, OpSet, Profile, SimDisk,
-    Snapshot, SyncFailure, Verdict, When,
+    Snapshot, SyncFailure, When,
 };
 use btree_store::{BTree, Error, MultiTxn, Options};
 use std::cell::RefCell;
@@ -299,20 +299,7 @@ fn explore(budget: &mut Budget, scenario: &Scenario) -> Option<Kill> {
             run.check(disk, crash)
         },
     );
-    match report.verdict {
-        Verdict::Verified => None,
-        Verdict::Unverified => {
-            let what = format!("{}: {} executions are too few", scenario.name, report.executions);
-            // Not among the dots that are counted.
-            eprintln!("{what}");
-            // With a bug there may be many more; without one it is no pass.
-            budget.bug.is_none().then_some(Kill(what))
-        }
-        Verdict::Violated => {
-            let message = report.violation.map_or_else(String::new, |found| found.message);
-            Some(Kill(format!("{}: {message}", scenario.name)))
-        }
-    }
+    budget.judge(report)
 }
 
 impl Run<'_> {

@@ -4,7 +4,7 @@
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{PAGE, PATH};
 use btree_store::sim::{
-    Checked, Crash, Explorer, Failure, Fault, OpSet, Profile, SimDisk, SyncFailure, Verdict, When,
+    Checked, Crash, Explorer, Failure, Fault, OpSet, Profile, SimDisk, SyncFailure, When,
 };
 use btree_store::{BTree, Barriers, Error, Options};
 
@@ -32,8 +32,7 @@ fn explore(
         budget.spend();
         check(disk, crash)
     });
-    let found = report.violation.map(|found| Kill(found.message));
-    found.filter(|_| report.verdict == Verdict::Violated)
+    budget.judge(report)
 }
 
 /// An owned transaction has written a value when the flush of another one fails.

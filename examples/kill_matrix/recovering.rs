@@ -4,8 +4,7 @@
 use crate::matrix::budget::{Budget, Kill};
 use crate::matrix::scripts::{PAGE, PATH};
 use btree_store::sim::{
-    Checked, Crash, Errno, Explorer, Failure, Fault, Mark, OpSet, SimDisk, SyncFailure, Verdict,
-    When,
+    Checked, Crash, Errno, Explorer, Failure, Fault, Mark, OpSet, SimDisk, SyncFailure, When,
 };
 use btree_store::{BTree, Error, Options};
 
@@ -41,8 +40,7 @@ fn explore(budget: &mut Budget, way: Way) -> Option<Kill> {
         budget.spend();
         if crash.depth() == 1 { recover_twice(disk, way) } else { check(disk, crash) }
     });
-    let found = report.violation.map(|found| Kill(format!("{way:?}: {}", found.message)));
-    found.filter(|_| report.verdict == Verdict::Violated)
+    budget.judge(report).map(|Kill(found)| Kill(format!("{way:?}: {found}")))
 }
 
 /// Opens a store while the disk fails, then again in another process, and commits: of one bucket

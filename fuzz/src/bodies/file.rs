@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Cache sizes in bytes: all of a file, or next to nothing.
 const CACHES: [u64; 2] = [1 << 20, 0];
 const RAW_PAGE_SIZE: usize = 512;
+/// A file without pages behind its meta pages is refused for its length.
+const RAW_PAGES_MIN: usize = 8;
 
 /// Checksums stay as they are: what is damaged is to be noticed.
 pub fn damaged(data: &[u8]) {
@@ -59,7 +61,8 @@ pub fn forged(data: &[u8]) {
 fn raw(input: &mut Input<'_>) -> Vec<u8> {
     let mut bytes = input.all().to_vec();
     // Most of a file is zeros.
-    bytes.resize(bytes.len().next_multiple_of(RAW_PAGE_SIZE), 0);
+    let pages = bytes.len().div_ceil(RAW_PAGE_SIZE).max(RAW_PAGES_MIN);
+    bytes.resize(pages * RAW_PAGE_SIZE, 0);
     bytes
 }
 
