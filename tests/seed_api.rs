@@ -273,6 +273,14 @@ fn pending_pages_are_those_that_the_last_part_replaced() {
         Ok(())
     })
     .unwrap();
+    db.exec_multi(|multi| {
+        multi.exec("b", |txn| txn.delete_range::<str>(..))?;
+        assert_eq!(db.pending_pages(), (1, 1), "the leaf");
+        multi.exec("b", |txn| txn.put("k", "v"))?;
+        assert_eq!(db.pending_pages(), (1, 0), "what waits has replaced nothing");
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::matrix::scripts::{PATH, check_pages, fill, key, options, roomy, value
 use btree_store::sim::Seeded;
 use btree_store::sim::oracle::{Handle, KeyShape, Op, ValueShape, Workload};
 use btree_store::vfs::MemVfs;
-use btree_store::{BTree, Error};
+use btree_store::{BTree, Durability, Error};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ fn directed(budget: &mut Budget) -> Checked {
         |db| db.exec("b", |txn| (10..40).try_for_each(|n| txn.del(key(n)))),
         fails,
         panics,
+        takes_back_parts,
         |db| db.exec("b", |txn| txn.del(key(2))),
         |db| db.compact(0).map(drop),
         // Leaves that are two thirds full, which a compaction fills up.
@@ -101,6 +102,22 @@ fn panics(db: &BTree) -> Result<(), Error> {
         return Err(Error::Internal);
     }
     db.exec("b", |txn| txn.put(key(91), value(1, 9)))
+}
+
+/// Parts that were made behind a deferred commit are taken back with the whole, and it stays.
+fn takes_back_parts(db: &BTree) -> Result<(), Error> {
+    db.exec("b", |txn| {
+        txn.set_durability(Durability::Deferred);
+        txn.put(key(4), "old")
+    })?;
+    let failed = db.exec_multi(|multi| {
+        multi.exec("b", |txn| txn.put(key(4), "new"))?;
+        multi.exec("b", |txn| txn.get(key(4)))?;
+        Err::<(), _>(Error::Conflict)
+    });
+    db.sync()?;
+    let left = db.view("b", |txn| txn.get(key(4)))?;
+    if failed == Err(Error::Conflict) && left == b"old" { Ok(()) } else { Err(Error::Internal) }
 }
 
 fn random(budget: &mut Budget) -> Checked {

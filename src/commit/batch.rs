@@ -279,7 +279,8 @@ impl Batch {
         change: impl FnOnce(&mut Tree, &mut Edit<'_>) -> Result<()>,
     ) -> Result<()> {
         let is_there = matches!(self.buckets.get(name), Some(Bucket::Live(_)));
-        if !(is_there && self.undo.contains_key(name)) {
+        let has_undo = || self.undo.contains_key(name) || seeded!(MadeInPlaceWithoutUndo);
+        if !(is_there && has_undo()) {
             let tree = self.bucket(pages, name)?.unwrap_or_else(Tree::empty);
             self.install(name, Bucket::Live(tree));
         }

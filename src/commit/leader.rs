@@ -1,11 +1,13 @@
 //! Who leads: what holds of the leader while it works (part of commit, layer L5).
 //!
-//! Owns: [`Leader`], which gives the lead up, and [`Held`], its hold on the writer.
+//! Owns: [`Leader`], which gives the lead up, [`Held`], its hold on the writer, and [`Underway`], a
+//! flush that may not return.
 //! Must not know: what a leader does.
 //! Keeps: failed-sync-poisons, commit-atomic: also where the leader panics, nothing begins on what
 //! it has left half done, and nobody waits for it.
 
 use super::queue::{Outcome as Told, Released};
+use super::seal::Job;
 use super::writing::AsIfWriting;
 use super::{Core, Writer};
 use crate::error::{Error, Fault};
@@ -42,13 +44,15 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut flush = self.core.flush.lock();
         if self.is_at_work {
-            let fault = Fault::keep(Error::internal("the leader of a commit panicked"));
+            let fault = panicked();
             let all = flush.queue.take_until(u64::MAX);
             self.answers.extend(all.into_iter().map(|round| (round, Err(fault.clone()))));
             let first = flush.durable + 1;
             flush.losses.note(first, &fault);
             flush.poisoned = Some(fault);
             self.core.is_poisoned.store(true, Ordering::Release);
+            // What was put early may be gone, whatever the leader was at.
+            self.core.failures.fetch_add(1, Ordering::Release);
         }
         let released = self.answers.iter().map(|(round, _)| round.waiters).sum();
         let next = flush.queue.hand_over(released);
@@ -58,6 +62,38 @@ impl Drop for Leader<'_> {
         }
         for (released, outcome) in self.answers.drain(..) {
             released.round.tell(outcome);
+        }
+    }
+}
+
+/// What the leader met that does not return.
+fn panicked() -> Fault {
+    Fault::keep(Error::internal("the leader of a commit panicked"))
+}
+
+/// A flush. If it does not return, it may have taken what others read or put early, as one that
+/// fails.
+pub(super) struct Underway<'a> {
+    core: &'a Core,
+    job: &'a Job,
+    is_done: bool,
+}
+
+impl<'a> Underway<'a> {
+    pub(super) fn of(core: &'a Core, job: &'a Job) -> Underway<'a> {
+        Underway { core, job, is_done: false }
+    }
+
+    /// The flush has returned.
+    pub(super) fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.core.lose(self.job, &panicked());
         }
     }
 }
@@ -84,6 +120,7 @@ impl<'a> Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if !self.is_done {
+            self.writer.batch.lose(&panicked());
             self.core.is_poisoned.store(true, Ordering::Release);
         }
     }

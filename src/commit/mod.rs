@@ -45,7 +45,7 @@ use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
 use flush::{Failed, flush, write_mirror};
-use leader::Held;
+use leader::{Held, Underway};
 use queue::{Gathering, Queue, Waiter, Word};
 use seal::{Job, Surroundings, seal};
 use writing::AsIfWriting;
@@ -357,7 +357,9 @@ impl Core {
             self.readers.publish(Arc::clone(&job.state));
         }
         let watch = Stopwatch::start();
+        let underway = Underway::of(self, &job);
         let outcome = flush(&self.pager, &self.length, &job, fenced_len);
+        underway.done();
         let nanos = watch.nanos();
         let mut flush = self.flush.lock();
         flush.queue.note_flush(nanos);

@@ -78,7 +78,8 @@ impl MultiTxn<'_> {
     /// transaction may go on. It fails as a whole when a cursor that outlives its closure meets an
     /// error: what was read with it would be short; when [`MultiTxn::del_bucket`] does; and when
     /// one of the puts, insertions, updates and removals does that a closure ended with: they wait
-    /// for the next closure on the bucket, or for the end, which tells.
+    /// for the next call that names the bucket, for one that names a further one where there are
+    /// many, or for the end, which tells.
     ///
     /// ```
     /// # use btree_store::Error;

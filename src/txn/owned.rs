@@ -107,7 +107,7 @@ pub struct OwnedTxn {
     batch: Option<Arc<Loss>>,
 }
 
-// A call that panics half way fails the transaction.
+// A change that panics half way fails the transaction; what only reads has told nothing then.
 impl UnwindSafe for OwnedTxn {}
 impl RefUnwindSafe for OwnedTxn {}
 
@@ -299,9 +299,8 @@ impl OwnedTxn {
     /// [`Error::NoSpace`] when the disk is full: the state before holds; [`Error::IoError`] when
     /// the storage failed, and [`Error::Poisoned`] after a failed sync; [`Error::Corruption`] of
     /// what is compared or changed; what the transaction or one of its ranges met before;
-    /// [`Error::Internal`] when one of its calls panicked. Where deferred
-    /// commits of the handle were lost, what took them, until [`BTree::sync`](crate::BTree::sync)
-    /// has told it.
+    /// [`Error::Internal`] when a change that it made panicked half way. Where deferred commits of
+    /// the handle were lost, what took them, until [`BTree::sync`](crate::BTree::sync) has told it.
     pub fn commit(mut self) -> Result<()> {
         self.sticky.check()?;
         let (core, view, seen, sticky) =

@@ -289,15 +289,18 @@ impl<'t> Work<'t> {
         self.check()?;
         if self.waiting.ends.len() > self.waiting.kept {
             self.outcome = Outcome::Changed;
-            core.running.0.fetch_max(1, Ordering::Relaxed);
+            // What waits replaces nothing before it is made.
+            core.running.1.store(0, Ordering::Relaxed);
+            core.running.0.store(1, Ordering::Relaxed);
         }
         self.waiting.kept = self.waiting.ends.len();
         Ok(())
     }
 
-    /// Whether a part that has ended left nothing but what waits.
+    /// Whether a part that has ended left nothing but what waits: before it changes the tree, it
+    /// makes that.
     pub(super) fn only_waits(&self) -> bool {
-        self.part_of.is_some() && !self.has_changed_tree && self.waiting.kept > 0
+        self.waiting.has_kept()
     }
 
     /// Takes back what waits, of a part that failed.

@@ -576,3 +576,21 @@ fn a_compaction_of_which_the_copy_fails_tells_of_what_was_deferred_meanwhile() {
         assert_eq!(told, (Err(Error::IoError), Err(Error::Poisoned)), "sync {turns} of {syncs}");
     }
 }
+
+#[test]
+fn what_parts_made_in_place_is_taken_back_with_the_whole() {
+    let (_, _, db) = deferring();
+    db.exec("b", |txn| txn.put("k", "old")).unwrap();
+    let failed = db.exec_multi(|multi| {
+        multi.exec("b", |txn| txn.put("k", "new"))?;
+        assert_eq!(multi.exec("b", |txn| txn.get("k"))?, b"new");
+        multi.exec("b", |txn| txn.del("counter"))?;
+        assert_eq!(multi.exec("b", |txn| Ok(txn.len()))?, 1);
+        Err::<(), _>(Error::Conflict)
+    });
+    assert_eq!(failed, Err(Error::Conflict));
+    let left = db.exec("b", |txn| Ok((txn.len(), txn.get("k")?)));
+    assert_eq!(left, Ok((2, b"old".to_vec())));
+    db.sync().unwrap();
+    assert!(db.verify().unwrap().is_sound());
+}

@@ -314,3 +314,26 @@ fn what_a_part_put_and_cannot_be_made_fails_the_transaction() {
         assert!(db.verify().unwrap().is_sound());
     }
 }
+
+/// Nobody looks at the bucket again, and the part has told nothing.
+#[test]
+fn a_panic_that_leaves_a_part_over_what_waited_fails_the_whole() {
+    let (_, watch) = Watch::memory();
+    let db = on(watch.clone()).page_size(512).cache_bytes(0).open(NAME).unwrap();
+    let key = |n: u32| n.to_be_bytes();
+    db.exec("b", |txn| (0..4000).try_for_each(|n| txn.put(key(n), [7; 30]))).unwrap();
+    let ended = db.exec_multi(|multi| {
+        multi.exec("b", |txn| txn.put(key(2_000), "new"))?;
+        watch.hook(|op| match op {
+            Op::Read { .. } => quiet_panic(),
+            _ => Ok(()),
+        });
+        let part = || multi.exec("b", |txn| txn.get(key(1)).map(drop)).unwrap_or_default();
+        assert!(panics(part), "what waits is made without a look at the file");
+        watch.unhook();
+        multi.exec("other", |txn| txn.put("k", "v"))
+    });
+    assert_eq!(ended, Err(Error::Internal));
+    assert_eq!(db.buckets().unwrap(), ["b"]);
+    assert_eq!(db.view("b", |txn| txn.get(key(2_000))).unwrap(), [7; 30]);
+}

@@ -41,7 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("src/node/tests.rs", "//! Attacks: sorted-keys.\nfn f() {}\n"),
     (
-        "src/seeded.rs",
+        "src/seeded/catalogue.rs",
         "//! Bugs.\nmacro_rules! bugs { ($bug:ident = $name:literal breaks $i:ident) => {} }\n\
             A = \"split-swaps-halves\" breaks SortedKeys,\n\
             B = \"lock-dropped-early\"\n    breaks OneWriter,\n\

@@ -819,3 +819,44 @@ fn a_reader_of_the_run_that_has_the_turn_says_what_took_its_value() {
     let told = story(Error::IoError);
     assert!(told.contains("of a sync"), "{told}");
 }
+
+fn panic_at_syncs(watch: &Watch) {
+    watch.hook(|op| {
+        assert!(!op.is_sync(), "the storage panics");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_commit_of_which_a_sync_panics_tells_who_has_put_a_value_early() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    db.exec("b", |txn| txn.put("k", "v")).unwrap();
+    let (txn, value) = (db.begin(), bytes(1, 300_000));
+    txn.bucket("b").unwrap().put_from("early", 300_000, &mut value.as_slice()).unwrap();
+    panic_at_syncs(&watch);
+    let other = AssertUnwindSafe(|| db.exec("other", |txn| txn.put("k", "w")));
+    assert!(catch_unwind(other).is_err());
+    spoil_large_reads(&watch);
+    assert_eq!(txn.bucket("b").unwrap().get("early"), Err(Error::Conflict));
+    assert_eq!(txn.commit(), Err(Error::Conflict));
+}
+
+/// What one reads of a commit whose sync panics is not what is wrong with the file.
+#[test]
+fn a_reader_of_a_value_that_a_panicking_sync_took_says_so() {
+    let (_, watch) = Watch::memory();
+    let db = tiny(watch.clone()).open(NAME).unwrap();
+    let (value, mut kept) = (bytes(1, 300_000), None);
+    panic_at_syncs(&watch);
+    let put = AssertUnwindSafe(|| {
+        db.exec("b", |txn| {
+            txn.put("large", &value)?;
+            kept = Some(txn.get_reader("large")?);
+            Ok(())
+        })
+    });
+    assert!(catch_unwind(put).is_err());
+    spoil_large_reads(&watch);
+    assert_eq!(failure_of(kept.unwrap()), Error::Internal);
+}

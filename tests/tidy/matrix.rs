@@ -3,7 +3,7 @@
 use super::tree::{Tree, Violation};
 use std::collections::BTreeSet;
 
-const CATALOGUE: &str = "src/seeded.rs";
+const CATALOGUE: &str = "src/seeded/catalogue.rs";
 const MATRIX: &str = "docs/kill-matrix.md";
 const README: &str = "README.md";
 

@@ -324,8 +324,11 @@ fn a_matrix_that_differs_from_the_catalogue_is_found() {
     let table = |rows: &str, says: &str| {
         let text = format!("{says}\n| bug | breaks | model |\n|---|---|---|\n{rows}");
         let matrix = ("docs/kill-matrix.md", text.as_str());
-        let files =
-            [("src/seeded.rs", catalogue), matrix, ("README.md", "Of 2 bugs all are found.")];
+        let files = [
+            ("src/seeded/catalogue.rs", catalogue),
+            matrix,
+            ("README.md", "Of 2 bugs all are found."),
+        ];
         matrix::check_matrix(&planted(&files))
     };
     let (one, two) = ("| one | a | 3 |\n", "| two | b | 4 |\n");
@@ -353,8 +356,9 @@ fn a_model_that_is_there_for_no_bug_is_found() {
 #[test]
 fn a_bug_without_a_place_is_found() {
     let bugs = "//! Bugs.\n        One = \"one\" breaks A,\n        Two = \"two\" breaks B,\n";
-    let check =
-        |code| matrix::check_places(&planted(&[("src/seeded.rs", bugs), ("src/a.rs", code)]));
+    let check = |code| {
+        matrix::check_places(&planted(&[("src/seeded/catalogue.rs", bugs), ("src/a.rs", code)]))
+    };
     assert_places(&check("if seeded!(One | Two, x) {}\n"), &[]);
-    assert_places(&check("if seeded!(\n    One) {}\n// Two\n"), &[("src/seeded.rs", 3)]);
+    assert_places(&check("if seeded!(\n    One) {}\n// Two\n"), &[("src/seeded/catalogue.rs", 3)]);
 }
