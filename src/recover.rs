@@ -330,7 +330,10 @@ fn fence(
     if seeded!(RecoveryNotFenced) {
         return Ok(());
     }
-    sync(file)
+    sync(file)?;
+    // A device may report a failure one sync late: the next commit would go over the older slot
+    // before it is told. Without an older state, the copy that follows waits for that.
+    if older.is_some() { sync(file) } else { Ok(()) }
 }
 
 /// Reads what an older commit wrote, as far as the newer one has it still: pages that were freed

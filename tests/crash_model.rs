@@ -582,3 +582,39 @@ fn a_refused_commit_does_not_come_back_after_a_recovery_whose_sync_failed_late()
     assert!(report.is_verified(), "{report}");
     assert!(report.executions > 20 && refused.get() > 0, "{report}");
 }
+
+/// A process dies behind a sync that failed, with all of its commit in the cache; the next one
+/// accepts that, its only fence lies, and it commits on top.
+#[test]
+fn what_a_recovery_accepts_whose_sync_fails_late_is_not_built_on() {
+    for barriers in BARRIERS {
+        let workload = |disk: &SimDisk| -> Checked {
+            let db = options(disk, barriers).open(PATH)?;
+            put(disk, &db, 1)?;
+            put(disk, &db, 2)?;
+            let fails = Failure::Error(Errno::Eio);
+            disk.inject(Fault::new(OpSet::SYNCS, When::From(0), fails));
+            if put(disk, &db, 3).is_ok() {
+                return Err("a sync that fails is believed".into());
+            }
+            disk.clear_faults();
+            disk.kill();
+            drop(db);
+            disk.forget_crash_points();
+            let late = Failure::Sync(SyncFailure::Late);
+            disk.inject(Fault::new(OpSet::SYNCS, When::Once(0), late));
+            let open = || options(disk, barriers).open(PATH);
+            let db = open().or_else(|_| {
+                disk.kill();
+                open()
+            })?;
+            put(disk, &db, 4).or_else(|error| match error {
+                Error::IoError => Ok(()),
+                other => Err(other.into()),
+            })
+        };
+        let explorer = Explorer::new("late recovery");
+        let report = explorer.explore(workload, |disk, crash| check(disk, crash, barriers));
+        assert!(report.is_verified(), "{barriers:?}: {report}");
+    }
+}

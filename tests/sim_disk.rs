@@ -98,6 +98,24 @@ fn a_cut_inside_of_a_sector_may_not_have_happened_either() {
     assert!(found.iter().flatten().all(|bytes| bytes[0] == b'A'), "{found:?}");
 }
 
+/// What was written where the file ended again before the sync need not have reached the medium.
+#[test]
+fn what_a_cut_took_comes_back_with_the_size_also_behind_a_write_that_was_cut_off() {
+    let data_sync = DataSync::LosesSize;
+    let profile = Profile { sector_bytes: 4, data_sync, ..Profile::default() };
+    let found = survivors(|| {
+        let disk = disk_with(profile, b"aaaabbbb");
+        let file = create(&disk);
+        file.set_len(4).expect("cut");
+        file.set_len(8).expect("grown");
+        file.write_at(b"XXXX", 4).expect("written");
+        file.set_len(4).expect("cut");
+        file.sync_data().expect("synced");
+        disk
+    });
+    assert_eq!(found, set(&[b"aaaa", b"aaaabbbb", b"aaaaXXXX", b"aaaa\0\0\0\0"]));
+}
+
 /// Old bytes are those of the file itself, too, also those that a crash cut off.
 #[test]
 fn what_was_cut_off_may_show_where_a_stale_file_grows_again() {

@@ -35,6 +35,9 @@ pub(super) const PATH: &str = "store";
 /// Enough for all of a trial; a larger cache takes longer to set up, thousands of times a second.
 const CACHE_PAGES: u64 = 64;
 
+/// What was looked for, or what is wrong.
+type Looked<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
 /// What is written after a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -207,16 +210,16 @@ impl Trial {
         }
     }
 
-    /// A disk that loses what it promised to keep may leave no state; it is noticed.
-    fn noticed(&self, checked: Checked) -> Checked {
-        match checked {
+    /// A disk that loses what it promised to keep may leave no state; it is noticed: `None`.
+    fn noticed<T>(&self, looked: Looked<T>) -> Looked<Option<T>> {
+        match looked {
             Err(error)
                 if matches!(self.promise, Promise::Whole | Promise::LastMayBreak)
                     && error.downcast_ref::<Error>() == Some(&Error::Corruption) =>
             {
-                Ok(())
+                Ok(None)
             }
-            checked => checked,
+            looked => looked.map(Some),
         }
     }
 
@@ -228,20 +231,24 @@ impl Trial {
     /// The check after a crash.
     pub(super) fn check(&self, disk: &SimDisk, crash: &Crash) -> Checked {
         let possible = self.possible(crash.marks());
-        let checked = self.check_read_only(disk, &possible).and_then(|seen| {
-            // What is on the medium is what every further recovery finds, also one that follows
-            // on a crash of this one.
-            disk.mark(seen.is_found());
-            self.recover(disk, &[seen], crash.depth(), Next::Probe)
-        });
-        self.noticed(checked)
+        let Some(seen) = self.noticed(self.check_read_only(disk, &possible))? else {
+            return Ok(());
+        };
+        // What is on the medium is what every further recovery finds, also one that follows on a
+        // crash of this one.
+        disk.mark(seen.is_found());
+        self.recover(disk, &[seen], crash.depth(), Next::Probe)
     }
 
     /// Opens the store and checks all that must hold, then goes on with it. What follows on a crash
     /// was read in ascending order before, by a reader that may not write.
     fn recover(&self, disk: &SimDisk, possible: &[State], crashes: usize, next: Next) -> Checked {
-        let db = self.open(disk)?;
-        let state = self.find(&db, Ways::Descending, possible)?;
+        let opened = self.open(disk).map_err(Into::into);
+        let opened = opened.and_then(|db| {
+            let state = self.find(&db, Ways::Descending, possible)?;
+            Ok((db, state))
+        });
+        let Some((db, state)) = self.noticed(opened)? else { return Ok(()) };
         disk.mark(state.is_found());
         self.check_pages(disk, &db, Since::Open)?;
         let (edits, after) = self.next(state, crashes, next);
@@ -270,16 +277,11 @@ impl Trial {
     }
 
     /// A reader that may not write finds a state, and writes nothing.
-    fn check_read_only(
-        &self,
-        disk: &SimDisk,
-        possible: &[State],
-    ) -> std::result::Result<State, Box<dyn std::error::Error>> {
+    fn check_read_only(&self, disk: &SimDisk, possible: &[State]) -> Looked<State> {
         let made = || disk.machine().state.files.len();
         let before = made();
-        let db = self.options(disk).read_only().open(PATH)?;
-        let state = self.find(&db, Ways::Ascending, possible)?;
-        drop(db);
+        let opened = self.options(disk).read_only().open(PATH).map_err(Into::into);
+        let state = opened.and_then(|db| self.find(&db, Ways::Ascending, possible));
         if made() > before {
             return Err("a read-only open made a file".into());
         }
@@ -287,16 +289,11 @@ impl Trial {
         let names = [OpKind::Rename, OpKind::Remove, OpKind::SyncDir];
         let changes = files.into_iter().chain(names);
         let written: u64 = changes.map(|kind| disk.count(kind)).sum();
-        if written == 0 { Ok(state) } else { Err("a read-only open wrote".into()) }
+        if written == 0 { state } else { Err("a read-only open wrote".into()) }
     }
 
     /// The state that a store is in, read in these directions.
-    fn find(
-        &self,
-        db: &BTree,
-        ways: Ways,
-        possible: &[State],
-    ) -> std::result::Result<State, Box<dyn std::error::Error>> {
+    fn find(&self, db: &BTree, ways: Ways, possible: &[State]) -> Looked<State> {
         let found = Dump::of_store(db, ways)?;
         let is_it = |state: &&State| {
             let dumps = self.dumps.get(usize::try_from(state.step).unwrap_or(usize::MAX));

@@ -10,12 +10,12 @@
 //! how a store is made), and its recovery is crashed again; a
 //! workload of one transaction once more. What happens before the last transaction is left to the
 //! workload that ends there, which a part that is a sample mostly leaves out. Then each operation
-//! of the last transaction fails, and each of the next open; the process starts again without a
-//! reboot, with any part of what a failed sync left in the cache evicted; and the power fails
-//! before every sync behind the fault, and at the end; in a sample of the workloads once more
-//! inside of the recovery behind that. Last, the power fails first, each change
-//! that the recovery makes to the file fails, the process starts again in the same way, and the
-//! power fails once more.
+//! of the last transaction fails, and in a sample of the workloads in more ways, and each of the
+//! next open; the process starts again without a reboot, with any part of what a failed sync left
+//! in the cache evicted; and the power fails before every sync behind the fault, and at the end; in
+//! a smaller sample once more inside of the recovery behind that. Last, in a sample, the power
+//! fails first, each change that the recovery makes to the file fails, the process starts again in
+//! the same way, and the power fails once more.
 //!
 //! Two parts are of other families: 155 workloads each from the empty store, of five transactions.
 //! In the one a leaf that is held where it lies loses entries and becomes the root, and owned
@@ -140,7 +140,12 @@ impl Certifier {
         vec![
             small.clone(),
             Certifier { barriers: Barriers::Two, every: 5, all_faults_every: 35, ..small.clone() },
-            Certifier { every: 7, all_faults_every: 11, ..sampled(Certifier::new(4096)) },
+            Certifier {
+                every: 7,
+                all_faults_every: 13,
+                behind_faults_every: 13,
+                ..sampled(Certifier::new(4096))
+            },
             sample(Profile { growth: Growth::Stale, ..plain }),
             sample(Profile { data_sync: DataSync::LosesSize, ..plain }),
             Certifier { faults: Faults::None, ..sample(Profile { flush: Flush::Lying, ..plain }) },

@@ -98,9 +98,9 @@ pub(super) const FAULTS: [Fault; 18] = [
     once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Late)),
 ];
 
-/// The faults of the open that follows on a process that ended, each tried at every place; at last
+/// The faults of the open that follows on a process that ended, each tried at every place; once
 /// none, so that the power fails at every place.
-pub(super) const OPENING: [Option<Fault>; 9] = [
+pub(super) const OPENING: [Option<Fault>; 10] = [
     Some(once(OpSet::ALL, Failure::Error(Errno::Eio))),
     Some(Fault::new(OpSet::ALL, When::ChosenFrom, Failure::Error(Errno::Eio))),
     Some(once(OpSet::WRITES, Failure::Error(Errno::Enospc))),
@@ -110,13 +110,15 @@ pub(super) const OPENING: [Option<Fault>; 9] = [
     Some(sync(SyncFailure::NoSpace)),
     Some(sync(SyncFailure::Late)),
     None,
+    Some(once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop))),
 ];
 
 /// The faults of the recovery of a crash, each tried at every place.
-pub(super) const RECOVERY: [Fault; 5] = [
+pub(super) const RECOVERY: [Fault; 6] = [
     Fault::new(CHANGES, When::ChosenFrom, Failure::Error(Errno::Eio)),
     sync(SyncFailure::Drop),
     sync(SyncFailure::Keep),
     sync(SyncFailure::Revert),
     sync(SyncFailure::Late),
+    once(OpSet::WRITE_BACKS, Failure::Sync(SyncFailure::Drop)),
 ];

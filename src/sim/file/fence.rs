@@ -5,17 +5,25 @@
 //! than the size says so.
 
 use super::{Cached, Content, Fence, FileState, Version, index};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl FileState {
     /// A sync that works: the newest versions are on the medium. Zeros of a cut are there with the
-    /// size: as long as the old one may come back, what was cut off may come back with it.
+    /// size: as long as the old one may come back, what was cut off may come back with it, and not
+    /// what was written there in between, which need not have reached the medium.
     pub(in crate::sim) fn fence(&mut self, fence: Fence) {
         let mut cuts = BTreeMap::new();
+        let gone: BTreeSet<u32> = match fence {
+            Fence::Data => self.cuts().iter().map(|cut| cut.sector).collect(),
+            Fence::All => BTreeSet::new(),
+        };
+        let mut kept = Vec::new();
         for at in 0..self.pending.len() {
             let version = self.pending[at];
             let sector = index(version.sector);
-            if version.is_cut && fence == Fence::Data {
+            if gone.contains(&version.sector) {
+                kept.push(version);
+            } else if version.is_cut && fence == Fence::Data {
                 cuts.insert(version.sector, version);
             } else {
                 cuts.remove(&version.sector);
@@ -32,7 +40,7 @@ impl FileState {
             }
         }
         self.pending.clear();
-        self.await_size(cuts.into_values());
+        self.await_size(cuts.into_values().chain(kept));
         if fence == Fence::All {
             self.landed.clear();
         }

@@ -5,7 +5,7 @@
 //! Keeps: an error that no fault explains is told. It attacks failed-sync-poisons and commit-atomic
 //! (P11).
 
-use super::{Next, Trial};
+use super::{Looked, Next, Trial};
 use crate::sim::crash::{Checked, Crash};
 use crate::sim::disk::SimDisk;
 use crate::sim::dump::{Ways, probe};
@@ -105,11 +105,7 @@ impl Trial {
     }
 
     /// Opens the store while a fault may strike. If it opens, it holds what it may.
-    fn look_under_faults(
-        &self,
-        disk: &SimDisk,
-        possible: &[State],
-    ) -> std::result::Result<Option<BTree>, Box<dyn std::error::Error>> {
+    fn look_under_faults(&self, disk: &SimDisk, possible: &[State]) -> Looked<Option<BTree>> {
         let db = match self.open(disk) {
             Ok(db) => db,
             Err(error) => return explained(error, disk.has_failed()).map(|()| None),
@@ -173,7 +169,7 @@ impl Trial {
             self.noticed(met.or_else(|error| explained(error, is_owed)))?;
             disk.kill();
         }
-        self.noticed(self.recover(disk, &self.left(disk, crash), crash.depth(), next))
+        self.recover(disk, &self.left(disk, crash), crash.depth(), next)
     }
 
     fn may_lose_last(&self) -> bool {
