@@ -145,8 +145,9 @@ impl Trial {
         disk.mark(seen.is_found());
         disk.inject(fault);
         if let Some(db) = self.look_under_faults(disk, &[seen])? {
-            if fault.failure() == Failure::Sync(SyncFailure::Late) {
-                // Not told so far: for what is built on it other rules hold.
+            let is_late = fault.failure() == Failure::Sync(SyncFailure::Late);
+            if is_late && !disk.has_fault_struck() {
+                // It would strike a commit, or the close, for which other rules hold.
                 return Ok(());
             }
             self.probe_under_faults(disk, &db)
@@ -162,9 +163,9 @@ impl Trial {
         disk.clear_faults();
         disk.kill();
         disk.evict_some();
-        if self.may_lose_last() {
-            // A failure that the disk tells late may come only now, once.
-            let is_owed = disk.machine().state.files.iter().any(|file| file.fails_late);
+        // A failure that the disk tells late may come only now, once.
+        let is_owed = disk.machine().state.files.iter().any(|file| file.fails_late);
+        if is_owed || self.may_lose_last() {
             let met = self.open(disk).and_then(|db| self.probe_under_faults(disk, &db));
             self.noticed(met.or_else(|error| explained(error, is_owed)))?;
             disk.kill();
