@@ -194,7 +194,8 @@ void btree_close(BTree *db);
 /*
  * Runs a write transaction on a bucket, which is made when it is missing. When fn returns 0, the
  * changes are durable before this returns, unless commits are deferred (BTREE_DEFERRED); any other
- * value rolls them back and is returned.
+ * value rolls them back and is returned. Waits for the write transaction that runs on the store:
+ * threads that write to several stores, one inside the other, all begin with the same one.
  * Fails: INVALID (also inside another write transaction of the same thread on the same store, and
  * on a read-only store), TOO_LARGE (the name), NO_SPACE, IO, CORRUPTION, POISONED, INTERNAL, and
  * before fn runs what took deferred commits of this handle, until btree_sync has told it; then

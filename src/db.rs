@@ -115,7 +115,9 @@ impl BTree {
     ///
     /// Other writers wait meanwhile, and so may a commit whose closure has ended: it may share a
     /// flush with the transaction behind it, and then waits for that closure too. So a closure must
-    /// not wait for a thread whose commit of this store has not returned.
+    /// not wait for a thread whose commit of this store has not returned. And where threads run
+    /// transactions of several stores one inside the other, all begin with the same store, and so
+    /// on: two of which each waits for the store that the other writes to wait for ever.
     ///
     /// # Errors
     /// What the closure returns; [`Error::Invalid`] inside another write transaction of the same

@@ -297,6 +297,8 @@ impl Options {
             {
                 return Ok(file);
             }
+            // Some systems give the name of an open file to no other.
+            drop(file);
             if let Some(created) = self.create(vfs, path)? {
                 return Ok(created);
             }

@@ -144,7 +144,7 @@ fn list(
     let place = Place::default();
     let core = open_new(Some(Box::new(Entry(Arc::clone(&place)))))?;
     let mut id = core.pager.file().id().map_err(|error| Error::io("identify", &error))?;
-    if !cfg!(unix) {
+    if !cfg!(any(unix, windows)) {
         // There it comes from the name, and a file that was just created had another one.
         id = identify(path)?.unwrap_or(id);
     }

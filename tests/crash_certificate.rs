@@ -50,7 +50,8 @@ fn samples_begin_and_end_with_every_transaction() {
             strides.push(vec![all_faults_every, behind_faults_every]);
         }
         for stride in strides {
-            let is_taken = |number: &usize| stride.iter().all(|stride| number % stride == 0);
+            let is_taken =
+                |number: &usize| stride.iter().all(|stride| number.is_multiple_of(*stride));
             let numbers = certifier.numbers().into_iter().filter(is_taken);
             let steps: Vec<_> = numbers.map(|number| Workload::numbered(number).steps).collect();
             let first: BTreeSet<&str> = steps.iter().map(|steps| steps[0].name()).collect();

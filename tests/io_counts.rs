@@ -357,6 +357,29 @@ fn a_read_only_open_writes_nothing_even_when_recovery_is_due() {
     assert_eq!(empty.read_file(NAME), None);
 }
 
+/// The slot of a commit that a crash tore is what recovery empties.
+#[test]
+fn a_read_only_open_leaves_a_refused_slot_alone() {
+    let vfs = filled(1_000);
+    let db = open(&vfs).unwrap();
+    for value in ["v", "w"] {
+        db.exec("b", |txn| txn.put("k", value)).unwrap();
+    }
+    let torn = vfs.snapshot();
+    let mut bytes = torn.read_file(NAME).unwrap();
+    let walk = Walk::new(&bytes);
+    let page = walk.listed(walk.newest().slot)[0] as usize;
+    bytes[page * 4096 + 100] ^= 1;
+    torn.write_file(NAME, &bytes);
+    let watch = Watch::new(torn.clone());
+    let (counts, ()) = watch.during(|| {
+        let db = on(watch.clone()).read_only().open(NAME).unwrap();
+        assert_eq!(db.view("b", |txn| txn.get("k")).unwrap(), b"v");
+    });
+    assert!(counts.is_silent(), "{counts:?}");
+    assert!(torn.read_file(NAME).unwrap() == bytes);
+}
+
 /// Pages that a write touches.
 fn touched(op: &Op, page_size: u64) -> Option<(u32, u32)> {
     let Op::Write { offset, len } = op else { return None };

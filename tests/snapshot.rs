@@ -10,7 +10,7 @@
 mod lookups;
 
 use btree_store::vfs::{MemVfs, Vfs};
-use btree_store::{BTree, Error, Options, Snapshot};
+use btree_store::{BTree, Error, Options, ReadOnlyTxn, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -260,6 +260,33 @@ fn a_cursor_that_outlives_its_transaction_does_not_stop_the_cache() {
     }
     assert_eq!(cold, 0, "leaves that were just read twice are read from the file again");
     drop(iter);
+}
+
+/// Who reads on in a view has looked at pages, and looks at none between two calls: others find
+/// frames.
+#[test]
+fn a_view_that_stays_open_does_not_stop_the_cache() {
+    let db = Options::new().cache_bytes(1 << 20).open_in_memory().unwrap();
+    let key = |i: u32| i.to_be_bytes();
+    db.exec("b", |txn| (0..10_000).try_for_each(|i| txn.put(key(i), [7; 200]))).unwrap();
+    let get = |i: u32| db.view("b", |txn| txn.get(key(i)).map(drop)).unwrap();
+    (0..10_000).step_by(15).for_each(get);
+    let snapshot = db.snapshot();
+    let read_beside = |held: &ReadOnlyTxn<'_>, lent: &ReadOnlyTxn<'_>| {
+        held.get(key(0)).and(lent.get(key(0)))?;
+        let mut cold = 0;
+        for place in 0..10 {
+            let read = || (0..20).for_each(|i| get(place * 1_000 + i * 20));
+            read();
+            read();
+            let before = db.stats()?.pages_read;
+            read();
+            cold += db.stats()?.pages_read - before;
+        }
+        Ok(cold)
+    };
+    let cold = db.view("b", |held| snapshot.view("b", |lent| read_beside(held, lent)));
+    assert_eq!(cold, Ok(0), "leaves that were just read twice are read from the file again");
 }
 
 /// Who looks for what keeps a file from shrinking finds the oldest state that is read, and how many

@@ -65,6 +65,33 @@ fn check_gates(tree: &Tree) -> Vec<Violation> {
     gates.collect()
 }
 
+/// What is nothing without a feature inside of a target: the target asks for the feature too.
+fn check_parts(tree: &Tree) -> Vec<Violation> {
+    let files = tree.texts.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let lines = files.flat_map(|(path, text)| text.lines().zip(1..).map(move |line| (path, line)));
+    let lost = lines.filter_map(|(path, (line, at))| {
+        let target = path.strip_prefix("tests/")?.split(['/', '.']).next()?;
+        let feature = line.trim().strip_prefix("#[cfg(feature = \"")?.strip_suffix("\")]")?;
+        let wanted =
+            format!("[[test]]\nname = \"{target}\"\nrequired-features = [\"{feature}\"]\n");
+        let says = tree.text("Cargo.toml").contains(&wanted);
+        (!says).then(|| Violation::new(path, at, "is left out in silence without its feature"))
+    });
+    lost.collect()
+}
+
+/// The command leaves no feature out.
+fn check_features(tree: &Tree) -> Vec<Violation> {
+    let tested = TEST_COMMAND.rsplit(' ').next().unwrap_or("");
+    let lines = tree.text("Cargo.toml").lines().skip_while(|line| *line != "[features]").skip(1);
+    let features = lines.take_while(|line| !line.starts_with('['));
+    let names = features.filter_map(|line| Some(line.split_once(" = [")?.0));
+    let is_lost =
+        |name: &&str| *name != "default" && !tested.split(',').any(|other| other == *name);
+    let lost = names.filter(is_lost);
+    lost.map(|name| Violation::new("Cargo.toml", 1, format!("{name} is not tested"))).collect()
+}
+
 #[test]
 fn the_project_is_tidy() {
     let tree = Tree::read(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -87,6 +114,8 @@ fn the_project_is_tidy() {
         matrix::check_models(&tree),
         check_command(&tree),
         check_gates(&tree),
+        check_parts(&tree),
+        check_features(&tree),
     ];
     let mut found: Vec<Violation> = checks.into_iter().flatten().collect();
     found.sort();

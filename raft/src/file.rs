@@ -23,13 +23,23 @@ const SUFFIX: &str = ".snapshot";
 pub struct SnapshotFile {
     file: tokio::fs::File,
     path: Arc<TempPath>,
+    /// A write has failed, and nobody knows where the file stands, before it is told.
+    has_failed: bool,
 }
 
 impl SnapshotFile {
+    fn of(file: File, path: Arc<TempPath>) -> SnapshotFile {
+        let mut file = tokio::fs::File::from_std(file);
+        // openraft counts a chunk when all of it was taken, and tells where to write only where
+        // that is elsewhere: a write that is given up must have taken all of it, or nothing.
+        file.set_max_buf_size(usize::MAX);
+        SnapshotFile { file, path, has_failed: false }
+    }
+
     /// A handle at the beginning of a file that is whole.
     pub(crate) fn open(path: &Arc<TempPath>) -> Result<SnapshotFile> {
         let file = File::open(&**path).map_err(Error::spool("open a snapshot"))?;
-        Ok(SnapshotFile { file: tokio::fs::File::from_std(file), path: Arc::clone(path) })
+        Ok(SnapshotFile::of(file, Arc::clone(path)))
     }
 
     /// The file, with all that was written, to be read from its beginning.
@@ -55,7 +65,12 @@ impl AsyncWrite for SnapshotFile {
         context: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.file).poll_write(context, buf)
+        if self.has_failed {
+            return Poll::Ready(Err(io::Error::other("a write before this one failed")));
+        }
+        let written = Pin::new(&mut self.file).poll_write(context, buf);
+        self.has_failed = matches!(written, Poll::Ready(Err(_)));
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -69,6 +84,7 @@ impl AsyncWrite for SnapshotFile {
 
 impl AsyncSeek for SnapshotFile {
     fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        self.has_failed = false;
         Pin::new(&mut self.file).start_seek(position)
     }
 
@@ -132,6 +148,6 @@ impl Spool {
     /// A new file, to be written by openraft.
     pub(crate) fn receive(&self) -> Result<SnapshotFile> {
         let (file, path) = self.create()?;
-        Ok(SnapshotFile { file: tokio::fs::File::from_std(file), path })
+        Ok(SnapshotFile::of(file, path))
     }
 }

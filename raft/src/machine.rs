@@ -133,7 +133,8 @@ pub struct StateMachine<C: RaftTypeConfig, A> {
     lane: Lane,
     owner: Owner,
     shared: Arc<Shared<C, A>>,
-    /// Not shared with who makes snapshots: it ends with the state machine.
+    /// Not shared with who makes snapshots: it ends with the state machine. The last field, so that
+    /// whoever waits for the end finds what holds the store dropped.
     applying: Applying<C::NodeId>,
 }
 

@@ -29,6 +29,24 @@ impl<C: RaftTypeConfig> Progress<C> {
         Progress(None)
     }
 
+    /// Waits until the state machine has ended: openraft drops it some time after a `shutdown` has
+    /// returned, and with it its hold on the store. At once where nobody tells.
+    ///
+    /// ```
+    /// # use btree_store::BTree;
+    /// # use btree_store_raft::{Progress, kv::KeyValueConfig};
+    /// async fn close(raft: openraft::Raft<KeyValueConfig>, progress: Progress<KeyValueConfig>, db: BTree) {
+    ///     raft.shutdown().await.expect("the node ends");
+    ///     progress.ended().await;
+    ///     // The last handle: it closes the store, which writes and syncs.
+    ///     tokio::task::spawn_blocking(move || drop(db)).await.expect("it is dropped");
+    /// }
+    /// ```
+    pub async fn ended(mut self) {
+        let Some(applied) = &mut self.0 else { return };
+        while applied.changed().await.is_ok() {}
+    }
+
     /// Waits until a log id is applied, or is in a snapshot that was installed.
     pub(crate) async fn reaches(&mut self, log_id: &LogId<C::NodeId>) -> Result<()> {
         let Some(applied) = &mut self.0 else { return Ok(()) };

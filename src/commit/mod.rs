@@ -41,13 +41,14 @@ use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Stopwatch, yield_now};
+use crate::tree::PageRead;
 use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
 use flush::{Failed, flush, write_mirror};
 use leader::{Held, Underway};
 use queue::{Gathering, Queue, Waiter, Word};
-use seal::{Job, Surroundings, seal};
+use seal::{Job, Surroundings, seal, step_ahead};
 use writing::AsIfWriting;
 
 /// How many barriers a commit uses.
@@ -71,7 +72,8 @@ pub(crate) struct Writer {
     in_flight: bool,
     /// What the next commit does for a compaction.
     packing: Option<Packing>,
-    /// The last flush failed: the disk may be full, and the file is lengthened only if it must.
+    /// A flush failed: the disk may be full, and the file is lengthened only if it must, and by no
+    /// more, until one has succeeded and the disk lets the file grow again.
     is_cramped: bool,
 }
 
@@ -85,15 +87,16 @@ pub(crate) struct Packing {
 }
 
 impl Writer {
-    /// Takes note that the last flush succeeded. A failed one was undone before.
-    fn catch_up(&mut self) {
-        if std::mem::take(&mut self.in_flight) {
+    /// Takes note that the last flush succeeded, if there was one. A failed one was undone before.
+    fn catch_up(&mut self) -> bool {
+        let has_succeeded = std::mem::take(&mut self.in_flight);
+        if has_succeeded {
             self.space.installed();
-            self.is_cramped = false;
             if !seeded!(SameSlotTwice) {
                 self.next_slot = self.next_slot.other();
             }
         }
+        has_succeeded
     }
 }
 
@@ -312,7 +315,9 @@ impl Core {
 
     /// Seals the open batch and opens the next one on it; or fails it.
     fn seal_batch(&self, writer: &mut Writer, leader: &mut Leader<'_>) -> Option<Job> {
-        writer.catch_up();
+        if writer.catch_up() && writer.is_cramped {
+            writer.is_cramped = !self.can_grow(writer);
+        }
         // Not where it is looked at: the lock would be held there.
         let poisoned = self.flush.lock().poisoned.clone();
         if let Some(fault) = poisoned {
@@ -338,6 +343,14 @@ impl Core {
         self.pager.set_page_count(job.state.page_count);
         self.pager.begin_flight(&job.pages, &job.runs);
         Some(job)
+    }
+
+    /// Whether the file can be lengthened ahead of need, found out by doing so.
+    fn can_grow(&self, writer: &Writer) -> bool {
+        let edge = writer.space.edge();
+        let wanted = edge.saturating_add(step_ahead(writer.space.page_count()));
+        let wanted = PageId(wanted).offset(self.pager.page_size());
+        self.length.grow(self.pager.file(), wanted).is_ok()
     }
 
     /// Lets those join whom the flush before has just released: they often commit again at once,

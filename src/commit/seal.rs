@@ -135,6 +135,7 @@ fn enter_buckets(batch: &mut Batch, catalog: &mut Catalog, pages: &dyn PageRead)
 /// Releases what the batch freed and allocates what it needs.
 fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Result<Places> {
     let space = &mut writer.space;
+    let step = if writer.is_cramped { Step::Least } else { Step::Ahead };
     let mut placement = Placement::BestFit;
     if let Some(packing) = writer.packing {
         placement = Placement::Below(packing.limit);
@@ -168,9 +169,9 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
         nodes.extend(pages_of(Extent { first: PageId(first), pages: extent.end() - first }));
     } else {
         for &pages in &size.runs {
-            runs.push(allocate_run(space, pages, placement)?);
+            runs.push(allocate_run(space, pages, placement, step)?);
         }
-        let pieces = allocate_pages(space, size.nodes(), placement)?;
+        let pieces = allocate_pages(space, size.nodes(), placement, step)?;
         // The longest pieces come first, and the leaves of `nodes`. The higher a page's level, the
         // sooner it is replaced: what lies side by side is free side by side again.
         nodes.extend(pieces.into_iter().rev().flat_map(pages_of));
@@ -183,7 +184,8 @@ fn find_places(writer: &mut Writer, size: &SealedSize, page_size: usize) -> Resu
     }
     let needed =
         space.log_pages_needed(meta_tail_words_max(page_size), log_page_words_max(page_size));
-    let log = allocate_pages(space, needed, placement)?.into_iter().flat_map(pages_of).collect();
+    let log = allocate_pages(space, needed, placement, step)?;
+    let log = log.into_iter().flat_map(pages_of).collect();
     Ok(Places { nodes, runs, log })
 }
 
@@ -194,17 +196,22 @@ fn keep_together(space: &mut FreeSpace, pages: u32) {
     // Where ids run out, it falls to pieces rather than fail.
     let is_full = PAGE_COUNT_MAX - space.edge() < pages;
     if !(is_small || is_roomy || is_full || space.fits_in_pieces(pages, pages / PIECE_PAGES)) {
-        lengthen(space, pages);
+        lengthen(space, pages, Step::Ahead);
     }
 }
 
 /// Allocates pages that lie side by side, at the end of the file if need be.
-fn allocate_run(space: &mut FreeSpace, pages: u32, placement: Placement) -> Result<Extent> {
+fn allocate_run(
+    space: &mut FreeSpace,
+    pages: u32,
+    placement: Placement,
+    step: Step,
+) -> Result<Extent> {
     let found = space.allocate(pages, placement);
     if let Some(extent) = found.or_else(|| space.allocate(pages, Placement::BestFit)) {
         return Ok(extent);
     }
-    grow(space, pages)?;
+    grow(space, pages, step)?;
     let lengthened = space.allocate(pages, Placement::BestFit);
     lengthened.ok_or_else(|| Error::no_space(IDS_HAVE_RUN_OUT))
 }
@@ -214,6 +221,7 @@ fn allocate_pages(
     space: &mut FreeSpace,
     mut pages: u32,
     placement: Placement,
+    step: Step,
 ) -> Result<Vec<Extent>> {
     let mut pieces = Vec::new();
     while pages > 0 {
@@ -225,7 +233,7 @@ fn allocate_pages(
             .or_else(|| space.allocate_up_to(pages, placement))
             .or_else(|| space.allocate_up_to(pages, Placement::BestFit));
         let Some(extent) = found else {
-            grow(space, pages)?;
+            grow(space, pages, step)?;
             continue;
         };
         pages -= extent.pages;
@@ -239,18 +247,35 @@ fn pages_of(extent: Extent) -> impl Iterator<Item = PageId> {
 }
 
 /// Lengthens the file so that it ends in at least `pages` free pages.
-fn grow(space: &mut FreeSpace, pages: u32) -> Result<()> {
+fn grow(space: &mut FreeSpace, pages: u32, step: Step) -> Result<()> {
     let missing = pages.saturating_sub(space.tail_free()).max(1);
     if missing > PAGE_COUNT_MAX - space.edge() {
         return Err(Error::no_space(IDS_HAVE_RUN_OUT));
     }
-    lengthen(space, pages);
+    lengthen(space, pages, step);
     Ok(())
 }
 
+/// By how much the file is lengthened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// By more than is needed now, since each change of the length costs a sync more.
+    Ahead,
+    /// By what is needed: the disk may have room for no more.
+    Least,
+}
+
+/// By how many pages a file of so many is lengthened ahead of need.
+pub(super) fn step_ahead(page_count: u32) -> u32 {
+    (page_count / 16).clamp(GROWTH_MIN, GROWTH_MAX)
+}
+
 /// Lengthens the file by a step, for which there are ids.
-fn lengthen(space: &mut FreeSpace, pages: u32) {
-    let step = (space.page_count() / 16).clamp(GROWTH_MIN, GROWTH_MAX);
+fn lengthen(space: &mut FreeSpace, pages: u32, step: Step) {
+    let step = match step {
+        Step::Ahead => step_ahead(space.page_count()),
+        Step::Least => 0,
+    };
     let missing = pages.saturating_sub(space.tail_free()).max(1);
     let room = PAGE_COUNT_MAX - space.edge();
     space.grow(space.edge() + missing.max(step).min(room));

@@ -22,9 +22,11 @@ const VECTORED_BYTES_MAX: usize = 256 << 10;
 /// The files of the operating system, by way of the standard library.
 ///
 /// What differs between systems: on macOS both syncs ask the drive itself to empty its cache
-/// (`F_FULLFSYNC`); on Windows [`Vfs::sync_dir`] does nothing, as a directory cannot be synced
-/// there; outside unix the [`FileId`] comes from the canonical path at the time of the call, so
-/// that two hard links to one file count as two files.
+/// (`F_FULLFSYNC`), and where a share refuses that, each commit fails; on Windows [`Vfs::sync_dir`]
+/// does nothing, as a directory cannot be synced there; elsewhere it fails on file systems that
+/// cannot sync one, and no file is made there. On systems that are neither Unix nor Windows the
+/// [`FileId`] comes from the canonical path at the time of the call, so that two hard links to one
+/// file count as two files.
 ///
 /// In the child of a fork, a file that its parent opened is read only: writing, another length and
 /// syncs fail. On Unix no file gets the number of a standard stream that is closed.
@@ -68,18 +70,17 @@ impl Vfs for OsVfs {
             Err(_) if path.is_dir() => return Err(directory_refused()),
             Err(error) => return Err(error),
         };
-        let metadata = file.metadata()?;
         // It may have become another since the check above.
-        check_kind(&metadata)?;
-        let id = identity(path, &metadata)?;
+        check_kind(&file.metadata()?)?;
+        let id = identity(path, &file)?;
         #[cfg(unix)]
         let file = behind_the_standard_streams(file)?;
         Ok(Box::new(OsFile { file, id, process: std::process::id() }))
     }
 
     fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
-        match fs::metadata(path) {
-            Ok(metadata) => identity(path, &metadata).map(Some),
+        match identity_of_path(path) {
+            Ok(id) => Ok(Some(id)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -243,6 +244,10 @@ impl VfsFile for OsFile {
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        // The lock of a process there: another handle of the same one would take it, and drop it.
+        if cfg!(target_os = "solaris") {
+            return Err(ErrorKind::Unsupported.into());
+        }
         let outcome = match mode {
             LockMode::Shared => self.file.try_lock_shared(),
             LockMode::Exclusive => self.file.try_lock(),
@@ -309,14 +314,71 @@ fn directory_refused() -> io::Error {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "the other systems' way to an identity can fail")]
-fn identity(_path: &Path, metadata: &Metadata) -> io::Result<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
+fn identity(_path: &Path, file: &File) -> io::Result<FileId> {
+    file.metadata().map(|metadata| of_metadata(&metadata))
 }
 
-#[cfg(not(unix))]
-fn identity(path: &Path, _metadata: &Metadata) -> io::Result<FileId> {
+#[cfg(unix)]
+fn identity_of_path(path: &Path) -> io::Result<FileId> {
+    fs::metadata(path).map(|metadata| of_metadata(&metadata))
+}
+
+#[cfg(unix)]
+fn of_metadata(metadata: &Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    FileId { device: metadata.dev(), inode: metadata.ino() }
+}
+
+/// What Windows tells of an open file, in the order of its words: the standard library has no
+/// stable way to the volume and the index.
+#[cfg(windows)]
+#[repr(C)]
+#[derive(Default)]
+struct Information {
+    attributes: u32,
+    times: [u32; 6],
+    volume: u32,
+    size: [u32; 2],
+    links: u32,
+    /// The high word first.
+    index: [u32; 2],
+}
+
+#[cfg(windows)]
+#[link(name = "kernel32")]
+unsafe extern "system" {
+    #[link_name = "GetFileInformationByHandle"]
+    fn file_information(file: RawHandle, information: *mut Information) -> i32;
+}
+
+#[cfg(windows)]
+fn identity(_path: &Path, file: &File) -> io::Result<FileId> {
+    let mut told = Information::default();
+    // SAFETY: the handle is open while the file is borrowed, and `told` has the words that the
+    // system writes, which mean something whatever they are.
+    if unsafe { file_information(file.as_raw_handle(), &raw mut told) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [high, low] = told.index.map(u64::from);
+    Ok(FileId { device: told.volume.into(), inode: high << 32 | low })
+}
+
+#[cfg(windows)]
+fn identity_of_path(path: &Path) -> io::Result<FileId> {
+    // Whoever asks for no access is refused nothing that another has; and this opens directories.
+    const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    let mut options = OpenOptions::new();
+    let file = options.access_mode(0).custom_flags(BACKUP_SEMANTICS).open(path)?;
+    identity(path, &file)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn identity(path: &Path, _file: &File) -> io::Result<FileId> {
+    identity_of_path(path)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn identity_of_path(path: &Path) -> io::Result<FileId> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     fs::canonicalize(path)?.hash(&mut hasher);
@@ -369,7 +431,10 @@ fn begin_write_back(file: &File, range: Range<u64>) -> io::Result<()> {
 }
 
 #[cfg(windows)]
-use std::os::windows::fs::FileExt;
+use std::os::windows::{
+    fs::{FileExt, OpenOptionsExt},
+    io::{AsRawHandle, RawHandle},
+};
 
 #[cfg(windows)]
 fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 use super::{BTree, Error, MemVfs, NAME, Op, Result, Watch, add_one, counter, get, in_time, on};
 use btree_store::Options;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// A panic without a message on the standard error.
@@ -96,18 +97,24 @@ fn writes_inside_a_view_work_and_the_view_stays() {
 fn views_inside_views_do_not_wait_for_a_writer_that_waits() {
     let db = counter(&MemVfs::new());
     in_time(move || {
-        std::thread::scope(|scope| {
-            db.view("b", |_| {
-                scope.spawn(|| {
-                    for _ in 0..50 {
-                        db.exec("b", add_one).unwrap();
-                    }
-                });
-                std::thread::sleep(Duration::from_millis(2));
-                db.view("b", |_| db.view("b", |_| Ok(())))
-            })
-            .unwrap();
-        });
+        let db = &db;
+        for _ in 0..10 {
+            std::thread::scope(|scope| {
+                let (begins, begun) = channel();
+                db.view("b", |_| {
+                    scope.spawn(move || {
+                        begins.send(()).unwrap();
+                        for _ in 0..50 {
+                            db.exec("b", add_one).unwrap();
+                        }
+                    });
+                    begun.recv().unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                    db.view("b", |_| db.view("b", |_| Ok(())))
+                })
+                .unwrap();
+            });
+        }
     });
 }
 
@@ -148,9 +155,15 @@ fn handles_are_made_and_dropped_inside_closures() {
         db.exec("b", |txn| txn.put("counter", 0_u64.to_le_bytes())).unwrap();
         std::thread::scope(|scope| {
             // A writer waits while a view opens and clones.
+            let (begins, begun) = channel();
             db.view("b", |_| {
-                scope.spawn(|| db.exec("b", add_one).unwrap());
-                std::thread::sleep(Duration::from_millis(2));
+                let writer = &db;
+                scope.spawn(move || {
+                    begins.send(()).unwrap();
+                    writer.exec("b", add_one).unwrap();
+                });
+                begun.recv().unwrap();
+                std::thread::sleep(Duration::from_millis(5));
                 let (clone, same) = (db.clone(), BTree::open(&path)?);
                 assert!(get(&clone, "b", "counter").is_ok() && get(&same, "b", "counter").is_ok());
                 Ok(())

@@ -11,6 +11,18 @@ fn without_the_feature_the_tests_refuse_to_run() {
     assert!(text.contains("requires the features: `ffi`"), "{text}");
 }
 
+/// Nor are the models passed over where nobody asks for their schedules.
+#[test]
+fn without_their_cfg_the_models_do_not_compile() {
+    let dir = tempfile::tempdir().unwrap();
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut compile = std::process::Command::new(compiler);
+    compile.args(["--edition", "2024", "--emit", "metadata", "--out-dir"]).arg(dir.path());
+    let output = finish(compile.arg(root().join("models/main.rs")));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("the models need --cfg loom"), "{text}");
+}
+
 /// The command that judges the project names the feature; the README has the same command.
 #[test]
 fn the_command_that_judges_the_project_names_the_feature() {

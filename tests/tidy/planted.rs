@@ -1,7 +1,9 @@
 //! Each check finds a planted violation, at its line, and lets the lawful neighbour pass.
 
 use crate::tree::{Tree, Violation};
-use crate::{check_command, check_gates, layers, matrix, shape, words};
+use crate::{
+    check_command, check_features, check_gates, check_parts, layers, matrix, shape, words,
+};
 
 /// A table of layers as `docs/architecture.md` has it.
 const TABLE: &str = "\
@@ -316,6 +318,30 @@ fn a_target_that_is_nothing_without_a_feature_is_found() {
     };
     assert_places(&manifest("one"), &[]);
     assert_places(&manifest("two"), &[("tests/one.rs", 2)]);
+}
+
+#[test]
+fn a_part_that_is_nothing_without_a_feature_is_found() {
+    let test = "//! Tests.\n#[cfg(feature = \"sim\")]\nmod part;\n";
+    let manifest = |name: &str| {
+        let gate = format!("[[test]]\nname = \"{name}\"\nrequired-features = [\"sim\"]\n");
+        let files =
+            [("Cargo.toml", gate.as_str()), ("tests/one.rs", test), ("tests/one/a.rs", test)];
+        check_parts(&planted(&files))
+    };
+    assert_places(&manifest("one"), &[]);
+    assert_places(&manifest("two"), &[("tests/one.rs", 2), ("tests/one/a.rs", 2)]);
+}
+
+#[test]
+fn a_feature_that_is_not_tested_is_found() {
+    let manifest = |feature: &str| {
+        let text =
+            format!("[features]\ndefault = []\nsim = []\n{feature} = []\n\n[other]\nx = []\n");
+        check_features(&planted(&[("Cargo.toml", text.as_str())]))
+    };
+    assert_places(&manifest("cli"), &[]);
+    assert_places(&manifest("new"), &[("Cargo.toml", 1)]);
 }
 
 #[test]

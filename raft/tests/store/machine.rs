@@ -8,10 +8,14 @@ use btree_store::sim::{Errno, Failure, Fault, OpSet, SimDisk, When};
 use btree_store::vfs::MemVfs;
 use btree_store::{BTree, Durability, Options};
 use btree_store_raft::kv::{KeyValue, KeyValueConfig, Request, Response};
-use btree_store_raft::{Application, Buckets, Error, SnapshotFile, StateMachine, StateReader};
+use btree_store_raft::{
+    Application, Buckets, Error, Progress, SnapshotFile, StateMachine, StateReader,
+};
+use openraft::network::snapshot_transport::Streaming;
+use openraft::raft::InstallSnapshotRequest;
 use openraft::storage::RaftStateMachine;
 use openraft::testing::log_id;
-use openraft::{RaftSnapshotBuilder, Snapshot};
+use openraft::{RaftSnapshotBuilder, Snapshot, Vote};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -531,4 +535,67 @@ fn a_store_is_shared_with_the_application() {
         assert!(!bytes.windows(4).any(|window| window == b"mine"));
     });
     assert_eq!(db.view("mine", |txn| txn.get("k")).as_deref(), Ok(b"v".as_slice()));
+}
+
+/// What a request that was given up had taken of its chunk is no matter: the next one brings the
+/// chunk to the same place.
+#[test]
+fn a_chunk_whose_receiver_was_dropped_is_taken_again_at_its_place() {
+    // openraft's own, more than the file takes at once by itself.
+    const CHUNK: usize = 3 << 20;
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let (dir, other_dir) = (directory(), directory());
+        let mut other = machine_on(&in_memory(), other_dir.path());
+        other.apply([put(1, "k", vec![7; 5 << 20])]).await.expect("applied");
+        let built = snapshot_of(&mut other).await;
+        let meta = built.meta.clone();
+        let bytes = bytes_of(built).await;
+        let mut machine = machine_on(&in_memory(), dir.path());
+        let file = machine.begin_receiving_snapshot().await.expect("a file");
+        let mut streaming = Streaming::<KeyValueConfig>::new(meta.snapshot_id.clone(), file);
+        let ask = |at: usize, end: usize| InstallSnapshotRequest::<KeyValueConfig> {
+            vote: Vote::new(1, 1),
+            meta: meta.clone(),
+            offset: at as u64,
+            data: bytes[at..end].to_vec(),
+            done: end == bytes.len(),
+        };
+        // The one thread that may block is taken, so that the write does not end.
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || wait.recv());
+        {
+            let mut dropped = std::pin::pin!(streaming.receive(ask(0, CHUNK)));
+            tokio::select! {
+                biased;
+                _ = &mut dropped => {}
+                () = std::future::ready(()) => {}
+            }
+        }
+        go_on.send(()).expect("it waits");
+        taken.await.expect("it ends").expect("it was told");
+        streaming.receive(ask(0, CHUNK)).await.expect("received");
+        streaming.receive(ask(CHUNK, bytes.len())).await.expect("received");
+        let mut file = streaming.into_snapshot_data();
+        file.shutdown().await.expect("written");
+        machine.install_snapshot(&meta, file).await.expect("all bytes arrived");
+    });
+}
+
+#[test]
+fn the_end_of_a_state_machine_is_told() {
+    run(async {
+        let dir = directory();
+        let machine = machine_on(&in_memory(), dir.path());
+        let mut ended = std::pin::pin!(machine.progress().ended());
+        let is_told = tokio::select! {
+            biased;
+            () = &mut ended => true,
+            () = std::future::ready(()) => false,
+        };
+        assert!(!is_told);
+        drop(machine);
+        ended.await;
+        Progress::<KeyValueConfig>::unknown().ended().await;
+    });
 }

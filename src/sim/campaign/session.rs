@@ -385,7 +385,12 @@ impl Session {
             disk.kill();
             if failure == Failure::Sync(SyncFailure::Late) && seq.is_some() {
                 // The next process is told; until then nothing may be lost of the cache.
-                drop(self.open(disk));
+                let told = self.open(disk).map(|next| next.db().current_seq());
+                match told {
+                    Ok(next) => drop(same_state(seq, Some(next))?),
+                    Err(error) if is_of_storage(error) => {}
+                    Err(error) => return Err(format!("behind a sync that lied: {error}")),
+                }
                 disk.kill();
             } else {
                 disk.evict_some();
