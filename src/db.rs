@@ -354,9 +354,9 @@ impl BTree {
     /// A rough figure of the write transaction that runs: how many places it has made anew, and how
     /// many it has given up. The second counts the pages that its part which wrote last (the last
     /// [`MultiTxn::exec`]) has replaced or removed, a value with pages of its own as one; the first
-    /// is the same number, or 1 if that is 0. What a part's puts replace that wait for a later one
-    /// (see there) is not counted; what a part did that failed is, until another one writes. `(0, 0)`
-    /// between transactions, and before the transaction changes something.
+    /// is the same number, or 1 if that is 0. What the puts of a part replace that wait for a later
+    /// one (see there) is not counted; what a part did that failed is, until another one writes.
+    /// `(0, 0)` between transactions, and before the transaction changes something.
     pub fn pending_pages(&self) -> (usize, usize) {
         let load = |count: &crate::sync::AtomicU64| {
             usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX)

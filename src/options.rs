@@ -6,8 +6,10 @@
 //! file's own lock), durable-before-ok (a file's name is durable before the first commit to it).
 
 mod memory;
+mod names;
 mod new_store;
 
+use names::{check_missing, exists, is_missing_or_empty, is_named};
 use new_store::sync_new;
 pub(crate) use new_store::{NewImage, NewStore, NewStream};
 
@@ -292,13 +294,11 @@ impl Options {
                 // It was renamed or removed between the opening and the lock.
                 continue;
             }
-            if file.size().map_err(|error| Error::io("ask for the size", &error))? > 0
-                || !may_create
-            {
+            let size = file.size().map_err(|error| Error::io("ask for the size", &error))?;
+            if size > 0 || !may_create {
                 return Ok(file);
             }
-            // Some systems give the name of an open file to no other.
-            drop(file);
+            drop(file); // Some systems give the name of an open file to no other.
             if let Some(created) = self.create(vfs, path)? {
                 return Ok(created);
             }
@@ -346,6 +346,10 @@ impl Options {
         // An empty one, or some other program's, which takes no lock; neither is to be replaced.
         if self.existing == Existing::Fail && exists(vfs, path)? {
             return give_up(vfs, path, &creating);
+        }
+        if !is_named(vfs, &creating, &*file)? {
+            // Others have moved it, or put another there: what is named would be that.
+            return Ok(None);
         }
         vfs.rename(&creating, path).map_err(io("name the new file"))?;
         Ok(Some(file))
@@ -475,28 +479,5 @@ fn lock_file(file: &dyn VfsFile, mode: LockMode) -> Result<()> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Busy.bare()),
         Err(error) => Err(Error::io("lock", &error)),
-    }
-}
-
-/// Whether a path still names this file.
-fn is_named(vfs: &dyn Vfs, path: &Path, file: &dyn VfsFile) -> Result<bool> {
-    let named = vfs.file_id(path).map_err(|error| Error::io("identify", &error))?;
-    let own = file.id().map_err(|error| Error::io("identify", &error))?;
-    Ok(named == Some(own))
-}
-
-fn exists(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
-    vfs.exists(path).map_err(|error| Error::io("identify", &error))
-}
-
-fn check_missing(vfs: &dyn Vfs, path: &Path) -> Result<()> {
-    if exists(vfs, path)? { Err(Error::Duplicate) } else { Ok(()) }
-}
-
-fn is_missing_or_empty(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
-    match vfs.open(path, OpenMode::Read) {
-        Ok(file) => Ok(file.size().map_err(|error| Error::io("ask for the size", &error))? == 0),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(Error::io("open", &error)),
     }
 }

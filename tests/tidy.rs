@@ -67,7 +67,10 @@ fn check_gates(tree: &Tree) -> Vec<Violation> {
 
 /// What is nothing without a feature inside of a target: the target asks for the feature too.
 fn check_parts(tree: &Tree) -> Vec<Violation> {
-    let files = tree.texts.iter().filter(|(path, _)| path.ends_with(".rs"));
+    let files = tree
+        .texts
+        .iter()
+        .filter(|(path, _)| Path::new(path).extension().is_some_and(|e| e == "rs"));
     let lines = files.flat_map(|(path, text)| text.lines().zip(1..).map(move |line| (path, line)));
     let lost = lines.filter_map(|(path, (line, at))| {
         let target = path.strip_prefix("tests/")?.split(['/', '.']).next()?;

@@ -133,8 +133,8 @@ pub fn write(rows: &[Row], summary: &Summary) -> io::Result<()> {
         return Err(io::Error::other(format!("{bugs} bugs are too few")));
     }
     let mut text = String::from(
-        "# Kill matrix\n\nEach row is a seeded bug (`src/seeded/catalogue.rs` says where its shape comes \
-         from), each column a way of\nchecking (`examples/kill_matrix/`), each number the \
+        "# Kill matrix\n\nEach row is a seeded bug (`src/seeded/catalogue.rs` says where its shape \
+         comes from), each column a way\nof checking (`examples/kill_matrix/`), each number the \
          executions after which it finds the bug: crash\nimages, operations, damaged files, \
          interleavings. An empty cell did not find it. The column `loom` are\nthe models, each \
          run on the bugs that `models/bugs.rs` names for it, and on the engine as it is. The\n\

@@ -35,7 +35,8 @@ impl<C: RaftTypeConfig> Progress<C> {
     /// ```
     /// # use btree_store::BTree;
     /// # use btree_store_raft::{Progress, kv::KeyValueConfig};
-    /// async fn close(raft: openraft::Raft<KeyValueConfig>, progress: Progress<KeyValueConfig>, db: BTree) {
+    /// type Node = openraft::Raft<KeyValueConfig>;
+    /// async fn close(raft: Node, progress: Progress<KeyValueConfig>, db: BTree) {
     ///     raft.shutdown().await.expect("the node ends");
     ///     progress.ended().await;
     ///     // The last handle: it closes the store, which writes and syncs.

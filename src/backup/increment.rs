@@ -309,7 +309,9 @@ impl Chain {
         let made = match self.new.image.finish(self.state) {
             // Each part was whole by itself.
             Err(Error::Corruption) if !self.is_alone => {
-                return Err(Error::invalid("the increment and what is below it are of two stores"));
+                return Err(Error::invalid(
+                    "the increment and what is below it are of two stores, or the disk of the new file is damaged",
+                ));
             }
             made => made?,
         };

@@ -11,7 +11,7 @@
 //! may lose it, and poisons the store, so that no such commit follows.
 
 use super::leader::Held;
-use super::seal::IDS_HAVE_RUN_OUT;
+use super::seal::{IDS_HAVE_RUN_OUT, step_ahead};
 use super::{Bucket, Core, Leader, Writer};
 use crate::error::{Error, Fault, Result};
 use crate::node::{Run, run_pages};
@@ -108,6 +108,14 @@ impl Core {
         // First: a system may shorten a file and report a failure all the same.
         flush.fenced_len = wanted;
         self.length.shorten(self.pager.file(), wanted..len)
+    }
+
+    /// Whether the file can be lengthened ahead of need, found out by doing so.
+    pub(super) fn can_grow(&self, writer: &Writer) -> bool {
+        let edge = writer.space.edge();
+        let wanted = edge.saturating_add(step_ahead(writer.space.page_count()));
+        let wanted = PageId(wanted).offset(self.pager.page_size());
+        self.length.grow(self.pager.file(), wanted).is_ok()
     }
 
     /// Gives back what a flush that failed had added to a file of so many bytes; but not what the

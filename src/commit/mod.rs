@@ -41,14 +41,13 @@ use crate::readers::{Readers, State};
 use crate::seeded::seeded;
 use crate::space::FreeSpace;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Stopwatch, yield_now};
-use crate::tree::PageRead;
 use crate::vfs::Vfs;
 use durability::{Losses, waiting_bytes_max};
 use early::Length;
 use flush::{Failed, flush, write_mirror};
 use leader::{Held, Underway};
 use queue::{Gathering, Queue, Waiter, Word};
-use seal::{Job, Surroundings, seal, step_ahead};
+use seal::{Job, Surroundings, seal};
 use writing::AsIfWriting;
 
 /// How many barriers a commit uses.
@@ -343,14 +342,6 @@ impl Core {
         self.pager.set_page_count(job.state.page_count);
         self.pager.begin_flight(&job.pages, &job.runs);
         Some(job)
-    }
-
-    /// Whether the file can be lengthened ahead of need, found out by doing so.
-    fn can_grow(&self, writer: &Writer) -> bool {
-        let edge = writer.space.edge();
-        let wanted = edge.saturating_add(step_ahead(writer.space.page_count()));
-        let wanted = PageId(wanted).offset(self.pager.page_size());
-        self.length.grow(self.pager.file(), wanted).is_ok()
     }
 
     /// Lets those join whom the flush before has just released: they often commit again at once,

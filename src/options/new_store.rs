@@ -5,7 +5,8 @@
 //! Must not know: what they hold.
 //! Keeps: durable-before-ok (a name is given durably, or its mark stays).
 
-use super::{CREATING_SUFFIX, begin_file, check_missing, open_creating, open_locked, with_suffix};
+use super::names::{check_missing, is_lost};
+use super::{CREATING_SUFFIX, begin_file, open_creating, open_locked, with_suffix};
 use crate::commit::{Barriers, Core, Usage};
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -13,7 +14,7 @@ use crate::pager::Pager;
 use crate::recover::{Access, recover};
 use crate::seeded::seeded;
 use crate::sync::Arc;
-use crate::vfs::{Vfs, VfsFile, write_all_at};
+use crate::vfs::{FileId, Vfs, VfsFile, write_all_at};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -35,21 +36,25 @@ pub(crate) struct NewStore {
 struct NewName {
     vfs: Arc<dyn Vfs>,
     path: PathBuf,
-    /// What is removed when this is dropped.
-    doomed: Option<PathBuf>,
+    /// What is removed when this is dropped, if it is the file that was made.
+    doomed: Option<(PathBuf, FileId)>,
     /// Keeps others from creating a file at `path`, and is the mark of a name that may not be
     /// durable, see [`super::settle_name`]; removed at the end.
     creating: PathBuf,
-    _lock: Box<dyn VfsFile>,
+    lock: Box<dyn VfsFile>,
 }
 
 impl Drop for NewName {
     fn drop(&mut self) {
-        if self.doomed.as_ref().is_some_and(|doomed| self.vfs.remove(doomed).is_err()) {
+        if let Some((doomed, made)) = &self.doomed
+            && !is_lost(&*self.vfs, doomed, *made)
+            && self.vfs.remove(doomed).is_err()
+        {
             // A store may be at `path`, and stay there: the mark stays, too.
             return;
         }
-        if self.vfs.remove(&self.creating).is_err() {
+        let is_lost = self.lock.id().is_ok_and(|id| is_lost(&*self.vfs, &self.creating, id));
+        if !is_lost && self.vfs.remove(&self.creating).is_err() {
             // Whoever makes a file of that name, or opens it, comes along here.
         }
     }
@@ -85,11 +90,14 @@ impl NewName {
         // who died, and stays.
         check_missing(&**vfs, &path)?;
         let filling = with_suffix(&path, FILLING_SUFFIX);
-        let doomed = seeded!(HeldFileRemoved).then(|| filling.clone());
-        let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, _lock: lock };
+        let held =
+            if seeded!(HeldFileRemoved) { vfs.file_id(&filling).ok().flatten() } else { None };
+        let doomed = held.map(|id| (filling.clone(), id));
+        let mut name = NewName { vfs: Arc::clone(vfs), path, doomed, creating, lock };
         let Some(file) = open_locked(&**vfs, &filling)? else { return Err(Error::Busy.bare()) };
+        let made = file.id().map_err(|error| Error::io("identify", &error))?;
         // Not before: what somebody else has locked is not to be removed.
-        name.doomed = Some(filling);
+        name.doomed = Some((filling, made));
         Ok((name, file))
     }
 
@@ -102,9 +110,22 @@ impl NewName {
     fn give_it(&mut self) -> Result<()> {
         let NewName { vfs, path, doomed, .. } = self;
         check_missing(&**vfs, path)?;
-        let named = vfs.rename(&with_suffix(path, FILLING_SUFFIX), path);
-        named.map_err(|error| Error::io("name the new file", &error))?;
-        *doomed = Some(path.clone());
+        let lost = || Error::io("name the new file", &io::Error::other("another has its place"));
+        let Some((filling, made)) = doomed.take_if(|(name, made)| !is_lost(&**vfs, name, *made))
+        else {
+            return Err(lost());
+        };
+        if let Err(error) = vfs.rename(&filling, path) {
+            *doomed = Some((filling, made));
+            return Err(Error::io("name the new file", &error));
+        }
+        // Where files are known by their names, it has become another.
+        let named = vfs.file_id(path).ok().flatten();
+        let made = if cfg!(any(unix, windows)) { made } else { named.unwrap_or(made) };
+        *doomed = Some((path.clone(), made));
+        if is_lost(&**vfs, path, made) {
+            return Err(lost());
+        }
         let synced = if seeded!(NameOfACopyNotSynced) { Ok(()) } else { vfs.sync_dir(path) };
         synced.map_err(|error| Error::io("sync the directory", &error))?;
         *doomed = None;

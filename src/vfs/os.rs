@@ -116,13 +116,14 @@ impl Vfs for OsVfs {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let new = fs::metadata(file)?;
+        let file = open_itself(file)?;
+        let new = file.metadata()?;
         // Where all files have one mode, and belong to somebody else, it cannot even be set anew.
         if old.permissions() != new.permissions() {
-            fs::set_permissions(file, old.permissions())?;
+            file.set_permissions(old.permissions())?;
         }
         #[cfg(unix)]
-        keep_owner(file, &old, &new)?;
+        keep_owner(&file, &old, &new)?;
         Ok(())
     }
 
@@ -271,16 +272,29 @@ impl VfsFile for OsFile {
 const FORBIDDEN: [ErrorKind; 3] =
     [ErrorKind::PermissionDenied, ErrorKind::InvalidInput, ErrorKind::Unsupported];
 
+/// Opens a file, and on Linux no other that a link of its name leads to, which may just have come
+/// there.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Windows lets nobody change what is only read.
+    #[cfg(not(unix))]
+    options.write(true);
+    #[cfg(target_os = "linux")]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+    options.open(path)
+}
+
 /// Gives a file the group and the owner of another, as far as the system lets this process.
 #[cfg(unix)]
-fn keep_owner(file: &Path, old: &Metadata, new: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, lchown};
+fn keep_owner(file: &File, old: &Metadata, new: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
     let (owner, group) = (old.uid(), old.gid());
     let group = (group != new.gid()).then_some((None, Some(group)));
     let owner = (owner != new.uid()).then_some((Some(owner), None));
     // Whoever gave the file away may not change its group.
     for (owner, group) in group.into_iter().chain(owner) {
-        match lchown(file, owner, group) {
+        match fchown(file, owner, group) {
             // A number that this process's user namespace does not have is invalid to the system.
             Err(error) if FORBIDDEN.contains(&error.kind()) => {}
             done => done?,

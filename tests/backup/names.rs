@@ -7,6 +7,7 @@ use btree_store::vfs::{FileId, LockMode, MemVfs, OpenMode, OsVfs, Vfs, VfsFile};
 use btree_store::{BTree, Error, Options};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
 #[test]
@@ -263,4 +264,62 @@ fn a_temporary_name_that_is_a_link_is_not_followed() {
         fs::remove_file(at(link)).unwrap();
     }
     db.backup(at("copy.db")).unwrap();
+}
+
+/// Others have moved the directory with what is made, and make files of the same names.
+#[test]
+fn what_took_the_temporary_names_meanwhile_is_neither_named_nor_removed() {
+    let (memory, watch) = crate::common::watch::Watch::memory();
+    let db = options(&watch, 512).open(NAME).unwrap();
+    fill_round(&db, 1);
+    let stream = stream_of(&db.snapshot());
+    let mut parts = Vec::new();
+    db.backup_since(0, &mut parts).unwrap();
+    let makes: [(&str, &dyn Fn() -> btree_store::Result<()>); 4] = [
+        ("backup", &|| db.backup(COPY).map(drop)),
+        ("backup_since_file", &|| db.backup_since_file(0, COPY).map(drop)),
+        ("restore", &|| options(&watch, 512).restore(&mut stream.as_slice(), COPY).map(drop)),
+        ("restore_chain", &|| {
+            options(&watch, 512).restore_chain([parts.as_slice()], COPY).map(drop)
+        }),
+    ];
+    for (what, make) in makes {
+        let (place, first) = (memory.clone(), AtomicBool::new(true));
+        watch.hook(move |op| {
+            if op.is_sync() && first.swap(false, Ordering::Relaxed) {
+                for name in [FILLING, CREATING] {
+                    place.remove(name.as_ref())?;
+                    place.write_file(name, b"another's");
+                }
+            }
+            Ok(())
+        });
+        assert_eq!(make(), Err(Error::IoError), "{what}");
+        watch.unhook();
+        assert!(memory.read_file(COPY).is_none(), "{what}");
+        for name in [FILLING, CREATING] {
+            assert_eq!(memory.read_file(name).unwrap(), b"another's", "{what}");
+            memory.remove(name.as_ref()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_took_the_name_of_a_store_that_is_made_is_not_named() {
+    let (memory, watch) = crate::common::watch::Watch::memory();
+    let (place, first) = (memory.clone(), AtomicBool::new(true));
+    watch.hook(move |op| {
+        if op.is_sync() && first.swap(false, Ordering::Relaxed) {
+            let creating = format!("{NAME}-create");
+            place.remove(creating.as_ref())?;
+            place.write_file(&creating, b"");
+        }
+        Ok(())
+    });
+    let db = options(&watch, 512).open(NAME).unwrap();
+    watch.unhook();
+    fill_round(&db, 1);
+    let kept = contents(&db.snapshot()).unwrap();
+    drop(db);
+    assert!(contents_of(&memory, NAME) == kept);
 }

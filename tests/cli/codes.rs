@@ -200,7 +200,9 @@ fn a_closed_pipe_ends_it_quietly() {
         stdout.read_exact(&mut [0; 28]).unwrap();
         drop(stdout);
         let ended = child.wait_with_output().unwrap();
-        assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()), "{name}");
+        // Of a copy too little was read.
+        let code = if name == "scan" { 0 } else { 5 };
+        assert_eq!((ended.status.code(), ended.stderr), (Some(code), Vec::new()), "{name}");
     }
 }
 

@@ -182,5 +182,42 @@ fn a_part_that_is_printed_tells_its_state_beside() {
     let mut unread = command(["backup", "--since", "0"]);
     let child = unread.arg(place.path("data.db")).stdout(writer).spawn().unwrap();
     let ended = child.wait_with_output().unwrap();
-    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(5), &b""[..]));
+}
+
+/// What is read stays as it is, also where it has a name under which the new file is made.
+#[test]
+fn a_stream_is_not_written_over_by_what_is_made_of_it() {
+    let place = Place::with_store();
+    let stream = place.run("backup @data.db").out;
+    let dump = place.run("dump @data.db").out;
+    let names = ["copy.db-btree-store-backup", "copy.db-create"];
+    for name in names {
+        std::fs::write(place.path(name), &stream).unwrap();
+        let is_kept = || std::fs::read(place.path(name)).unwrap() == stream;
+        for line in ["restore @copy.db @NAME", "restore @copy.db @other @NAME"] {
+            let ended = place.run(&line.replace("NAME", name));
+            assert_eq!(ended.code, 2, "{}", ended.err);
+            assert!(ended.err.contains("has a name under which it is made"), "{}", ended.err);
+            assert!(is_kept() && !place.path("copy.db").exists());
+        }
+        let piped = |words: &[&str], input: &str| {
+            let mut child = command(words);
+            let input = std::fs::File::open(place.path(input)).unwrap();
+            child.arg(place.path("copy.db")).stdin(input).output().unwrap()
+        };
+        if cfg!(unix) {
+            let ended = piped(&["restore"], name);
+            assert!(!ended.status.success());
+            assert!(is_kept() && !place.path("copy.db").exists());
+            std::fs::write(place.path(name), &dump).unwrap();
+            let ended = piped(&["load", "--create"], name);
+            // `load` makes no file of the other name.
+            assert_eq!(ended.status.success(), name == names[0]);
+            assert!(std::fs::read(place.path(name)).unwrap() == dump);
+        }
+        for left in names.iter().chain(&["copy.db"]) {
+            drop(std::fs::remove_file(place.path(left)));
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn full() -> (BTree, u64) {
 /// were removed.
 fn delete_all_that_can_be(db: &BTree) -> u64 {
     let del = |n: u32| db.exec("b", |txn| txn.del(key(n)));
-    let stuck = (0..).find(|&n| del(n).is_err()).unwrap();
+    let stuck = (0..u32::MAX).find(|&n| del(n).is_err()).unwrap();
     assert_eq!(del(stuck), Err(Error::NoSpace));
     stuck.into()
 }
@@ -77,7 +77,7 @@ fn a_commit_takes_the_last_pages_of_the_disk() {
         Op::SetLen(len) if *len > limit => Err(ErrorKind::StorageFull.into()),
         _ => Ok(()),
     });
-    let full = |from: u32| (from..).find(|&n| put(n).is_err()).unwrap();
+    let full = |from: u32| (from..u32::MAX).find(|&n| put(n).is_err()).unwrap();
     let first = full(400);
     assert_eq!(put(first), Ok(()), "there is room for what is needed");
     let last = full(first + 1);

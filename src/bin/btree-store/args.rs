@@ -39,11 +39,14 @@ EXIT CODES
   0  done, nothing wrong        3  the file is damaged or no store, or a check found something
   1  no such key or bucket      4  another process has the file open
   2  wrong arguments or input   5  anything else: no such file, no permission, a full disk
-  What went wrong is one line on standard error. A closed pipe (`| head`) is no error.
+  What went wrong is one line on standard error. A closed pipe (`| head`) is no error, but of
+  `dump` and `backup`, whose copy is not whole then: 5, without a word.
 
 Commands that only read open the file for reading, beside other readers, and never create or change
 it. `put`, `del`, `load` and `compact` need the file for themselves; only `put` and `load` make
-one, when --create says so. `backup` and `restore` make a new file, never in place of one.";
+one, when --create says so. `backup` and `restore` make a new file, never in place of one. Until it
+is whole it has another name, FILE-btree-store-backup, and beside it stands FILE-create: what has
+these names is written over, or removed.";
 
 #[derive(Debug, Parser)]
 #[command(name = "btree-store", version, about = ABOUT, after_long_help = GUIDE)]

@@ -3,7 +3,7 @@
 //! Owns: `backup` and `restore`. Must not know: how a copy is made, or what is in it.
 
 use super::args::{Backup, Restore};
-use super::files::{Chain, ends_here, open_stream, open_to_read};
+use super::files::{Chain, check_apart, ends_here, hold_stdin, open_stream, open_to_read};
 use super::outcome::{Code, Done, Failure};
 use super::output::{Output, note};
 use btree_store::{BTree, BackupStats, Error, ErrorDetail, Options};
@@ -52,6 +52,8 @@ fn why_not_written(error: Error) -> Failure {
 
 /// Makes a store of streams.
 pub fn restore(args: &Restore, out: &mut Output) -> Done {
+    check_apart(&args.file, &args.streams)?;
+    let _held = args.streams.is_empty().then(hold_stdin);
     let done = match (&args.onto, &args.streams[..]) {
         (Some(base), []) => put_onto(base, &mut io::stdin().lock(), &args.file),
         (Some(base), [stream]) => put_onto(base, &mut open_stream(stream)?, &args.file),

@@ -75,10 +75,47 @@ impl Source {
     }
 }
 
-/// A stream of a backup.
+/// A stream of a backup. What is made of it is not written over it.
 pub fn open_stream(path: &Path) -> Done<File> {
     let name = path.to_string_lossy();
-    File::open(path).map_err(|error| Failure::io(&format!("read {name:?}"), &error))
+    let file = File::open(path).map_err(|error| Failure::io(&format!("read {name:?}"), &error))?;
+    hold(&file);
+    Ok(file)
+}
+
+/// Standard input, which is not written over by what is made of it, as long as this lives.
+pub fn hold_stdin() -> Option<File> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+        hold(&file);
+        Some(file)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// Locks a file for those who read, as whoever makes a file finds out.
+fn hold(file: &File) {
+    if file.try_lock_shared().is_err() {
+        // What cannot be locked may be a pipe, or somebody's who writes.
+    }
+}
+
+/// Refuses to make a file of others of which one has a name that is written over meanwhile.
+pub fn check_apart(file: &Path, streams: &[PathBuf]) -> Done<()> {
+    for suffix in ["-create", "-btree-store-backup"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        let Ok(taken) = std::fs::canonicalize(&name) else { continue };
+        let is_taken = |stream: &&PathBuf| std::fs::canonicalize(stream).is_ok_and(|s| s == taken);
+        if let Some(stream) = streams.iter().find(is_taken) {
+            let name = stream.to_string_lossy();
+            return Err(Failure::usage(format!("{name:?} has a name under which it is made")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what follows a stream: of a chain it is what is newer, and would be lost without a word.

@@ -6,7 +6,7 @@
 use super::args::Load;
 use super::dump::{BUCKET, END, first_line};
 use super::entries::missing;
-use super::files::open_to_write;
+use super::files::{hold_stdin, open_to_write};
 use super::outcome::{Code, Done, Failure};
 use super::output::Output;
 use super::text::Form;
@@ -216,6 +216,7 @@ fn kept(db: &BTree, committed: u64) -> String {
 
 /// Reads a dump, and puts what it holds.
 pub fn load(args: &Load, out: &mut Output) -> Done {
+    let _held = hold_stdin();
     let mut lines = Lines::begin(std::io::stdin().lock())?;
     let first = lines.next()?;
     let db = open_to_write(&args.file, missing(args.create))?;

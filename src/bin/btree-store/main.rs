@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Done {
     let reader = if cli.json { Reader::Program } else { Reader::Person };
     let mut out = Output::new(reader);
-    let code = match &cli.command {
+    let ended = match &cli.command {
         Command::Get(args) => about(&args.place.file, entries::get(args, &mut out)),
         Command::Put(args) => about(&args.place.file, entries::put(args, &mut out)),
         Command::Del(args) => about(&args.place.file, entries::del(args, &mut out)),
@@ -66,8 +66,25 @@ fn run(cli: &Cli) -> Done {
         Command::Pages(args) => about(&args.file, picture::pages(args, &mut out)),
         Command::Torture(args) => torture::torture(args, &mut out),
         Command::Replay(args) => torture::replay(args, &mut out),
-    }?;
-    code.though(out.finish())
+    };
+    let ended = ended.and_then(|code| match out.finish() {
+        // A copy of which nobody has read the rest is none.
+        Err(Failure::ClosedPipe) if is_copy(&cli.command) => Err(Failure::ClosedPipe),
+        finished => code.though(finished),
+    });
+    match ended {
+        Err(Failure::ClosedPipe) if is_copy(&cli.command) => Ok(Code::Failed),
+        ended => ended,
+    }
+}
+
+/// Whether what is printed is a copy of a store.
+fn is_copy(command: &Command) -> bool {
+    match command {
+        Command::Dump(_) => true,
+        Command::Backup(args) => args.target.is_none(),
+        _ => false,
+    }
 }
 
 /// Puts the file in front of what went wrong with it.
