@@ -330,8 +330,8 @@ bugs! {
     InnerErrorKeptInMulti = "inner-error-kept-in-multi" breaks CommitAtomic,
     /// Puts that wait at the end of an inner closure stay when it fails.
     WaitingOutlivesFailedPart = "waiting-outlives-failed-part" breaks CommitAtomic,
-    /// What parts of a transaction have put is made in what earlier commits of the batch left, which
-    /// is not kept as it was: the whole cannot be taken back any more.
+    /// What parts of a transaction have put is made in what earlier commits of the batch left,
+    /// which is not kept as it was: the whole cannot be taken back any more.
     MadeInPlaceWithoutUndo = "made-in-place-without-undo" breaks CommitAtomic,
     /// An inner failure that the outer closure swallows destroys the bucket for good.
     InnerErrorDestroysBucket = "inner-error-destroys-bucket" breaks CommitAtomic,
