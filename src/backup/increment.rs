@@ -310,7 +310,7 @@ impl Chain {
             // Each part was whole by itself.
             Err(Error::Corruption) if !self.is_alone => {
                 return Err(Error::invalid(
-                    "the increment and what is below it are of two stores, or the new file is damaged",
+                    "the increment and what is below it are of two stores, or the file is damaged",
                 ));
             }
             made => made?,
