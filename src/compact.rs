@@ -6,17 +6,20 @@
 //! is given back only when no state that may be read or recovered needs it).
 
 mod moving;
+mod progress;
 
 use crate::commit::{Bucket, Core, Outcome, Packing, WriteGuard};
 use crate::error::Result;
 use crate::page::PageId;
 use crate::sync::Arc;
-use crate::tree::{PageRead, Repack, Tree};
-use moving::{Moving, Survey, Wish};
+use crate::tree::{Cursor, PageRead, Repack, Tree};
+use moving::{LEFT_MAX, Moving, Survey, Wish};
 use std::collections::VecDeque;
 
 /// Pages that one commit moves at most, so that a compaction needs little memory.
 const MOVED_PER_COMMIT_MAX: u32 = 512;
+/// How often what lies between free pages is moved together.
+const GATHERINGS_MAX: u32 = 4;
 /// How often, at last, by all that is left: there is room side by side then.
 const LAST_CONCESSIONS: u32 = 2;
 /// Rounds of moving, whatever the size of the file.
@@ -56,18 +59,59 @@ pub(crate) fn compact(core: &Arc<Core>, target_bytes: u64) -> Result<CompactStat
     let filled = fill_up(core, target_pages)?;
     let mut moving = Moving::new(core, before, target_pages, filled);
     moving.run()?;
-    let is_cramped = moving.remaining > 0 && is_loose(core)?;
-    let runs = if is_cramped { overflow_pages(core)? } else { 0 };
-    if runs > 0 {
-        // The free pages lie one by one between others. Those are moved together, and the runs
-        // behind them.
-        moving.kept_runs = runs;
+    for _ in 0..GATHERINGS_MAX {
+        let now = core.readers.newest().page_count;
+        if !moving.is_cramped() || !is_loose(core)? || overflow_pages(core)? == 0 {
+            break;
+        }
+        // The free pages lie in small pieces between others. Those are moved together, shorter runs
+        // too, and the runs behind them that found no room.
+        moving.run_pages_max =
+            moving.shortest_left.map_or(0, |shortest| shortest.saturating_sub(1));
+        moving.kept_runs = longer_runs(core, moving.run_pages_max)?;
         moving.run()?;
-        (moving.kept_runs, moving.last) = (0, LAST_CONCESSIONS);
+        (moving.kept_runs, moving.run_pages_max, moving.last) = (0, u32::MAX, LAST_CONCESSIONS);
         moving.run()?;
+        if core.readers.newest().page_count >= now {
+            break;
+        }
     }
     core.shorten_file()?;
-    Ok(CompactStats { moved_pages: moving.moved, remaining_candidates: moving.remaining })
+    let missing = if target_pages < before { missing(core, before - target_pages)? } else { 0 };
+    let remaining_candidates = moving.remaining.max(missing);
+    Ok(CompactStats { moved_pages: moving.moved, remaining_candidates })
+}
+
+/// How many pages the end of the file is behind the one that was wanted, as far as there are pages
+/// that could be given up for them.
+fn missing(core: &Arc<Core>, wanted: u32) -> Result<usize> {
+    let counts = core.space_counts()?;
+    let unused = counts.free_pages + counts.pending_pages;
+    let missing = core.readers.newest().page_count.saturating_sub(wanted);
+    // The last few are not worth what it takes to win them.
+    let unused = u32::try_from(unused).unwrap_or(u32::MAX);
+    Ok(if unused <= LEFT_MAX { 0 } else { missing.min(unused) as usize })
+}
+
+/// Pages of the overflow runs of more than so many pages.
+fn longer_runs(core: &Arc<Core>, pages_max: u32) -> Result<u32> {
+    if pages_max == 0 {
+        return overflow_pages(core);
+    }
+    let (state, pages) = (core.readers.pin_newest(), &core.pager);
+    let mut longer = 0_u32;
+    for (name, record) in state.catalog.list(pages)? {
+        if record.overflow_pages == 0 {
+            continue;
+        }
+        let Some(tree) = state.catalog.find(pages, &name, state.txn)? else { continue };
+        let mut cursor = Cursor::new(tree);
+        while let Some((_, value)) = cursor.next_or_run(pages, 0)? {
+            let run = value.err().map_or(0, |run| run.pages(pages.page_size()));
+            longer = longer.saturating_add(if run > pages_max { run } else { 0 });
+        }
+    }
+    Ok(longer)
 }
 
 /// Whether much of the file is unused.

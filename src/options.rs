@@ -441,7 +441,8 @@ fn open_creating(vfs: &dyn Vfs, creating: &Path) -> Result<Option<Box<dyn VfsFil
 /// its name is somebody else's by now.
 fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
     new_store::refuse_link(vfs, path)?;
-    let file = vfs.open(path, OpenMode::Create).map_err(|error| Error::io("create", &error))?;
+    let opened = vfs.open(path, OpenMode::Create);
+    let file = opened.map_err(|error| Error::io("create", &error).of_file(path))?;
     lock_file(&*file, LockMode::Exclusive)?;
     Ok(is_named(vfs, path, &*file)?.then_some(file))
 }

@@ -272,3 +272,60 @@ fn the_pages_of_each_of_a_few_buckets_are_moved() {
     assert_eq!(done.remaining_candidates, 0, "{done:?} {stats:?}");
     assert!(u64::from(stats.page_count) <= used + used / 4, "{done:?} {stats:?}");
 }
+
+/// Values with pages of their own that lie between free pages, and longer ones behind them.
+#[test]
+fn holes_between_values_are_united_for_longer_ones() {
+    for (holes, hole, kept, tail, size) in [
+        (20_u32, 80, 1, 100, 4096),
+        (20, 80, 10, 100, 512),
+        (4, 800, 10, 1_000, 512),
+        (10, 300, 10, 1_000, 512),
+    ] {
+        let db = Options::new().page_size(size).open_in_memory().unwrap();
+        let put = |key: String, pages: u32| {
+            db.exec("b", |txn| txn.put(key, vec![7; (pages * size - 100) as usize])).unwrap();
+        };
+        for i in 0..holes {
+            put(format!("a{i}"), hole);
+            put(format!("x{i}"), kept);
+        }
+        (0..10).for_each(|i| put(format!("z{i}"), tail));
+        (0..holes).for_each(|i| db.exec("b", |txn| txn.del(format!("a{i}"))).unwrap());
+        for i in 0..3_u8 {
+            db.exec("c", |txn| txn.put("k", [i])).unwrap();
+        }
+        let before = db.stats().unwrap();
+        db.compact(0).unwrap();
+        let stats = db.stats().unwrap();
+        println!("{before:?}, then {stats:?}");
+        assert!(stats.free_pages < u64::from(stats.page_count) / 8, "{stats:?}");
+        assert!(db.verify().unwrap().is_sound());
+        let found = db.view("b", |txn| Ok(txn.len())).unwrap();
+        assert_eq!(found, u64::from(holes) + 10);
+    }
+}
+
+#[test]
+fn what_a_target_misses_is_told() {
+    let db = Options::new().page_size(512).open_in_memory().unwrap();
+    let fill = |from: u32| {
+        db.exec("a", |txn| (0..400_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 450])))?;
+        db.exec("a", |txn| (from..400).step_by(2).try_for_each(|i| txn.del(i.to_be_bytes())))
+    };
+    fill(0).unwrap();
+    let pass = || (0..4_u8).try_for_each(|i| db.exec("c", |txn| txn.put("k", [i]))).unwrap();
+    pass();
+    db.exec("z", |txn| txn.put("k", vec![1; 20 * 512])).unwrap();
+    db.exec("z", |txn| txn.put("hole", vec![1; 50 * 512])).unwrap();
+    db.exec("z", |txn| txn.del("hole")).unwrap();
+    pass();
+    for target in [50, 50, 60, 60] {
+        let before = db.stats().unwrap().page_count;
+        let done = db.compact(target * 512).unwrap();
+        let won = u64::from(before - db.stats().unwrap().page_count);
+        println!("{won} of {target}: {done:?}");
+        let is_told = won + done.remaining_candidates as u64 >= target;
+        assert!(is_told || db.stats().unwrap().free_pages < 20, "{won} of {target}: {done:?}");
+    }
+}

@@ -220,7 +220,7 @@ impl Options {
         let mut source = StreamSource::behind(head, blocks);
         let page_size = chosen.unwrap_or(source.page_size());
         let new = NewStore::begin(vfs, path.as_ref(), page_size)?;
-        let totals = fill(new.core(), &mut source)?;
+        let totals = fill_file(&new, path.as_ref(), &mut source)?;
         let seq = source.seq();
         look_behind(reader)?;
         end(new, (page_size, seq), &totals)
@@ -245,8 +245,16 @@ fn make(
     source: &mut dyn Source,
 ) -> Result<BackupStats> {
     let new = NewStore::begin(vfs, path, page_size)?;
-    let totals = fill(new.core(), source)?;
+    let totals = fill_file(&new, path, source)?;
     end(new, (page_size, source.seq()), &totals)
+}
+
+/// Fills a new store. That its disk is full is told with its path: the source's need not be.
+fn fill_file(new: &NewStore, path: &Path, source: &mut dyn Source) -> Result<Totals> {
+    fill(new.core(), source).map_err(|error| match error {
+        Error::NoSpace => error.of_file(path),
+        other => other,
+    })
 }
 
 /// Gives a store that was filled its name.

@@ -8,6 +8,7 @@
 //! are found by walks. A walk through all trees is a *lap*; many rounds make one. The free space
 //! knows how many pages in use lie there, so that no lap is begun to find none.
 
+use super::progress::{Least, Progress};
 use super::{COMMITS_UNTIL_FREE, MOVED_PER_COMMIT_MAX, ROUNDS_MIN, install};
 use crate::commit::{Core, Outcome, Packing, WriteGuard};
 use crate::error::Result;
@@ -19,15 +20,12 @@ use std::ops::ControlFlow;
 
 /// How often the wanted end of the file is moved back to make room for what does not fit.
 const CONCESSIONS_MAX: u32 = 5;
-/// Rounds of moving that bring no page nearer until the wanted end of the file is moved back: what
-/// moves takes its ancestors with it, and where there is no room for them they go behind the limit.
-const VAIN_MAX: u32 = 2;
 /// Bytes of an extent in the log.
 const EXTENT_BYTES: usize = 8;
 /// Nodes that are looked at while other writers wait.
 const LOOKS_MAX: u32 = 8192;
 /// Where no more pages can be won, nothing is moved: to move one takes so many.
-const LEFT_MAX: u32 = 8;
+pub(super) const LEFT_MAX: u32 = 8;
 /// Another lap is made to bring the end nearer by this part of the file at least.
 const NEARER_PART_MIN: u32 = 1024;
 
@@ -133,45 +131,6 @@ enum Round {
     Cramped(u32),
 }
 
-/// A number of pages that is to become lower.
-#[derive(Default)]
-struct Least {
-    pages: Option<u32>,
-    /// How often it was looked at since it was lower than ever.
-    vain: u32,
-}
-
-impl Least {
-    /// Takes note of what it is now. Returns how often it was looked at in vain.
-    fn vain(&mut self, pages: u32) -> u32 {
-        if self.pages.is_none_or(|least| pages < least) {
-            *self = Least { pages: Some(pages), vain: 0 };
-        } else {
-            self.vain += 1;
-        }
-        self.vain
-    }
-}
-
-/// Whether rounds of moving leave less behind the limit.
-#[derive(Default)]
-struct Progress {
-    /// The pages that lie behind it.
-    behind: Least,
-    /// The last round moved something.
-    has_moved: bool,
-}
-
-impl Progress {
-    /// Takes note of what lies behind the limit. Returns whether rounds lead nowhere.
-    fn ends_with(&mut self, behind: u32) -> bool {
-        if !std::mem::take(&mut self.has_moved) {
-            return false;
-        }
-        self.behind.vain(behind) >= VAIN_MAX
-    }
-}
-
 /// A place in the trees: a bucket that may be gone, and a key in it that may be too.
 #[derive(Clone, Default)]
 struct Place {
@@ -237,6 +196,10 @@ pub(super) struct Moving<'a> {
     target_pages: u32,
     /// Pages of overflow runs that stay where they are, behind the wanted end of the others.
     pub(super) kept_runs: u32,
+    /// Those of more pages are kept.
+    pub(super) run_pages_max: u32,
+    /// The pages of the shortest run that found no hole, as far as the last lap knows.
+    pub(super) shortest_left: Option<u32>,
     /// How often the wanted end is moved back by all that is left, at last.
     pub(super) last: u32,
     /// Pages that were moved, or filled before.
@@ -265,6 +228,8 @@ impl<'a> Moving<'a> {
             before,
             target_pages,
             kept_runs: 0,
+            run_pages_max: u32::MAX,
+            shortest_left: None,
             last: 0,
             moved: filled,
             remaining: 0,
@@ -275,9 +240,15 @@ impl<'a> Moving<'a> {
         }
     }
 
+    /// Whether something that lies far behind found no room.
+    pub(super) fn is_cramped(&self) -> bool {
+        self.remaining > 0 || self.slack > 0
+    }
+
     pub(super) fn run(&mut self) -> Result<()> {
         let mut tried = Tried::default();
         (self.slack, self.limit_min) = (0, 0);
+        self.shortest_left = None;
         (self.lap, self.leftover) = (Lap::default(), None);
         // Others may write meanwhile; a compaction does not chase them for ever.
         for _ in 0..ROUNDS_MIN + self.before / MOVED_PER_COMMIT_MAX * 8 {
@@ -410,7 +381,7 @@ impl<'a> Moving<'a> {
         while budget > 0 {
             let mark = guard.batch().0.mark();
             let mut goal = Move::new(survey.limit, budget, LOOKS_MAX);
-            goal.moves_runs = self.kept_runs == 0;
+            goal.run_pages_max = self.run_pages_max;
             goal.copied_bytes_min = PIECE_BYTES;
             goal.holes.clone_from(&survey.holes);
             let moved = move_buckets(&mut guard, &self.lap.place, &mut goal);
@@ -449,6 +420,7 @@ impl<'a> Moving<'a> {
             return;
         }
         let lap = std::mem::take(&mut self.lap);
+        self.shortest_left = lap.shortest_left;
         if lap.moved <= lap.left {
             let (limit, behind) = (survey.limit, survey.behind);
             self.leftover = Some(Leftover { limit, behind, lap });

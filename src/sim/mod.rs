@@ -123,7 +123,9 @@
 //! read what it judges, and take large sectors first. Each crash point is kept with all that the
 //! disk holds: a thousand files, each synced, take some 400 MB. [`Explorer::executions_max`] ends a
 //! search that is too long, [`Explorer::shard`] shares it, and [`Explorer::sample`] draws from it.
-//! A workload or a check that tries again for ever what fails is ended, and told as a violation.
+//! A workload or a check that tries again for ever what fails is ended, and told as a violation, if
+//! each try asks the disk for something: a poisoned store asks for nothing, so that whoever tries
+//! until a commit succeeds has to give up at [`Error::Poisoned`](crate::Error::Poisoned).
 mod arena;
 mod audit;
 mod audited;

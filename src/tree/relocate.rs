@@ -27,8 +27,8 @@ pub(crate) struct Move {
     pub(crate) holes: Vec<u32>,
     /// Where holes of so many pages were found last.
     searched: BTreeMap<u32, usize>,
-    /// Whether overflow runs are moved too.
-    pub(crate) moves_runs: bool,
+    /// Overflow runs of more pages stay where they are.
+    pub(crate) run_pages_max: u32,
     /// Values of so many bytes are not read: they are copied when all that moves is known.
     pub(crate) copied_bytes_min: usize,
     /// Pages that were made dirty because they lie behind the limit.
@@ -52,7 +52,7 @@ impl Move {
             looks,
             holes: Vec::new(),
             searched: BTreeMap::new(),
-            moves_runs: true,
+            run_pages_max: u32::MAX,
             copied_bytes_min: usize::MAX,
             moved: 0,
             left: 0,
@@ -77,6 +77,11 @@ impl Move {
         let found = (from..self.holes.len()).find(|&at| self.holes[at] >= pages);
         self.searched.insert(pages, found.unwrap_or(self.holes.len()));
         found
+    }
+
+    /// Whether a run lies behind the limit, and is not too long.
+    fn wants(&self, run: Extent) -> bool {
+        run.end() > self.limit.0 && run.pages <= self.run_pages_max
     }
 
     fn takes(&mut self, extent: Extent) -> bool {
@@ -113,7 +118,7 @@ impl Tree {
     /// What reading pages says; the tree is then to be thrown away.
     pub(crate) fn relocate(&mut self, edit: &mut Edit<'_>, goal: &mut Move) -> Result<()> {
         goal.look();
-        let with_runs = goal.moves_runs && self.overflow_pages > 0;
+        let with_runs = goal.run_pages_max > 0 && self.overflow_pages > 0;
         match &mut self.root {
             Root::Empty => Ok(()),
             Root::Dirty(dirty) => edit.relocate_dirty(dirty, with_runs, goal),
@@ -176,7 +181,7 @@ impl Edit<'_> {
         let mut dirty = moves.then(|| Dirty::copy_of(&page));
         if expected.level > 0 {
             self.relocate_children(&mut dirty, &page, with_runs, goal)?;
-        } else if with_runs && self.has_run_behind(&page, goal.limit) {
+        } else if with_runs && self.has_run_to_move(&page, goal) {
             let taken = goal.moved;
             let mut leaf = dirty.take().unwrap_or_else(|| Dirty::copy_of(&page));
             self.relocate_runs(&mut leaf, goal)?;
@@ -212,11 +217,11 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Whether a leaf refers to a run that ends behind a limit.
-    fn has_run_behind(&self, leaf: &Page, limit: PageId) -> bool {
+    /// Whether a leaf refers to a run that ends behind the limit, and may be moved.
+    fn has_run_to_move(&self, leaf: &Page, goal: &Move) -> bool {
         let (node, page_size) = (Node::new(leaf.bytes()), self.pages.page_size());
         (0..node.count()).any(|at| match node.value(at) {
-            Value::Overflow(run) => run.extent(page_size).end() > limit.0,
+            Value::Overflow(run) => goal.wants(run.extent(page_size)),
             Value::Inline(_) | Value::Unplaced { .. } => false,
         })
     }
@@ -227,7 +232,7 @@ impl Edit<'_> {
         for at in 0..leaf.node().count() {
             let Value::Overflow(run) = leaf.node().value(at) else { continue };
             let extent = run.extent(page_size);
-            if goal.takes(extent) {
+            if goal.wants(extent) && goal.takes(extent) {
                 let is_copied = run.len as usize >= goal.copied_bytes_min;
                 let value = if is_copied { Large::Moving(run) } else { self.read_large(run)? };
                 self.unplace(leaf, at, run, value);
