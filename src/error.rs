@@ -143,14 +143,19 @@ impl Error {
         })
     }
 
-    /// The error of a call on this file: where the storage failed, the detail names it.
+    /// The error of a call on this file: where the storage failed, the detail names it, unless it
+    /// names the one that stands for it until it is made.
     pub(crate) fn of_file(self, path: &Path) -> Error {
         match (self, self.detail()) {
             (
                 Error::IoError | Error::NoSpace,
                 Some(ErrorDetail::Io { operation, kind, os_code, message }),
             ) => {
-                let message = format!("{}: {message}", path.display());
+                let file = path.display().to_string();
+                if message.starts_with(&file) {
+                    return self;
+                }
+                let message = format!("{file}: {message}");
                 self.with(ErrorDetail::Io { operation, kind, os_code, message })
             }
             _ => self,

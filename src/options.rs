@@ -441,8 +441,11 @@ fn open_creating(vfs: &dyn Vfs, creating: &Path) -> Result<Option<Box<dyn VfsFil
 /// its name is somebody else's by now.
 fn open_locked(vfs: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsFile>>> {
     new_store::refuse_link(vfs, path)?;
-    let opened = vfs.open(path, OpenMode::Create);
-    let file = opened.map_err(|error| Error::io("create", &error).of_file(path))?;
+    let file = vfs.open(path, OpenMode::Create).map_err(|error| match error.kind() {
+        // The directory is missing: of that, the file's own name says more.
+        ErrorKind::NotFound => Error::io("create", &error),
+        _ => Error::io("create", &error).of_file(path),
+    })?;
     lock_file(&*file, LockMode::Exclusive)?;
     Ok(is_named(vfs, path, &*file)?.then_some(file))
 }
