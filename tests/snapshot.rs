@@ -233,31 +233,45 @@ fn damage_is_an_error_of_the_view_that_meets_it() {
     assert_eq!(scan, Err(Error::Corruption));
 }
 
+/// A store of more leaves than frames, none of which is empty.
+fn with_few_frames() -> BTree {
+    let db = Options::new().cache_bytes(1 << 20).open_in_memory().unwrap();
+    db.exec("b", |txn| (0..10_000_u32).try_for_each(|i| txn.put(i.to_be_bytes(), [7; 200])))
+        .unwrap();
+    (0..10_000).step_by(15).for_each(|i| read(&db, i));
+    db
+}
+
+fn read(db: &BTree, key: u32) {
+    db.view("b", |txn| txn.get(key.to_be_bytes()).map(drop)).unwrap();
+}
+
+/// Pages that are read from the file though they were just read twice.
+fn pages_read_again(db: &BTree) -> u64 {
+    let pages_read = || db.stats().unwrap().pages_read;
+    let again = |place: u32| {
+        let read = || (0..20).for_each(|i| read(db, place * 1_000 + i * 20));
+        read();
+        read();
+        let before = pages_read();
+        read();
+        pages_read() - before
+    };
+    (0..10).map(again).sum()
+}
+
 /// What a cursor of a write transaction holds, the commit has replaced: such pages are not kept for
 /// anybody else, but others find room beside them.
 #[test]
 fn a_cursor_that_outlives_its_transaction_does_not_stop_the_cache() {
-    let db = Options::new().cache_bytes(1 << 20).open_in_memory().unwrap();
-    let key = |i: u32| i.to_be_bytes();
-    db.exec("b", |txn| (0..10_000).try_for_each(|i| txn.put(key(i), [7; 200]))).unwrap();
-    let get = |i: u32| db.view("b", |txn| txn.get(key(i)).map(drop)).unwrap();
-    // More leaves than frames, so that none is empty.
-    (0..10_000).step_by(15).for_each(get);
+    let db = with_few_frames();
     let iter = db
         .exec("b", |txn| {
-            (0..50).try_for_each(|i| txn.put(key(i * 200), [8; 200]))?;
+            (0..50_u32).try_for_each(|i| txn.put((i * 200).to_be_bytes(), [8; 200]))?;
             Ok(txn.iter())
         })
         .unwrap();
-    let mut cold = 0;
-    for place in 0..10 {
-        let read = || (0..20).for_each(|i| get(place * 1_000 + i * 20));
-        read();
-        read();
-        let before = db.stats().unwrap().pages_read;
-        read();
-        cold += db.stats().unwrap().pages_read - before;
-    }
+    let cold = pages_read_again(&db);
     assert_eq!(cold, 0, "leaves that were just read twice are read from the file again");
     drop(iter);
 }
@@ -266,24 +280,11 @@ fn a_cursor_that_outlives_its_transaction_does_not_stop_the_cache() {
 /// frames.
 #[test]
 fn a_view_that_stays_open_does_not_stop_the_cache() {
-    let db = Options::new().cache_bytes(1 << 20).open_in_memory().unwrap();
-    let key = |i: u32| i.to_be_bytes();
-    db.exec("b", |txn| (0..10_000).try_for_each(|i| txn.put(key(i), [7; 200]))).unwrap();
-    let get = |i: u32| db.view("b", |txn| txn.get(key(i)).map(drop)).unwrap();
-    (0..10_000).step_by(15).for_each(get);
+    let db = with_few_frames();
     let snapshot = db.snapshot();
     let read_beside = |held: &ReadOnlyTxn<'_>, lent: &ReadOnlyTxn<'_>| {
-        held.get(key(0)).and(lent.get(key(0)))?;
-        let mut cold = 0;
-        for place in 0..10 {
-            let read = || (0..20).for_each(|i| get(place * 1_000 + i * 20));
-            read();
-            read();
-            let before = db.stats()?.pages_read;
-            read();
-            cold += db.stats()?.pages_read - before;
-        }
-        Ok(cold)
+        held.get([0; 4]).and(lent.get([0; 4]))?;
+        Ok(pages_read_again(&db))
     };
     let cold = db.view("b", |held| snapshot.view("b", |lent| read_beside(held, lent)));
     assert_eq!(cold, Ok(0), "leaves that were just read twice are read from the file again");

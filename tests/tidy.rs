@@ -39,6 +39,12 @@ fn check_command(tree: &Tree) -> Vec<Violation> {
     places.into_iter().filter(lacks).map(report).collect()
 }
 
+/// Whether the manifest says that a target, of a kind, asks for a feature.
+fn is_gated(tree: &Tree, (kind, name): (&str, &str), feature: &str) -> bool {
+    let wanted = format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{feature}\"]\n");
+    tree.text("Cargo.toml").contains(&wanted)
+}
+
 /// A target that is nothing without a feature says so in the manifest: without the feature, asking
 /// for it is an error then, and not a run of no tests.
 fn check_gates(tree: &Tree) -> Vec<Violation> {
@@ -57,10 +63,9 @@ fn check_gates(tree: &Tree) -> Vec<Violation> {
             let feature = text.strip_prefix("#![cfg(feature = \"")?.strip_suffix("\")]")?;
             Some((feature, line))
         })?;
-        let wanted =
-            format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{feature}\"]\n");
-        let says = tree.text("Cargo.toml").contains(&wanted);
-        (!says).then(|| Violation::new(path, line, "Cargo.toml has no `required-features` for it"))
+        let is_gated = is_gated(tree, (kind, name), feature);
+        (!is_gated)
+            .then(|| Violation::new(path, line, "Cargo.toml has no `required-features` for it"))
     });
     gates.collect()
 }
@@ -75,10 +80,8 @@ fn check_parts(tree: &Tree) -> Vec<Violation> {
     let lost = lines.filter_map(|(path, (line, at))| {
         let target = path.strip_prefix("tests/")?.split(['/', '.']).next()?;
         let feature = line.trim().strip_prefix("#[cfg(feature = \"")?.strip_suffix("\")]")?;
-        let wanted =
-            format!("[[test]]\nname = \"{target}\"\nrequired-features = [\"{feature}\"]\n");
-        let says = tree.text("Cargo.toml").contains(&wanted);
-        (!says).then(|| Violation::new(path, at, "is left out in silence without its feature"))
+        let is_gated = is_gated(tree, ("test", target), feature);
+        (!is_gated).then(|| Violation::new(path, at, "is left out in silence without its feature"))
     });
     lost.collect()
 }

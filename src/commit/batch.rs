@@ -42,7 +42,7 @@ impl Bucket {
 }
 
 /// Buckets that were changed on top of a state.
-type Changed = BTreeMap<Vec<u8>, Bucket>;
+pub(super) type Changed = BTreeMap<Vec<u8>, Bucket>;
 
 fn find(
     (base, changed): (&State, &Changed),
@@ -284,28 +284,31 @@ impl Batch {
             let tree = self.bucket(pages, name)?.unwrap_or_else(Tree::empty);
             self.install(name, Bucket::Live(tree));
         }
-        let Some(Bucket::Live(tree)) = self.buckets.get_mut(name) else {
+        let (buckets, mut edit) = self.buckets_and_edit(pages);
+        let Some(Bucket::Live(tree)) = buckets.get_mut(name) else {
             return Err(Error::internal("a bucket that was installed is missing"));
-        };
-        let mut edit = Edit {
-            pages,
-            base: self.base.txn,
-            freed: &mut self.freed,
-            next_handle: &mut self.next_handle,
-            entered: &mut self.entered,
         };
         change(tree, &mut edit)
     }
 
     /// What a change of a tree needs.
     pub(crate) fn edit<'a>(&'a mut self, pages: &'a dyn PageRead) -> Edit<'a> {
-        Edit {
+        self.buckets_and_edit(pages).1
+    }
+
+    /// The buckets that the batch changed, and what a change of a tree needs, borrowed together.
+    pub(super) fn buckets_and_edit<'a>(
+        &'a mut self,
+        pages: &'a dyn PageRead,
+    ) -> (&'a mut Changed, Edit<'a>) {
+        let edit = Edit {
             pages,
             base: self.base.txn,
             freed: &mut self.freed,
             next_handle: &mut self.next_handle,
             entered: &mut self.entered,
-        }
+        };
+        (&mut self.buckets, edit)
     }
 
     /// Its number among all, failed ones too.

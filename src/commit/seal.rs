@@ -22,7 +22,6 @@ use crate::seeded::seeded;
 use crate::space::{FreeSpace, Placement};
 use crate::sync::Arc;
 use crate::tree::{EarlyRun, Move, PageRead, PlacedRun, SealedSize, Sealer, sealed_size};
-use std::collections::BTreeMap;
 
 /// Commits of more pages do not insist on lying side by side.
 const CONTIGUOUS_PAGES_MAX: u32 = 1024;
@@ -294,7 +293,7 @@ fn seal_at(
     let mut runs = places.runs.iter().copied();
     let mut sealer = Sealer::new(txn, size, around.pages, &places.nodes, &mut runs);
     let freed = writer.batch.freed.len();
-    let CatalogEdit { buckets, mut edit } = writer.batch.edit_catalog(around.pages);
+    let (buckets, mut edit) = writer.batch.buckets_and_edit(around.pages);
     for (name, bucket) in buckets {
         if let Bucket::Live(tree) = bucket
             && tree.is_dirty()
@@ -399,25 +398,4 @@ fn items_of(pages: &[Page], runs: Vec<Item>) -> Vec<Item> {
     let mut items: Vec<Item> = page_items.chain(runs).collect();
     items.sort_unstable_by_key(|item| item.extent);
     items
-}
-
-/// The buckets of a batch, and an edit for the catalog, borrowed together.
-pub(super) struct CatalogEdit<'a> {
-    buckets: &'a mut BTreeMap<Vec<u8>, Bucket>,
-    edit: crate::tree::Edit<'a>,
-}
-
-impl Batch {
-    fn edit_catalog<'a>(&'a mut self, pages: &'a dyn PageRead) -> CatalogEdit<'a> {
-        CatalogEdit {
-            buckets: &mut self.buckets,
-            edit: crate::tree::Edit {
-                pages,
-                base: self.base.txn,
-                freed: &mut self.freed,
-                next_handle: &mut self.next_handle,
-                entered: &mut self.entered,
-            },
-        }
-    }
 }
